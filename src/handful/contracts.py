@@ -1,0 +1,239 @@
+"""The vocabulary: what an image, a class text and a feature are, and what an encoder promises.
+
+Rows are things, always: `[N, D]` support features, `[C, D]` class weights, `[M, C]` logits. N is
+support images, M queries, C classes, D feature width, P prompts a class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from handful.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = NDArray[np.float32]
+
+UNIT_TOLERANCE = 1e-3  # float16 rows on disk are unit to about 5e-4
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRef:
+    """Where one image is: a file, its bytes, or its pixels; decoding happens later and elsewhere.
+
+    Args:
+        name: what reports and errors call it (a path, or anything that helps to find it again).
+        path: the file, read when needed.
+        data: the bytes of an image file.
+        pixels: decoded RGB, `[H, W, 3]` uint8.
+
+    Exactly one of `path`, `data` and `pixels` is given. Use `ImageRef.of` to build one.
+    """
+
+    name: str
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        given = [v is not None for v in (self.path, self.data, self.pixels)]
+        if sum(given) != 1:
+            raise InputError(f"{self.name}: give exactly one of path, data and pixels")
+        p = self.pixels
+        if p is not None and (p.ndim != 3 or p.shape[2] != 3 or p.dtype != np.uint8 or not p.size):
+            raise InputError(
+                f"{self.name}: expected pixels [H, W, 3] uint8, got {list(p.shape)} {p.dtype}"
+            )
+
+    @classmethod
+    def of(
+        cls, source: ImageRef | str | Path | bytes | Image | ArrayLike, name: str = ""
+    ) -> ImageRef:
+        """Make a reference from whatever a caller has: a path, bytes, a PIL image or an array."""
+        if isinstance(source, ImageRef):
+            return source
+        if isinstance(source, str | Path):
+            return cls(name or str(source), path=Path(source))
+        if isinstance(source, bytes):
+            return cls(name or "<bytes>", data=source)
+        if hasattr(source, "convert"):  # a PIL image, without importing PIL here
+            source = source.convert("RGB")
+        return cls(name or "<array>", pixels=np.ascontiguousarray(source))
+
+    def content(self) -> bytes:
+        """The bytes that identify the image: the file as it lies, or shape and pixels."""
+        if self.pixels is not None:
+            return repr(self.pixels.shape).encode() + self.pixels.tobytes()
+        if self.data is not None:
+            return self.data
+        path = self.path
+        if path is None:  # excluded by __post_init__; tells the type checker so
+            raise InputError(f"{self.name}: has no content")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{self.name}: cannot be read ({error.strerror})") from error
+
+    def digest(self) -> str:
+        """SHA-256 of the content, hexadecimal: the same picture has one digest wherever it lies."""
+        return hashlib.sha256(self.content()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ClassText:
+    """Class names and what the text tower says of them.
+
+    Deliberately *not* array-like (no `__len__`, `shape` or `__array__`): scikit-learn slices any
+    array-like fit argument whose length equals the number of samples, without a word.
+
+    Args:
+        embeddings: `[C, P, D]`, unit rows: P prompts for each of C classes.
+        classes: C different names; they fix the order of every logit column.
+        scale: the encoder's `exp(logit_scale)`, about 100 for CLIP.
+
+    Raises:
+        InputError: shapes that disagree, repeated names, numbers that are not finite, zero rows.
+
+    >>> text = ClassText(np.eye(2)[:, None, :], ("cat", "dog"), 100.0)
+    >>> text.weights.shape
+    (2, 2)
+    """
+
+    embeddings: Array
+    classes: tuple[str, ...]
+    scale: float
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.embeddings, dtype=np.float32)
+        if values.ndim != 3 or 0 in values.shape:
+            raise InputError(f"expected text embeddings [C, P, D], got {list(values.shape)}")
+        object.__setattr__(self, "embeddings", unit(values, "text embeddings"))
+        object.__setattr__(self, "classes", class_names(self.classes))
+        if len(self.classes) != len(values):
+            raise InputError(
+                f"expected one row of text embeddings a class, got {len(values)} rows "
+                f"for {len(self.classes)} classes"
+            )
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise InputError(f"expected a positive logit scale, got {self.scale}")
+
+    @property
+    def weights(self) -> Array:
+        """`[C, D]` zero-shot classifier: mean over the prompts, renormalised (methods of CLIP)."""
+        return unit(self.embeddings.mean(axis=1), "the mean of the prompts")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Image features with what is needed to trust them.
+
+    Args:
+        values: `[N, D]` float32, unit rows.
+        ids: N image digests, in the order of the rows.
+        encoder: fingerprint of the encoder they came from.
+    """
+
+    values: Array
+    ids: tuple[str, ...]
+    encoder: str
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or len(self.values) != len(self.ids):
+            raise InputError(
+                f"expected features [N, D] with N = {len(self.ids)} ids, "
+                f"got {list(self.values.shape)}"
+            )
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """The half of an encoder that reads."""
+
+    @property
+    def dim(self) -> int:
+        """Feature width D."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """`exp(logit_scale)`: what a cosine is multiplied by to become a logit."""
+        ...
+
+    def texts(self, batch: Sequence[str]) -> Array:
+        """N texts to `[N, D]` float32 unit rows."""
+        ...
+
+
+@runtime_checkable
+class Encoder(TextTower, Protocol):
+    """A frozen vision-language model.
+
+    `prepare` does everything that happens to one picture before the network (resize, crop,
+    normalise); it is thread-safe, so that it can run ahead while `images` computes.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: a hub name, a folder, or `tiny`."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights, preprocessing and tokenizer; equal on every machine."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """`float32` or `bfloat16`: how it computes here; not part of the fingerprint."""
+        ...
+
+    def prepare(self, image: Image) -> Any:
+        """One decoded RGB picture to the network's input for it (opaque; give it to `images`)."""
+        ...
+
+    def images(self, batch: Sequence[Any]) -> Array:
+        """N prepared pictures to `[N, D]` float32 unit rows."""
+        ...
+
+
+def unit(values: ArrayLike, what: str = "features") -> Array:
+    """Rows scaled to length one, float32.
+
+    Raises:
+        InputError: a row that is zero or not finite; it has no direction.
+    """
+    array = np.asarray(values, dtype=np.float32)
+    norms = np.linalg.norm(array, axis=-1, keepdims=True)
+    if not np.isfinite(norms).all():
+        raise InputError(f"{what} contain NaN or infinity; encode the images again")
+    if not (norms > 0).all():
+        raise InputError(f"{what} contain a row of zeros, which has no direction")
+    return np.asarray(array / norms, dtype=np.float32)
+
+
+def class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Check class names: at least one, none empty, none twice (also not in another case).
+
+    Raises:
+        InputError: naming what repeats.
+    """
+    result = tuple(str(n) for n in names)
+    if not result:
+        raise InputError("no class names given")
+    if any(not n.strip() for n in result):
+        raise InputError("a class name is empty; every class needs a name")
+    seen: dict[str, str] = {}
+    for n in result:
+        key = n.strip().casefold()
+        if key in seen:
+            raise InputError(f"class names repeat: {seen[key]!r} and {n!r}; make them different")
+        seen[key] = n
+    return result

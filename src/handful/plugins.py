@@ -1,0 +1,101 @@
+"""The folder is the registry: a method is one file, and its name is the file's name.
+
+`names("adapters")` lists, `get("adapters", "tip")` imports that one file and returns its class.
+Three places are looked at: the package's own folder, folders added with `add_folder` (or named in
+the environment variable `HANDFUL_PLUGINS`), and installed entry points of `handful.adapters`.
+Files whose name starts with an underscore are helpers, not methods.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from handful.errors import InputError, UnknownNameError
+
+_PACKAGE = Path(__file__).parent
+_added: list[Path] = []
+
+
+def add_folder(folder: str | Path) -> None:
+    """Look for plug-ins in `folder/adapters/*.py` (and other kinds beside it) too.
+
+    The files are code and will be run when used: add only folders you trust.
+    """
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise InputError(f"{folder}: is not a folder; expected one that holds adapters/*.py")
+    if path not in _added:
+        _added.append(path)
+
+
+def names(kind: str) -> list[str]:
+    """Names of every plug-in of a kind (`adapters`, `encoders`, ...), sorted; imports none."""
+    own = {f.stem for folder in _folders(kind) for f in folder.glob("*.py") if f.stem[0] != "_"}
+    return sorted(own | {e.name for e in entry_points(group=f"handful.{kind}")})
+
+
+def get(kind: str, name: str) -> Any:
+    """The class that the file `kind/name.py` defines.
+
+    Raises:
+        UnknownNameError: no such file; names those that come close.
+        InputError: the file defines no class, or several, that could be meant.
+    """
+    wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
+    for folder in _folders(kind):
+        if wanted[:1] != "_" and (folder / f"{wanted}.py").is_file():
+            return _the_class(_module(kind, folder, wanted))
+    for entry in entry_points(group=f"handful.{kind}"):
+        if entry.name == wanted:
+            return entry.load()
+    known = names(kind)
+    close = get_close_matches(wanted, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UnknownNameError(f"no {kind} named {name!r}; {hint}known: {', '.join(known)}")
+
+
+def _folders(kind: str) -> list[Path]:
+    environment = os.environ.get("HANDFUL_PLUGINS", "")
+    extra = [Path(p) for p in environment.split(os.pathsep) if p]
+    return [_PACKAGE / kind, *(f / kind for f in [*_added, *extra] if (f / kind).is_dir())]
+
+
+def _module(kind: str, folder: Path, name: str) -> ModuleType:
+    if folder == _PACKAGE / kind:
+        return importlib.import_module(f"handful.{kind}.{name}")
+    qualified = f"handful_plugins.{kind}.{name}"
+    path = folder / f"{name}.py"
+    loaded = sys.modules.get(qualified)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(qualified, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[qualified] = module  # before running it: pickling and dataclasses look it up here
+    spec.loader.exec_module(module)
+    return module
+
+
+def _the_class(module: ModuleType) -> Any:
+    """The one public class that says `plugin = True`, found without naming it anywhere else."""
+    found = [
+        value
+        for key, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and key[0] != "_"
+        and getattr(value, "plugin", False)
+    ]
+    if len(found) != 1:
+        raise InputError(f"{module.__file__}: expected one public plug-in class, got {len(found)}")
+    return found[0]
