@@ -1,0 +1,78 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handful.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Seed = Annotated[int, typer.Option(help="Seed of every draw.")]
+EncoderName = Annotated[
+    str, typer.Option("--encoder", help="A hub name, a folder with a model, or tiny.")
+]
+OtherEncoder = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Where the skill's encoder lies now: a hub name or a folder."),
+]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option("--template", help="A prompt with {} where the class goes; repeat for several."),
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        help="A text file, one class a line in the order of the answers; after '=', "
+        "the words that prompts use: n02123045 = tabby cat",
+    ),
+]
+Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
+Skill = Annotated[Path, typer.Argument(help="A skill's folder, as written by handful fit.")]
+
+
+def read_classes(path: Path | None) -> dict[str, str] | None:
+    """The file of `--classes` as label to words."""
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from error
+    pairs = [line.partition("=") for line in lines if line.strip()]
+    labels = [label.strip() for label, _, _ in pairs]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise InputError(f"{path}: class names repeat: {', '.join(repeated[:5])}")
+    return {label.strip(): words.strip() or label.strip() for label, _, words in pairs}
+
+
+def read_params(pairs: list[str] | None) -> dict[str, Any]:
+    """`alpha=2` to `{"alpha": 2}`; values are JSON where they can be, else text."""
+    result = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--param {pair!r}: expected NAME=VALUE, such as alpha=2.0")
+        try:
+            result[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            result[name.strip()] = value.strip()
+    return result
+
+
+def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """`1,2,4` to `(1, 2, 4)`."""
+    if text is None:
+        return None
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or min(values) < 1:
+        raise InputError(f"{option} {text!r}: expected whole numbers above 0, such as 1,2,4,8,16")
+    return values

@@ -1,0 +1,75 @@
+"""`handful compare`: which method does best on my images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.cli import _console, _options
+
+if TYPE_CHECKING:
+    from handful.comparison import Comparison
+
+
+def run(
+    images: _options.Images,
+    out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
+    encoder: _options.EncoderName = "tiny",
+    methods: Annotated[
+        str | None, typer.Option(help="Names joined by commas; default all.")
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many draws.")] = 3,
+    template: _options.Templates = None,
+    classes: _options.Classes = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Compare methods on labelled photos: a table, a figure, intervals over seeds."""
+    from handful import comparison, prompts
+
+    with _console.progress("encoding") as progress:
+        result, failures = comparison.compare(
+            images,
+            encoder=encoder,
+            methods=None if methods is None else [m.strip() for m in methods.split(",")],
+            shots=_options.numbers(shots, "--shots"),
+            seeds=seeds,
+            templates=template or prompts.DEFAULT,
+            words=_options.read_classes(classes),
+            progress=progress,
+        )
+    write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
+    if as_json:
+        _console.say_json(result.as_dict())
+    else:
+        show(result)
+        _console.complain(f"wrote {out / 'report.md'}, accuracy.png and report.json")
+    return _console.report_failures(failures)
+
+
+def write(result: Comparison, out: Path, heading: str) -> None:
+    """`report.md`, `accuracy.png` and `report.json` in a folder."""
+    from handful import report
+
+    figure = "\n![accuracy](accuracy.png)\n"
+    report.save(report.comparison_figure(result), out / "accuracy.png")
+    report.save(result.as_dict(), out / "report.json")
+    report.save(heading + report.comparison_markdown(result) + figure, out / "report.md")
+
+
+def show(result: Comparison) -> None:
+    """The table on the screen."""
+    from handful import report
+
+    headers = ["accuracy, %", *(f"{k} shot{'s' * (k > 1)}" for k in result.shots)]
+    rows = []
+    for method in result.methods:
+        cells = [result.cell(method, k) for k in result.shots]
+        texts = [f"{c.accuracy:.1f} ± {c.interval:.1f}" for c in cells]
+        rows.append([report.title(method), *texts])
+    right = range(1, len(headers))
+    _console.say_table(_console.table(headers, rows, right=right))

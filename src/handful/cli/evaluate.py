@@ -1,0 +1,66 @@
+"""`handful evaluate`: how good a skill is on labelled images it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.cli import _console, _options
+
+if TYPE_CHECKING:
+    from handful.pipeline import Evaluated
+
+
+def run(
+    skill: _options.Skill,
+    images: _options.Images,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.png and evaluation.json.")
+    ] = None,
+    encoder: _options.OtherEncoder = None,
+    keep_leaks: Annotated[
+        bool, typer.Option(help="Count images of the skill's own support set too.")
+    ] = False,
+    as_json: _options.Json = False,
+) -> int:
+    """Measure a skill on labelled photos."""
+    from handful import pipeline, report
+
+    with _console.progress("encoding") as progress:
+        done = pipeline.evaluate(
+            skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
+        )
+    answer = {**done.result.as_dict(), "leaks": list(done.leaks), "failed": len(done.failures)}
+    if as_json:
+        _console.say_json(answer)
+    else:
+        _show(done)
+    if out is not None:
+        report.save(answer, out / "evaluation.json")
+        path = report.save(report.confusion_figure(done.result), out / "confusion.png")
+        _console.complain(f"wrote {path} and evaluation.json beside it")
+    if done.leaks:
+        treated = "counted all the same" if keep_leaks else "left out"
+        _console.complain(
+            f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
+            f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
+        )
+    return _console.report_failures(done.failures)
+
+
+def _show(done: Evaluated) -> None:
+    result = done.result
+    rows = [
+        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["support"])]
+        for name, c in result.per_class.items()
+    ]
+    headers = ["class", "precision", "recall", "F1", "images"]
+    _console.say_table(_console.table(headers, rows, right=[1, 2, 3, 4]))
+    low, high = result.interval
+    _console.say(
+        f"accuracy {100 * result.accuracy:.2f} % "
+        f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
+        f"macro-F1 {result.macro_f1:.3f}, {result.count} images"
+    )

@@ -1,0 +1,67 @@
+"""`handful fit`: labelled images in, a skill out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handful.cli import _console, _options
+
+
+def run(
+    images: _options.Images,
+    out: Annotated[Path, typer.Option(help="Folder to write the skill to.")],
+    encoder: _options.EncoderName = "tiny",
+    method: Annotated[str | None, typer.Option(help="See: handful methods.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, help="Images a class; default all.")] = None,
+    template: _options.Templates = None,
+    classes: _options.Classes = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="An argument of the method: alpha=2.0; repeatable.")
+    ] = None,
+    views: Annotated[int, typer.Option(min=1, help="Augmented views a support image.")] = 1,
+    seed: _options.Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
+    as_json: _options.Json = False,
+) -> int:
+    """Teach a skill from a folder of labelled photos and save it."""
+    from handful import pipeline, prompts
+
+    with _console.progress("encoding") as progress:
+        fitted = pipeline.fit(
+            images,
+            encoder=encoder,
+            method=method or pipeline.DEFAULT_METHOD,
+            params=_options.read_params(param),
+            shots=shots,
+            templates=template or prompts.DEFAULT,
+            words=_options.read_classes(classes),
+            seed=seed,
+            views=views,
+            progress=progress,
+        )
+    fitted.pack.save(out, overwrite=overwrite)
+    counts = fitted.pack.manifest["training"]["counts"]
+    if as_json:
+        _console.say_json(
+            {
+                "skill": str(out),
+                "method": fitted.pack.method,
+                "encoder": encoder,
+                "classes": list(fitted.pack.classes),
+                "images": sum(counts.values()),
+                "encoded": fitted.encoded,
+                "seconds": round(fitted.seconds, 3),
+                "failures": [{"file_name": f.name, "error": f.reason} for f in fitted.failures],
+            }
+        )
+    else:
+        _console.say(
+            f"Taught {len(counts)} classes from {sum(counts.values())} images "
+            f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
+            f"({fitted.encoded} images encoded, the rest known)."
+        )
+        _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+    return _console.report_failures(fitted.failures)

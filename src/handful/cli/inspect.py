@@ -1,0 +1,31 @@
+"""`handful inspect`: what a skill is, without its encoder."""
+
+from __future__ import annotations
+
+from handful.cli import _console, _options
+
+
+def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
+    """Verify a skill and show what it is made of."""
+    from handful.packs import Pack
+
+    pack = Pack.load(skill)
+    manifest = pack.manifest
+    if as_json:
+        _console.say_json(manifest)
+        return 0
+    counts = manifest["training"].get("counts", {})
+    facts = {
+        "method": f"{manifest['method']} {manifest['params'] or ''}",
+        "encoder": manifest["encoder"]["name"],
+        "fingerprint": manifest["encoder"]["fingerprint"],
+        "fitted in": manifest["encoder"]["precision"],
+        "templates": " | ".join(manifest["templates"]),
+        "classes": ", ".join(f"{name} ({counts.get(name, '?')})" for name in pack.classes),
+        "seed": str(manifest["training"].get("seed")),
+        "created": str(manifest["created"]),
+        "licence": str(manifest["license"]),
+        "bytes": str(sum(f.stat().st_size for f in skill.iterdir())),
+    }
+    _console.say_table(_console.table(["fact", "value"], [[k, v] for k, v in facts.items()]))
+    return 0

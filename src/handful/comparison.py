@@ -1,0 +1,230 @@
+"""Methods side by side: the same draws, the same test images, several seeds, an interval.
+
+The support set of every seed is drawn per class; hyper-parameters are the methods' defaults, so no
+validation set exists and no test image takes part in any choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import data, encoders, extract, metrics, plugins, prompts
+from handful.contracts import Array, ClassText, Encoder
+from handful.data import Dataset
+from handful.errors import InputError
+from handful.pipeline import Progress, class_text, names_of
+from handful.store import FeatureStore
+
+SHOTS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method fitted once: accuracy in percent, seconds to fit."""
+
+    task: str
+    method: str
+    shots: int
+    seed: int
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the table: percent, the half-width of its 95 % interval, seconds to fit."""
+
+    method: str
+    shots: int
+    accuracy: float
+    interval: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every trial and what a reader must know to believe it.
+
+    Args:
+        trials: one a task, method, shot count and seed.
+        facts: encoder, templates, classes, test images, protocol.
+    """
+
+    trials: tuple[Trial, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order in which they were asked for."""
+        return tuple(dict.fromkeys(t.method for t in self.trials))
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Shot counts, ascending."""
+        return tuple(sorted({t.shots for t in self.trials}))
+
+    def cell(self, method: str, shots: int) -> Cell:
+        """Mean over tasks and seeds; the interval is Student's t over the seeds' means."""
+        trials = [t for t in self.trials if (t.method, t.shots) == (method, shots)]
+        seeds = sorted({t.seed for t in trials})
+        means = [float(np.mean([t.accuracy for t in trials if t.seed == s])) for s in seeds]
+        mean, half = metrics.mean_interval(means)
+        return Cell(method, shots, mean, half, float(np.mean([t.seconds for t in trials])))
+
+    def cells(self) -> list[Cell]:
+        """The whole table, method by method."""
+        return [self.cell(m, k) for m in self.methods for k in self.shots]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: facts, cells and every trial."""
+        return {
+            "facts": dict(self.facts),
+            "cells": [asdict(c) for c in self.cells()],
+            "trials": [asdict(t) for t in self.trials],
+        }
+
+
+def compare(
+    source: str | Path | Dataset,
+    *,
+    encoder: str | Encoder = "tiny",
+    methods: Sequence[str] | None = None,
+    shots: Sequence[int] | None = None,
+    seeds: int = 3,
+    templates: Sequence[str] = prompts.DEFAULT,
+    words: Mapping[str, str] | None = None,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> tuple[Comparison, tuple[extract.Failure, ...]]:
+    """Compare methods on labelled images.
+
+    Where the source states splits, supports are drawn from `train` and the test set is `test`;
+    else each seed draws its support per class and all other images are its test set.
+
+    Args:
+        source: as for `handful.fit`.
+        encoder: name, folder or a loaded encoder.
+        methods: adapters' names; all of them when not given.
+        shots: shot counts; those of 1, 2, 4, 8, 16 that the images allow when not given.
+        seeds: how many draws.
+        templates: prompts with `{}`.
+        words: label to words in the prompt.
+        store: where features are kept.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: fewer images than shots, no test images, fewer than two classes.
+    """
+    prompts.check(templates)
+    dataset = data.load(source) if isinstance(source, str | Path) else source
+    names = names_of(dataset, words)
+    tower = encoders.load(encoder) if isinstance(encoder, str) else encoder
+    text = class_text(tower, names, templates)
+    found = extract.features(tower, dataset.images, store, progress=progress)
+    usable = dataset.subset(found.kept)
+    column = {name: i for i, name in enumerate(text.classes)}
+    labels = np.array([column[label] for label in usable.labels])
+    split = np.array(usable.splits)
+    pool, test = (split == "train", split == "test") if split.any() else (None, None)
+    trials = compare_features(
+        found.features.values,
+        labels,
+        text,
+        methods=methods or plugins.names("adapters"),
+        shots=shots or _possible(labels if pool is None else labels[pool], held=pool is None),
+        seeds=range(seeds),
+        pool=pool,
+        test=None if test is None else _without_leaks(found.features.ids, pool, test),
+    )
+    facts = {
+        "encoder": tower.name,
+        "fingerprint": tower.fingerprint,
+        "precision": tower.precision,
+        "templates": list(templates),
+        "classes": len(names),
+        "images": len(labels),
+        "seeds": seeds,
+        "test": "all images outside the support set" if test is None else "the test split",
+        "hyper-parameters": "each method's defaults; no validation set",
+    }
+    return Comparison(tuple(trials), facts), found.failures
+
+
+def compare_features(
+    values: Array,
+    labels: NDArray[np.integer[Any]],
+    text: ClassText,
+    *,
+    methods: Sequence[str],
+    shots: Sequence[int] = SHOTS,
+    seeds: Iterable[int] = range(3),
+    pool: NDArray[np.bool_] | None = None,
+    test: NDArray[np.bool_] | None = None,
+    task: str = "",
+    progress: Callable[[], None] | None = None,
+) -> list[Trial]:
+    """The same on features: `[N, D]` rows, `[N]` columns of `text.classes`.
+
+    Args:
+        values: `[N, D]` features of all images.
+        labels: `[N]` positions in `text.classes`.
+        text: class names and text features.
+        methods: adapters' names.
+        shots: images a class.
+        seeds: seeds of the draws (and of the methods that have one).
+        pool: `[N]` true where a support image may come from; everywhere when not given.
+        test: `[N]` true for test images; all that the draw left when not given.
+        task: name to write into the trials.
+        progress: called after every trial.
+    """
+    candidates = np.arange(len(labels)) if pool is None else np.flatnonzero(pool)
+    trials = []
+    for seed in seeds:
+        for k in shots:
+            drawn = candidates[data.draw([text.classes[c] for c in labels[candidates]], k, seed)]
+            rest = np.ones(len(labels), dtype=bool) if test is None else test.copy()
+            rest[drawn] = False
+            if not rest.any():
+                raise InputError(f"{k} shots leave no test image; use fewer shots or more images")
+            for method in methods:
+                adapter = _seeded(method, seed)
+                began = time.perf_counter()
+                adapter.fit(values[drawn], labels[drawn], text)
+                seconds = time.perf_counter() - began
+                hit = metrics.accuracy(adapter.logits(values[rest]), labels[rest])
+                trials.append(Trial(task, method, k, seed, 100 * hit, seconds))
+                if progress:
+                    progress()
+    return trials
+
+
+def _seeded(method: str, seed: int) -> Any:
+    cls = plugins.get("adapters", method)
+    return cls(seed=seed) if "seed" in cls().get_params() else cls()
+
+
+def _possible(labels: NDArray[np.integer[Any]], *, held: bool) -> tuple[int, ...]:
+    """Shot counts that the smallest class allows, one image left for the test where needed."""
+    fewest = int(np.bincount(labels).min()) - held
+    possible = tuple(k for k in SHOTS if k <= fewest)
+    if not possible:
+        raise InputError(
+            "a class has too few images to draw a support set and keep a test image; "
+            "every class needs at least two"
+        )
+    return possible
+
+
+def _without_leaks(
+    ids: Sequence[str], pool: NDArray[np.bool_] | None, test: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Test images that are not, byte for byte, also training images."""
+    training = {ids[i] for i in np.flatnonzero(pool)} if pool is not None else set()
+    return np.array([t and id_ not in training for t, id_ in zip(test, ids, strict=True)])

@@ -1,0 +1,241 @@
+"""The road, told once: images and labels in, a skill out, and how good it is.
+
+    images, labels -> text -> features -> adapter -> pack -> numbers
+
+Everything the command line does is one of the functions here: `fit`, `evaluate`, `compare`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handful import data, encoders, extract, metrics, plugins, prompts
+from handful.contracts import ClassText, Encoder, ImageRef, class_names
+from handful.data import Dataset
+from handful.errors import InputError
+from handful.extract import Failure
+from handful.metrics import Evaluation
+from handful.packs import Pack
+from handful.predictor import Predictor
+from handful.store import FeatureStore
+
+Progress = Callable[[int, int], None]
+DEFAULT_METHOD = "clip_adapter"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A new skill and what happened on the way.
+
+    Args:
+        pack: the skill; `pack.save(folder)` writes it.
+        failures: images that could not be used, by name, with the reason.
+        encoded: images that went through the encoder; the rest were known.
+        seconds: time spent fitting the adapter alone.
+    """
+
+    pack: Pack
+    failures: tuple[Failure, ...]
+    encoded: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How good a skill is on images it has not seen.
+
+    Args:
+        result: the numbers.
+        failures: images that could not be read; they count in no number.
+        leaks: test images that are byte for byte support images; left out of every number.
+    """
+
+    result: Evaluation
+    failures: tuple[Failure, ...]
+    leaks: tuple[str, ...]
+
+
+def fit(
+    source: str | Path | Dataset,
+    *,
+    encoder: str | Encoder = "tiny",
+    method: str = DEFAULT_METHOD,
+    params: Mapping[str, Any] | None = None,
+    shots: int | None = None,
+    templates: Sequence[str] = prompts.DEFAULT,
+    words: Mapping[str, str] | None = None,
+    seed: int = 0,
+    views: int = 1,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Teach a skill from labelled images.
+
+    Args:
+        source: a folder per class, a table, a split file (see `handful.data.load`), or a `Dataset`.
+            Where it states splits, only `train` is used.
+        encoder: name, folder or a loaded encoder.
+        method: an adapter's name; see `handful methods`.
+        params: the adapter's own arguments, such as `{"alpha": 2.0}`.
+        shots: images a class, drawn by `seed`; all of them when not given.
+        templates: prompts with `{}` where the class goes; several are averaged.
+        words: what the prompts call a class, and the order of the classes, where the labels
+            themselves will not do: `{"n02123045": "tabby cat"}`.
+        seed: of the draw, of augmented views and of the adapter where it has one.
+        views: augmented views averaged into each support feature; 1 means the image as it is.
+        store: where features are kept; the user's own store when not given.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: anything about the images, labels or arguments that has to be put right first.
+    """
+    prompts.check(templates)
+    adapter = _adapter(method, params, seed)
+    dataset = _part(data.load(source) if isinstance(source, str | Path) else source, "train")
+    names = names_of(dataset, words)
+    drawn = dataset
+    if shots is not None:
+        drawn = dataset.subset(data.draw(dataset.labels, shots, seed))
+    tower = encoders.load(encoder) if isinstance(encoder, str) else encoder
+    text = class_text(tower, names, templates)
+    found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
+    labels = [drawn.labels[i] for i in found.kept]
+    counts = Counter(labels)
+    _check_counts(names, counts, found.failures)
+    began = time.perf_counter()
+    adapter.fit(found.features.values, labels, text)
+    seconds = time.perf_counter() - began
+    pack = Pack.of(
+        adapter,
+        text,
+        tower,
+        templates=tuple(templates),
+        support_ids=found.features.ids,
+        training={
+            "shots": shots,
+            "counts": {name: counts[name] for name in names},
+            "words": dict(names),
+            "seed": seed,
+            "views": views,
+            "seconds": round(seconds, 3),
+            "failed": len(found.failures),
+        },
+        evaluation=None,
+    )
+    return Fitted(pack, found.failures, found.encoded, seconds)
+
+
+def evaluate(
+    skill: str | Path | Predictor,
+    source: str | Path | Dataset,
+    *,
+    encoder: str | Encoder | None = None,
+    store: FeatureStore | None = None,
+    keep_leaks: bool = False,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Measure a skill on labelled images; support images found among them are left out.
+
+    Args:
+        skill: a pack's folder or a `Predictor`.
+        source: as for `fit`; where it states splits, only `test` is used.
+        encoder: to use instead of the one the pack names.
+        store: where features are kept.
+        keep_leaks: count images of the support set too (the numbers are then too good).
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: a label that is not among the skill's classes; nothing left to measure on.
+    """
+    dataset = _part(data.load(source) if isinstance(source, str | Path) else source, "test")
+    predictor = (
+        skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
+    )
+    pack = predictor.pack
+    unknown = sorted(set(dataset.labels) - set(pack.classes))
+    if unknown:
+        raise InputError(
+            f"labels {unknown[:5]} are not among the skill's {len(pack.classes)} classes; "
+            f"it knows: {', '.join(pack.classes[:10])}"
+        )
+    found = extract.features(predictor.encoder, dataset.images, store, progress=progress)
+    support = frozenset(pack.support_ids)
+    leaked = [i for i, id_ in enumerate(found.features.ids) if id_ in support]
+    keep = [i for i in range(len(found.kept)) if keep_leaks or i not in set(leaked)]
+    if not keep:
+        raise InputError(
+            f"all {len(found.kept)} readable images are in the skill's own support set; "
+            "measure on images it has not seen"
+        )
+    column = {name: i for i, name in enumerate(pack.classes)}
+    targets = np.array([column[dataset.labels[found.kept[i]]] for i in keep])
+    logits = pack.logits(found.features.values[keep])
+    return Evaluated(
+        metrics.evaluate(logits, targets, pack.classes),
+        found.failures,
+        tuple(dataset.images[found.kept[i]].name for i in leaked),
+    )
+
+
+def class_text(tower: Encoder, names: Mapping[str, str], templates: Sequence[str]) -> ClassText:
+    """Text of classes whose label and whose words in a prompt may differ."""
+    text = prompts.embed(tower, tuple(names.values()), templates)
+    return replace(text, classes=class_names(tuple(names)))
+
+
+def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
+    cls = plugins.get("adapters", method)
+    accepted = cls().get_params()
+    unknown = sorted(set(params or {}) - accepted.keys())
+    if unknown:
+        raise InputError(
+            f"{method} has no parameter {', '.join(unknown)}; it has: {', '.join(accepted) or 'none'}"
+        )
+    seeded = {"seed": seed} if "seed" in accepted else {}
+    return cls(**{**seeded, **(params or {})})
+
+
+def _part(dataset: Dataset, split: str) -> Dataset:
+    """The images of a split where splits are stated, else all of them."""
+    return dataset.split(split) if any(dataset.splits) else dataset
+
+
+def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
+    """Label to words, in the order of the columns."""
+    labels = sorted(set(dataset.labels))
+    if words is None:
+        names = {label: label for label in dataset.classes if label in set(labels)}
+    else:
+        missing = [label for label in labels if label not in words]
+        if missing:
+            raise InputError(
+                f"labels {missing[:5]} are not among the {len(words)} class names; "
+                "add them to the class names or correct them"
+            )
+        names = dict(words)
+    class_names(tuple(names))
+    if len(names) < 2:
+        raise InputError(
+            f"a classifier needs at least two classes, got {len(names)}: {', '.join(names)}; "
+            "add a folder with images of something else"
+        )
+    return names
+
+
+def _check_counts(
+    names: Mapping[str, str], counts: Mapping[str, int], failures: Sequence[Failure]
+) -> None:
+    empty = [name for name in names if not counts[name]]
+    if empty:
+        lost = f" ({len(failures)} images could not be read)" if failures else ""
+        raise InputError(
+            f"no usable image for {', '.join(empty[:5])}{lost}; "
+            "add images of it or take it off the class names"
+        )

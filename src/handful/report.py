@@ -1,0 +1,125 @@
+"""Numbers to something to look at: markdown, figures, JSON. Draws what it is given, computes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handful import plugins
+from handful.errors import StorageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from handful.comparison import Comparison
+    from handful.metrics import Evaluation
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999")
+
+
+def title(method: str) -> str:
+    """The name a method has in tables, such as `Tip-Adapter-F`."""
+    return str(plugins.get("adapters", method).title)
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """A table of methods by shots, percent ± half of the 95 % interval, and the facts below it."""
+    shots = comparison.shots
+    lines = [
+        "| accuracy, % | " + " | ".join(f"{k} shot{'s' * (k > 1)}" for k in shots) + " |",
+        "|---" * (len(shots) + 1) + "|",
+    ]
+    for method in comparison.methods:
+        cells = [comparison.cell(method, k) for k in shots]
+        row = " | ".join(f"{c.accuracy:.1f} ± {c.interval:.1f}" for c in cells)
+        lines.append(f"| {title(method)} | {row} |")
+    lines += ["", "± is half of the 95 % interval (Student's t) over the seeds."]
+    lines += [f"{name}: {_plain(value)}.  " for name, value in comparison.facts.items()]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Accuracy against shots, one line a method, intervals as bands."""
+    figure, axes = _axes(6.4, 4.2)
+    shots = comparison.shots
+    for colour, method in zip(_repeat(len(comparison.methods)), comparison.methods, strict=True):
+        cells = [comparison.cell(method, k) for k in shots]
+        mean = np.array([c.accuracy for c in cells])
+        half = np.array([c.interval for c in cells])
+        axes.plot(shots, mean, marker="o", markersize=4, color=colour, label=title(method))
+        axes.fill_between(shots, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(k) for k in shots])
+    axes.set_xlabel("labelled images a class")
+    axes.set_ylabel("accuracy, %")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """The confusion matrix: rows are true classes, columns answers, cells counts."""
+    matrix = np.asarray(evaluation.confusion)
+    names = evaluation.classes
+    size = min(4 + 0.32 * len(names), 24)
+    figure, axes = _axes(size, size)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("true class")
+    if len(names) <= 40:  # beyond that the digits are dust
+        for i, j in zip(*np.nonzero(matrix), strict=True):
+            colour = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color=colour, fontsize=7)
+    return figure
+
+
+def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
+    """Write a figure, a text or JSON whole or not at all.
+
+    Raises:
+        StorageError: naming the file and what the disk said.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            part.write_text(content, encoding="utf-8")
+        elif isinstance(content, Mapping):
+            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        else:
+            content.savefig(part, format=path.suffix[1:], dpi=150)
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another folder"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure  # not pyplot: no global state and no window
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _repeat(count: int) -> list[str]:
+    return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
+
+
+def _plain(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(map(str, value[:8])) + (
+        f" and {len(value) - 8} more" if len(value) > 8 else ""
+    )
