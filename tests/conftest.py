@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the store of the person who runs the tests out of them, and the hub as well."""
+    os.environ["HANDFUL_HOME"] = str(tmp_path_factory.mktemp("home"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture
@@ -15,3 +23,14 @@ def shared() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("real data is not beside this checkout (../shared/data)")
     return _SHARED
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `train/<class>/*.png`, `test/<class>/*.png` of a small task of the playground."""
+    from handful.data import playground
+
+    folder = tmp_path_factory.mktemp("photos")
+    task = playground.task(playground.tasks()[0], shots=8, seed=0, queries_per_class=4)
+    playground.write(task, folder)
+    return folder
