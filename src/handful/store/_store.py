@@ -1,0 +1,245 @@
+"""The feature store: rows in, rows out."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.contracts import Array
+from handful.errors import InputError, StorageError
+from handful.store import _upkeep
+from handful.store._database import Database, default_folder, is_damage, transaction
+
+_ASKED = 500  # keys in one question; the time is flat from 100 to 2000
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def space(fingerprint: str, precision: str, views: int = 1, seed: int = 0) -> str:
+    """The key of a space; the seed only counts where an image has several views.
+
+    >>> space("model:clip weights:0f", "bfloat16", views=10, seed=1)
+    'model:clip weights:0f precision:bfloat16 views:10 seed:1'
+    """
+    key = f"{fingerprint} precision:{precision}"
+    return key if views == 1 else f"{key} views:{views} seed:{seed}"
+
+
+class FeatureStore:
+    """Features on disk; safe for several threads and processes, and against being killed.
+
+    Args:
+        path: the folder of the store; without it `default_folder()`. It is made when first
+            needed. Where it cannot be written it is read, and `writable` says so.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, FeatureStore(folder) as store:
+    ...     store.put("model:a precision:float32", ["0" * 64], np.eye(2, dtype="f4")[:1])
+    ...     store.get("model:a precision:float32", ["1" * 64, "0" * 64])
+    (array([[1., 0.]], dtype=float32), array([False,  True]))
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = Path(path).expanduser() if path is not None else default_folder()
+        self._database = Database(self.path)
+        self.file = self._database.file
+
+    def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
+        """Known rows among N image digests.
+
+        A row that is not finite, not of unit length or of the wrong width counts as unknown, so
+        that it is computed and stored again.
+
+        Returns:
+            `[K, D]` float32 rows in the order of `ids`, and `[N]`: whether each id is known.
+        """
+        keys = _keys(ids)
+        slots = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+        with self._database.session("reading") as (db, writable):
+            with transaction(db, "DEFERRED"):  # one state of the file for both questions
+                known = db.execute("SELECT number, dim, used FROM spaces WHERE space = ?", [space])
+                number, dim, used = known.fetchone() or (None, 0, 0.0)
+                rows: Array = np.zeros((len(slots), dim), dtype=np.float32)
+                if number is not None:
+                    for key, value in _ask(db, number, list(slots)):
+                        if len(value) == 4 * dim:
+                            rows[slots[key]] = np.frombuffer(value, dtype="<f4")
+            if number is not None and writable and time.time() - used > _upkeep.DAY:
+                with suppress(sqlite3.OperationalError):  # reading must not fail for a note
+                    db.execute("UPDATE spaces SET used = ? WHERE number = ?", [time.time(), number])
+        places = np.array([slots[key] for key in keys], dtype=np.int64)
+        found: NDArray[np.bool_] = _upkeep.is_unit(rows)[places]
+        return rows[places[found]], found
+
+    def put(self, space: str, ids: Sequence[str], values: Array, *, encoder: str = "") -> None:
+        """Store a batch, all of it or nothing; it is on the disk when this returns.
+
+        Args:
+            space: see `space()`.
+            ids: N image digests (64 hexadecimal digits).
+            values: `[N, D]` unit rows; a row that is there already is replaced.
+            encoder: the name people know the encoder by, for `summary`.
+
+        Raises:
+            InputError: rows that are not finite, not of unit length, or of another width.
+            StorageError: the disk is full, read-only or damaged; nothing of the batch is stored.
+        """
+        keys, rows = _keys(ids), np.ascontiguousarray(values, dtype="<f4")
+        if rows.ndim != 2 or len(rows) != len(keys) or not rows.size:
+            raise InputError(f"expected features [{len(keys)}, D] to store, got {list(rows.shape)}")
+        if not _upkeep.is_unit(rows).all():
+            raise InputError("features to store must be finite rows of length one; encode again")
+        with self._database.session("writing") as (db, writable):
+            self._demand(writable)
+            with transaction(db):
+                number = _number(db, space, encoder, rows.shape[1])
+                db.executemany(
+                    "INSERT INTO rows (space, id, value) VALUES (?, ?, ?) "
+                    "ON CONFLICT (space, id) DO UPDATE SET value = excluded.value",
+                    ((number, key, row.tobytes()) for key, row in zip(keys, rows, strict=True)),
+                )
+
+    @property
+    def writable(self) -> bool:
+        """Whether `put` can work here; a read-only store still answers."""
+        with self._database.session("opening") as (_, writable):
+            return writable
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.file.stat().st_size if self.file.is_file() else 0
+
+    def summary(self) -> tuple[_upkeep.Space, ...]:
+        """What is in the store, the last used space first."""
+        with self._database.session("reading") as (db, _):
+            return _upkeep.summary(db)
+
+    def check(self) -> _upkeep.Health:
+        """Read everything, the structure of the file and every row; changes nothing."""
+        try:
+            with self._database.session("checking") as (db, _):
+                counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
+                broken = _upkeep.structure(db)
+                bad = _upkeep.bad_rows(db)
+        except StorageError as error:
+            if not is_damage(error.__cause__):
+                raise
+            return _upkeep.Health(0, (str(error),))
+        cure = "`handful store prune --damaged`"
+        problems = [f"the file: {line}; {cure} makes room for a new one" for line in broken]
+        problems += [
+            f"{key}: {len(numbers)} of {counted} rows are not finite, not of unit length or of "
+            f"the wrong width; {cure} removes them"
+            for key, numbers in bad.items()
+        ]
+        return _upkeep.Health(counted, tuple(problems))
+
+    def prune(
+        self,
+        wanted: str | None = None,
+        *,
+        unused_days: float | None = None,
+        max_bytes: int | None = None,
+        damaged: bool = False,
+    ) -> _upkeep.Pruned:
+        """Remove features and shrink the file; what is missed later is computed again.
+
+        Args:
+            wanted: remove spaces with this key, encoder name, or `part:value` of the key.
+            unused_days: remove spaces that nobody has used for so many days.
+            max_bytes: shrink the file to this: the longest unused spaces go first, in the last
+                of them the oldest rows.
+            damaged: remove broken rows; where the structure of the file is broken, the file.
+
+        Raises:
+            InputError: nothing was asked for, or no space is called `wanted`.
+            StorageError: the store cannot be written.
+        """
+        if wanted is None and unused_days is None and max_bytes is None and not damaged:
+            raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
+        size, removed = self.size, 0
+        if damaged and self._is_broken():
+            self._start_again()
+        with self._database.session("pruning") as (db, writable):
+            self._demand(writable)
+            if damaged:
+                removed += sum(_upkeep.delete_rows(db, n) for n in _upkeep.bad_rows(db).values())
+            if wanted is not None or unused_days is not None:
+                removed += _upkeep.delete_unwanted(db, wanted, unused_days)
+            _upkeep.shrink(db)
+            if max_bytes is not None:
+                removed += _upkeep.shrink_to(db, max_bytes)
+        return _upkeep.Pruned(removed, size - self.size)
+
+    def close(self) -> None:
+        """Let go of the file; the next call opens it again."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _demand(self, writable: bool) -> None:
+        if not writable:
+            raise StorageError(
+                f"{self.path}: the feature store cannot be written here; correct the permissions "
+                "of the folder, or name another one in $HANDFUL_HOME"
+            )
+
+    def _is_broken(self) -> bool:
+        try:
+            with self._database.session("checking") as (db, _):
+                return bool(_upkeep.structure(db))
+        except StorageError as error:
+            if not is_damage(error.__cause__):
+                raise
+            return True
+
+    def _start_again(self) -> None:
+        self.close()
+        try:
+            for file in (self.file, self.file.with_name(f"{self.file.name}-journal")):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.file}: cannot be removed ({error.strerror})") from error
+
+
+def _keys(ids: Sequence[str]) -> list[bytes]:
+    wrong = next((i for i in ids if not _DIGEST.fullmatch(i)), None)
+    if wrong is not None:
+        raise InputError(f"expected image digests of 64 hexadecimal digits, got {wrong!r}")
+    return [bytes.fromhex(i) for i in ids]
+
+
+def _ask(db: sqlite3.Connection, number: int, keys: list[bytes]) -> Iterator[tuple[bytes, Any]]:
+    for start in range(0, len(keys), _ASKED):
+        part = keys[start : start + _ASKED]
+        marks = ",".join("?" * len(part))
+        question = f"SELECT id, value FROM rows WHERE space = ? AND id IN ({marks})"  # noqa: S608
+        yield from db.execute(question, [number, *part])
+
+
+def _number(db: sqlite3.Connection, space: str, encoder: str, dim: int) -> int:
+    """The number of a space, which is made when it is new."""
+    row = db.execute("SELECT number, dim FROM spaces WHERE space = ?", [space]).fetchone()
+    if row is None:
+        values = [space, encoder, dim, time.time()]
+        made = db.execute(
+            "INSERT INTO spaces (space, encoder, dim, used) VALUES (?, ?, ?, ?)", values
+        )
+        return int(made.lastrowid or 0)
+    if row[1] != dim:
+        raise InputError(f"expected features of width {row[1]} in this space, got {dim}: {space}")
+    if encoder:
+        db.execute("UPDATE spaces SET encoder = ? WHERE number = ?", [encoder, row[0]])
+    return int(row[0])
