@@ -7,6 +7,8 @@ support images, M queries, C classes, D feature width, P prompts a class.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3  # float16 rows on disk are unit to about 5e-4
+MAX_BYTES = 1 << 30  # an image file is read whole; 16-bit RGBA of 100 megapixels fits in this
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +80,37 @@ class ImageRef:
         path = self.path
         if path is None:  # excluded by __post_init__; tells the type checker so
             raise InputError(f"{self.name}: has no content")
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"{self.name}: cannot be read ({error.strerror})") from error
+        return _image_bytes(self.name, path)
 
     def digest(self) -> str:
         """SHA-256 of the content, hexadecimal: the same picture has one digest wherever it lies."""
         return hashlib.sha256(self.content()).hexdigest()
+
+
+def _image_bytes(name: str, path: Path) -> bytes:
+    """The whole file; a pipe or device is refused, because reading one may wait for ever."""
+    if "\0" in str(path):
+        raise ImageError(f"{name!r}: a path cannot contain a zero byte; check the path")
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError(f"{name}: is a pipe or device; expected an image file")
+            if found.st_size > MAX_BYTES:
+                raise ImageError(f"{name}: is larger than {MAX_BYTES} bytes; make it smaller")
+            return file.read()
+    except FileNotFoundError as error:
+        link = " (a link to nothing)" if path.is_symlink() else ""
+        raise ImageError(f"{name}: does not exist{link}; check the path") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name}: is a folder; expected an image file") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror}); check its rights") from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a pipe without waiting for its writer, so that it can be told from a file."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @dataclass(frozen=True, eq=False)
