@@ -1,0 +1,85 @@
+"""Finds out what kind of source a path is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from handful.data._rows import READERS
+from handful.data.coop import coop
+from handful.data.dataset import SPLITS, Dataset
+from handful.data.folder import entries, folder
+from handful.data.table import table
+from handful.errors import InputError
+
+EXPECTED = (
+    "expected a folder with one folder per class (also below train, val and test), "
+    "a table of images and labels (.csv, .tsv, .jsonl, .parquet), "
+    "or a CoOp split file (split_zhou_<Name>.json)"
+)
+
+
+def load(path: str | Path) -> Dataset:
+    """Labelled images from a folder per class, a table or a CoOp split file, told apart by looking.
+
+    A folder with a `metadata.csv`, `.jsonl` or `.parquet` in it (or in its `train`, `val`, `test`)
+    is read by that table; one with a `split_zhou_*.json` by that file.
+
+    Raises:
+        InputError: no such path; none of these; or what `folder`, `table` or `coop` find wrong.
+    """
+    source = Path(path)
+    if source.is_dir():
+        return _from_folder(source)
+    if not source.exists():
+        raise InputError(f"{path}: does not exist; {EXPECTED}")
+    suffix = source.suffix.lower()
+    if suffix in READERS:
+        return table(source)
+    if suffix == ".json":
+        return coop(source)
+    raise InputError(f"{path}: is none of the kinds of source; {EXPECTED}")
+
+
+def _from_folder(source: Path) -> Dataset:
+    split_files = sorted(source.glob("split_zhou_*.json"))
+    if len(split_files) > 1:
+        names = ", ".join(f.name for f in split_files)
+        raise InputError(f"{source}: holds several split files ({names}); name the one to use")
+    if split_files:
+        return coop(split_files[0])
+    own = _metadata(source)
+    if own:
+        return table(own)
+    names = sorted(entry.name for entry in entries(source))
+    parts = [(SPLITS[n.casefold()], _metadata(source / n)) for n in names if n.casefold() in SPLITS]
+    tables = [_stated(table(found), split) for split, found in parts if found]
+    if tables:
+        return _joined(tables)
+    found = folder(source)
+    beside = [n for n in names if Path(n).suffix.lower() in READERS]
+    if len(found.classes) == 1 and beside:
+        raise InputError(
+            f"{source}: has one class folder ({found.classes[0]}) and the table {beside[0]}; "
+            f"if the table holds the labels, name {source / beside[0]}"
+        )
+    return found
+
+
+def _metadata(source: Path) -> Path | None:
+    candidates = [source / f"metadata{suffix}" for suffix in READERS]
+    return next((c for c in candidates if c.is_file()), None)
+
+
+def _stated(dataset: Dataset, split: str) -> Dataset:
+    """A table in `train/` is about `train`, unless it says otherwise."""
+    return replace(dataset, splits=tuple(s or split for s in dataset.splits))
+
+
+def _joined(parts: list[Dataset]) -> Dataset:
+    return Dataset(
+        images=tuple(i for part in parts for i in part.images),
+        labels=tuple(n for part in parts for n in part.labels),
+        splits=tuple(s for part in parts for s in part.splits),
+        groups=tuple(g for part in parts for g in part.groups),
+    )

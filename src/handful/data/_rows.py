@@ -1,0 +1,146 @@
+"""A table as it lies on disk, CSV, JSON lines or Parquet: column names and rows, nothing more."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from handful.errors import InputError, MissingExtraError
+
+Row = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and its cells by column
+READERS: dict[str, Callable[[Path, Callable[[Iterable[str]], bool]], tuple[list[str], list[Row]]]]
+
+
+def read(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+    """Column names and rows of a table.
+
+    Args:
+        path: the file; its extension tells the format.
+        knows: whether some column names are those of a table of images; decides which of comma,
+            semicolon and tab stands between the columns.
+
+    Raises:
+        InputError: not a table, or one that cannot be parsed; says where.
+        MissingExtraError: a Parquet file, without the library that reads them.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; expected a table of images and labels")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(
+            f"{path}: expected a table that ends in {', '.join(READERS)}, got {path.suffix!r}"
+        )
+    try:
+        columns, rows = reader(path, knows)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not rows:
+        raise InputError(f"{path}: has no rows; expected one an image")
+    return columns, rows
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path from a table leads to a regular file; false for a path no disk can have."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises on a name too long
+
+
+def text(path: Path) -> str:
+    """A text file's content, in UTF-8, with or without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is not UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _csv(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+    content = text(path)
+    candidates = [_header(content, d) for d in ",;\t"]
+    fits = [c for c in candidates if knows(c)] or candidates
+    best = max(fits, key=len)
+    reader = csv.reader(StringIO(content, newline=""), delimiter=",;\t"[candidates.index(best)])
+    rows: list[Row] = []
+    try:
+        for number, cells in enumerate(c for c in reader if any(x.strip() for x in c)):
+            if number == 0:
+                continue
+            if len(cells) > len(best):
+                raise InputError(
+                    f"{path}: line {reader.line_num} has {len(cells)} cells for {len(best)} "
+                    "columns; put quotes around text that contains the separator"
+                )
+            rows.append((f"line {reader.line_num}", dict(zip(best, cells, strict=False))))
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num} is not CSV ({error})") from error
+    return best, rows
+
+
+def _header(content: str, delimiter: str) -> list[str]:
+    try:
+        reader = csv.reader(StringIO(content, newline=""), delimiter=delimiter)
+        cells = next((c for c in reader if any(x.strip() for x in c)), [])
+    except csv.Error:
+        return []
+    return [c.strip() for c in cells]
+
+
+def _jsonl(path: Path, _: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+    rows: list[Row] = []
+    for number, line in enumerate(text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: line {number} is not JSON ({error})") from error
+        if not isinstance(cells, dict):
+            raise InputError(f"{path}: line {number}: expected an object, got {line[:40]}")
+        rows.append((f"line {number}", cells))
+    return list(dict.fromkeys(c for _, cells in rows for c in cells)), rows
+
+
+def _parquet(path: Path, _: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "parquet", "reading a Parquet table") from error
+    try:
+        table = parquet.read_table(path)
+        rows = [(f"row {i}", cells) for i, cells in enumerate(table.to_pylist(), start=1)]
+    except arrow.ArrowException as error:
+        raise InputError(f"{path}: is not a sound Parquet file ({error})") from error
+    _name_classes(rows, table.schema.metadata or {})
+    return list(table.column_names), rows
+
+
+def _name_classes(rows: list[Row], metadata: dict[bytes, bytes]) -> None:
+    """Hugging Face keeps labels as numbers and their names in the file's metadata."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return
+    for column, feature in features.items():
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if isinstance(names, list):
+            for _, cells in rows:
+                number = cells.get(column)
+                if isinstance(number, int) and 0 <= number < len(names):
+                    cells[column] = names[number]
+
+
+READERS = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,73 @@
+"""Random views of a picture, for features averaged over several of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from handful.data.splits import generator
+from handful.errors import InputError
+
+SCALE = (0.5, 1.0)  # part of the picture's area that a view shows
+RATIO = (3 / 4, 4 / 3)  # width to height of what it shows
+LARGEST = 512  # pixels a side: more than the encoders read, and soon resized
+_ATTEMPTS = 10
+
+
+def view(
+    image: Image.Image, seed: int, index: int, *, key: str = "", size: int | None = None
+) -> Image.Image:
+    """A random crop made square, mirrored half of the time: Tip-Adapter's published augmentation.
+
+    The crop's area is uniform in `SCALE` of the picture's, its ratio log-uniform in `RATIO`; ten
+    crops are tried, then the largest allowed one in the middle is taken. Bicubic. Every index is
+    such a random view; none is the picture itself.
+
+    Differs from the published code in the size: that one resizes straight to the encoder's input,
+    this one to a square of the crop's area (at most `LARGEST` a side), which the encoder's own
+    preparation then resizes; give `size` to do it in one step.
+
+    Args:
+        image: RGB.
+        seed: of the whole set of views.
+        index: number of the view, from 0.
+        key: what tells pictures apart, such as the digest; without it, pictures of one size get
+            the same crop for the same seed and index.
+        size: pixels a side of the result.
+
+    Raises:
+        InputError: a negative index, a size below 1.
+
+    >>> view(Image.new("RGB", (40, 30)), seed=0, index=1).mode
+    'RGB'
+    """
+    if index < 0 or (size is not None and size < 1):
+        raise InputError(f"expected an index from 0 and a size from 1, got {index} and {size}")
+    random = generator("view", seed, index, key)
+    left, top, width, height = _crop(image.width, image.height, random)
+    side = size or max(1, min(LARGEST, round(math.sqrt(width * height))))
+    shown = image.resize(
+        (side, side),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + width, top + height),
+    )
+    mirrored = random.random() < 0.5
+    return shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else shown
+
+
+def _crop(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
+    """(left, top, width, height) inside a picture."""
+    area = width * height
+    low, high = (math.log(r) for r in RATIO)
+    for _ in range(_ATTEMPTS):
+        shown = area * (SCALE[0] + (SCALE[1] - SCALE[0]) * random.random())
+        ratio = math.exp(low + (high - low) * random.random())
+        w, h = round(math.sqrt(shown * ratio)), round(math.sqrt(shown / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left = int(random.integers(width - w + 1))
+            return left, int(random.integers(height - h + 1)), w, h
+    w = min(width, max(1, round(height * RATIO[1])))
+    h = min(height, max(1, round(width / RATIO[0])))
+    return (width - w) // 2, (height - h) // 2, w, h
