@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from handful import data, encoders, extract, metrics, plugins, prompts
-from handful.contracts import ClassText, Encoder, ImageRef, class_names
+from handful.contracts import ClassText, Encoder, class_names
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Failure
@@ -196,7 +196,8 @@ def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
     unknown = sorted(set(params or {}) - accepted.keys())
     if unknown:
         raise InputError(
-            f"{method} has no parameter {', '.join(unknown)}; it has: {', '.join(accepted) or 'none'}"
+            f"{method} has no parameter {', '.join(unknown)}; "
+            f"it has: {', '.join(accepted) or 'none'}"
         )
     seeded = {"seed": seed} if "seed" in accepted else {}
     return cls(**{**seeded, **(params or {})})

@@ -1,4 +1,4 @@
-"""Numbers to something to look at: markdown, figures, JSON. Draws what it is given, computes nothing."""
+"""Numbers to something to look at: markdown, figures, JSON; it computes none of them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
         part.replace(path)
     except OSError as error:
         raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another folder"
+            f"{path}: cannot be written ({error.strerror}); "
+            "free some space or choose another folder"
         ) from error
     finally:
         part.unlink(missing_ok=True)

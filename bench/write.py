@@ -1,0 +1,77 @@
+"""Run every benchmark and write what they print into docs/benchmarks.md.
+
+Usage: python bench/write.py [--photos FOLDER] [--features FOLDER] [NAME ...]
+
+Without names all sections are measured anew; with names the others keep their last text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+TITLES = {
+    "whu_rs19": "Methods on real features",
+    "adapters": "Adapters: fitting and answering",
+    "encode": "Encoding a folder of photos",
+    "precision": "Precision: bfloat16 against float32",
+    "store": "The feature store",
+    "startup": "Start-up",
+}
+
+
+def measure(name: str, arguments: list[str]) -> str:
+    command = [sys.executable, str(ROOT / "bench" / f"{name}.py"), *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    shown = " ".join(["python", f"bench/{name}.py", *(Path(a).name for a in arguments)])
+    stamp = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
+    return f"`{shown}`, {stamp}\n\n{done.stdout.strip()}\n"
+
+
+def machine() -> str:
+    """The processor and how much of it there is."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores"
+
+
+def sections(page: str) -> dict[str, str]:
+    """Name to text of the sections that the page has now."""
+    parts = re.split(r"<!-- bench:(\w+) -->\n", page)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*TITLES, []])
+    parser.add_argument("--photos", help="a folder of JPEGs, for encode")
+    parser.add_argument("--features", help="a folder of features, for whu_rs19")
+    arguments = parser.parse_args()
+    given = {"encode": arguments.photos, "whu_rs19": arguments.features}
+    texts = sections(PAGE.read_text()) if PAGE.exists() else {}
+    for name in arguments.names or TITLES:
+        extra = [given[name]] if given.get(name) else []
+        if name == "whu_rs19" and not extra:
+            continue
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        body = measure(name, extra)
+        texts[name] = f"\n## {TITLES[name]}\n\n{body}\n"
+    head = (
+        "# Benchmarks\n\nWritten by `python bench/write.py`; every table was printed by the script "
+        "named above it. Speeds are compared side by side in one run: trust the ratios, not the "
+        "seconds.\n\n"
+    )
+    ordered = [name for name in TITLES if name in texts]
+    PAGE.write_text(head + "".join(f"<!-- bench:{n} -->\n{texts[n]}" for n in ordered))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""`handful demo`: the whole road on the embedded encoder, no download, no photos needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handful.cli import _console, _options, compare
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the photos and the skill.")] = (
+        Path("handful-demo")
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of every task.")] = 3,
+    shots: Annotated[str, typer.Option(help="Shot counts.")] = "1,2,4,8,16",
+    as_json: _options.Json = False,
+) -> int:
+    """Compare methods on the playground, teach a skill, use it; about a minute."""
+    from handful import demo, report
+
+    with _console.progress("comparing methods") as progress:
+        done = demo.run(
+            out, shots=_options.numbers(shots, "--shots") or (), seeds=seeds, progress=progress
+        )
+    compare.write(done.comparison, out, "# Handful on the playground's hard tasks\n\n")
+    report.save(report.confusion_figure(done.evaluated.result), out / "confusion.png")
+    if as_json:
+        _console.say_json(done.comparison.as_dict())
+        return 0
+    compare.show(done.comparison)
+    accuracy = 100 * done.evaluated.result.accuracy
+    photo = next(p for p in sorted((done.photos / "test").rglob("*.png")))
+    _console.say(f"The skill {done.skill} is right on {accuracy:.1f} % of photos it has not seen.")
+    _console.say(f"Look at {out / 'report.md'} and {out / 'accuracy.png'}, then try:")
+    _console.say(f"  handful predict {done.skill} {photo} --top-k 3")
+    return 0

@@ -1,0 +1,101 @@
+"""The whole road on the playground with `tiny`: what `handful demo` runs.
+
+The tasks are those where zero-shot is *not* good: class names the text tower never learned, styles
+it never saw, differences too fine for its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handful import encoders, extract, pipeline
+from handful.comparison import SHOTS, Comparison, Trial, compare_features
+from handful.contracts import Encoder, ImageRef
+from handful.data import playground
+from handful.pipeline import Evaluated, class_text
+from handful.predictor import Predictor
+from handful.store import FeatureStore
+
+METHODS = ("zero_shot", "linear", "tip", "tip_f", "clip_adapter")
+QUERIES = 20  # test images a class
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: the table, and one skill measured on photos it has not seen."""
+
+    comparison: Comparison
+    skill: Path
+    photos: Path
+    evaluated: Evaluated
+
+
+def run(
+    out: Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    shots: Sequence[int] = SHOTS,
+    seeds: int = 3,
+    progress: Progress | None = None,
+) -> Demo:
+    """Compare methods on the playground's hard tasks, then teach one skill from files.
+
+    Args:
+        out: folder for `photos/` and `skill/`.
+        tasks: names from `playground.tasks()`; all of them when not given.
+        shots: shot counts.
+        seeds: draws a task.
+        progress: called with (trials done, trials in all).
+    """
+    names = tuple(tasks or playground.tasks())
+    encoder = encoders.load("tiny")
+    total = len(names) * seeds * len(shots) * len(METHODS)
+    trials: list[Trial] = []
+    for task in names:
+        for seed in range(seeds):
+            trials += _trials(encoder, task, shots, seed)
+            if progress:
+                progress(len(trials), total)
+    facts = {
+        "encoder": encoder.name,
+        "tasks": list(names),
+        "test images": f"{QUERIES} a class and task, drawn anew for every seed",
+        "seeds": seeds,
+        "hyper-parameters": "each method's defaults; no validation set",
+    }
+    photos, skill = out / "photos", out / "skill"
+    playground.write(playground.task(names[0], max(shots), 0, QUERIES), photos)
+    store = FeatureStore(out / "store")
+    pipeline.fit(photos, encoder=encoder, store=store).pack.save(skill, overwrite=True)
+    evaluated = pipeline.evaluate(
+        Predictor(skill, encoder=encoder, store=store), photos, store=store
+    )
+    return Demo(Comparison(tuple(trials), facts), skill, photos, evaluated)
+
+
+def _trials(encoder: Encoder, name: str, shots: Sequence[int], seed: int) -> list[Trial]:
+    """Every method at every shot count on one draw of one task."""
+    task = playground.task(name, max(shots), seed, QUERIES)
+    text = class_text(encoder, {c: c for c in task.classes}, task.templates)
+    pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
+    prepared = [encoder.prepare(extract.decode(p)) for p in pictures]
+    values = encoder.images(prepared)
+    column = {c: i for i, c in enumerate(task.classes)}
+    labels = np.array([column[label] for label in (*task.support_labels, *task.test_labels)])
+    pool = np.arange(len(labels)) < len(task.support)
+    return compare_features(
+        values,
+        labels,
+        text,
+        methods=METHODS,
+        shots=shots,
+        seeds=[seed],
+        pool=pool,
+        test=~pool,
+        task=name,
+    )
