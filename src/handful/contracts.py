@@ -90,7 +90,7 @@ class ImageRef:
 def _image_bytes(name: str, path: Path) -> bytes:
     """The whole file; a pipe or device is refused, because reading one may wait for ever."""
     if "\0" in str(path):
-        raise ImageError(f"{name!r}: a path cannot contain a zero byte; check the path")
+        raise ImageError(f"{name}: a path cannot contain a zero byte; check the path")
     try:
         with open(path, "rb", opener=_at_once) as file:
             found = os.fstat(file.fileno())

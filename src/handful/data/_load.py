@@ -44,8 +44,8 @@ def load(path: str | Path) -> Dataset:
 def _from_folder(source: Path) -> Dataset:
     split_files = sorted(source.glob("split_zhou_*.json"))
     if len(split_files) > 1:
-        names = ", ".join(f.name for f in split_files)
-        raise InputError(f"{source}: holds several split files ({names}); name the one to use")
+        several = ", ".join(f.name for f in split_files)
+        raise InputError(f"{source}: holds several split files ({several}); name the one to use")
     if split_files:
         return coop(split_files[0])
     own = _metadata(source)
