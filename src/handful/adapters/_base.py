@@ -6,7 +6,9 @@ the tensors it saves) and an `Adapter` that fits it. Nothing else has to be touc
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -21,7 +23,56 @@ from handful.contracts import Array, ClassText
 from handful.errors import InputError
 
 CLIP_SCALE = 100.0  # CLIP's exp(logit_scale), where class means stand in for text
-_CHUNK = 4096  # queries at once: bounds the memory of [chunk, N] affinities
+_CHUNK = 256  # queries at once: [256, 16000] affinities are 16 MB, and no size was faster
+
+
+class Head(nn.Module):
+    """A formula over named tensors: annotate each as `Tensor` and write `forward`.
+
+    `Head(**tensors)` takes exactly the annotated tensors and `state_dict()` gives exactly them
+    back, so `type(h)(**h.state_dict())` answers bit for bit like `h`. Numbers are 0-d tensors
+    (`scalar`). An `nn.Parameter` stays one, so the formula that is trained is the one that is used.
+
+    Raises:
+        InputError: a tensor too few or too many.
+
+    >>> class Scaled(Head):
+    ...     scale: Tensor
+    ...     def forward(self, x: Tensor) -> Tensor:
+    ...         return self.scale * x
+    >>> Scaled(scale=scalar(2))(torch.ones(1, 2))
+    tensor([[2., 2.]])
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = (n for n, kind in inspect.get_annotations(cls).items() if kind in ("Tensor", Tensor))
+        cls.names = (*cls.names, *own)
+
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__()
+        if tensors.keys() != set(self.names):
+            raise InputError(
+                f"{type(self).__name__}: expected the tensors {sorted(self.names)}, "
+                f"got {sorted(tensors)}"
+            )
+        for name in self.names:
+            tensor = tensors[name]
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:  # contiguous, as it will be when it comes back from disk: same layout, same bits
+                self.register_buffer(name, tensor.detach().contiguous())
+
+    def frozen(self) -> Self:
+        """The same formula and values, with nothing left to train."""
+        return type(self)(**{n: t.detach().clone() for n, t in self.state_dict().items()})
+
+
+def scalar(value: float) -> Tensor:
+    """A number as a head keeps it: `[]` float32, whatever torch's defaults are."""
+    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
 
 
 class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
@@ -33,6 +84,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     Attributes:
         title: what tables and cards call the method.
         head: the module class that states the formula.
+        neutral: constructor arguments at which the method says it equals zero-shot, or None.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
     """
@@ -40,6 +92,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     plugin: ClassVar[bool] = True
     title: ClassVar[str]
     head: ClassVar[type[nn.Module]]
+    neutral: ClassVar[Mapping[str, Any] | None] = None
 
     def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
         """Learn from the support set.
@@ -60,16 +113,18 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
             raise InputError(str(error)) from error
         self.classes_, targets = _targets(np.asarray(y), text)
         rows = unit_or_zero(np.asarray(X))
-        order = _canonical_order(rows, self.classes_[targets])
-        features = torch.from_numpy(rows[order])
-        labels = torch.from_numpy(targets[order])
-        text = text or _text_from_means(features, labels, self.classes_)
-        if text.embeddings.shape[2] != features.shape[1]:
-            raise InputError(
-                f"expected features of the text's width {text.embeddings.shape[2]}, "
-                f"got {features.shape[1]}; image and text features must come from one encoder"
-            )
-        self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
+        order = _canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
+        # a caller's inference mode would make tensors that no gradient can pass
+        with torch.inference_mode(False), torch.enable_grad():
+            features = torch.from_numpy(rows[order])
+            labels = torch.from_numpy(targets[order])
+            text = text or _text_from_means(features, labels, self.classes_)
+            if text.embeddings.shape[2] != features.shape[1]:
+                raise InputError(
+                    f"expected features of the text's width {text.embeddings.shape[2]}, "
+                    f"got {features.shape[1]}; image and text features must come from one encoder"
+                )
+            self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
         return self
 
     @abstractmethod

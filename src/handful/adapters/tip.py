@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter
+from handful.adapters._base import Adapter, Head, scalar
 from handful.contracts import ClassText
 
 
-class TipHead(nn.Module):
+class TipHead(Head):
     """`logits = scale * x Tᵀ + alpha * phi(x Fᵀ) Y`, `phi(z) = exp(-beta * (1 - z))`.
 
-    Y is one-hot, so `phi Y` is a sum over the keys of each class: it is computed as such, and the
-    `[N, C]` matrix never exists.
+    Y is one-hot, so `phi Y` is a sum over the keys of each class; it is computed as such, and
+    neither the `[N, C]` matrix nor a product with it ever exists.
 
     Args:
         weights: T, `[C, D]` unit rows.
-        scale: `[]`.
+        scale: `[]`, the encoder's `exp(logit_scale)`.
         keys: F, `[N, D]` unit rows.
         labels: `[N]`, the class of each key.
         alpha: `[]`, weight of the cache.
@@ -31,30 +31,44 @@ class TipHead(nn.Module):
     alpha: Tensor
     beta: Tensor
 
-    def __init__(
-        self,
-        weights: Tensor,
-        scale: Tensor,
-        keys: Tensor,
-        labels: Tensor,
-        alpha: Tensor,
-        beta: Tensor,
-    ) -> None:
-        super().__init__()
-        for name, tensor in list(locals().items()):
-            if isinstance(tensor, Tensor):
-                self.register_buffer(name, tensor)
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__(**tensors)
+        classes, shots = len(self.weights), len(self.keys) // len(self.weights)
+        in_blocks = torch.arange(classes).repeat_interleave(shots)
+        self._shots = shots if torch.equal(in_blocks, self.labels) else 0  # 0: counts differ
 
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
-        affinity = torch.exp(self.beta * (self.keys @ x.T - 1))
-        votes = affinity.new_zeros(len(self.weights), len(x))
-        votes = votes.index_add(0, self.labels, affinity)
-        return self.scale * x @ self.weights.T + self.alpha * votes.T
+        queries = self.beta * x
+        if self._shots:
+            affinity = torch.addmm(-self.beta, queries, self.keys.T).exp_()
+            votes = affinity.unflatten(1, (len(self.weights), self._shots)).sum(2)
+        else:
+            affinity = torch.addmm(-self.beta, self.keys, queries.T).exp_()
+            votes = affinity.new_zeros(len(self.weights), len(x))
+            votes = votes.index_add(0, self.labels, affinity).T
+        return self.scale * x @ self.weights.T + self.alpha * votes
+
+
+def cache(
+    features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta: float
+) -> TipHead:
+    """The head of a support set, its keys in blocks of one class so that votes are block sums."""
+    order = torch.argsort(targets, stable=True)
+    return TipHead(
+        weights=torch.from_numpy(text.weights),
+        scale=scalar(text.scale),
+        keys=features[order],
+        labels=targets[order],
+        alpha=scalar(alpha),
+        beta=scalar(beta),
+    )
 
 
 class Tip(Adapter):
     """Tip-Adapter (training-free).
+
+    `logits = scale * x Tᵀ + alpha * exp(-beta * (1 - x Fᵀ)) Y`
 
     Args:
         alpha: weight of the cache against zero-shot.
@@ -62,22 +76,22 @@ class Tip(Adapter):
 
     Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot
     Classification", ECCV 2022. The published code searches alpha and beta on a large validation
-    set; the defaults here are fixed and need none.
+    set; the defaults here are fixed and need none. The paper averages the features of ten
+    augmented views into each key; hand such averages in as `X` to do the same.
+
+    >>> from handful.contracts import ClassText
+    >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 100.0)
+    >>> Tip().fit([[0.8, 0.6], [0.6, 0.8]], ["cat", "dog"], text).predict([[0.9, 0.1]])
+    array(['cat'], dtype='<U3')
     """
 
     title = "Tip-Adapter"
     head = TipHead
+    neutral = {"alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
     def __init__(self, alpha: float = 1.0, beta: float = 5.5) -> None:
         self.alpha = alpha
         self.beta = beta
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        return TipHead(
-            torch.from_numpy(text.weights),
-            torch.tensor(text.scale),
-            features,
-            targets,
-            torch.tensor(float(self.alpha)),
-            torch.tensor(float(self.beta)),
-        )
+        return cache(features, targets, text, self.alpha, self.beta)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter
+from handful.adapters._base import Adapter, Head, scalar
 from handful.contracts import ClassText
 
 
-class ZeroShotHead(nn.Module):
+class ZeroShotHead(Head):
     """`logits = scale * x Tᵀ`.
 
     Args:
@@ -20,11 +20,6 @@ class ZeroShotHead(nn.Module):
     weights: Tensor
     scale: Tensor
 
-    def __init__(self, weights: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("weights", weights)
-        self.register_buffer("scale", scale)
-
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
         return self.scale * x @ self.weights.T
@@ -33,12 +28,19 @@ class ZeroShotHead(nn.Module):
 class ZeroShot(Adapter):
     """Classify by the nearest class text; the support images are not used.
 
-    The class weights are the renormalised mean of the normalised prompts, as in Radford et al.,
-    "Learning Transferable Visual Models From Natural Language Supervision", 2021.
+    `logits = scale * x Tᵀ`. The class weights are the renormalised mean of the normalised prompts,
+    as in Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
+    2021.
+
+    >>> from handful.contracts import ClassText
+    >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 100.0)
+    >>> ZeroShot().fit([[0.8, 0.6]], ["cat"], text).logits([[0.6, 0.8]])
+    array([[60., 80.]], dtype=float32)
     """
 
     title = "Zero-shot"
     head = ZeroShotHead
+    neutral = {}  # noqa: RUF012  # declared ClassVar in Adapter
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        return ZeroShotHead(torch.from_numpy(text.weights), torch.tensor(text.scale))
+        return ZeroShotHead(weights=torch.from_numpy(text.weights), scale=scalar(text.scale))

@@ -1,0 +1,106 @@
+"""The one training loop: minibatches, a cosine schedule, and nothing global touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from handful.adapters._base import Head
+from handful.errors import InputError
+
+H = TypeVar("H", bound=Head)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: a fixed number of epochs, so that nothing has to be looked up on other data.
+
+    Args:
+        epochs: passes over the support set; 0 leaves the head as it was.
+        learning_rate: at the start; it falls to zero along half a cosine, step by step.
+        batch: samples a step.
+        weight_decay: decoupled (AdamW), relative to the learning rate.
+        epsilon: AdamW's, the gradient below which steps shrink.
+        seed: of the order of the samples.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch: int = 256
+    weight_decay: float = 0.01
+    epsilon: float = 1e-8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch < 1 or not self.learning_rate >= 0:
+            raise InputError(
+                "expected epochs >= 0, batch >= 1 and learning_rate >= 0, got "
+                f"epochs={self.epochs}, batch={self.batch}, learning_rate={self.learning_rate}"
+            )
+
+
+def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:
+    """Minimise the mean cross-entropy over the `nn.Parameter`s of `head`; return a frozen copy.
+
+    Args:
+        head: its logits are trained as they will be used.
+        features: `[N, D]` unit rows.
+        targets: `[N]` columns.
+        recipe: how long and how fast.
+
+    Raises:
+        InputError: the loss left the finite numbers; nothing is returned half-trained.
+    """
+    batches = -(-len(features) // recipe.batch)
+    total = recipe.epochs * batches
+    optimiser = AdamW(list(head.parameters()), recipe.weight_decay, recipe.epsilon)
+    with torch.enable_grad():
+        for step, rows in enumerate(_batches(len(features), recipe)):
+            loss = cross_entropy(head(features[rows]), targets[rows])
+            if not math.isfinite(loss.item()):
+                raise InputError(
+                    f"training diverged at step {step + 1} of {total} (loss {loss.item()}); "
+                    f"lower learning_rate={recipe.learning_rate}"
+                )
+            gradients = torch.autograd.grad(loss, optimiser.parameters)
+            rate = recipe.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
+            optimiser.step(gradients, rate)
+    return head.frozen()
+
+
+def _batches(count: int, recipe: Recipe) -> Iterator[Tensor]:
+    shuffle = torch.Generator().manual_seed(recipe.seed)
+    for _ in range(recipe.epochs):
+        yield from torch.randperm(count, generator=shuffle).split(recipe.batch)
+
+
+class AdamW:
+    """AdamW as `torch.optim.AdamW` computes it, without the second its first import costs.
+
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    """
+
+    def __init__(self, parameters: list[Tensor], weight_decay: float, epsilon: float) -> None:
+        self.parameters = parameters
+        self._decay, self._epsilon = weight_decay, epsilon
+        self._mean = [torch.zeros_like(p) for p in parameters]
+        self._square = [torch.zeros_like(p) for p in parameters]
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        """Move every parameter once; `gradients` in the order of `parameters`."""
+        self._steps += 1
+        first, second = 1 - 0.9**self._steps, 1 - 0.999**self._steps
+        for p, g, m, v in zip(self.parameters, gradients, self._mean, self._square, strict=True):
+            p.mul_(1 - rate * self._decay)
+            m.lerp_(g, 0.1)
+            v.mul_(0.999).addcmul_(g, g, value=0.001)
+            denominator = (v.sqrt() / math.sqrt(second)).add_(self._epsilon)
+            p.addcdiv_(m, denominator, value=-rate / first)
