@@ -1,0 +1,98 @@
+"""Encoders a user would choose, with what is known of them; imports neither torch nor the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+ASK = "see its page"
+
+
+@dataclass(frozen=True)
+class Known:
+    """One encoder worth knowing.
+
+    Args:
+        name: what `handful.encoders.load` takes.
+        family: which architecture's facts apply.
+        dim: feature width D.
+        image: side of the picture it sees, in pixels.
+        good_for: when to choose it.
+        licence: of the weights, as its page stated when this list was written; `ASK` where we
+            could not read it.
+        source: who trained it, on what.
+        here: whether it can be used without a download.
+    """
+
+    name: str
+    family: str
+    dim: int
+    image: int
+    good_for: str
+    licence: str
+    source: str
+    here: bool = False
+
+
+_LIST = (
+    Known("tiny", "clip", 0, 64, "demos and tests: coloured shapes, no download", "Apache-2.0",
+          "Handful, trained on its own playground"),
+    Known("openai/clip-vit-base-patch32", "clip", 512, 224,
+          "photos; fast, the usual yardstick", ASK, "OpenAI, 400 M web pairs"),
+    Known("openai/clip-vit-base-patch16", "clip", 512, 224,
+          "photos; finer detail, about four times the work", ASK, "OpenAI, 400 M web pairs"),
+    Known("openai/clip-vit-large-patch14", "clip", 768, 224,
+          "photos; strongest of OpenAI's at 224 pixels", ASK, "OpenAI, 400 M web pairs"),
+    Known("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "clip", 512, 224,
+          "photos; open data, same cost as ViT-B/32", "MIT", "LAION, LAION-2B"),
+    Known("facebook/metaclip-b32-400m", "clip", 512, 224,
+          "photos; curated data, same cost as ViT-B/32", "CC-BY-NC-4.0",
+          "Meta, 400 M pairs of CommonCrawl"),
+    Known("google/siglip-base-patch16-224", "siglip", 768, 224,
+          "photos; stronger zero-shot than CLIP of its size", "Apache-2.0", "Google, WebLI"),
+    Known("google/siglip-so400m-patch14-384", "siglip", 1152, 384,
+          "photos; among the strongest, needs a GPU or patience", ASK, "Google, WebLI"),
+    Known("google/siglip2-base-patch16-224", "siglip", 768, 224,
+          "photos, class names in many languages", ASK, "Google, WebLI"),
+    Known("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", 512, 224,
+          "class names in Chinese", ASK, "OFA-Sys, about 200 M Chinese pairs"),
+    Known("kakaobrain/align-base", "align", 640, 289,
+          "photos; a convolutional image tower", ASK, "Kakao Brain, COYO-700M"),
+)  # fmt: skip
+
+
+def hub_names() -> list[str]:
+    """Names of the list, for suggestions."""
+    return [k.name for k in _LIST]
+
+
+def known() -> list[Known]:
+    """The encoders worth knowing, each with whether it is already on this disk.
+
+    >>> known()[0].name
+    'tiny'
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    result = []
+    for entry in _LIST:
+        if entry.name == "tiny":
+            result.append(_embedded(entry))
+            continue
+        weights = ("model.safetensors", "pytorch_model.bin")
+        found = any(isinstance(try_to_load_from_cache(entry.name, w), str) for w in weights)
+        result.append(replace(entry, here=found))
+    return result
+
+
+def _embedded(entry: Known) -> Known:
+    """`tiny` as it lies in this installation: its width is read, not remembered."""
+    import json
+
+    config = Path(str(resources.files("handful.encoders"))) / "tiny" / "config.json"
+    if not config.is_file():
+        return entry
+    facts = json.loads(config.read_text(encoding="utf-8"))
+    image = facts.get("vision_config", {}).get("image_size", entry.image)
+    return replace(entry, dim=int(facts.get("projection_dim", 512)), image=int(image), here=True)

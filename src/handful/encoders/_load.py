@@ -1,0 +1,228 @@
+"""Model, tokenizer and image processor from a folder; nothing in the folder is ever run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers.utils import logging as library_logging
+
+from handful.encoders import _files
+from handful.errors import InputError, MissingExtraError
+
+_LOADING = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    UnpicklingError,
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What an architecture's checkpoints do not say of themselves.
+
+    Args:
+        name: `model_type` of the configuration.
+        model: the library's class.
+        padded: texts are padded to the window and the padding takes part, as in training.
+        case: "" as it is, "lower", or "canonical" (lower case without punctuation).
+        window: tokens a text may have where that is less than the tower has positions for.
+        offset: positions the tower keeps for itself.
+    """
+
+    name: str
+    model: str
+    padded: bool = False
+    case: str = ""
+    window: int = 0
+    offset: int = 0
+
+
+FAMILIES = {
+    f.name: f
+    for f in (
+        Family("clip", "CLIPModel"),
+        Family("metaclip_2", "MetaClip2Model"),
+        Family("siglip", "SiglipModel", padded=True, case="canonical"),
+        Family("siglip2", "Siglip2Model", padded=True, case="lower"),
+        Family("chinese_clip", "ChineseCLIPModel"),
+        Family("align", "AlignModel", window=64),
+        Family("altclip", "AltCLIPModel", window=77, offset=2),
+    )
+}
+
+
+def device(name: str) -> torch.device:
+    """`auto` or a name of torch's to a device.
+
+    Raises:
+        InputError: a device that torch does not know or that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used here ({_short(error)})") from error
+    return found
+
+
+def family(name: str, folder: Path) -> Family:
+    """The facts of the architecture that the folder's configuration names.
+
+    Raises:
+        InputError: no checkpoint, or one without an image and a text tower.
+    """
+    if not (folder / "config.json").is_file():
+        if (folder / "open_clip_config.json").is_file():
+            raise InputError(f"{name}: is an open_clip checkpoint; name it as open_clip:{name}")
+        raise InputError(
+            f"{folder}: is not a checkpoint (no config.json); expected a folder written by "
+            "save_pretrained, with the model, its tokenizer and its image processor"
+        )
+    kind = str(_files.read_json(folder / "config.json").get("model_type", ""))
+    found = FAMILIES.get(kind)
+    if found is None:
+        raise InputError(
+            f"{name}: is a {kind or 'nameless'!r} model; an encoder needs an image tower and a "
+            f"text tower of one space: {', '.join(FAMILIES)}"
+        )
+    if found.name == "siglip" and _gemma(folder):
+        return replace(found, case="lower")  # SigLIP 2 of fixed size calls itself siglip
+    return found
+
+
+def _gemma(folder: Path) -> bool:
+    path = folder / "tokenizer_config.json"
+    stated = str(_files.read_json(path).get("tokenizer_class", "")) if path.is_file() else ""
+    return stated.startswith(("Gemma", "Siglip2"))
+
+
+def model(folder: Path, found: Family) -> Any:
+    """The library's model in float32, every weight from the file.
+
+    Raises:
+        InputError: weights that are missing or of another shape.
+    """
+    pickled = _files.weight_files(folder)[0].suffix != ".safetensors"
+    with _quietly(folder):
+        loaded, info = getattr(transformers, found.model).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=not pickled,
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # so that all that is wrong is reported, below
+            output_loading_info=True,
+        )
+    wrong = sorted(_names(info, "missing_keys")) + sorted(_names(info, "mismatched_keys"))
+    if wrong:
+        raise InputError(
+            f"{folder}: the weights do not fit the configuration; {len(wrong)} tensors are missing "
+            f"or of another shape, such as {', '.join(wrong[:3])}. Download it again, or save the "
+            "whole model with save_pretrained."
+        )
+    return loaded.eval().requires_grad_(False)
+
+
+def _names(info: Any, key: str) -> list[str]:
+    values = info[key] if isinstance(info, dict) else getattr(info, key)
+    return [v if isinstance(v, str) else str(v[0]) for v in values]
+
+
+def tokenizer(folder: Path, found: Family) -> Any:
+    """The library's tokenizer.
+
+    Raises:
+        InputError: the folder has none.
+        MissingExtraError: it is only there in a format that needs another library.
+    """
+    whole = (folder / "tokenizer.json").is_file()
+    with _quietly(folder):
+        if whole and found.name == "siglip" and found.case == "canonical":
+            # The class the checkpoint names needs sentencepiece; this file says the same without.
+            return transformers.PreTrainedTokenizerFast.from_pretrained(
+                folder, local_files_only=True
+            )
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except ImportError as error:
+            raise MissingExtraError(
+                "sentencepiece", "sentencepiece", f"the tokenizer in {folder}"
+            ) from error
+
+
+def processor(folder: Path) -> Any:
+    """The library's image processor, in the variant that needs only Pillow.
+
+    Raises:
+        InputError: the folder has none, or one that the library does not know.
+    """
+    names = ("preprocessor_config.json", "processor_config.json")
+    if not any((folder / n).is_file() for n in names):
+        raise InputError(
+            f"{folder}: has no preprocessor_config.json, so nobody knows how its pictures are "
+            "resized and normalised; save the processor beside the model (save_pretrained)"
+        )
+    with _quietly(folder):
+        return transformers.AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+
+
+def temperature(loaded: Any, folder: Path) -> tuple[float, float]:
+    """What a cosine is multiplied by, and what is added (SigLIP's bias; it cancels in a softmax).
+
+    Raises:
+        InputError: a scale that is not a positive number.
+    """
+    if hasattr(loaded, "logit_scale"):
+        scale = float(loaded.logit_scale.float().exp())
+    else:  # ALIGN divides by a temperature
+        scale = 1.0 / float(loaded.temperature.float())
+    bias = float(loaded.logit_bias.float()) if hasattr(loaded, "logit_bias") else 0.0
+    if not (math.isfinite(scale) and scale > 0 and math.isfinite(bias)):
+        raise InputError(f"{folder}: has the logit scale {scale} and bias {bias}; it is damaged")
+    return scale, bias
+
+
+@contextlib.contextmanager
+def _quietly(folder: Path) -> Iterator[None]:
+    """No progress bar and no report of the library's, and its errors as ours."""
+    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    except InputError:
+        raise
+    except MissingExtraError:
+        raise
+    except _LOADING as error:
+        raise InputError(f"{folder}: cannot be loaded ({_short(error)})") from error
+    finally:
+        library_logging.set_verbosity(level)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,124 @@
+"""How an encoder computes here: float32 or bfloat16, and with which matrix kernels.
+
+In bfloat16 only the matrix products inside the transformer blocks are rounded. What flows between
+them (the residual stream), LayerNorm, softmax, the patch embedding and the last projection stay
+in float32. That is nearly as fast as a bfloat16 model and more than ten times closer to float32;
+`bench/precision.py` measures both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handful.contracts import Array
+
+AGREEMENT = 0.999  # the lowest cosine between bfloat16 and float32 features that `auto` accepts
+_BLOCKS = re.compile(r"\.(layers|layer|resblocks|blocks)\.\d+\.")
+_WORTHWHILE = 256  # products narrower than this spend more time on casting than they save
+
+
+class HalfLinear(nn.Module):
+    """A matrix product on bfloat16 operands; the sum inside is float32.
+
+    Args:
+        linear: the layer to stand in for; its weights are rounded to bfloat16.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        bias = None if linear.bias is None else linear.bias.detach().bfloat16()
+        self.register_buffer("weight", linear.weight.detach().bfloat16(), persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in]` of any type to `[..., out]` bfloat16; adding it to float32 gives float32."""
+        weight, bias = cast(Tensor, self.weight), cast("Tensor | None", self.bias)
+        return functional.linear(x.bfloat16(), weight, bias)
+
+
+class OneDnnLinear(nn.Linear):
+    """`nn.Linear` through oneDNN's float32 kernel: same weights, same numbers to 1e-6.
+
+    torch hands float32 products on a CPU to MKL, which on processors that are not Intel's takes a
+    slow path. oneDNN picks its kernels by what the processor can do.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `nn.Linear`; the plain path where a gradient may be wanted."""
+        if torch.is_grad_enabled() or x.dtype != torch.float32:
+            return super().forward(x)
+        out = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return cast(Tensor, out)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively; emulation is slower than float32."""
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return torch.version.hip is not None or major >= 8
+    if device.type != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):  # torch >= 2.11
+        found = torch.cpu.get_capabilities()
+        return any(found.get(k) for k in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
+def choose_kernels(model: nn.Module, device: torch.device) -> None:
+    """On an x86 CPU, let oneDNN compute the float32 products; weights stay the same objects."""
+    available = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.enabled
+    if (
+        device.type != "cpu"
+        or not available
+        or "AVX" not in torch.backends.cpu.get_cpu_capability()
+    ):
+        return
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Linear:
+            stand_in = OneDnnLinear(module.in_features, module.out_features, device="meta")
+            stand_in.weight, stand_in.bias = module.weight, module.bias
+            model.set_submodule(name, stand_in)
+
+
+def to_bfloat16(model: nn.Module, agreement: Callable[[], float], *, force: bool) -> float | None:
+    """Round the blocks' products to bfloat16 if the features stay the same.
+
+    Args:
+        model: changed in place.
+        agreement: the lowest cosine between the features of a probe now and at the first call.
+        force: keep bfloat16 whatever the agreement.
+
+    Returns:
+        the agreement, or None where the model stays in float32.
+    """
+    wide = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and _BLOCKS.search(f".{name}.")
+        and (force or min(module.in_features, module.out_features) >= _WORTHWHILE)
+        and type(module) in (nn.Linear, OneDnnLinear)
+    ]
+    if not wide:
+        return None
+    for name, module in wide:
+        model.set_submodule(name, HalfLinear(module))
+    found = agreement()
+    if force or found >= AGREEMENT:
+        return found
+    for name, module in wide:
+        model.set_submodule(name, module)
+    return None
+
+
+def cosine(a: Array, b: Array) -> float:
+    """The lowest cosine between rows of `[N, D]` unit rows; 0 where one is not finite."""
+    return float(np.nan_to_num((a * b).sum(axis=1), nan=0.0).min())

@@ -1,0 +1,152 @@
+"""The transformers backend: CLIP and its relatives, loaded the way that library saves them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+
+from handful.contracts import Array, unit
+from handful.encoders import _files, _fingerprint, _load, _precision
+from handful.encoders._pixels import Pixels
+from handful.encoders._text import Texts
+from handful.errors import InputError
+
+_TEXT_BATCH = 128
+_PROBE_TEXTS = ("a photo of a cat.", "Satellite view: forest, two rivers & a road")
+
+
+class TransformersEncoder:
+    """A frozen two-tower model of the transformers library.
+
+    Beyond the contract: `model`, `tokenizer` and `processor` are that library's own objects, for
+    what changes an encoder; load with `precision="float32"` to find every weight in them.
+
+    Args:
+        name: what the user calls it.
+        folder: where the checkpoint lies.
+        precision: `auto`, `float32` or `bfloat16`.
+        device: where it computes.
+    """
+
+    plugin: ClassVar[bool] = True
+
+    def __init__(self, name: str, folder: Path, precision: str, device: torch.device) -> None:
+        self.name, self.device = name, device
+        self.family = _load.family(name, folder)
+        with ThreadPoolExecutor(1) as pool:  # hashing waits for the disk, loading for the processor
+            digest = pool.submit(_fingerprint.weights_digest, _files.weight_files(folder))
+            self.tokenizer = _load.tokenizer(folder, self.family)
+            self.processor = _load.processor(folder)
+            try:
+                self.model = _load.model(folder, self.family).to(device)
+            except InputError:
+                digest.result()  # knows better what is wrong with a damaged file
+                raise
+            weights = digest.result()
+        config = self.model.config
+        towers = (config, config.text_config, config.vision_config)
+        self.fingerprint = _fingerprint.fingerprint(
+            self.family.name, folder, weights, towers, self.processor
+        )
+        self.scale, self.bias = _load.temperature(self.model, folder)
+        self._pixels = Pixels(self.processor)
+        self._texts = Texts(self.tokenizer, self.family, config.text_config)
+        self._warned = True  # the probe's own texts are nobody's business
+        _precision.choose_kernels(self.model, device)
+        self.precision = "float32"
+        self.agreement = 1.0
+        self.dim = int(self.texts(_PROBE_TEXTS[:1]).shape[1])
+        self._choose(precision)
+        self._warned = False
+
+    @classmethod
+    def load(cls, name: str, *, precision: str = "auto", device: str = "auto") -> Self:
+        """See `handful.encoders.load`."""
+        where = _load.device(device)
+        return cls(name, _files.find(name), precision, where)
+
+    def prepare(self, image: Image.Image) -> Any:
+        """One decoded RGB picture, resized and cropped as the checkpoint says; thread-safe."""
+        return self._pixels.prepare(image)
+
+    def images(self, batch: Sequence[Any]) -> Array:
+        """N prepared pictures to `[N, D]` float32 unit rows."""
+        if not len(batch):
+            return np.zeros((0, self.dim), dtype=np.float32)
+        with torch.inference_mode():
+            inputs = self._pixels.batch(batch, self.device)
+            out = _rows(self.model.get_image_features(**inputs))
+        return unit(out, f"image features of {self.name}")
+
+    def texts(self, batch: Sequence[str]) -> Array:
+        """N texts to `[N, D]` float32 unit rows.
+
+        A text longer than the window is cut as the library cuts it; a warning says so once.
+        """
+        texts = list(batch)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # little padding in a batch
+        rows: dict[int, Array] = {}
+        for start in range(0, len(order), _TEXT_BATCH):
+            part = order[start : start + _TEXT_BATCH]
+            inputs, cut = self._texts.tokens([texts[i] for i in part])
+            if cut is not None:
+                self._warn(texts[part[cut]])
+            with torch.inference_mode():
+                moved = {k: v.to(self.device) for k, v in inputs.items()}
+                out = unit(_rows(self.model.get_text_features(**moved)), f"texts of {self.name}")
+            rows.update(zip(part, out, strict=True))
+        if not rows:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        return np.stack([rows[i] for i in range(len(texts))])
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.name}: texts longer than {self._texts.window} tokens are cut, "
+                f"such as {text[:60]!r}",
+                TextCutWarning,
+                stacklevel=3,
+            )
+
+    def _choose(self, precision: str) -> None:
+        """Switch to bfloat16 where that is asked for, or pays and changes nothing."""
+        force = precision == "bfloat16"
+        if precision == "float32" or not (force or _precision.has_bfloat16(self.device)):
+            return
+        wanted = self._probe()
+        found = _precision.to_bfloat16(
+            self.model, lambda: _precision.cosine(wanted, self._probe()), force=force
+        )
+        if force and found is None:
+            raise InputError(f"{self.name}: has no layers that bfloat16 applies to; use float32")
+        if found is not None:
+            self.precision, self.agreement = "bfloat16", found
+
+    def _probe(self) -> Array:
+        """Features of two made pictures and two texts, `[4, D]`."""
+        rng = np.random.default_rng(0)
+        made = [
+            Image.fromarray(rng.integers(0, 256, (side, 8, 3), dtype=np.uint8))
+            .resize((320, 40 * side), Image.Resampling.BICUBIC)
+            for side in (6, 10)
+        ]  # fmt: skip
+        pictures = self.images([self.prepare(image) for image in made])
+        return np.concatenate([pictures, self.texts(_PROBE_TEXTS)])
+
+
+class TextCutWarning(UserWarning):
+    """A text did not fit into the encoder's window."""
+
+
+def _rows(out: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """`[N, D]` features, from whichever shape of answer the library's version gives."""
+    tensor = out if isinstance(out, torch.Tensor) else out.pooler_output
+    return np.asarray(tensor.float().cpu().numpy(), dtype=np.float32)
