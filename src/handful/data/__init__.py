@@ -4,6 +4,7 @@ The functions `folder`, `table` and `coop` have their modules' names; import fro
 `from handful.data.folder import find`.
 """
 
+from handful.data import augment
 from handful.data._load import load
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
@@ -14,6 +15,7 @@ from handful.data.table import table
 
 __all__ = [
     "Dataset",
+    "augment",
     "coop",
     "decode",
     "draw",

@@ -74,7 +74,7 @@ class Dataset:
         torn = straddling(self.groups, self.splits)
         if torn:
             raise InputError(
-                f"{len(torn)} groups lie in more than one split, such as {', '.join(torn[:5])}; "
+                f"groups in more than one split ({len(torn)}): {', '.join(torn[:5])}; "
                 "a group belongs to one split only"
             )
 

@@ -110,9 +110,7 @@ def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
                 f"{part}: {len(images)} images lie in this folder without a class; "
                 f"put them into one folder per class: {part.name}/<class>/{images[0]}"
             )
-        raise InputError(
-            f"{part}: holds no images; expected one folder per class with images in it"
-        )
+        raise InputError(f"{part}: has no images; expected one folder per class with images in it")
     ignored.update(STRAY if _is_image(n) else _extension(n) for n in loose)
     return sorted(names)
 

@@ -61,7 +61,7 @@ def draw(
         few = ", ".join(f"{name} ({n})" for name, n in sorted(short.items())[:5])
         more = f" and {len(short) - 5} more" if len(short) > 5 else ""
         raise InputError(
-            f"{len(short)} classes have fewer than {shots} images: {few}{more}; "
+            f"too few images for {shots} shots a class: {few}{more}; "
             "ask for fewer shots or add images"
         )
     drawn: list[int] = []

@@ -78,11 +78,13 @@ class _Problems:
     def report(self, count: int) -> None:
         if not self.found:
             return
-        parts = [f"{len(which)} {kind}: {_few(which)}" for kind, which in self.found.items()]
+        parts = [f"{kind} ({len(which)}): {_few(which)}" for kind, which in self.found.items()]
         hint = ""
         if "missing files" in self.found:
             hint = f"; relative paths start at {self.source.parent}"
-        raise InputError(f"{self.source}: of {count} rows, {'; '.join(parts)}{hint}; correct them")
+        raise InputError(
+            f"{self.source}: {count} rows, with {'; '.join(parts)}{hint}; correct them"
+        )
 
 
 def _few(things: Sequence[str]) -> str:
