@@ -1,0 +1,74 @@
+"""Work in threads, ahead of whoever needs it: hashing files, reading the very bytes hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from handful.contracts import ImageRef
+from handful.errors import ImageError
+
+_CHUNK = 16  # files in one job: handing over a job costs as much as hashing a small file
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def digests(pool: ThreadPoolExecutor, images: Sequence[ImageRef]) -> Iterator[str | ImageError]:
+    """The digest of each image, or why it cannot be read; in order."""
+    chunks = (images[at : at + _CHUNK] for at in range(0, len(images), _CHUNK))
+    for chunk in ahead(pool, _digests, chunks, depth=256):
+        yield from chunk
+
+
+def _digests(images: Sequence[ImageRef]) -> list[str | ImageError]:
+    return [_digest(image) for image in images]
+
+
+def _digest(ref: ImageRef) -> str | ImageError:
+    """As `ImageRef.digest`, in pieces: a file that is no image may be larger than memory."""
+    try:
+        if ref.path is None:
+            return ref.digest()
+        with ref.path.open("rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(f"{ref.name}: cannot be read ({error.strerror})")
+
+
+def pinned(ref: ImageRef, digest: str) -> ImageRef:
+    """The very bytes that were hashed, so that no feature can be stored under a wrong digest."""
+    if ref.path is None:
+        return ref
+    content = ref.content()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ImageError(f"{ref.name}: changed while it was being read; run again")
+    return ImageRef(ref.name, data=content)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end with the block; when it ends early, what is still queued is dropped."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="handful")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In], depth: int
+) -> Iterator[_Out]:
+    """`map` in threads: in order, and never more than `depth` answers ahead."""
+    waiting = iter(items)
+    queue: deque[Future[_Out]] = deque(pool.submit(work, i) for i in islice(waiting, depth))
+    while queue:
+        answer = queue.popleft().result()
+        queue.extend(pool.submit(work, item) for item in islice(waiting, 1))
+        yield answer
