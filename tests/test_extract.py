@@ -20,7 +20,7 @@ from PIL import Image
 from handful import extract
 from handful.contracts import Encoder, ImageRef
 from handful.errors import InputError, StorageError
-from handful.store import FILE, FeatureStore, space
+from handful.store import FILE, FeatureStore
 
 HERE = Path(__file__).parent
 
