@@ -80,7 +80,7 @@ SAMPLES = {
 
 def pixels(source: object, **options: object) -> np.ndarray:
     image = decode(ImageRef.of(source, "x"), **options)
-    assert (type(image), image.mode, image.info) == (Image.Image, "RGB", {})
+    assert (image.mode, image.info, dict(image.getexif())) == ("RGB", {}, {})
     return np.asarray(image).astype(int)
 
 

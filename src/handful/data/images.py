@@ -40,6 +40,7 @@ _CLASSES: dict[str, type[ImageFile]] = {
     "TIFF": TiffImageFile,
     "GIF": GifImageFile,
 }
+_LIGHT = (JpegImageFile, PngImageFile, BmpImageFile)  # hold nothing large beside the pixels
 
 # What Pillow raises on bytes that lie: its plug-ins leave struct, zlib, index and number errors
 # through while decoding. A warning is among them for callers who turn warnings into errors.
@@ -137,7 +138,13 @@ def _decoded(
     if kind == "PNG" and _headers.png_is_damaged(data):
         raise ValueError("a checksum does not match")
     image.load()
-    return _upright(_rgb(image, background), image)
+    turn = _turn(image)
+    rgb = _rgb(image, background)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    rgb.info.clear()  # else its EXIF would turn the picture a second time elsewhere
+    rgb.getexif().clear()
+    return rgb
 
 
 def _check_size(name: str, size: tuple[int, int], limit: int) -> None:
@@ -150,7 +157,7 @@ def _check_size(name: str, size: tuple[int, int], limit: int) -> None:
 
 
 def _rgb(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
-    """A new RGB picture that has left file and metadata behind."""
+    """RGB of any mode, on the background where it is transparent."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         rgb = Image.fromarray(_grey(image)).convert("RGB")
         clear = image.info.get("transparency")
@@ -162,9 +169,9 @@ def _rgb(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
         rgb = Image.new("RGB", image.size, background)
         rgb.paste(rgba, mask=rgba.getchannel("A"))
         return rgb
-    rgb = image.convert("RGB")
-    rgb.info.clear()  # else its EXIF would turn the picture a second time elsewhere
-    return rgb
+    if image.mode == "RGB" and isinstance(image, _LIGHT):
+        return image  # a copy would cost a third of a JPEG's decoding
+    return image.convert("RGB")
 
 
 def _grey(image: ImageFile) -> NDArray[np.uint8]:
@@ -188,13 +195,12 @@ def _grey(image: ImageFile) -> NDArray[np.uint8]:
     return np.asarray(grey, dtype=np.uint8)
 
 
-def _upright(rgb: Image.Image, source: ImageFile) -> Image.Image:
-    """Upright, as the camera's EXIF says; a broken EXIF block says nothing.
+def _turn(image: ImageFile) -> Transpose | None:
+    """What makes it upright, as the camera's EXIF says; a broken EXIF block says nothing.
 
     Pillow has turned a TIFF already, and then reports no orientation any more.
     """
     try:
-        turn = _TURNS.get(source.getexif().get(Tag.Orientation, 1))
+        return _TURNS.get(image.getexif().get(Tag.Orientation, 1))
     except _DAMAGE:
-        return rgb
-    return rgb if turn is None else rgb.transpose(turn)
+        return None
