@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -19,18 +20,18 @@ H = TypeVar("H", bound=Head)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: a fixed number of epochs, so that nothing has to be looked up on other data.
+    """How to train: a fixed number of steps, so that nothing has to be looked up on other data.
 
     Args:
-        epochs: passes over the support set; 0 leaves the head as it was.
+        steps: updates; 0 leaves the head as it was.
         learning_rate: at the start; it falls to zero along half a cosine, step by step.
-        batch: samples a step.
+        batch: samples a step, drawn without replacement until all have been used.
         weight_decay: decoupled (AdamW), relative to the learning rate.
         epsilon: AdamW's, the gradient below which steps shrink.
         seed: of the order of the samples.
     """
 
-    epochs: int
+    steps: int
     learning_rate: float
     batch: int = 256
     weight_decay: float = 0.01
@@ -38,11 +39,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch < 1 or not self.learning_rate >= 0:
+        if self.steps < 0 or self.batch < 1 or not self.learning_rate >= 0:
             raise InputError(
-                "expected epochs >= 0, batch >= 1 and learning_rate >= 0, got "
-                f"epochs={self.epochs}, batch={self.batch}, learning_rate={self.learning_rate}"
+                "expected steps (or epochs) >= 0, batch >= 1 and learning_rate >= 0, got "
+                f"{self.steps}, {self.batch} and {self.learning_rate}"
             )
+
+
+def steps_in(epochs: int, count: int, batch: int) -> int:
+    """Updates in so many passes over `count` samples, the last of a pass with what is left."""
+    return epochs * -(-count // max(batch, 1))
 
 
 def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:
@@ -57,27 +63,25 @@ def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:
     Raises:
         InputError: the loss left the finite numbers; nothing is returned half-trained.
     """
-    batches = -(-len(features) // recipe.batch)
-    total = recipe.epochs * batches
     optimiser = AdamW(list(head.parameters()), recipe.weight_decay, recipe.epsilon)
     with torch.enable_grad():
-        for step, rows in enumerate(_batches(len(features), recipe)):
+        for step, rows in enumerate(islice(_batches(len(features), recipe), recipe.steps)):
             loss = cross_entropy(head(features[rows]), targets[rows])
             if not math.isfinite(loss.item()):
                 raise InputError(
-                    f"training diverged at step {step + 1} of {total} (loss {loss.item()}); "
+                    f"training diverged at step {step + 1} of {recipe.steps} (loss {loss.item()}); "
                     f"lower learning_rate={recipe.learning_rate}"
                 )
             gradients = torch.autograd.grad(loss, optimiser.parameters)
-            rate = recipe.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
+            rate = recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
             optimiser.step(gradients, rate)
     return head.frozen()
 
 
 def _batches(count: int, recipe: Recipe) -> Iterator[Tensor]:
     shuffle = torch.Generator().manual_seed(recipe.seed)
-    for _ in range(recipe.epochs):
-        yield from torch.randperm(count, generator=shuffle).split(recipe.batch)
+    while True:
+        yield from torch.split(torch.randperm(count, generator=shuffle), recipe.batch)
 
 
 class AdamW:

@@ -42,17 +42,15 @@ class TipHead(Head):
         queries = self.beta * x
         if self._shots:
             affinity = torch.addmm(-self.beta, queries, self.keys.T).exp_()
-            votes = affinity.unflatten(1, (len(self.weights), self._shots)).sum(2)
+            votes = affinity.view(len(x), len(self.weights), self._shots).sum(2)
         else:
             affinity = torch.addmm(-self.beta, self.keys, queries.T).exp_()
-            votes = affinity.new_zeros(len(self.weights), len(x))
-            votes = votes.index_add(0, self.labels, affinity).T
+            empty = affinity.new_zeros(len(self.weights), len(x))
+            votes = empty.index_add(0, self.labels, affinity).T
         return self.scale * x @ self.weights.T + self.alpha * votes
 
 
-def cache(
-    features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta: float
-) -> TipHead:
+def cache(features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta: float) -> TipHead:
     """The head of a support set, its keys in blocks of one class so that votes are block sums."""
     order = torch.argsort(targets, stable=True)
     return TipHead(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from handful.adapters._base import Adapter
-from handful.adapters._training import Recipe, train
+from handful.adapters._training import Recipe, steps_in, train
 from handful.adapters.tip import TipHead, cache
 from handful.contracts import ClassText
 
@@ -52,7 +52,8 @@ class TipF(Adapter):
         self.seed = seed
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        recipe = Recipe(self.epochs, self.learning_rate, self.batch, epsilon=1e-4, seed=self.seed)
+        steps = steps_in(self.epochs, len(features), self.batch)
+        recipe = Recipe(steps, self.learning_rate, self.batch, epsilon=1e-4, seed=self.seed)
         fixed = cache(features, targets, text, self.alpha, self.beta)
         tensors = dict(fixed.named_buffers()) | {"keys": nn.Parameter(fixed.keys.clone())}
         return train(TipHead(**tensors), features, targets, recipe)

@@ -34,8 +34,8 @@ class ZeroShot(Adapter):
 
     >>> from handful.contracts import ClassText
     >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 100.0)
-    >>> ZeroShot().fit([[0.8, 0.6]], ["cat"], text).logits([[0.6, 0.8]])
-    array([[60., 80.]], dtype=float32)
+    >>> ZeroShot().fit([[0.8, 0.6]], ["cat"], text).predict([[0.6, 0.8]])
+    array(['dog'], dtype='<U3')
     """
 
     title = "Zero-shot"
