@@ -1,0 +1,170 @@
+"""The README of a pack: a Hugging Face model card, written from the manifest alone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+# anything else is a folder on somebody's machine, which is nobody else's business
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def write(manifest: Mapping[str, Any]) -> str:
+    """The card of a skill.
+
+    Args:
+        manifest: see `docs/packs.md`; of `training` and `evaluation` it tells what is there.
+    """
+    sections = [
+        f"---\n{_front_matter(manifest)}\n---\n",
+        _what(manifest),
+        _USE,
+        _made(manifest),
+        _numbers(manifest["evaluation"]),
+        _limits(manifest),
+    ]
+    return "\n".join(sections)
+
+
+_USE = """## How to use it
+
+On the command line, with this folder called `SKILL`:
+
+    pip install handful
+    handful predict SKILL photo.jpg --top-k 3
+
+In Python:
+
+```python
+from handful import Predictor
+
+predictor = Predictor("SKILL")
+print(predictor.predict(["photo.jpg"], top_k=3)[0].scores)
+```
+"""
+
+
+def _front_matter(manifest: Mapping[str, Any]) -> str:
+    zero_shot = manifest["method"] == "zero_shot"
+    task = "zero-shot-image-classification" if zero_shot else "image-classification"
+    name = manifest["encoder"]["name"]
+    facts = ModelCardData(
+        license=manifest["license"],
+        library_name="handful",
+        pipeline_tag=task,
+        tags=["handful", "few-shot", manifest["method"].replace("_", "-")],
+        base_model=name if _HUB_NAME.fullmatch(name) else None,
+        model_name="skill",
+        eval_results=_results(manifest["evaluation"], task) or None,
+    )
+    return str(facts.to_yaml()).strip()
+
+
+def _results(evaluation: Mapping[str, Any] | None, task: str) -> list[EvalResult]:
+    numbers = evaluation or {}
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type="images",
+            dataset_name=str(numbers.get("dataset", "images outside the support set")),
+            metric_type=kind,
+            metric_value=round(numbers[key], 4),
+        )
+        for key, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"))
+        if isinstance(numbers.get(key), float)
+    ]
+
+
+def _what(manifest: Mapping[str, Any]) -> str:
+    classes, counts = manifest["classes"], manifest["training"].get("counts")
+    counts = counts if isinstance(counts, Mapping) else {}
+    rows = [f"| {_cell(name)} | {_cell(counts.get(name, '?'))} |" for name in classes]
+    return "\n".join(
+        [
+            f"# A skill of {len(classes)} classes\n",
+            f"Tells on a photo which of {len(classes)} things it shows. It is a small head on the "
+            f"frozen vision-language model {_code(_encoder(manifest))}, taught with "
+            f"{len(manifest['support']['images'])} labelled images by Handful.\n",
+            "| class | images taught with |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    encoder, training = manifest["encoder"], manifest["training"]
+    params = {k: v for k, v in manifest["params"].items() if v is not None}
+    facts = {
+        "method": manifest["method"],
+        "parameters": json.dumps(params, ensure_ascii=False) if params else "none",
+        "prompts": " | ".join(manifest["templates"]),
+        "encoder": _encoder(manifest),
+        "fingerprint": encoder["fingerprint"],
+        "precision": encoder["precision"],
+        **{k: v for k, v in training.items() if isinstance(v, str | int | float)},
+        "Handful": manifest["handful"],
+        "created": manifest["created"],
+    }
+    lines = [f"- {name}: {_code(value)}" for name, value in facts.items()]
+    return "\n".join(["## How it was made\n", *lines, ""])
+
+
+def _numbers(evaluation: Mapping[str, Any] | None) -> str:
+    if not evaluation:
+        return (
+            "## How good it is\n\nNot measured yet. Measure it on images it has not seen: "
+            "`handful evaluate SKILL FOLDER`.\n"
+        )
+    lines = []
+    if isinstance(evaluation.get("accuracy"), float):
+        line = f"- accuracy: {100 * evaluation['accuracy']:.2f} %"
+        interval = evaluation.get("interval")
+        if isinstance(interval, list) and [type(v) for v in interval] == [float, float]:
+            low, high = interval
+            line += f" (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+        lines.append(line)
+    if isinstance(evaluation.get("macro_f1"), float):
+        lines.append(f"- macro-F1: {evaluation['macro_f1']:.3f}")
+    for key, told in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
+        if key in evaluation:
+            lines.append(f"- {told}: {_cell(evaluation[key])}")
+    return "\n".join(["## How good it is\n", *lines, ""])
+
+
+def _limits(manifest: Mapping[str, Any]) -> str:
+    lines = [
+        f"- It always answers with one of its {len(manifest['classes'])} classes, also for a photo "
+        "that shows none of them.",
+        "- Its scores add up to one and rank the answers; they are not calibrated frequencies.",
+        "- It knows the classes as the images it was taught with show them: other cameras, "
+        "places or styles can be worse than any number above.",
+        "- What the encoder does not see, no head can tell; the encoder's own biases remain.",
+    ]
+    if manifest["license"] == "unknown":
+        lines.append("- No licence was stated; ask whoever gave it to you before you pass it on.")
+    return "\n".join(["## Limits\n", *lines, ""])
+
+
+def _encoder(manifest: Mapping[str, Any]) -> str:
+    """The encoder's name; of a local folder only the last part."""
+    name = str(manifest["encoder"]["name"])
+    return name if _HUB_NAME.fullmatch(name) else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+
+
+def _cell(value: Any) -> str:
+    """Text that stays inside its cell, whatever a class is called."""
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
+
+
+def _code(value: Any) -> str:
+    """Code that ends where it should."""
+    text = " ".join(str(value).split()).replace("`", "'")
+    return f"`{text}`"

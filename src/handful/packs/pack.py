@@ -1,0 +1,208 @@
+"""A skill: the tensors of one fitted head, and everything a stranger must know to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import handful
+from handful.contracts import Array, ClassText, Encoder
+from handful.errors import InputError, MismatchError
+from handful.packs import card, disk, golden, restore
+from handful.packs.format import FORMAT, plain, read, to_files
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """A skill, in memory or from disk. Make one with `Pack.of` or `Pack.load`.
+
+    Args:
+        manifest: what stands in `pack.json`; see `docs/packs.md`.
+        tensors: `head.*` (what the method's head is built from) and `golden.*` (what it must
+            answer); others are carried along.
+        where: what errors call it.
+
+    Raises:
+        PackError: the parts do not make a working head, or it answers something else.
+    """
+
+    manifest: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+    where: str = "the skill"
+    _adapter: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "_adapter", restore.adapter(self.manifest, self.tensors, self.where)
+        )
+        golden.check(self.tensors, self._adapter, self.where)
+
+    @classmethod
+    def of(
+        cls,
+        adapter: Any,
+        text: ClassText,
+        encoder: Encoder,
+        *,
+        templates: Sequence[str],
+        support_ids: Sequence[str],
+        training: Mapping[str, Any],
+        evaluation: Mapping[str, Any] | None = None,
+        licence: str = "unknown",
+        created: datetime | None = None,
+    ) -> Pack:
+        """A skill from a fitted adapter.
+
+        Args:
+            adapter: fitted; its class must be a plug-in, so that its name finds it again.
+            text: the classes, in the order of the columns.
+            encoder: what the support features came from; it looks at a few synthetic pictures.
+            templates: prompts of the classes.
+            support_ids: digests of the support images.
+            training: facts about the fit (shots, seed, counts, ...), plain values.
+            evaluation: numbers on images it has not seen and how they were measured.
+            licence: an identifier as the Hugging Face hub knows them, such as `cc-by-4.0`.
+            created: when; now if not given.
+
+        Raises:
+            InputError: not fitted, no plug-in, or a value that cannot be written as JSON.
+        """
+        if not hasattr(adapter, "module_"):
+            raise InputError(f"{type(adapter).__name__} is not fitted yet; call fit first")
+        params = plain(adapter.get_params(deep=False), "parameters")
+        made = (created or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+        manifest = {
+            "format": FORMAT,
+            "handful": handful.__version__,
+            "created": f"{made.isoformat()}Z",
+            "license": licence,
+            "method": restore.method_of(adapter),
+            "params": params,
+            "classes": list(text.classes),
+            "templates": list(templates),
+            "scale": float(text.scale),
+            "encoder": {
+                "name": encoder.name,
+                "fingerprint": encoder.fingerprint,
+                "dim": encoder.dim,
+                "precision": encoder.precision,
+            },
+            "support": {"images": list(support_ids)},
+            "training": plain(training, "training"),
+            "evaluation": plain(evaluation, "evaluation"),
+        }
+        return cls(manifest, restore.tensors_of(adapter) | golden.make(adapter, encoder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Pack:
+        """Read a skill and verify all of it; runs nothing that the folder holds.
+
+        Raises:
+            PackError: cut short, tampered with, too new, for a method that is not installed, or
+                not a pack; names the file.
+        """
+        path = Path(folder)
+        return cls(*read(path), str(path))
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the skill, whole or not at all; the same skill always gives the same bytes.
+
+        Args:
+            folder: a name that is free, or with `overwrite` a skill to replace.
+            overwrite: replace the skill that is there.
+
+        Raises:
+            InputError: something is there that may not be replaced.
+            StorageError: the disk refused; what was there before is untouched.
+        """
+        path = Path(folder)
+        files = to_files(self.manifest, self.tensors, card.write(self.manifest))
+        disk.write_folder(path, files, overwrite=overwrite)
+        return path
+
+    def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
+        """The same skill with numbers measured on images it has not seen."""
+        numbers = plain(evaluation, "evaluation")
+        return replace(self, manifest=self.manifest | {"evaluation": numbers})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names, in the order of the columns."""
+        return tuple(self.manifest["classes"])
+
+    @property
+    def method(self) -> str:
+        """Name of the adapter."""
+        return str(self.manifest["method"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The encoder it belongs to."""
+        return str(self.manifest["encoder"]["fingerprint"])
+
+    @property
+    def support_ids(self) -> tuple[str, ...]:
+        """Digests of the images it was taught with."""
+        return tuple(self.manifest["support"]["images"])
+
+    def logits(self, X: Array) -> Array:
+        """`[M, D]` features to `[M, C]` logits."""
+        return cast(Array, self._adapter.logits(X))
+
+    def probabilities(self, X: Array) -> Array:
+        """`[M, D]` features to `[M, C]` probabilities."""
+        return cast(Array, self._adapter.predict_proba(X))
+
+    def check_encoder(self, encoder: Encoder) -> float:
+        """Does this encoder see what the skill was taught with?
+
+        Fingerprints must be equal. Precision may differ; then, as in every case, the golden image
+        must get nearly the probabilities it got when the skill was made.
+
+        Returns:
+            Largest `|dp|` on the golden image, below 0.01.
+
+        Raises:
+            MismatchError: naming what differs, or which precision to use.
+        """
+        differing = _differences(self.fingerprint, encoder.fingerprint)
+        name = self.manifest["encoder"]["name"]
+        if differing:
+            raise MismatchError(
+                f"{self.where} was made for another encoder: {'; '.join(differing)}. "
+                f"Load {name!r} as it was then, or teach the skill again on {encoder.name!r}"
+            )
+        seen = encoder.images([encoder.prepare(Image.fromarray(self.tensors["golden.image"]))])
+        given = self.probabilities(seen)[0]
+        moved = float(np.abs(given - self.tensors["golden.probabilities"]).max())
+        if moved < golden.TOLERANCE:
+            return moved
+        then, now = self.manifest["encoder"]["precision"], encoder.precision
+        if then != now:
+            cause = f"it was taught in {then} and the encoder computes in {now} here"
+            cure = f"load the encoder with precision={then!r}"
+        else:
+            cause = "weights and precision are the same, so pictures are prepared differently here"
+            cure = "install the versions of Pillow and transformers it was made with"
+        raise MismatchError(
+            f"{self.where}: its golden image gets other probabilities (they differ by {moved:.3f}, "
+            f"expected less than {golden.TOLERANCE}): {cause}. To put it right, {cure}, or teach "
+            "the skill again"
+        )
+
+
+def _differences(ours: str, theirs: str) -> list[str]:
+    """Parts of two fingerprints (`key:value key:value`) that differ, each with both values."""
+    first, second = (dict(p.partition(":")[::2] for p in f.split()) for f in (ours, theirs))
+    return [
+        f"{key} differs (skill {first.get(key, 'none')}, encoder {second.get(key, 'none')})"
+        for key in {**first, **second}
+        if first.get(key) != second.get(key)
+    ]

@@ -1,0 +1,210 @@
+"""A skill and its encoder, joined: images in, answers out. What the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from handful import encoders, extract
+from handful.contracts import Array, Encoder, ImageRef
+from handful.errors import InputError, MismatchError
+from handful.packs import Pack
+from handful.store import FeatureStore
+
+Progress = Callable[[int, int], None]
+BATCH = 1024  # paths looked at together; their features are 2 MB
+_PIXELS = 256 << 20  # bytes of pictures that came in memory, held together
+
+
+class Score(TypedDict):
+    """One answer, shaped as in Hugging Face's image-classification pipeline."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a skill says of one image.
+
+    Args:
+        name: the image's name: its path where it has one.
+        scores: answers, the best first; their scores add up to one over all classes.
+        error: why there is no answer, naming the image; None where there is one.
+    """
+
+    name: str
+    scores: list[Score]
+    error: str | None = None
+
+
+class Predictor:
+    """Answers of one skill, for images in any amount.
+
+    Args:
+        pack: a skill or its folder.
+        encoder: the encoder or its name; by default the one that the skill names.
+        store: where features are kept; the user's own store when not given.
+
+    Raises:
+        PackError: the skill cannot be used as it is on disk.
+        MismatchError: the encoder is not the one it was taught on.
+
+    Attributes:
+        pack: the skill.
+        encoder: the encoder, checked against it.
+    """
+
+    def __init__(
+        self,
+        pack: Pack | str | Path,
+        encoder: Encoder | str | None = None,
+        store: FeatureStore | None = None,
+    ) -> None:
+        self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
+        self.encoder = _joined(self.pack, encoder)
+        self.store = store
+
+    def predict(
+        self, images: Any, top_k: int | None = None, progress: Progress | None = None
+    ) -> list[Prediction]:
+        """Classify images; one that cannot be read gets an `error` and stops no other.
+
+        Args:
+            images: paths, bytes, PIL images, `[H, W, 3]` uint8 arrays or `ImageRef`s, mixed as you
+                like; or a single one of them.
+            top_k: answers an image; all classes when not given.
+            progress: called with (images done, images in all).
+
+        Returns:
+            One prediction an image, in their order.
+        """
+        several = [images] if _single(images) else list(images)
+        return list(self._answers(several, top_k, BATCH, progress, len(several)))
+
+    def iter_predict(
+        self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
+    ) -> Iterator[Prediction]:
+        """The same for a stream of images that need not fit into memory, nor ever end.
+
+        Args:
+            images: as for `predict`; asked for `batch` at a time.
+            top_k: answers an image; all classes when not given.
+            batch: images that are waited for before the first of them is answered.
+        """
+        return self._answers(images, top_k, batch, None, 0)
+
+    def logits(self, features: Array) -> Array:
+        """`[M, D]` features of this encoder to `[M, C]` logits."""
+        return self.pack.logits(features)
+
+    def _answers(
+        self,
+        images: Iterable[Any],
+        top_k: int | None,
+        size: int,
+        progress: Progress | None,
+        total: int,
+    ) -> Iterator[Prediction]:
+        if size < 1 or (top_k is not None and top_k < 1):
+            raise InputError(f"expected batch and top_k of 1 or more, got {size} and {top_k}")
+        done = 0
+        for batch in _batches(images, size):
+            yield from self._batch(batch, top_k, _shifted(progress, done, total))
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+
+    def _batch(
+        self, batch: list[ImageRef | Prediction], top_k: int | None, progress: Progress | None
+    ) -> list[Prediction]:
+        refs = [item for item in batch if isinstance(item, ImageRef)]
+        if not refs:
+            return [item for item in batch if isinstance(item, Prediction)]
+        found = extract.features(self.encoder, refs, self.store, progress=progress)
+        scores = self._scores(found.features.values, top_k)
+        answers = {i: Prediction(refs[i].name, s) for i, s in zip(found.kept, scores, strict=True)}
+        for failure in found.failures:
+            answers[failure.index] = Prediction(failure.name, [], failure.reason)
+        in_order = (answers[i] for i in range(len(refs)))
+        return [item if isinstance(item, Prediction) else next(in_order) for item in batch]
+
+    def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
+        if not len(features):
+            return []
+        classes = self.pack.classes
+        probabilities = self.pack.probabilities(features)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        return [
+            [{"label": classes[c], "score": float(row[c])} for c in order]
+            for row, order in zip(probabilities, best, strict=True)
+        ]
+
+
+def _joined(pack: Pack, encoder: Encoder | str | None) -> Encoder:
+    """The encoder for a pack; of those that we choose, one precise enough for it."""
+    if encoder is not None and not isinstance(encoder, str):
+        pack.check_encoder(encoder)
+        return encoder
+    name = encoder or pack.manifest["encoder"]["name"]
+    loaded = encoders.load(name)
+    try:
+        pack.check_encoder(loaded)
+    except MismatchError:
+        then = pack.manifest["encoder"]["precision"]
+        if loaded.precision == then or loaded.fingerprint != pack.fingerprint:
+            raise
+        loaded = encoders.load(name, precision=then)
+        pack.check_encoder(loaded)
+    return loaded
+
+
+def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
+    """Progress within one batch, told as progress within all of them."""
+    if progress is None:
+        return None
+    told = progress  # the narrowed type, for the closure
+    return lambda here, _: told(done + here, total)
+
+
+def _batches(images: Iterable[Any], size: int) -> Iterator[list[ImageRef | Prediction]]:
+    """Images in runs that fit into memory; what is no image is an answer already."""
+    batch: list[ImageRef | Prediction] = []
+    held = 0
+    for number, image in enumerate(images):
+        item = _reference(image, number)
+        batch.append(item)
+        held += _size(item)
+        if len(batch) >= size or held >= _PIXELS:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _reference(image: Any, number: int) -> ImageRef | Prediction:
+    named = isinstance(image, ImageRef | str | Path)
+    name = "" if named else f"<image {number}>"
+    try:
+        return ImageRef.of(image, name)
+    except (OSError, ValueError, TypeError) as error:  # a lazy PIL image may fail only now
+        return Prediction(name, [], f"{name}: cannot be used as an image ({error})")
+
+
+def _size(item: ImageRef | Prediction) -> int:
+    if isinstance(item, Prediction):
+        return 0
+    if item.pixels is not None:
+        return item.pixels.nbytes
+    return len(item.data or b"")
+
+
+def _single(images: Any) -> bool:
+    """One image where several are expected: a path is not a list of letters."""
+    if isinstance(images, ImageRef | str | Path | bytes) or hasattr(images, "convert"):
+        return True
+    return isinstance(images, np.ndarray) and images.ndim == 3
