@@ -6,6 +6,7 @@ validation set exists and no test image takes part in any choice.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -39,13 +40,25 @@ class Trial:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the table: percent, the half-width of its 95 % interval, seconds to fit."""
+    """One cell of the table.
+
+    Args:
+        method: the adapter's name.
+        shots: images a class.
+        accuracy: percent, mean over tasks and seeds.
+        interval: half the width of its 95 % interval; None where one seed tells no spread.
+        seconds: mean time to fit.
+    """
 
     method: str
     shots: int
     accuracy: float
-    interval: float
+    interval: float | None
     seconds: float
+
+    def __str__(self) -> str:
+        spread = "" if self.interval is None else f" ± {self.interval:.1f}"
+        return f"{self.accuracy:.1f}{spread}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,8 @@ class Comparison:
         seeds = sorted({t.seed for t in trials})
         means = [float(np.mean([t.accuracy for t in trials if t.seed == s])) for s in seeds]
         mean, half = metrics.mean_interval(means)
-        return Cell(method, shots, mean, half, float(np.mean([t.seconds for t in trials])))
+        seconds = float(np.mean([t.seconds for t in trials]))
+        return Cell(method, shots, mean, None if math.isnan(half) else half, seconds)
 
     def cells(self) -> list[Cell]:
         """The whole table, method by method."""
@@ -142,6 +156,7 @@ def compare(
         seeds=range(seeds),
         pool=pool,
         test=None if test is None else _without_leaks(found.features.ids, pool, test),
+        groups=usable.groups or None,
     )
     facts = {
         "encoder": tower.name,
@@ -167,6 +182,7 @@ def compare_features(
     seeds: Iterable[int] = range(3),
     pool: NDArray[np.bool_] | None = None,
     test: NDArray[np.bool_] | None = None,
+    groups: Sequence[str] | None = None,
     task: str = "",
     progress: Callable[[], None] | None = None,
 ) -> list[Trial]:
@@ -181,16 +197,21 @@ def compare_features(
         seeds: seeds of the draws (and of the methods that have one).
         pool: `[N]` true where a support image may come from; everywhere when not given.
         test: `[N]` true for test images; all that the draw left when not given.
+        groups: N names of what belongs together (a camera, a burst), "" for none; the group of a
+            support image is not tested on.
         task: name to write into the trials.
         progress: called after every trial.
     """
     candidates = np.arange(len(labels)) if pool is None else np.flatnonzero(pool)
+    names = [text.classes[c] for c in labels[candidates]]
+    homes = None if groups is None else [groups[int(i)] for i in candidates]
     trials = []
     for seed in seeds:
         for k in shots:
-            drawn = candidates[data.draw([text.classes[c] for c in labels[candidates]], k, seed)]
-            rest = np.ones(len(labels), dtype=bool) if test is None else test.copy()
-            rest[drawn] = False
+            drawn = candidates[data.draw(names, k, seed, homes)]
+            rest = np.zeros(len(labels), dtype=bool)
+            rest[data.rest(len(labels), drawn.tolist(), groups)] = True
+            rest &= True if test is None else test
             if not rest.any():
                 raise InputError(f"{k} shots leave no test image; use fewer shots or more images")
             for method in methods:
@@ -226,5 +247,5 @@ def _without_leaks(
     ids: Sequence[str], pool: NDArray[np.bool_] | None, test: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Test images that are not, byte for byte, also training images."""
-    training = {ids[i] for i in np.flatnonzero(pool)} if pool is not None else set()
+    training = {ids[int(i)] for i in np.flatnonzero(pool)} if pool is not None else set()
     return np.array([t and id_ not in training for t, id_ in zip(test, ids, strict=True)])

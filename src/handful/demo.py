@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handful import encoders, extract, pipeline
+from handful import data, encoders, pipeline
 from handful.comparison import SHOTS, Comparison, Trial, compare_features
 from handful.contracts import Encoder, ImageRef
 from handful.data import playground
@@ -83,7 +83,7 @@ def _trials(encoder: Encoder, name: str, shots: Sequence[int], seed: int) -> lis
     task = playground.task(name, max(shots), seed, QUERIES)
     text = class_text(encoder, {c: c for c in task.classes}, task.templates)
     pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
-    prepared = [encoder.prepare(extract.decode(p)) for p in pictures]
+    prepared = [encoder.prepare(data.decode(p)) for p in pictures]
     values = encoder.images(prepared)
     column = {c: i for i, c in enumerate(task.classes)}
     labels = np.array([column[label] for label in (*task.support_labels, *task.test_labels)])

@@ -102,7 +102,7 @@ def fit(
     names = names_of(dataset, words)
     drawn = dataset
     if shots is not None:
-        drawn = dataset.subset(data.draw(dataset.labels, shots, seed))
+        drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
     tower = encoders.load(encoder) if isinstance(encoder, str) else encoder
     text = class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)

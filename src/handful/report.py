@@ -35,8 +35,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         "|---" * (len(shots) + 1) + "|",
     ]
     for method in comparison.methods:
-        cells = [comparison.cell(method, k) for k in shots]
-        row = " | ".join(f"{c.accuracy:.1f} ± {c.interval:.1f}" for c in cells)
+        row = " | ".join(str(comparison.cell(method, k)) for k in shots)
         lines.append(f"| {title(method)} | {row} |")
     lines += ["", "± is half of the 95 % interval (Student's t) over the seeds."]
     lines += [f"{name}: {_plain(value)}.  " for name, value in comparison.facts.items()]
@@ -50,7 +49,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     for colour, method in zip(_repeat(len(comparison.methods)), comparison.methods, strict=True):
         cells = [comparison.cell(method, k) for k in shots]
         mean = np.array([c.accuracy for c in cells])
-        half = np.array([c.interval for c in cells])
+        half = np.array([c.interval or 0 for c in cells])
         axes.plot(shots, mean, marker="o", markersize=4, color=colour, label=title(method))
         axes.fill_between(shots, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)

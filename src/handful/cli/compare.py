@@ -68,8 +68,7 @@ def show(result: Comparison) -> None:
     headers = ["accuracy, %", *(f"{k} shot{'s' * (k > 1)}" for k in result.shots)]
     rows = []
     for method in result.methods:
-        cells = [result.cell(method, k) for k in result.shots]
-        texts = [f"{c.accuracy:.1f} ± {c.interval:.1f}" for c in cells]
-        rows.append([report.title(method), *texts])
+        cells = [str(result.cell(method, k)) for k in result.shots]
+        rows.append([report.title(method), *cells])
     right = range(1, len(headers))
     _console.say_table(_console.table(headers, rows, right=right))

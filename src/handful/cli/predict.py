@@ -15,6 +15,8 @@ import typer
 from handful.cli import _console, _options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from handful.predictor import Prediction
 
 
@@ -80,7 +82,7 @@ def as_json(predictions: Sequence[Prediction]) -> str:
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
 
 
-def _table(predictions: Sequence[Prediction]) -> object:
+def _table(predictions: Sequence[Prediction]) -> Table:
     rows = [
         [p.name if i == 0 else "", str(s["label"]), f"{s['score']:.3f}"]
         for p in predictions
