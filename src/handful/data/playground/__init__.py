@@ -1,0 +1,41 @@
+"""A made world with exact ground truth: scenes, their pixels, what is true of them, and tasks.
+
+Everything is drawn by lot from a seed, so nothing needs to be stored: the same seed gives the same
+image, captions, boxes and relations on every machine.
+"""
+
+from __future__ import annotations
+
+from handful.data.playground.captions import (
+    RELATIONS,
+    TEMPLATES,
+    caption,
+    captions,
+    name,
+    phrase,
+    place,
+    relations,
+)
+from handful.data.playground.render import STYLES, boxes, masks, render
+from handful.data.playground.scene import (
+    COLOURS,
+    HELD_OUT,
+    SEEN,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    Background,
+    Scene,
+    Speck,
+    Thing,
+    held_out,
+    scene,
+)
+from handful.data.playground.tasks import FAMILIES, Task, task, tasks, write
+
+__all__ = [
+    "COLOURS", "FAMILIES", "HELD_OUT", "RELATIONS", "SEEN", "SHAPES", "SIZES", "STYLES",
+    "TEMPLATES", "TEXTURES", "Background", "Scene", "Speck", "Task", "Thing", "boxes", "caption",
+    "captions", "held_out", "masks", "name", "phrase", "place", "relations", "render", "scene",
+    "task", "tasks", "write",
+]  # fmt: skip
