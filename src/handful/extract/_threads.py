@@ -14,6 +14,7 @@ from handful.contracts import ImageRef
 from handful.errors import ImageError
 
 _CHUNK = 16  # files in one job: handing over a job costs as much as hashing a small file
+_PIECE = 1 << 20  # bytes; hashlib.file_digest would take a 256 KiB buffer for every small file
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -34,8 +35,11 @@ def _digest(ref: ImageRef) -> str | ImageError:
     try:
         if ref.path is None:
             return ref.digest()
+        digest = hashlib.sha256()
         with ref.path.open("rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
     except ImageError as error:
         return error
     except OSError as error:
