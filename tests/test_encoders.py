@@ -259,7 +259,7 @@ def test_bfloat16_rounds_the_blocks_alone(tmp_path: Path) -> None:
     assert (plain.precision, half.precision) == ("float32", "bfloat16")
     batch = [plain.prepare(p) for p in pictures()]
     assert (plain.images(batch) * half.images(batch)).sum(axis=1).min() >= 0.9999
-    assert (plain.texts(TEXTS) * half.texts(TEXTS)).sum(axis=1).min() >= 0.9999
+    np.testing.assert_array_equal(plain.texts(TEXTS), half.texts(TEXTS))
     assert half.agreement >= 0.9999
     kinds = {name: type(m).__name__ for name, m in half.model.named_modules()}
     assert kinds["vision_model.encoder.layers.0.mlp.fc1"] == "HalfLinear"

@@ -96,9 +96,8 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     # Which HTTP library huggingface_hub builds on changes between versions; its own error tells.
-    failures = tuple(
-        c for c in HfHubHTTPError.__mro__ if c not in (Exception, BaseException, object)
-    )
+    failures: tuple[type[Exception], ...] = (HfHubHTTPError, OSError)
+    failures += tuple(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
     try:
         info = HfApi().model_info(name, timeout=20)
         files = [s.rfilename for s in info.siblings or ()]

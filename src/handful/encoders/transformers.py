@@ -19,7 +19,6 @@ from handful.encoders._text import Texts
 from handful.errors import InputError
 
 _TEXT_BATCH = 128
-_PROBE_TEXTS = ("a photo of a cat.", "Satellite view: forest, two rivers & a road")
 
 
 class TransformersEncoder:
@@ -58,13 +57,12 @@ class TransformersEncoder:
         self.scale, self.bias = _load.temperature(self.model, folder)
         self._pixels = Pixels(self.processor)
         self._texts = Texts(self.tokenizer, self.family, config.text_config)
-        self._warned = True  # the probe's own texts are nobody's business
+        self._warned = False
         _precision.choose_kernels(self.model, device)
         self.precision = "float32"
         self.agreement = 1.0
-        self.dim = int(self.texts(_PROBE_TEXTS[:1]).shape[1])
+        self.dim = int(self.texts(["a photo"]).shape[1])
         self._choose(precision)
-        self._warned = False
 
     @classmethod
     def load(cls, name: str, *, precision: str = "auto", device: str = "auto") -> Self:
@@ -123,7 +121,9 @@ class TransformersEncoder:
             return
         wanted = self._probe()
         found = _precision.to_bfloat16(
-            self.model, lambda: _precision.cosine(wanted, self._probe()), force=force
+            self.model.vision_model,
+            lambda: _precision.cosine(wanted, self._probe()),
+            force=force,
         )
         if force and found is None:
             raise InputError(f"{self.name}: has no layers that bfloat16 applies to; use float32")
@@ -131,15 +131,15 @@ class TransformersEncoder:
             self.precision, self.agreement = "bfloat16", found
 
     def _probe(self) -> Array:
-        """Features of two made pictures and two texts, `[4, D]`."""
+        """Features of two made pictures, `[2, D]`."""
         rng = np.random.default_rng(0)
         made = [
-            Image.fromarray(rng.integers(0, 256, (side, 8, 3), dtype=np.uint8))
-            .resize((320, 40 * side), Image.Resampling.BICUBIC)
-            for side in (6, 10)
-        ]  # fmt: skip
-        pictures = self.images([self.prepare(image) for image in made])
-        return np.concatenate([pictures, self.texts(_PROBE_TEXTS)])
+            Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(
+                (320, 40 * rows), Image.Resampling.BICUBIC
+            )
+            for rows in (6, 10)
+        ]
+        return self.images([self.prepare(image) for image in made])
 
 
 class TextCutWarning(UserWarning):
