@@ -318,6 +318,14 @@ def test_a_picture_no_encoder_can_prepare_is_a_failure(encoder, store, monkeypat
     assert "long: cannot be prepared" in found.failures[0].reason
 
 
+def test_a_thread_of_a_picture_is_a_failure(encoder, store):
+    sizes = [(600, 3), (601, 3), (1, 201)]
+    refs = [ImageRef.of(picture(i, size), name=f"{i}") for i, size in enumerate(sizes)]
+    found = extract.features(encoder, refs, store)
+    assert found.kept == (0,)
+    assert "1: has 601 x 3 pixels" in found.failures[0].reason
+
+
 def test_a_programming_error_is_not_swallowed(encoder, store, monkeypatch):
     def broken(image):
         raise TypeError("a bug")
@@ -463,3 +471,22 @@ def test_look_ahead_is_bounded(encoder, store, monkeypatch):
     refs = [ImageRef.of(png(seed)) for seed in range(100)]
     extract.features(encoder, refs, store, batch_size=4, workers=4)
     assert 4 <= most[0] <= 3 * 4 + 4
+
+
+# --- the real thing
+
+
+def test_a_real_encoder_reads_real_photos(store, shared, tmp_path):
+    """What comes out is what the encoder says of each photo alone."""
+    import models
+
+    from handful import data, encoders
+
+    tower = encoders.load(str(models.clip(tmp_path)))
+    paths = sorted((shared / "clothing" / "train").rglob("*.jpg"))[:24]
+    refs = [ImageRef.of(path) for path in paths]
+    found = extract.features(tower, refs, store, batch_size=7)
+    assert len(found.kept) == 24
+    alone = [tower.images([tower.prepare(data.decode(ref))])[0] for ref in refs]
+    np.testing.assert_allclose(found.features.values, np.stack(alone), atol=2e-5)
+    assert extract.features(tower, refs, store).known == 24

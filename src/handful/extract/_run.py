@@ -16,6 +16,7 @@ from handful.errors import ImageError, InputError
 from handful.extract._threads import ahead, digests, pinned
 from handful.store import FeatureStore, space
 
+LONGEST = 200  # times as long as wide; encoders scale the short side up, and memory follows
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -88,6 +89,7 @@ class Run:
         digest = self.digests[slot]
         try:
             image = data.decode(pinned(ref, digest))
+            _check_shape(ref.name, image.size)
             if self.views == 1:
                 return [self.encoder.prepare(image)]
             return [
@@ -149,3 +151,11 @@ class Run:
             same = reason.startswith(first)
             self.reasons[position] = own + reason[len(first) :] if same else reason
         self.done += len(self.places[slot])
+
+
+def _check_shape(name: str, size: tuple[int, int]) -> None:
+    if max(size) > LONGEST * min(size):
+        raise ImageError(
+            f"{name}: has {size[0]} x {size[1]} pixels, more than {LONGEST} times as long as "
+            "wide; crop it"
+        )
