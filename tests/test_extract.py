@@ -479,7 +479,6 @@ def test_look_ahead_is_bounded(encoder, store, monkeypatch):
 def test_a_real_encoder_reads_real_photos(store, shared, tmp_path):
     """What comes out is what the encoder says of each photo alone."""
     import models
-
     from handful import data, encoders
 
     tower = encoders.load(str(models.clip(tmp_path)))
