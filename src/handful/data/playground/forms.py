@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from handful.errors import InputError
+
 Points = np.ndarray  # [n, 2] float64, x to the right, y down
 
 # What a shape's outline takes; a task may give other values through `Thing.form`.
@@ -30,7 +32,7 @@ def outline(shape: str, form: Mapping[str, float]) -> list[Points]:
         form: parameters of the outline; missing ones take their defaults.
 
     Raises:
-        ValueError: the shape is not known.
+        InputError: the shape is not known.
 
     >>> outline("square", {})[0].shape
     (4, 2)
@@ -47,7 +49,7 @@ def outline(shape: str, form: Mapping[str, float]) -> list[Points]:
     if shape == "polygon":
         return [_regular(int(p["sides"]), -90.0)]
     if shape not in _FIXED:
-        raise ValueError(f"unknown shape {shape!r}; known: {', '.join([*_FIXED, 'polygon'])}")
+        raise InputError(f"unknown shape {shape!r}; known: {', '.join([*_FIXED, 'polygon'])}")
     return [_FIXED[shape]]
 
 

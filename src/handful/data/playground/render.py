@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from handful.data.playground.forms import outline
 from handful.data.playground.scene import Background, Rgb, Scene, Thing
+from handful.errors import InputError
 
 Box = tuple[float, float, float, float]
 Pixels = np.ndarray  # [H, W, 3] uint8
@@ -25,14 +26,14 @@ def render(scene: Scene, size: int = 64) -> Pixels:
         [size, size, 3] uint8.
 
     Raises:
-        ValueError: the style is not known.
+        InputError: the style is not known.
 
     >>> from handful.data import playground
     >>> playground.render(playground.scene(3), 32).shape
     (32, 32, 3)
     """
     if scene.style not in STYLES:
-        raise ValueError(f"unknown style {scene.style!r}; known: {', '.join(STYLES)}")
+        raise InputError(f"unknown style {scene.style!r}; known: {', '.join(STYLES)}")
     factor = _factor(size)
     rng = np.random.default_rng([scene.seed, 0xA17])
     canvas = _behind(scene.background, size, rng, scene.style == "sketch")

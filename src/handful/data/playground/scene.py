@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from handful.data.playground.forms import DEFAULT_FORMS
+from handful.errors import InputError
 
 Rgb = tuple[int, int, int]
 Compositions = Literal["train", "held_out", "any"]
@@ -157,7 +158,7 @@ def scene(
         style: a name in `render.STYLES`.
 
     Raises:
-        ValueError: no composition is left to draw from.
+        InputError: no composition is left to draw from.
 
     >>> scene(1) == scene(1)
     True
@@ -213,7 +214,7 @@ def _composition(
             if texture in (None, x[0]) and colour in (None, x[1]) and shape in (None, x[2])
         )
     if not pool:
-        raise ValueError(f"no {which} composition has {dict(given)}")
+        raise InputError(f"no {which} composition has {dict(given)}")
     return pool[int(rng.integers(len(pool)))]
 
 

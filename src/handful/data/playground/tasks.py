@@ -18,6 +18,7 @@ from PIL import Image
 
 from handful.data.playground.render import Pixels, render
 from handful.data.playground.scene import scene
+from handful.errors import InputError
 
 FAMILIES = ("novel", "style", "fine")
 _PROMPTS = ("a photo of a {}.",)
@@ -80,10 +81,10 @@ def task(name: str, shots: int, seed: int, queries_per_class: int = 20, size: in
         size: width and height in pixels.
 
     Raises:
-        ValueError: no task is called so.
+        InputError: no task is called so.
     """
     if name not in _KINDS:
-        raise ValueError(f"no task named {name!r}; known: {', '.join(_KINDS)}")
+        raise InputError(f"no task named {name!r}; known: {', '.join(_KINDS)}")
     classes = tuple(_KINDS[name].classes)
     parts: dict[str, tuple[tuple[Pixels, ...], tuple[str, ...]]] = {}
     for part, count in (("support", shots), ("test", queries_per_class)):
