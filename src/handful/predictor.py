@@ -110,8 +110,9 @@ class Predictor:
         progress: Progress | None,
         total: int,
     ) -> Iterator[Prediction]:
-        if size < 1 or (top_k is not None and top_k < 1):
-            raise InputError(f"expected batch and top_k of 1 or more, got {size} and {top_k}")
+        for name, value in (("top_k", top_k), ("batch", size)):
+            if value is not None and value < 1:
+                raise InputError(f"expected {name} of 1 or more, got {value}")
         done = 0
         for batch in _batches(images, size):
             yield from self._batch(batch, top_k, _shifted(progress, done, total))

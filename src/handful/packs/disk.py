@@ -78,15 +78,15 @@ def read_file(path: Path, most: int) -> bytes:
         if facts.st_size > most:
             raise PackError(f"{path}: has {facts.st_size} bytes, expected at most {most}")
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(facts.st_size + 1)
     except FileNotFoundError as error:
         raise PackError(
             f"{path}: is missing; the pack is incomplete, copy or make it again"
         ) from error
     except OSError as error:
         raise PackError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > most:  # it grew since its size was asked for
-        raise PackError(f"{path}: has more than the expected {most} bytes")
+    if len(content) != facts.st_size:
+        raise PackError(f"{path}: changed while it was being read; try again")
     return content
 
 
