@@ -4,10 +4,11 @@ Usage: python bench/precision.py [--images 16] [--rounds 5] [--encoder tiny]
 
 Every round runs all variants after each other, in turning order, and gives ratios of its own; the
 table shows their median. The error of a variant is against float32 on the same pictures and
-texts: the worst 1 - cosine of a feature, the worst change of a logit (100 x cosine) against the
-mean change of its picture (a shift of all logits changes no answer), and the worst change of a
-probability among ten texts. A second table has the same errors for a trained encoder, because a
-random network is kinder to rounding than a trained one, whose channels differ more in size.
+texts: the worst 1 - cosine of a feature, the worst change of a logit (scale x cosine; the scale is
+100 in the first table) against the mean change of its picture (a shift of all logits changes no
+answer), and the worst change of a probability among ten texts. The last table has the errors of a
+trained encoder, because random weights round more kindly than trained ones, whose channels differ
+more in size.
 """
 
 from __future__ import annotations
@@ -99,11 +100,11 @@ def variants(model: Any) -> dict[str, Callable[[str, torch.Tensor], Any]]:
     }
 
 
-def errors(wanted: Pair, got: Pair) -> str:
+def errors(wanted: Pair, got: Pair, scale: float = 100.0) -> str:
     """Cells of the table: what rounding changed in images and texts and what follows from it."""
     unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (*wanted, *got)]
     lost = max(1 - float((a * b).sum(1).min()) for a, b in zip(unit[:2], unit[2:], strict=True))
-    before, after = 100 * unit[0] @ unit[1].T, 100 * unit[2] @ unit[3].T
+    before, after = scale * unit[0] @ unit[1].T, scale * unit[2] @ unit[3].T
     moved = after - before
     moved -= moved.mean(axis=1, keepdims=True)
     p = [functional.softmax(torch.from_numpy(x), dim=1).numpy() for x in (before, after)]
@@ -172,7 +173,10 @@ def trained(name: str) -> None:
         for e in (plain, half)
     ]
     print("\n| trained encoder | worst 1-cos | worst logit | worst p |\n|---|---:|---:|---:|")
-    print(f"| {name}, bfloat16 products, 256 pictures | {errors(*answers)} |")
+    print(
+        f"| {name} (scale {plain.scale:.1f}), bfloat16 products, 256 pictures | "
+        f"{errors(*answers, plain.scale)} |"
+    )
 
 
 def main() -> None:
