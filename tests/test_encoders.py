@@ -24,7 +24,7 @@ from handful import encoders
 from handful.contracts import Encoder
 from handful.encoders import _files, _known, _precision
 from handful.encoders.transformers import TextCutWarning
-from handful.errors import InputError, MissingModelError
+from handful.errors import InputError, MissingExtraError, MissingModelError, UnknownNameError
 
 TEXTS = ("a photo of a cat", "the red circle", "a dog", "Forest & annual-crop")
 SIZES = ((60, 40), (31, 97), (200, 200), (48, 48), (12, 500))
@@ -250,6 +250,53 @@ def test_settings_that_are_switched_off_do_not_count(
     assert load(folder).fingerprint == clip.fingerprint
 
 
+def old_words(folder: Path) -> None:
+    """The tokenizer as older checkpoints have it: bare vocabulary files, no settings."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    if "merges" in model:
+        (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+        pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+        (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]))
+    else:
+        (folder / "vocab.txt").write_text("\n".join(sorted(model["vocab"], key=model["vocab"].get)))
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+
+
+@pytest.mark.parametrize("build", [models.clip, models.chinese_clip], ids=lambda b: b.__name__)
+def test_older_tokenizer_files_read_the_same(build: Any, tmp_path: Path) -> None:
+    folder = build(tmp_path)
+    before = load(folder)
+    old_words(folder)
+    after = load(folder)
+    np.testing.assert_array_equal(before.texts(TEXTS), after.texts(TEXTS))
+    assert changed(before, after) == {"tokenizer"}
+    for file in ("vocab.json", "vocab.txt"):
+        (folder / file).unlink(missing_ok=True)
+    with pytest.raises(InputError, match="has no tokenizer"):
+        load(folder)
+
+
+def test_siglip_needs_sentencepiece_only_without_its_tokenizer_json(tmp_path: Path) -> None:
+    folder = models.siglip(tmp_path)
+    before = load(folder).texts(TEXTS)
+    models.change_json(folder / "tokenizer_config.json", tokenizer_class="SiglipTokenizer")
+    np.testing.assert_array_equal(load(folder).texts(TEXTS), before)
+    (folder / "tokenizer.json").rename(folder / "spiece.model")
+    with pytest.raises((MissingExtraError, InputError), match="siglip"):
+        load(folder)
+
+
+def test_words_of_another_model_are_refused(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "swapped")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary.update({f"word{i}</w>": len(vocabulary) + i for i in range(500)})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(InputError, match="do not belong together"):
+        load(folder)
+
+
 # ---- precision
 
 
@@ -411,6 +458,16 @@ def test_a_name_that_is_nothing_says_what_it_could_be() -> None:
         encoders.load("clip-vit-base-patch32")
 
 
+def test_a_prefix_names_a_backend(clip_folder: Path) -> None:
+    assert encoders.load(f"transformers:{clip_folder}", precision="float32").dim == 32
+    with pytest.raises(
+        UnknownNameError, match="no encoders named 'nothing'; known: .*transformers"
+    ):
+        encoders.load("nothing:ViT-B-32")
+    with pytest.raises(MissingModelError, match="no such folder"):
+        encoders.load("C:\\models\\clip")
+
+
 def test_a_folder_needs_no_network(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> None:
         raise AssertionError("a connection was tried")
@@ -492,6 +549,13 @@ def test_a_download_that_fails_says_what_to_do(
         _files.find("openai/clip-vit-base-patch33")
 
 
+def test_a_cache_that_lacks_something_is_not_taken(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "part")
+    assert _files.complete(folder)
+    (folder / "preprocessor_config.json").unlink()
+    assert not _files.complete(folder)
+
+
 def test_a_download_fetches_one_kind_of_weights() -> None:
     files = ["config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"]
     assert _files._wanted("x/y", files)[0] == "model*.safetensors"
@@ -557,3 +621,17 @@ def test_loading_in_threads_is_safe(clip: Any, clip_folder: Path) -> None:
     for thread in work:
         thread.join()
     assert found == [clip.fingerprint] * 2
+
+
+def test_the_librarys_loudness_is_left_as_it_was(clip_folder: Path) -> None:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    try:
+        load(clip_folder)
+        assert logging.get_verbosity() == logging.INFO
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity(before[0])

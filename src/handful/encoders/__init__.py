@@ -30,11 +30,12 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
     Raises:
         MissingModelError: neither on this disk nor reachable; says what to do.
         InputError: a folder or file that is no usable checkpoint.
+        UnknownNameError: a prefix that names no backend.
     """
     if precision not in _PRECISIONS:
         raise InputError(f"expected precision {', '.join(_PRECISIONS)}, got {precision!r}")
-    backend, found, rest = name.partition(":")
-    if not found or backend not in plugins.names("encoders"):
+    backend, _, rest = name.partition(":")
+    if not rest or len(backend) < 2 or not backend.isidentifier():  # C:\\models is a folder
         backend, rest = "transformers", name
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device

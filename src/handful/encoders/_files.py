@@ -21,18 +21,23 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+VOCABULARIES = (  # the first says everything; without it, all of the others that are there count
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 _SMALL = (
     "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
+    *PROCESSORS,
+    *VOCABULARIES,
+    "merges.txt",
+    "added_tokens.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "*.model",
 )
 
 
@@ -77,7 +82,7 @@ def _hub(name: str) -> Path:
 
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
-        if (folder / "config.json").is_file() and any((folder / w).is_file() for w in WEIGHTS):
+        if complete(folder):
             return folder
     except LocalEntryNotFoundError:
         folder = None
@@ -89,6 +94,16 @@ def _hub(name: str) -> Path:
             f"{os.fspath(constants.HF_HUB_CACHE)}), or name a local folder."
         )
     return _download(name)
+
+
+def complete(folder: Path) -> bool:
+    """Whether everything an encoder needs is there; other programs fetch only what they need."""
+    try:
+        weight_files(folder)
+    except InputError:
+        return False
+    needed = (("config.json",), PROCESSORS, VOCABULARIES)
+    return all(any((folder / name).is_file() for name in names) for names in needed)
 
 
 def _download(name: str) -> Path:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from handful.encoders._files import read_json
+from handful.encoders._files import VOCABULARIES, read_json
 from handful.errors import InputError
 
 _ARCHITECTURE = (
@@ -37,10 +37,6 @@ _PREPROCESSING = {  # a switch, and the settings that mean something only where 
     "do_pad": ("pad_size",),
     "max_num_patches": ("patch_size",),
 }
-_VOCABULARY = (
-    "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
-    "tokenizer.model", "added_tokens.json",
-)  # fmt: skip
 _TOKENIZER = (
     "do_lower_case", "add_bos_token", "add_eos_token", "tokenize_chinese_chars", "strip_accents",
     "model_max_length", "bos_token", "eos_token", "pad_token", "unk_token", "cls_token",
@@ -136,8 +132,8 @@ def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
 
 def _tokenizer_digest(folder: Path) -> str:
     """Vocabulary bytes and settings; `tokenizer.json` alone where it lies, for it says it all."""
-    whole = folder / "tokenizer.json"
-    names = (whole.name,) if whole.is_file() else _VOCABULARY
+    whole, *others = VOCABULARIES
+    names = [whole] if (folder / whole).is_file() else [*others, "merges.txt", "added_tokens.json"]
     digest = hashlib.sha256()
     for name in names:
         if (folder / name).is_file():

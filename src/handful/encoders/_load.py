@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ _LOADING = (
     SafetensorError,
     UnpicklingError,
 )
+_one_at_a_time = threading.Lock()  # the library's loudness is one setting for all threads
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,11 @@ def tokenizer(folder: Path, found: Family) -> Any:
         InputError: the folder has none.
         MissingExtraError: it is only there in a format that needs another library.
     """
+    if not any((folder / name).is_file() for name in _files.VOCABULARIES):
+        raise InputError(  # the library would make up an empty vocabulary
+            f"{folder}: has no tokenizer (tokenizer.json, vocab.json, vocab.txt or a .model file); "
+            "save the tokenizer beside the model (save_pretrained)"
+        )
     whole = (folder / "tokenizer.json").is_file()
     with _quietly(folder):
         if whole and found.name == "siglip" and found.case == "canonical":
@@ -176,8 +183,7 @@ def processor(folder: Path) -> Any:
     Raises:
         InputError: the folder has none, or one that the library does not know.
     """
-    names = ("preprocessor_config.json", "processor_config.json")
-    if not any((folder / n).is_file() for n in names):
+    if not any((folder / name).is_file() for name in _files.PROCESSORS):
         raise InputError(
             f"{folder}: has no preprocessor_config.json, so nobody knows how its pictures are "
             "resized and normalised; save the processor beside the model (save_pretrained)"
@@ -207,21 +213,20 @@ def temperature(loaded: Any, folder: Path) -> tuple[float, float]:
 @contextlib.contextmanager
 def _quietly(folder: Path) -> Iterator[None]:
     """No progress bar and no report of the library's, and its errors as ours."""
-    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    except InputError:
-        raise
-    except MissingExtraError:
-        raise
-    except _LOADING as error:
-        raise InputError(f"{folder}: cannot be loaded ({_short(error)})") from error
-    finally:
-        library_logging.set_verbosity(level)
-        if bars:
-            library_logging.enable_progress_bar()
+    with _one_at_a_time:
+        level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+        library_logging.set_verbosity_error()
+        library_logging.disable_progress_bar()
+        try:
+            yield
+        except (InputError, MissingExtraError):
+            raise
+        except _LOADING as error:
+            raise InputError(f"{folder}: cannot be loaded ({_short(error)})") from error
+        finally:
+            library_logging.set_verbosity(level)
+            if bars:
+                library_logging.enable_progress_bar()
 
 
 def _short(error: BaseException) -> str:

@@ -7,6 +7,8 @@ import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from handful.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -36,6 +38,11 @@ class Texts:
     def __init__(self, tokenizer: Any, family: Family, config: Any) -> None:
         self.tokenizer = tokenizer
         self.family = family
+        if len(tokenizer) > int(config.vocab_size):
+            raise InputError(
+                f"the tokenizer knows {len(tokenizer)} tokens and the text tower "
+                f"{config.vocab_size}; they do not belong together, download the checkpoint again"
+            )
         positions = int(getattr(config, "max_position_embeddings", 0) or 77)
         limit = min(int(tokenizer.model_max_length), positions - family.offset)
         self.window = min(limit, family.window or limit)
