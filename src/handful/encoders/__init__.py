@@ -35,7 +35,7 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
     if precision not in _PRECISIONS:
         raise InputError(f"expected precision {', '.join(_PRECISIONS)}, got {precision!r}")
     backend, _, rest = name.partition(":")
-    if not rest or len(backend) < 2 or not backend.isidentifier():  # C:\\models is a folder
+    if not rest or len(backend) < 2 or not backend.isidentifier():  # C:\models is a folder
         backend, rest = "transformers", name
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device
