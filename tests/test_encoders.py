@@ -365,7 +365,9 @@ def test_pickled_weights_load_and_code_does_not(
     monkeypatch.chdir(tmp_path)
     folder = models.pickled(shutil.copytree(clip_folder, tmp_path / "bin"))
     batch = [clip.prepare(p) for p in pictures()]
-    np.testing.assert_array_equal(load(folder).images(batch), clip.images(batch))
+    same = load(folder)
+    np.testing.assert_array_equal(same.images(batch), clip.images(batch))
+    assert same.fingerprint == clip.fingerprint
     evil = shutil.copytree(clip_folder, tmp_path / "evil")
     models.pickled(evil, {"logit_scale": _Boom()})
     with pytest.raises(InputError, match="something other than tensors"):

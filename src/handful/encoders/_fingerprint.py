@@ -42,6 +42,10 @@ _TOKENIZER = (
     "model_max_length", "bos_token", "eos_token", "pad_token", "unk_token", "cls_token",
     "sep_token",
 )  # fmt: skip
+_KINDS = {  # torch's names of types as safetensors writes them, so that both files say the same
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
+    "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
 
 
 def fingerprint(
@@ -127,7 +131,8 @@ def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
     for name, value in tensors.items():
         if isinstance(value, torch.Tensor):
             raw = value.contiguous().reshape(-1).view(torch.uint8).numpy().data
-            yield name, str(value.dtype), tuple(value.shape), raw
+            kind = str(value.dtype).removeprefix("torch.")
+            yield name, _KINDS.get(kind, kind), tuple(value.shape), raw
 
 
 def _tokenizer_digest(folder: Path) -> str:
