@@ -551,11 +551,21 @@ def test_a_download_that_fails_says_what_to_do(
         _files.find("openai/clip-vit-base-patch33")
 
 
-def test_a_cache_that_lacks_something_is_not_taken(clip_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(clip_folder, tmp_path / "part")
-    assert _files.complete(folder)
+def test_a_cache_that_lacks_something_is_not_taken(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    cache(clip_folder, "someone/part", tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "models--someone--part" / "snapshots" / "abc"
+    assert _files.find("someone/part") == folder
     (folder / "preprocessor_config.json").unlink()
-    assert not _files.complete(folder)
+    with pytest.raises(MissingModelError, match="is not complete on this disk"):
+        _files.find("someone/part")
+    with pytest.raises(MissingModelError, match="is no hub name"):
+        _files.find("some--one/part")
 
 
 def test_a_download_fetches_one_kind_of_weights() -> None:

@@ -77,15 +77,17 @@ def _embedded() -> Path:
 
 def _hub(name: str) -> Path:
     """The cached snapshot if it is complete, else a download: no request for what is here."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        if complete(folder):
-            return folder
-    except LocalEntryNotFoundError:
-        folder = None
+        # Not snapshot_download: it calls a snapshot incomplete that lacks files nobody needs.
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError as error:
+        raise MissingModelError(f"{name}: is no hub name ({_short(error)})") from error
+    folder = Path(config).parent if isinstance(config, str) else None
+    if folder is not None and complete(folder):
+        return folder
     if constants.HF_HUB_OFFLINE:
         state = "is not complete on this disk" if folder else "is not on this disk"
         raise MissingModelError(
