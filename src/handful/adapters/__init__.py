@@ -1,5 +1,10 @@
-"""Features to logits: one method a file; `handful.plugins.names("adapters")` lists them."""
+"""Features to logits: one method a file; `handful.plugins.names("adapters")` lists them.
+
+What a new method builds on is importable from here.
+"""
 
 from handful.adapters._base import Adapter
+from handful.adapters._head import Head, number, scalar, whole
+from handful.adapters._training import Recipe, train
 
-__all__ = ["Adapter"]
+__all__ = ["Adapter", "Head", "Recipe", "number", "scalar", "train", "whole"]

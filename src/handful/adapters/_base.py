@@ -6,7 +6,6 @@ the tensors it saves) and an `Adapter` that fits it. Nothing else has to be touc
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
@@ -26,55 +25,6 @@ CLIP_SCALE = 100.0  # CLIP's exp(logit_scale), where class means stand in for te
 _CHUNK = 256  # queries at once: [256, 16000] affinities are 16 MB, and no size was faster
 
 
-class Head(nn.Module):
-    """A formula over named tensors: annotate each as `Tensor` and write `forward`.
-
-    `Head(**tensors)` takes exactly the annotated tensors and `state_dict()` gives exactly them
-    back, so `type(h)(**h.state_dict())` answers bit for bit like `h`. Numbers are 0-d tensors
-    (`scalar`). An `nn.Parameter` stays one, so the formula that is trained is the one that is used.
-
-    Raises:
-        InputError: a tensor too few or too many.
-
-    >>> class Scaled(Head):
-    ...     scale: Tensor
-    ...     def forward(self, x: Tensor) -> Tensor:
-    ...         return self.scale * x
-    >>> Scaled(scale=scalar(2))(torch.ones(1, 2))
-    tensor([[2., 2.]])
-    """
-
-    names: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        own = (n for n, kind in inspect.get_annotations(cls).items() if kind in ("Tensor", Tensor))
-        cls.names = (*cls.names, *own)
-
-    def __init__(self, **tensors: Tensor) -> None:
-        super().__init__()
-        if tensors.keys() != set(self.names):
-            raise InputError(
-                f"{type(self).__name__}: expected the tensors {sorted(self.names)}, "
-                f"got {sorted(tensors)}"
-            )
-        for name in self.names:
-            tensor = tensors[name]
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(name, tensor)
-            else:  # contiguous, as it will be when it comes back from disk: same layout, same bits
-                self.register_buffer(name, tensor.detach().contiguous())
-
-    def frozen(self) -> Self:
-        """The same formula and values, with nothing left to train."""
-        return type(self)(**{n: t.detach().clone() for n, t in self.state_dict().items()})
-
-
-def scalar(value: float) -> Tensor:
-    """A number as a head keeps it: `[]` float32, whatever torch's defaults are."""
-    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
-
-
 class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
     """A few-shot classifier over frozen features: fit on `[N, D]`, answer for `[M, D]`.
 
@@ -85,6 +35,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         title: what tables and cards call the method.
         head: the module class that states the formula.
         neutral: constructor arguments at which the method says it equals zero-shot, or None.
+        variants: sets of constructor arguments that the conformance suite tries.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
     """
@@ -93,6 +44,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     title: ClassVar[str]
     head: ClassVar[type[nn.Module]]
     neutral: ClassVar[Mapping[str, Any] | None] = None
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
         """Learn from the support set.
@@ -160,8 +112,10 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
 
 def unit_or_zero(rows: Array) -> Array:
     """`[N, D]` rows scaled to length one; a row of zeros stays: it speaks for no class."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
+    squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)  # float32 overflows above 1e19
+    norms = np.sqrt(squares)[:, None]
+    result = np.empty(rows.shape, dtype=np.float32)
+    return np.divide(rows, np.where(norms > 0, norms, 1), out=result, casting="same_kind")
 
 
 def class_means(features: Tensor, targets: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._base import Head
+from handful.adapters._head import Head, number, whole
 from handful.errors import InputError
 
 H = TypeVar("H", bound=Head)
@@ -29,6 +29,9 @@ class Recipe:
         weight_decay: decoupled (AdamW), relative to the learning rate.
         epsilon: AdamW's, the gradient below which steps shrink.
         seed: of the order of the samples.
+
+    Raises:
+        InputError: an argument that is no number or out of range.
     """
 
     steps: int
@@ -39,16 +42,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 1 or not self.learning_rate >= 0:
-            raise InputError(
-                "expected steps (or epochs) >= 0, batch >= 1 and learning_rate >= 0, got "
-                f"{self.steps}, {self.batch} and {self.learning_rate}"
-            )
-
-
-def steps_in(epochs: int, count: int, batch: int) -> int:
-    """Updates in so many passes over `count` samples, the last of a pass with what is left."""
-    return epochs * -(-count // max(batch, 1))
+        whole("steps", self.steps)
+        whole("batch", self.batch, 1)
+        whole("seed", self.seed)
+        number("learning_rate", self.learning_rate, 0)
+        number("weight_decay", self.weight_decay, 0)
 
 
 def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._base import Adapter, Head, scalar
+from handful.adapters._base import Adapter
+from handful.adapters._head import Head, number, scalar, whole
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 from handful.errors import InputError
@@ -78,6 +79,7 @@ class ClipAdapter(Adapter):
     title = "CLIP-Adapter"
     head = ClipAdapterHead
     neutral = {"ratio": 0.0, "text_ratio": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
+    variants = tuple({"branch": branch} for branch in _BRANCHES)
 
     def __init__(
         self,
@@ -100,14 +102,14 @@ class ClipAdapter(Adapter):
         self.seed = seed
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        if self.branch not in _BRANCHES or self.reduction < 1:
-            raise InputError(
-                f"expected branch in {_BRANCHES} and reduction >= 1, "
-                f"got branch={self.branch!r}, reduction={self.reduction}"
-            )
-        generator = torch.Generator().manual_seed(self.seed)
+        if self.branch not in _BRANCHES:
+            raise InputError(f"expected branch in {_BRANCHES}, got {self.branch!r}")
+        recipe = Recipe(self.steps, self.learning_rate, self.batch, seed=self.seed)
+        ratio = number("ratio", self.ratio, 0, 1)
+        text_ratio = number("text_ratio", self.text_ratio, 0, 1)
+        generator = torch.Generator().manual_seed(recipe.seed)
         width = features.shape[1]
-        hidden = max(1, width // self.reduction)
+        hidden = max(1, width // whole("reduction", self.reduction, 1))
         images, texts = self.branch != "text", self.branch != "image"
         down, up = _bottleneck(width, hidden, generator) if images else _unused(width)
         text_down, text_up = _bottleneck(width, hidden, generator) if texts else _unused(width)
@@ -116,12 +118,11 @@ class ClipAdapter(Adapter):
             scale=scalar(text.scale),
             down=down,
             up=up,
-            ratio=scalar(self.ratio if images else 0),
+            ratio=scalar(ratio if images else 0),
             text_down=text_down,
             text_up=text_up,
-            text_ratio=scalar(self.text_ratio if texts else 0),
+            text_ratio=scalar(text_ratio if texts else 0),
         )
-        recipe = Recipe(self.steps, self.learning_rate, self.batch, seed=self.seed)
         return train(head, features, targets, recipe)
 
 

@@ -9,7 +9,8 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._base import Adapter, Head, scalar
+from handful.adapters._base import Adapter
+from handful.adapters._head import Head, number, scalar
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 from handful.errors import InputError
@@ -59,6 +60,7 @@ class Linear(Adapter):
     title = "Linear probe"
     head = LinearHead
     neutral = {"init": "text", "steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
+    variants = ({"init": "text"}, {"init": "random"})
 
     def __init__(
         self,
@@ -82,12 +84,10 @@ class Linear(Adapter):
             recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.0, seed=self.seed)
             head = LinearHead(weights=nn.Parameter(weights), scale=scale)
             return train(head, features, targets, recipe)
-        if self.init != "random" or not self.penalty > 0:
-            raise InputError(
-                "expected init='text' or init='random' with a penalty above 0, "
-                f"got init={self.init!r}, penalty={self.penalty}"
-            )
-        rows = _logistic_regression(features, targets, len(weights), self.penalty)
+        if self.init != "random":
+            raise InputError(f"expected init='text' or init='random', got {self.init!r}")
+        penalty = number("penalty", self.penalty, 1e-9)  # at 0 the weights have no bound
+        rows = _logistic_regression(features, targets, len(weights), penalty)
         return LinearHead(weights=rows / scale, scale=scale)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter, Head, scalar
+from handful.adapters._base import Adapter
+from handful.adapters._head import Head, number, scalar
 from handful.contracts import ClassText
 
 
@@ -42,10 +43,10 @@ class TipHead(Head):
         queries = self.beta * x
         if self._shots:
             affinity = torch.addmm(-self.beta, queries, self.keys.T).exp_()
-            votes = affinity.view(len(x), len(self.weights), self._shots).sum(2)
+            votes = affinity.view(-1, len(self.weights), self._shots).sum(2)
         else:
             affinity = torch.addmm(-self.beta, self.keys, queries.T).exp_()
-            empty = affinity.new_zeros(len(self.weights), len(x))
+            empty = affinity.new_zeros(len(self.weights), x.shape[0])
             votes = empty.index_add(0, self.labels, affinity).T
         return self.scale * x @ self.weights.T + self.alpha * votes
 
@@ -58,8 +59,8 @@ def cache(features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta
         scale=scalar(text.scale),
         keys=features[order],
         labels=targets[order],
-        alpha=scalar(alpha),
-        beta=scalar(beta),
+        alpha=scalar(number("alpha", alpha)),
+        beta=scalar(number("beta", beta, 0)),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from handful.adapters._base import Adapter
-from handful.adapters._training import Recipe, steps_in, train
+from handful.adapters._head import whole
+from handful.adapters._training import Recipe, train
 from handful.adapters.tip import TipHead, cache
 from handful.contracts import ClassText
 
@@ -52,8 +55,9 @@ class TipF(Adapter):
         self.seed = seed
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        steps = steps_in(self.epochs, len(features), self.batch)
-        recipe = Recipe(steps, self.learning_rate, self.batch, epsilon=1e-4, seed=self.seed)
+        batch = whole("batch", self.batch, 1)
+        steps = whole("epochs", self.epochs) * math.ceil(len(features) / batch)
+        recipe = Recipe(steps, self.learning_rate, batch, epsilon=1e-4, seed=self.seed)
         fixed = cache(features, targets, text, self.alpha, self.beta)
         tensors = dict(fixed.named_buffers()) | {"keys": nn.Parameter(fixed.keys.clone())}
         return train(TipHead(**tensors), features, targets, recipe)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter, Head, scalar
+from handful.adapters._base import Adapter
+from handful.adapters._head import Head, scalar
 from handful.contracts import ClassText
 
 

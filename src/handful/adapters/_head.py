@@ -1,0 +1,90 @@
+"""What a head is, and the checks of the numbers that go into one."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from handful.errors import InputError
+
+
+class Head(nn.Module):
+    """A formula over named tensors: annotate each as `Tensor` and write `forward`.
+
+    `Head(**tensors)` takes exactly the annotated tensors and `state_dict()` gives exactly them
+    back, so `type(h)(**h.state_dict())` answers bit for bit like `h`. Numbers are 0-d tensors
+    (`scalar`). An `nn.Parameter` stays one, so the formula that is trained is the one that is used.
+
+    Raises:
+        InputError: a tensor too few or too many.
+
+    >>> class Scaled(Head):
+    ...     scale: Tensor
+    ...     def forward(self, x: Tensor) -> Tensor:
+    ...         return self.scale * x
+    >>> Scaled(scale=scalar(2))(torch.ones(1, 2))
+    tensor([[2., 2.]])
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = (n for n, kind in inspect.get_annotations(cls).items() if kind in ("Tensor", Tensor))
+        cls.names = (*cls.names, *own)
+
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__()
+        if tensors.keys() != set(self.names):
+            raise InputError(
+                f"{type(self).__name__}: expected the tensors {sorted(self.names)}, "
+                f"got {sorted(tensors)}"
+            )
+        for name in self.names:
+            tensor = tensors[name]
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:  # contiguous, as it will be when it comes back from disk: same layout, same bits
+                self.register_buffer(name, tensor.detach().contiguous())
+
+    def frozen(self) -> Self:
+        """The same formula and values, with nothing left to train."""
+        return type(self)(**{n: t.detach().clone() for n, t in self.state_dict().items()})
+
+
+def scalar(value: float) -> Tensor:
+    """A number as a head keeps it: `[]` float32, whatever torch's defaults are."""
+    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
+
+
+def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A constructor argument that has to be a finite number.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    given = float(value) if isinstance(value, Real) else math.nan
+    if math.isfinite(given) and least <= given <= most:
+        return given
+    if math.isinf(most):
+        bounds = "" if math.isinf(least) else f", {least:g} or more"
+    else:
+        bounds = f" between {least:g} and {most:g}"
+    raise InputError(f"{name}: expected a finite number{bounds}, got {value!r}")
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A constructor argument that has to be a whole number.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    given = int(value) if isinstance(value, Integral) else least - 1
+    if given >= least:
+        return given
+    raise InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
