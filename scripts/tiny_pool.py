@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ def make(folder: Path, count: int, processes: int) -> Pool:
     """Render `count` scenes into `folder`, or read those that lie there."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"pixels-{count}.npy"
+    words, known = folder / f"texts-{count}.json", folder / f"attributes-{count}.npy"
+    if file.exists() and words.exists() and known.exists():
+        return Pool(np.load(file, "r"), json.loads(words.read_text()), np.load(known))
     side = (count, 64, 64, 3)
     fresh = not file.exists()
     pixels = np.lib.format.open_memmap(file, "w+" if fresh else "r", np.uint8, side)
@@ -59,7 +63,10 @@ def make(folder: Path, count: int, processes: int) -> Pool:
         for captions, found in workers.map(_chunk, jobs):
             texts += captions
             marks.append(found)
-    return Pool(pixels, texts, np.concatenate(marks))
+    pool = Pool(pixels, texts, np.concatenate(marks))
+    np.save(known, pool.attributes)
+    words.write_text(json.dumps(texts))
+    return pool
 
 
 def _chunk(job: tuple[str, int, int, tuple[int, ...], bool]) -> tuple[list[list[str]], np.ndarray]:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_pool import ATTRIBUTES, WORDINGS, Pool, make
-from tiny_tokenizer import LENGTH, build
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from handful.data import playground
+from tiny_pool import ATTRIBUTES, WORDINGS, Pool, make
+from tiny_tokenizer import LENGTH, build
 
 MEAN = STD = (0.5, 0.5, 0.5)
 
