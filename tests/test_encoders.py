@@ -19,6 +19,7 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import hub
 import models
 from handful import encoders
 from handful.contracts import Encoder
@@ -487,9 +488,11 @@ def cache(folder: Path, name: str, root: Path) -> None:
     (repo / "refs" / "main").write_text("abc")
 
 
-def run_hub(code: str, root: Path, *, offline: bool) -> str:
+def run_hub(code: str, root: Path, *, offline: bool, address: str = "") -> str:
     """Run in a fresh process: the hub library reads its settings when it is imported."""
     environment = {
+        **({"HF_ENDPOINT": address} if address else {}),
+        "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_CACHE": str(root),
         "HF_HUB_OFFLINE": "1" if offline else "0",
         "OMP_NUM_THREADS": "1",
@@ -501,19 +504,32 @@ def run_hub(code: str, root: Path, *, offline: bool) -> str:
     return done.stdout + done.stderr
 
 
-def test_offline_takes_what_is_cached_and_explains_what_is_not(
+LOAD_BOTH = """
+from handful import encoders, errors
+
+encoder = encoders.load("someone/clip", precision="float32")
+print(encoder.name, "|", encoder.fingerprint)
+try:
+    encoders.load("someone/else")
+except errors.MissingModelError as error:
+    print(error)
+"""
+
+
+def test_a_download_from_a_hub_then_works_without_one(
     clip: Any, clip_folder: Path, tmp_path: Path
 ) -> None:
-    cache(clip_folder, "someone/clip", tmp_path)
-    code = (
-        "from handful import encoders, errors\n"
-        "e = encoders.load('someone/clip', precision='float32')\n"
-        "print(e.name, '|', e.fingerprint)\n"
-        "try:\n    encoders.load('someone/else')\n"
-        "except errors.MissingModelError as error:\n    print(error)\n"
-    )
-    said = run_hub(code, tmp_path, offline=True)
-    assert f"someone/clip | {clip.fingerprint}" in said
+    folder = shutil.copytree(clip_folder, tmp_path / "there")
+    for unwanted in ("pytorch_model.bin", "tf_model.h5", "README.md", "evil.py"):
+        (folder / unwanted).write_bytes(b"not wanted")
+    with hub.serve("someone/clip", folder) as (address, asked):
+        said = run_hub(LOAD_BOTH, tmp_path / "cache", offline=False, address=address)
+    assert f"someone/clip | {clip.fingerprint}" in said, said
+    assert "someone/else: the hub knows no such model, or it is private" in said
+    fetched = {path.rpartition("/")[2] for path in asked if "/resolve/" in path}
+    assert fetched == {p.name for p in clip_folder.iterdir()}
+    said = run_hub(LOAD_BOTH, tmp_path / "cache", offline=True)
+    assert f"someone/clip | {clip.fingerprint}" in said, said
     assert "someone/else: is not on this disk, and HF_HUB_OFFLINE forbids a download" in said
     assert "hf download someone/else" in said
 
