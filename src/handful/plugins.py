@@ -51,8 +51,10 @@ def get(kind: str, name: str) -> Any:
         InputError: the file defines no class, or several, that could be meant.
     """
     wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
+    # a name may come from a pack, so it must not be able to walk out of the folders
+    file = f"{wanted}.py" if wanted.isidentifier() and wanted[0] != "_" else ""
     for folder in _folders(kind):
-        if wanted[:1] != "_" and (folder / f"{wanted}.py").is_file():
+        if file and (folder / file).is_file():
             return _the_class(_module(kind, folder, wanted))
     for entry in entry_points(group=f"handful.{kind}"):
         if entry.name == wanted:
@@ -82,7 +84,14 @@ def _module(kind: str, folder: Path, name: str) -> ModuleType:
         raise InputError(f"{path}: cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[qualified] = module  # before running it: pickling and dataclasses look it up here
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[qualified]  # nothing half-loaded stays for the next call
+        if isinstance(error, Exception):
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{path}: cannot be loaded as a plug-in ({reason})") from error
+        raise
     return module
 
 
