@@ -14,12 +14,12 @@ from safetensors.torch import load, save
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from tasks import make
 
 from handful import metrics, plugins
 from handful.adapters import Adapter
 from handful.contracts import ClassText
 from handful.errors import HandfulError, InputError
+from tasks import make
 
 CASES = [
     (name, dict(variant))
@@ -209,10 +209,10 @@ def test_grid_search_at_one_shot_keeps_the_text_whole(adapter):
 def test_refuses_what_is_not_finite(adapter, bad):
     X = TASK.X.copy()
     X[1, 2] = bad
-    with pytest.raises(InputError, match="NaN|infinity"):
+    with pytest.raises(InputError, match=r"NaN|infinity"):
         adapter.fit(X, TASK.y, TASK.text)
     adapter.fit(TASK.X, TASK.y, TASK.text)
-    with pytest.raises(InputError, match="NaN|infinity"):
+    with pytest.raises(InputError, match=r"NaN|infinity"):
         adapter.logits(X)
 
 
