@@ -16,6 +16,8 @@ from handful.cli import compare, demo, encoders, evaluate, fit, inspect, methods
 from handful.cli._console import complain
 from handful.errors import HandfulError
 
+_STOPPED = 130
+
 app = typer.Typer(
     help="Teach a frozen vision-language model a new skill from a handful of images.",
     no_args_is_help=True,
@@ -38,10 +40,11 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except click.exceptions.Abort:
-        complain("stopped; nothing half-written remains, the same command goes on where it was")
-        code = 130
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _STOPPED
     except BrokenPipeError:  # the reader went away, as `| head` does; not our error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    if code == _STOPPED:  # typer itself turns Ctrl-C into this code
+        complain("stopped; nothing half-written remains, the same command goes on where it was")
     sys.exit(code or 0)
