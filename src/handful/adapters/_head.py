@@ -35,7 +35,8 @@ class Head(nn.Module):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = (n for n, kind in inspect.get_annotations(cls).items() if kind in ("Tensor", Tensor))
+        meant = ("Tensor", "torch.Tensor", Tensor)  # texts under postponed annotations
+        own = (n for n, kind in inspect.get_annotations(cls).items() if kind in meant)
         cls.names = (*cls.names, *own)
 
     def __init__(self, **tensors: Tensor) -> None:

@@ -128,11 +128,14 @@ class ClipAdapter(Adapter):
 
 def _bottleneck(width: int, hidden: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """First weights, uniform in ±1/sqrt(inputs), as `nn.Linear` draws them."""
-    down = (torch.rand(hidden, width, generator=generator) * 2 - 1) / width**0.5
-    up = (torch.rand(width, hidden, generator=generator) * 2 - 1) / hidden**0.5
+    down = torch.empty(hidden, width, dtype=torch.float32, device="cpu")
+    up = torch.empty(width, hidden, dtype=torch.float32, device="cpu")
+    down.uniform_(-(width**-0.5), width**-0.5, generator=generator)
+    up.uniform_(-(hidden**-0.5), hidden**-0.5, generator=generator)
     return nn.Parameter(down), nn.Parameter(up)
 
 
 def _unused(width: int) -> tuple[Tensor, Tensor]:
     """A bottleneck one wide: with ratio zero it is never heard, and exporters know the shape."""
-    return torch.zeros(1, width), torch.zeros(width, 1)
+    zeros = torch.zeros(width, dtype=torch.float32, device="cpu")
+    return zeros[None], zeros[:, None].clone()
