@@ -37,7 +37,8 @@ class Sqlite:
 
     def __init__(self, folder: Path, journal: str, mmap: int = 1 << 40) -> None:
         self.db = sqlite3.connect(folder / "rows.sqlite3", isolation_level=None, timeout=60)
-        self.db.execute("PRAGMA page_size=16384")
+        self.db.execute("PRAGMA page_size=32768")
+        self.db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self.db.execute(f"PRAGMA journal_mode={journal}")
         self.db.execute(f"PRAGMA synchronous={'NORMAL' if journal == 'WAL' else 'FULL'}")
         self.db.execute(f"PRAGMA mmap_size={mmap}")

@@ -140,6 +140,17 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
     assert default_folder().is_absolute()
 
 
+def test_a_user_without_a_home_is_told_what_to_do(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HANDFUL_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(StorageError, match="HANDFUL_HOME"):
+        FeatureStore()
+
+
 def test_looking_makes_no_file_until_it_is_needed(tmp_path):
     FeatureStore(tmp_path / "later")
     assert not (tmp_path / "later").exists()

@@ -42,16 +42,27 @@ CREATE TABLE rows (
 
 
 def default_folder() -> Path:
-    """`$HANDFUL_HOME`, or `handful` in the folder where this system keeps a user's caches."""
+    """`$HANDFUL_HOME`, or `handful` in the folder where this system keeps a user's caches.
+
+    Raises:
+        StorageError: there is neither.
+    """
     home = os.environ.get("HANDFUL_HOME")
     if home:
         return Path(home).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
     if cache and Path(cache).is_absolute():  # the XDG rules say to ignore a relative one
         return Path(cache) / "handful"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "handful"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "handful"
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "handful"
+    try:
+        home_folder = Path.home()
+    except RuntimeError as error:  # a container's user may have none
+        raise StorageError(
+            "this user has no home folder to keep features in; name a folder in $HANDFUL_HOME"
+        ) from error
+    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
+    return home_folder / below / "handful"
 
 
 def connect(folder: Path) -> tuple[sqlite3.Connection, bool]:
