@@ -197,6 +197,28 @@ def test_errors_tell_cause_and_cure(photos, skill, tmp_path, capsys):
     assert not (tmp_path / "never").exists()
 
 
+def test_words_that_no_command_takes(capsys):
+    for arguments, words in [
+        (["fit"], "Missing"),
+        (["fit", "x", "--shots", "some", "--out", "y"], "--shots"),
+        (["teach"], "teach"),
+    ]:
+        code, _, err = run(capsys, *arguments)
+        assert (code, words in err) == (2, True), (arguments, code, err)
+
+
+def test_store_look_check_prune(photos, skill, tmp_path, capsys):
+    code, out, _ = run(capsys, "store", "look", "--json")
+    assert code == 0
+    assert sum(s["count"] for s in json.loads(out)["spaces"]) > 0
+    code, out, _ = run(capsys, "store", "check")
+    assert code == 0
+    assert "healthy" in out
+    code, _, err = run(capsys, "store", "prune")
+    assert code == 2
+    assert "say what to prune" in err
+
+
 def test_ctrl_c_leaves_nothing_half_written(photos, tmp_path, capsys, monkeypatch):
     from handful import pipeline
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
 
 from handful.cli import compare, demo, encoders, evaluate, fit, inspect, methods, predict, store
-from handful.cli._console import complain
+from handful.cli._console import complain, exits
 from handful.errors import HandfulError
 
 _STOPPED = 130
@@ -26,25 +25,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _module in (demo, fit, predict, evaluate, compare, inspect, methods, encoders):
-    app.command(_module.__name__.rpartition(".")[2])(_module.run)
+    app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
 app.add_typer(store.app, name="store")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        app(args=arguments)
     except HandfulError as error:
         complain(f"error: {error}")
-        code = 2
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        code = _STOPPED
+        sys.exit(2)
     except BrokenPipeError:  # the reader went away, as `| head` does; not our error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    if code == _STOPPED:  # typer itself turns Ctrl-C into this code
-        complain("stopped; nothing half-written remains, the same command goes on where it was")
-    sys.exit(code or 0)
+        sys.exit(0)
+    except SystemExit as stop:
+        if stop.code == _STOPPED:  # typer turns Ctrl-C into this code
+            complain("stopped; nothing half-written remains, the same command goes on where it was")
+        raise

@@ -18,6 +18,7 @@ Folder = Annotated[
 
 
 @app.command()
+@_console.exits
 def look(path: Folder = None, as_json: _options.Json = False) -> int:
     """Show what is kept: one line an encoder and precision."""
     from dataclasses import asdict
@@ -43,6 +44,7 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
 
 
 @app.command()
+@_console.exits
 def check(path: Folder = None, as_json: _options.Json = False) -> int:
     """Read every row and say what is wrong; changes nothing."""
     from handful.store import FeatureStore
@@ -59,6 +61,7 @@ def check(path: Folder = None, as_json: _options.Json = False) -> int:
 
 
 @app.command()
+@_console.exits
 def prune(
     wanted: Annotated[
         str | None, typer.Argument(help="An encoder's name, or a part such as precision:bfloat16.")
