@@ -8,7 +8,7 @@ demo: $(VENV)/.ready
 	$(BIN)/handful demo
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto  # one thread a worker: oversubscribed cores wait
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

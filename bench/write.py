@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {
+    "demo": "Hard tasks of the playground",
     "whu_rs19": "Methods on real features",
     "adapters": "Adapters: fitting and answering",
     "encode": "Encoding a folder of photos",
