@@ -65,13 +65,15 @@ class FeatureStore:
         with self._database.session("reading") as (db, writable):
             with transaction(db, "DEFERRED"):  # one state of the file for both questions
                 known = db.execute("SELECT number, dim, used FROM spaces WHERE space = ?", [space])
-                number, dim, used = known.fetchone() or (None, 0, 0.0)
-                rows: Array = np.zeros((len(slots), dim), dtype=np.float32)
-                if number is not None:
+                number, dim, used = known.fetchone() or (0, 0, 0.0)
+                rows: Array = np.zeros((len(slots), dim), dtype="<f4")
+                if rows.size:
+                    room, width = rows.data.cast("B"), 4 * dim
                     for key, value in _ask(db, number, list(slots)):
-                        if len(value) == 4 * dim:
-                            rows[slots[key]] = np.frombuffer(value, dtype="<f4")
-            if number is not None and writable and time.time() - used > _upkeep.DAY:
+                        if len(value) == width:
+                            at = slots[key] * width
+                            room[at : at + width] = value
+            if number and writable and time.time() - used > _upkeep.DAY:
                 with suppress(sqlite3.OperationalError):  # reading must not fail for a note
                     db.execute("UPDATE spaces SET used = ? WHERE number = ?", [time.time(), number])
         places = np.array([slots[key] for key in keys], dtype=np.int64)
