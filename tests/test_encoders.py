@@ -57,7 +57,8 @@ def library(folder: Path, texts: tuple[str, ...]) -> Any:
     """What the library itself answers, by its own documented way of asking."""
     kind = json.loads((folder / "config.json").read_text())["model_type"]
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    pixels = json.loads((folder / "preprocessor_config.json").read_text())["image_processor_type"]
+    processor = getattr(transformers, f"{pixels}Pil").from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     padding = {"padding": "max_length", "max_length": 64} if "siglip" in kind else {"padding": True}
     words = tokenizer(list(texts), return_tensors="pt", truncation=True, **padding)
@@ -177,6 +178,42 @@ def test_a_processor_that_does_more_is_left_to_the_library(
     torch.testing.assert_close(got, wanted)
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"image_processor_type": None, "feature_extractor_type": "CLIPFeatureExtractor"},
+        {"image_processor_type": "CLIPImageProcessorFast"},
+        {"image_processor_type": None},
+    ],
+)
+def test_older_and_newer_names_of_a_processor(
+    stated: dict[str, Any], clip: Any, clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "named")
+    models.change_json(folder / "preprocessor_config.json", **stated)
+    encoder = load(folder)
+    assert type(encoder.processor).__name__ == "CLIPImageProcessorPil"
+    assert encoder.fingerprint == clip.fingerprint
+
+
+def test_the_processor_may_lie_in_the_processors_file(
+    clip: Any, clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "nested")
+    inner = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    outer = {"processor_class": "CLIPProcessor", "image_processor": inner}
+    (folder / "processor_config.json").write_text(json.dumps(outer))
+    assert load(folder).fingerprint == clip.fingerprint
+
+
+def test_an_unknown_processor_is_named(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "unknown")
+    models.change_json(folder / "preprocessor_config.json", image_processor_type="MyProcessor")
+    with pytest.raises(InputError, match="names the image processor 'MyProcessor'"):
+        load(folder)
+
+
 @pytest.mark.parametrize("build", [models.clip, models.siglip2], ids=lambda b: b.__name__)
 def test_prepare_is_thread_safe(build: Any, tmp_path: Path) -> None:
     encoder = load(build(tmp_path))
@@ -206,6 +243,15 @@ def test_equal_content_has_one_fingerprint(clip: Any, clip_folder: Path, tmp_pat
     models.change_json(copy / "config.json", transformers_version="9.9.9")
     assert load(copy).fingerprint == clip.fingerprint
     assert load(copy, precision="bfloat16").fingerprint == clip.fingerprint
+
+
+def test_versions_of_the_library_do_not_change_who_an_encoder_is(clip: Any) -> None:
+    # If this fails, every skill and every stored feature out there is orphaned: do not adjust it.
+    found = parts(clip)
+    assert (found["architecture"], found["preprocessing"]) == (
+        "9f492f9b4eaa83c3",
+        "f133916b3aa0158b",
+    )
 
 
 def test_shards_are_one_model(clip: Any, clip_folder: Path, tmp_path: Path) -> None:

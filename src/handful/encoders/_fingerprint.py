@@ -16,7 +16,7 @@ import hashlib
 import json
 import mmap
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -159,15 +159,18 @@ def _facts(source: Any, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """JSON of a setting; never the look of a library's own class, which versions change."""
     if isinstance(value, str | bool):
         return value
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, Mapping) or hasattr(value, "items"):
-        return {str(k): _plain(v) for k, v in value.items() if v is not None}
-    return str(value)
+    try:
+        pairs = dict(value)  # a mapping, or the library's own kind of size
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a setting of the checkpoint cannot be read: {value!r}") from error
+    return {str(k): _plain(v) for k, v in pairs.items() if v is not None}
 
 
 def _canonical(value: Any) -> bytes:

@@ -40,6 +40,7 @@ class Family:
     Args:
         name: `model_type` of the configuration.
         model: the library's class.
+        pixels: the library's image processor where the checkpoint names none.
         padded: texts are padded to the window and the padding takes part, as in training.
         case: "" as it is, "lower", or "canonical" (lower case without punctuation).
         window: tokens a text may have where that is less than the tower has positions for.
@@ -48,6 +49,7 @@ class Family:
 
     name: str
     model: str
+    pixels: str = "CLIPImageProcessor"
     padded: bool = False
     case: str = ""
     window: int = 0
@@ -59,10 +61,10 @@ FAMILIES = {
     for f in (
         Family("clip", "CLIPModel"),
         Family("metaclip_2", "MetaClip2Model"),
-        Family("siglip", "SiglipModel", padded=True, case="canonical"),
-        Family("siglip2", "Siglip2Model", padded=True, case="lower"),
-        Family("chinese_clip", "ChineseCLIPModel"),
-        Family("align", "AlignModel", window=64),
+        Family("siglip", "SiglipModel", "SiglipImageProcessor", padded=True, case="canonical"),
+        Family("siglip2", "Siglip2Model", "Siglip2ImageProcessor", padded=True, case="lower"),
+        Family("chinese_clip", "ChineseCLIPModel", "ChineseCLIPImageProcessor"),
+        Family("align", "AlignModel", "EfficientNetImageProcessor", window=64),
         Family("altclip", "AltCLIPModel", window=77, offset=2),
     )
 }
@@ -177,21 +179,30 @@ def tokenizer(folder: Path, found: Family) -> Any:
             ) from error
 
 
-def processor(folder: Path) -> Any:
+def processor(folder: Path, found: Family) -> Any:
     """The library's image processor, in the variant that needs only Pillow.
 
     Raises:
         InputError: the folder has none, or one that the library does not know.
     """
-    if not any((folder / name).is_file() for name in _files.PROCESSORS):
+    stated = [_files.read_json(folder / n) for n in _files.PROCESSORS if (folder / n).is_file()]
+    if not stated:
         raise InputError(
             f"{folder}: has no preprocessor_config.json, so nobody knows how its pictures are "
             "resized and normalised; save the processor beside the model (save_pretrained)"
         )
-    with _quietly(folder):
-        return transformers.AutoImageProcessor.from_pretrained(
-            folder, backend="pil", local_files_only=True, trust_remote_code=False
+    config = {**stated[-1].get("image_processor", {}), **stated[0]}
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
+    kind = kind.replace("FeatureExtractor", "ImageProcessor") or found.pixels
+    # By name and not by the library's automatic choice, which in most versions wants torchvision.
+    known = getattr(transformers, f"{kind.removesuffix('Fast').removesuffix('Pil')}Pil", None)
+    if known is None or not kind.removesuffix("Fast").removesuffix("Pil").endswith("Processor"):
+        raise InputError(
+            f"{folder}: names the image processor {kind!r}, which transformers "
+            f"{transformers.__version__} does not have in a variant for Pillow"
         )
+    with _quietly(folder):
+        return known.from_pretrained(folder, local_files_only=True)
 
 
 def temperature(loaded: Any, folder: Path) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class TransformersEncoder:
         with ThreadPoolExecutor(1) as pool:  # hashing waits for the disk, loading for the processor
             digest = pool.submit(_fingerprint.weights_digest, _files.weight_files(folder))
             self.tokenizer = _load.tokenizer(folder, self.family)
-            self.processor = _load.processor(folder)
+            self.processor = _load.processor(folder, self.family)
             try:
                 self.model = _load.model(folder, self.family).to(device)
             except InputError:
