@@ -12,7 +12,7 @@ from handful.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from handful.encoders._load import Family
+    from handful.encoders._families import Family
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from handful.contracts import Array, unit
-from handful.encoders import _files, _fingerprint, _load, _precision
+from handful.encoders import _families, _files, _fingerprint, _load, _precision
 from handful.encoders._pixels import Pixels
 from handful.encoders._text import Texts
 from handful.errors import InputError
@@ -38,7 +38,7 @@ class TransformersEncoder:
 
     def __init__(self, name: str, folder: Path, precision: str, device: torch.device) -> None:
         self.name, self.device = name, device
-        self.family = _load.family(name, folder)
+        self.family = _families.family(name, folder)
         with ThreadPoolExecutor(1) as pool:  # hashing waits for the disk, loading for the processor
             digest = pool.submit(_fingerprint.weights_digest, _files.weight_files(folder))
             self.tokenizer = _load.tokenizer(folder, self.family)
