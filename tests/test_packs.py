@@ -651,13 +651,28 @@ def test_features_that_are_not_numbers_are_refused() -> None:
         made().check_encoder(Broken())
 
 
-@pytest.mark.parametrize("scale", [1.0, 20.0, 100.0, 1000.0])
-def test_the_golden_image_is_neither_sure_nor_touchy(scale: float) -> None:
-    weights = text().embeddings
+@pytest.mark.parametrize(
+    ("scale", "looks"), [(1.0, (9,)), (100.0, (9, 17, 25, 33)), (1000.0, (17, 25, 33))]
+)
+def test_the_golden_image_is_neither_sure_nor_touchy(scale: float, looks: tuple[int, ...]) -> None:
+    class Counting(Fake):
+        seen = 0
+
+        def prepare(self, image: Image.Image) -> np.ndarray:
+            self.seen += 1
+            return super().prepare(image)
+
+    encoder = Counting()
     adapter = plugins.get("adapters", "zero_shot")()
-    adapter.fit(np.eye(4, DIM), np.arange(4), ClassText(weights, CLASSES, scale))
-    tensors = golden.make(adapter, Fake())
+    adapter.fit(np.eye(4, DIM), np.arange(4), ClassText(text().embeddings, CLASSES, scale))
+    tensors = golden.make(adapter, encoder)
     (worth,) = golden.telling(tensors["golden.features"][:1], adapter.predict_proba)
     assert 0 < worth < golden.TOLERANCE / 2
     assert worth > golden.TOLERANCE / 10 or scale < 10  # at scale 1 no picture says much
+    assert encoder.seen in looks
+
+
+def test_golden_pictures_are_a_formula() -> None:
     np.testing.assert_array_equal(golden.picture(3), golden.picture(3))
+    assert golden.picture(3).shape == (golden.HEIGHT, golden.WIDTH, 3)
+    assert len({golden.picture(i).tobytes() for i in range(golden.PICTURES)}) == golden.PICTURES
