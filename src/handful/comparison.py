@@ -128,7 +128,7 @@ def compare(
         methods: adapters' names; all of them when not given.
         shots: shot counts; those of 1, 2, 4, 8, 16 that the images allow when not given.
         seeds: how many draws.
-        templates: prompts with `{}`.
+        templates: prompts with `{}`, or names of sets such as `satellite`.
         words: label to words in the prompt.
         store: where features are kept.
         progress: called with (images done, images in all).
@@ -136,7 +136,7 @@ def compare(
     Raises:
         InputError: fewer images than shots, no test images, fewer than two classes.
     """
-    prompts.check(templates)
+    templates = prompts.expand(templates)
     dataset = data.load(source) if isinstance(source, str | Path) else source
     names = names_of(dataset, words)
     tower = encoders.load(encoder) if isinstance(encoder, str) else encoder

@@ -85,7 +85,8 @@ def fit(
         method: an adapter's name; see `handful methods`.
         params: the adapter's own arguments, such as `{"alpha": 2.0}`.
         shots: images a class, drawn by `seed`; all of them when not given.
-        templates: prompts with `{}` where the class goes; several are averaged.
+        templates: prompts with `{}` where the class goes, or names of sets such as `satellite`;
+            several are averaged.
         words: what the prompts call a class, and the order of the classes, where the labels
             themselves will not do: `{"n02123045": "tabby cat"}`.
         seed: of the draw, of augmented views and of the adapter where it has one.
@@ -96,7 +97,7 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
-    prompts.check(templates)
+    templates = prompts.expand(templates)
     adapter = _adapter(method, params, seed)
     dataset = _part(data.load(source) if isinstance(source, str | Path) else source, "train")
     names = names_of(dataset, words)
@@ -116,7 +117,7 @@ def fit(
         adapter,
         text,
         tower,
-        templates=tuple(templates),
+        templates=templates,
         support_ids=found.features.ids,
         training={
             "shots": shots,

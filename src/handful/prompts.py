@@ -89,6 +89,10 @@ def expand(items: Sequence[str]) -> tuple[str, ...]:
     >>> expand(["satellite", "a {}."])
     ('a centered satellite photo of {}.', 'a {}.')
     """
+    if isinstance(items, str):
+        raise InputError(f"expected a list of templates, got the string {items!r}")
+    if not items:
+        raise InputError(f"no template given; use for example {DEFAULT[0]!r}")
     result: list[str] = []
     for item in items:
         if "{}" in item:

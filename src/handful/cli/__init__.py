@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -31,6 +32,8 @@ app.add_typer(store.app, name="store")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, said often
+    warnings.showwarning = _show_warning
     try:
         app(args=arguments)
     except HandfulError as error:
@@ -43,3 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         if stop.code == _STOPPED:  # typer turns Ctrl-C into this code
             complain("stopped; nothing half-written remains, the same command goes on where it was")
         raise
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line for a person, without the source line that raised it."""
+    complain(f"warning: {message}")

@@ -21,7 +21,10 @@ OtherEncoder = Annotated[
 ]
 Templates = Annotated[
     list[str] | None,
-    typer.Option("--template", help="A prompt with {} where the class goes; repeat for several."),
+    typer.Option(
+        "--template",
+        help="A prompt with {} where the class goes, or a set: photo, satellite, ...; repeatable.",
+    ),
 ]
 Classes = Annotated[
     Path | None,
