@@ -1,12 +1,13 @@
 """Draw the figures of docs/tiny.md: the made world, and how the training went.
 
-Usage: python scripts/figures_tiny.py --log runs/tiny/log.jsonl [--out docs]
+Usage: python scripts/figures_tiny.py --log runs/tiny/log.jsonl runs/final/log.jsonl [--out docs]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,8 +21,8 @@ ACROSS, SIDE = 10, 112
 
 
 def world(file: Path) -> None:
-    """Training scenes, one row; shifted styles, one row; then two images of two classes a task."""
-    rows = [[("", playground.scene(3000 + i)) for i in range(ACROSS)] for _ in range(1)]
+    """Training scenes in two rows, a row of shifted styles, then two classes of every task."""
+    rows = [[("", playground.scene(3000 + i)) for i in range(ACROSS)]]
     rows.append([("", playground.scene(3100 + i, objects=3)) for i in range(ACROSS)])
     shifted = [s for s in playground.STYLES if s != "photo"][:ACROSS]
     rows.append([(s, playground.scene(3200 + i, style=s)) for i, s in enumerate(shifted)])
@@ -44,9 +45,9 @@ def world(file: Path) -> None:
     sheet.save(file, quality=88)
 
 
-def curves(log: Path, file: Path) -> None:
-    """Loss and held-out accuracy over pairs seen."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+def curves(logs: Sequence[Path], file: Path) -> None:
+    """Loss and held-out accuracy over pairs seen; the logs follow one another."""
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
     pairs = np.array([x["pairs"] for x in lines]) / 1e6
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     left.plot(pairs, [x["loss"] for x in lines], "o-", color="tab:blue")
@@ -61,7 +62,7 @@ def curves(log: Path, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     a = parser.parse_args()
     mpl.use("agg")

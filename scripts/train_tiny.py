@@ -4,8 +4,9 @@ Usage: python scripts/train_tiny.py --run runs/tiny --steps 3400 --decay 800
 
 The learning rate warms up, stays, and falls to zero over the last `--decay` steps; so a run can be
 ended from any checkpoint with `--resume CHECKPOINT --steps LAST --decay LAST-CHECKPOINT`. Beside
-the contrastive loss, a linear head on the image features predicts which attributes, and pairs of
-them on one object, occur in the scene; it is thrown away afterwards.
+the contrastive loss, two heads that are thrown away afterwards: one predicts from the image feature
+which attributes, and pairs of them on one object, occur in the scene (`--aux`); the other predicts
+from every patch, one block below the last, what lies there (`--dense`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from handful.data import playground
-from tiny_pool import ATTRIBUTES, WORDINGS, Pool, make
+from tiny_pool import ATTRIBUTES, COLOURS, NOTHING, SHAPES, TEXTURES, WORDINGS, Pool, make
 from tiny_tokenizer import LENGTH, build
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -72,6 +73,35 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> T
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
 
+class Dense(nn.Module):
+    """Shape, colour and texture of what lies in each patch, read one block below the last.
+
+    There, because the last block is where the image feature collects what the patches know.
+    """
+
+    def __init__(self, model: CLIPModel, width: int) -> None:
+        super().__init__()
+        self.sizes = (len(SHAPES), len(COLOURS), len(TEXTURES))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, sum(self.sizes))
+        self.found: list[Tensor] = []
+        model.vision_model.encoder.layers[-2].register_forward_hook(self._keep)
+
+    def _keep(self, block: nn.Module, given: object, out: Tensor | tuple[Tensor, ...]) -> None:
+        if block.training:
+            self.found.append(out if isinstance(out, Tensor) else out[0])
+
+    def loss(self, cells: np.ndarray) -> Tensor:
+        """Mean cross-entropy over the patches that something covers; `cells` is [B, 64, 3]."""
+        guessed = self.head(self.norm(self.found.pop()[:, 1:].float())).flatten(0, 1)
+        wanted = torch.from_numpy(cells).long().flatten(0, 1)
+        return torch.stack(
+            [
+                cross_entropy(part, wanted[:, i], ignore_index=NOTHING)
+                for i, part in enumerate(guessed.split(self.sizes, dim=1))
+            ]
+        ).sum()
+
+
 @torch.inference_mode()
 def held_out_accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, count: int = 590) -> float:
     """Zero-shot over all held-out compositions, one object an image, in percent."""
@@ -114,13 +144,20 @@ def train(a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> CLIPMo
     model = model_for(tokenizer, a.width, a.layers)
     aux = nn.Linear(a.width, ATTRIBUTES)
     parts = nn.ModuleList([model, aux])
+    dense = Dense(model, a.width)
     optimiser = torch.optim.AdamW(parts.parameters(), a.rate, (0.9, 0.98), weight_decay=0.05)
-    first = 0
-    if a.resume:
-        saved = torch.load(a.resume, weights_only=True)
+    first = pairs = 0
+    saved = torch.load(a.resume, weights_only=True) if a.resume else {}
+    if a.dense and "dense" in saved:
+        dense.load_state_dict(saved["dense"])
+        optimiser.add_param_group({"params": list(dense.parameters())})
+    if saved:
         parts.load_state_dict(saved["parts"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
+        pairs = saved["pairs"]
+    if a.dense and "dense" not in saved:
+        optimiser.add_param_group({"params": list(dense.parameters())})
     log = (a.run / "log.jsonl").open("a")
     print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     began, losses = time.perf_counter(), []
@@ -143,15 +180,20 @@ def train(a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> CLIPMo
         scale = model.logit_scale.exp().clamp(max=100)
         main = contrastive(images.float(), words.float(), scale, same)
         loss = main + a.aux * binary_cross_entropy_with_logits(guessed.float(), wanted)
+        there = dense.loss(pool.cells[rows])
+        loss = loss + a.dense * there
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([*parts.parameters(), *dense.parameters()], 1.0)
         optimiser.step()
-        losses.append(main.item())
+        pairs += a.batch
+        losses.append((main.item(), there.item()))
         if (step + 1) % a.every == 0 or step + 1 == a.steps:
             model.eval()
             line = {
-                "step": step + 1, "pairs": (step + 1) * a.batch, "loss": float(np.mean(losses)),
+                "step": step + 1, "pairs": pairs,
+                "loss": float(np.mean(losses, 0)[0]),
+                "dense": float(np.mean(losses, 0)[1]),
                 "held_out": held_out_accuracy(model, tokenizer), "scale": scale.item(),
                 "seconds": time.perf_counter() - began,
             }  # fmt: skip
@@ -161,7 +203,9 @@ def train(a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> CLIPMo
             log.write(json.dumps(line) + "\n")
             log.flush()
             state = {
-                "parts": parts.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1
+                "parts": parts.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1,
+                "pairs": pairs,
+                **({"dense": dense.state_dict()} if a.dense else {}),
             }  # fmt: skip
             torch.save(state, a.run / "last.pt")
     return model
@@ -176,7 +220,8 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=800)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--aux", type=float, default=10.0)
+    parser.add_argument("--aux", type=float, default=100.0)
+    parser.add_argument("--dense", type=float, default=1.0)
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--every", type=int, default=250)
