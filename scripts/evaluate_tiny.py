@@ -18,7 +18,7 @@ from PIL import Image
 from handful import encoders, metrics
 from handful.contracts import Array, Encoder, unit
 from handful.data import playground
-from handful.data.playground.scene import Compositions
+from handful.data.playground.draw import Compositions
 
 _FIRST = {"held_out": 5_100_000, "train": 6_100_000}  # the training pool starts at 10 000 000
 _BATCH = 128

@@ -16,6 +16,7 @@ from handful.data.playground.captions import (
     place,
     relations,
 )
+from handful.data.playground.draw import scene
 from handful.data.playground.render import STYLES, boxes, masks, render
 from handful.data.playground.scene import (
     COLOURS,
@@ -29,7 +30,6 @@ from handful.data.playground.scene import (
     Speck,
     Thing,
     held_out,
-    scene,
 )
 from handful.data.playground.tasks import FAMILIES, Task, task, tasks, write
 

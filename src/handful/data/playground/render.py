@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from handful.data.playground.forms import outline
-from handful.data.playground.scene import Background, Rgb, Scene, Thing
+from handful.data.playground.scene import Background, Scene, Thing
 from handful.errors import InputError
 
 Box = tuple[float, float, float, float]
@@ -234,15 +234,3 @@ STYLES: dict[str, Finish] = {  # training uses "photo" alone
     "blurred": _blurred,
     "dusk": _dusk,
 }
-
-
-def colour_of(rgb: Rgb, palette: dict[str, Rgb]) -> str:
-    """The name in a palette nearest to a colour.
-
-    >>> colour_of((250, 10, 10), {"red": (214, 38, 38), "blue": (40, 84, 212)})
-    'red'
-    """
-    distance = {
-        k: float(np.square(np.subtract(rgb, v, dtype=float)).sum()) for k, v in palette.items()
-    }
-    return min(distance, key=distance.__getitem__)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from handful.data.playground.draw import scene
 from handful.data.playground.render import Pixels, render
-from handful.data.playground.scene import scene
 from handful.errors import InputError
 
 FAMILIES = ("novel", "style", "fine")
