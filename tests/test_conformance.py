@@ -61,7 +61,8 @@ def test_is_a_documented_plug_in(case):
     assert cls.title
     assert cls.__doc__
     assert issubclass(cls.head, torch.nn.Module)
-    assert "logits =" in cls.head.__doc__, "the head's docstring states the formula"
+    told = cls.head.__doc__ or ""
+    assert "logits =" in told, "the docstring of the head states the formula: `logits = ...`"
 
 
 def test_fit_returns_self_and_learns(case):

@@ -1,6 +1,6 @@
 """What every adapter is: a scikit-learn classifier whose formula is one torch module.
 
-A new method is one file in this folder: a head (an `nn.Module` whose constructor takes exactly
+A new method is one file in this folder: a `Head` (an `nn.Module` whose constructor takes exactly
 the tensors it saves) and an `Adapter` that fits it. Nothing else has to be touched.
 """
 
