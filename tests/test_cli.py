@@ -82,6 +82,16 @@ def test_evaluate_beats_chance_and_draws(photos, skill, tmp_path, capsys):
     assert "95 % interval" in out
 
 
+def test_evaluate_writes_the_card(photos, skill, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(skill, copy)
+    code, _, _ = run(capsys, "evaluate", copy, photos, "--record")
+    assert code == 0
+    accuracy = json.loads((copy / "pack.json").read_text())["evaluation"]["accuracy"]
+    assert f"{100 * accuracy:.2f} %" in (copy / "README.md").read_text()
+    assert run(capsys, "inspect", copy)[0] == 0
+
+
 def test_evaluate_leaves_support_images_out(photos, skill, tmp_path, capsys):
     mixed = tmp_path / "mixed"
     shutil.copytree(photos / "test", mixed)

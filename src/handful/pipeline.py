@@ -125,7 +125,6 @@ def fit(
             "words": dict(names),
             "seed": seed,
             "views": views,
-            "seconds": round(seconds, 3),
             "failed": len(found.failures),
         },
         evaluation=None,

@@ -23,10 +23,14 @@ def run(
     keep_leaks: Annotated[
         bool, typer.Option(help="Count images of the skill's own support set too.")
     ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the numbers into the skill and onto its card.")
+    ] = False,
     as_json: _options.Json = False,
 ) -> int:
     """Measure a skill on labelled photos."""
     from handful import pipeline, report
+    from handful.packs import Pack
 
     with _console.progress("encoding") as progress:
         done = pipeline.evaluate(
@@ -41,6 +45,10 @@ def run(
         report.save(answer, out / "evaluation.json")
         path = report.save(report.confusion_figure(done.result), out / "confusion.png")
         _console.complain(f"wrote {path} and evaluation.json beside it")
+    if record:
+        facts = {**answer, "dataset": images.resolve().name, "leaks": len(done.leaks)}
+        Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
+        _console.complain(f"wrote the numbers into {skill}")
     if done.leaks:
         treated = "counted all the same" if keep_leaks else "left out"
         _console.complain(

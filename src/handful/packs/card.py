@@ -120,7 +120,7 @@ def _numbers(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation:
         return (
             "## How good it is\n\nNot measured yet. Measure it on images it has not seen: "
-            "`handful evaluate SKILL FOLDER`.\n"
+            "`handful evaluate SKILL FOLDER --record`.\n"
         )
     lines = []
     if isinstance(evaluation.get("accuracy"), float):
