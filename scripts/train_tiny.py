@@ -4,9 +4,8 @@ Usage: python scripts/train_tiny.py --run runs/tiny --steps 3400 --decay 800
 
 The learning rate warms up, stays, and falls to zero over the last `--decay` steps; so a run can be
 ended from any checkpoint with `--resume CHECKPOINT --steps LAST --decay LAST-CHECKPOINT`. Beside
-the contrastive loss, two heads that are thrown away afterwards: one predicts from the image feature
-which attributes, and pairs of them on one object, occur in the scene (`--aux`); the other predicts
-from every patch, one block below the last, what lies there (`--dense`).
+the contrastive loss, a linear head on the image features predicts which attributes, and pairs of
+them on one object, occur in the scene; it is thrown away afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from handful.data import playground
-from tiny_pool import ATTRIBUTES, COLOURS, NOTHING, SHAPES, TEXTURES, WORDINGS, Pool, make
+from tiny_pool import ATTRIBUTES, WORDINGS, Pool, make
 from tiny_tokenizer import LENGTH, build
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -73,35 +72,6 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> T
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
 
-class Dense(nn.Module):
-    """Shape, colour and texture of what lies in each patch, read one block below the last.
-
-    There, because the last block is where the image feature collects what the patches know.
-    """
-
-    def __init__(self, model: CLIPModel, width: int) -> None:
-        super().__init__()
-        self.sizes = (len(SHAPES), len(COLOURS), len(TEXTURES))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, sum(self.sizes))
-        self.found: list[Tensor] = []
-        model.vision_model.encoder.layers[-2].register_forward_hook(self._keep)
-
-    def _keep(self, block: nn.Module, given: object, out: Tensor | tuple[Tensor, ...]) -> None:
-        if block.training:
-            self.found.append(out if isinstance(out, Tensor) else out[0])
-
-    def loss(self, cells: np.ndarray) -> Tensor:
-        """Mean cross-entropy over the patches that something covers; `cells` is [B, 64, 3]."""
-        guessed = self.head(self.norm(self.found.pop()[:, 1:].float())).flatten(0, 1)
-        wanted = torch.from_numpy(cells).long().flatten(0, 1)
-        return torch.stack(
-            [
-                cross_entropy(part, wanted[:, i], ignore_index=NOTHING)
-                for i, part in enumerate(guessed.split(self.sizes, dim=1))
-            ]
-        ).sum()
-
-
 @torch.inference_mode()
 def held_out_accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, count: int = 590) -> float:
     """Zero-shot over all held-out compositions, one object an image, in percent."""
@@ -139,76 +109,87 @@ def rate(step: int, steps: int, decay: int, peak: float) -> float:
     return peak * min((step + 1) / 300, (steps - step) / decay, 1)
 
 
-def train(a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> CLIPModel:
-    torch.manual_seed(a.seed)
-    model = model_for(tokenizer, a.width, a.layers)
-    aux = nn.Linear(a.width, ATTRIBUTES)
-    parts = nn.ModuleList([model, aux])
-    dense = Dense(model, a.width)
-    optimiser = torch.optim.AdamW(parts.parameters(), a.rate, (0.9, 0.98), weight_decay=0.05)
-    first = pairs = 0
-    saved = torch.load(a.resume, weights_only=True) if a.resume else {}
-    if a.dense and "dense" in saved:
-        dense.load_state_dict(saved["dense"])
-        optimiser.add_param_group({"params": list(dense.parameters())})
-    if saved:
-        parts.load_state_dict(saved["parts"])
-        optimiser.load_state_dict(saved["optimiser"])
-        first = saved["step"]
-        pairs = saved["pairs"]
-    if a.dense and "dense" not in saved:
-        optimiser.add_param_group({"params": list(dense.parameters())})
-    log = (a.run / "log.jsonl").open("a")
-    print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
-    began, losses = time.perf_counter(), []
-    for step in range(first, a.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate(step, a.steps, a.decay, a.rate)
-        rng = np.random.default_rng([a.seed, step])
+class Run:
+    """The networks, the optimiser, and how far they are."""
+
+    def __init__(self, a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> None:
+        torch.manual_seed(a.seed)
+        self.a, self.pool, self.tokenizer = a, pool, tokenizer
+        self.model = model_for(tokenizer, a.width, a.layers)
+        self.aux = nn.Linear(a.width, ATTRIBUTES)
+        self.parts = nn.ModuleList([self.model, self.aux])
+        self.optimiser = torch.optim.AdamW(
+            self.parts.parameters(), a.rate, (0.9, 0.98), weight_decay=0.05
+        )
+        self.step = self.pairs = 0
+        if a.resume:
+            saved = torch.load(a.resume, weights_only=True)
+            self.parts.load_state_dict(saved["parts"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.step, self.pairs = saved["step"], saved["pairs"]
+
+    def save(self) -> None:
+        """Write the checkpoint that `--resume` takes."""
+        state = {
+            "parts": self.parts.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "step": self.step, "pairs": self.pairs,
+        }  # fmt: skip
+        torch.save(state, self.a.run / "last.pt")
+
+    def advance(self) -> float:
+        """One step; its contrastive loss."""
+        a, pool = self.a, self.pool
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.step, a.steps, a.decay, a.rate)
+        rng = np.random.default_rng([a.seed, self.step])
         rows = np.sort(rng.integers(0, len(pool.texts), a.batch))
         texts = [
             pool.texts[r][w] for r, w in zip(rows, rng.integers(0, WORDINGS, a.batch), strict=True)
         ]
-        wanted = torch.from_numpy(pool.attributes[rows]).float()
-        number = {t: i for i, t in enumerate(texts)}
-        key = torch.tensor([number[t] for t in texts])
-        same = (key[:, None] == key[None]).float()
         with torch.autocast("cpu", torch.bfloat16):
-            images = image_features(model, pixels_of(pool.pixels[rows]))
-            words = text_features(model, *tokens(tokenizer, texts))
-            guessed = aux(images)
-        scale = model.logit_scale.exp().clamp(max=100)
-        main = contrastive(images.float(), words.float(), scale, same)
-        loss = main + a.aux * binary_cross_entropy_with_logits(guessed.float(), wanted)
-        there = dense.loss(pool.cells[rows])
-        loss = loss + a.dense * there
-        optimiser.zero_grad(set_to_none=True)
+            images = image_features(self.model, pixels_of(pool.pixels[rows]))
+            words = text_features(self.model, *tokens(self.tokenizer, texts))
+            guessed = self.aux(images).float()
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        main = contrastive(images.float(), words.float(), scale, alike(texts))
+        wanted = torch.from_numpy(pool.attributes[rows]).float()
+        loss = main + a.aux * binary_cross_entropy_with_logits(guessed, wanted)
+        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_([*parts.parameters(), *dense.parameters()], 1.0)
-        optimiser.step()
-        pairs += a.batch
-        losses.append((main.item(), there.item()))
-        if (step + 1) % a.every == 0 or step + 1 == a.steps:
-            model.eval()
-            line = {
-                "step": step + 1, "pairs": pairs,
-                "loss": float(np.mean(losses, 0)[0]),
-                "dense": float(np.mean(losses, 0)[1]),
-                "held_out": held_out_accuracy(model, tokenizer), "scale": scale.item(),
-                "seconds": time.perf_counter() - began,
-            }  # fmt: skip
-            model.train()
-            losses = []
-            print(line, flush=True)
+        nn.utils.clip_grad_norm_(self.parts.parameters(), 1.0)
+        self.optimiser.step()
+        self.step, self.pairs = self.step + 1, self.pairs + a.batch
+        return main.item()
+
+
+def alike(texts: list[str]) -> Tensor:
+    """`[B, B]`: 1 where two captions are the same text."""
+    number = {t: i for i, t in enumerate(texts)}
+    key = torch.tensor([number[t] for t in texts])
+    return (key[:, None] == key[None]).float()
+
+
+def train(a: argparse.Namespace, pool: Pool, tokenizer: CLIPTokenizer) -> CLIPModel:
+    run = Run(a, pool, tokenizer)
+    print(sum(p.numel() for p in run.model.parameters()), "parameters", flush=True)
+    began, losses = time.perf_counter(), []
+    while run.step < a.steps:
+        losses.append(run.advance())
+        if run.step % a.every and run.step < a.steps:
+            continue
+        run.model.eval()
+        line = {
+            "step": run.step, "pairs": run.pairs, "loss": float(np.mean(losses)),
+            "held_out": held_out_accuracy(run.model, tokenizer),
+            "scale": run.model.logit_scale.exp().item(), "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+        run.model.train()
+        losses = []
+        print(line, flush=True)
+        with (a.run / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
-            log.flush()
-            state = {
-                "parts": parts.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1,
-                "pairs": pairs,
-                **({"dense": dense.state_dict()} if a.dense else {}),
-            }  # fmt: skip
-            torch.save(state, a.run / "last.pt")
-    return model
+        run.save()
+    return run.model
 
 
 def main() -> None:
@@ -220,8 +201,7 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=800)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--aux", type=float, default=100.0)
-    parser.add_argument("--dense", type=float, default=1.0)
+    parser.add_argument("--aux", type=float, default=10.0)
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--every", type=int, default=250)
