@@ -98,6 +98,8 @@ def export(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write the checkpoint as any hub checkpoint lies: half precision, config, tokenizer."""
     model.half().save_pretrained(folder)
     model.float()
+    tokenizer.backend_tokenizer.no_padding()  # what training last asked for is not the tokenizer's
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     CLIPImageProcessorPil(
         size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64},
