@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {
     "demo": "Hard tasks of the playground",
+    "defaults": "Defaults of the trained methods",
     "whu_rs19": "Methods on real features",
     "adapters": "Adapters: fitting and answering",
     "encode": "Encoding a folder of photos",

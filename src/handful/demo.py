@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful import data, encoders, pipeline
 from handful.comparison import SHOTS, Comparison, Trial, compare_features
-from handful.contracts import Encoder, ImageRef
+from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
 from handful.pipeline import Evaluated, class_text
 from handful.predictor import Predictor
@@ -78,24 +79,45 @@ def run(
     return Demo(Comparison(tuple(trials), facts), skill, photos, evaluated)
 
 
-def _trials(encoder: Encoder, name: str, shots: Sequence[int], seed: int) -> list[Trial]:
-    """Every method at every shot count on one draw of one task."""
-    task = playground.task(name, max(shots), seed, QUERIES)
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw of a task as features.
+
+    Args:
+        values: `[N, D]` features, the support set first.
+        labels: `[N]` positions in `text.classes`.
+        text: class names and text features.
+        pool: `[N]` true for the support set, false for test images.
+    """
+
+    values: Array
+    labels: NDArray[np.int64]
+    text: ClassText
+    pool: NDArray[np.bool_]
+
+
+def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Draw:
+    """Draw a task of the playground by lot and encode it."""
+    task = playground.task(name, shots, seed, QUERIES)
     text = class_text(encoder, {c: c for c in task.classes}, task.templates)
     pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
-    prepared = [encoder.prepare(data.decode(p)) for p in pictures]
-    values = encoder.images(prepared)
+    values = encoder.images([encoder.prepare(data.decode(p)) for p in pictures])
     column = {c: i for i, c in enumerate(task.classes)}
     labels = np.array([column[label] for label in (*task.support_labels, *task.test_labels)])
-    pool = np.arange(len(labels)) < len(task.support)
+    return Draw(values, labels, text, np.arange(len(labels)) < len(task.support))
+
+
+def _trials(encoder: Encoder, name: str, shots: Sequence[int], seed: int) -> list[Trial]:
+    """Every method at every shot count on one draw of one task."""
+    drawn = draw(encoder, name, max(shots), seed)
     return compare_features(
-        values,
-        labels,
-        text,
+        drawn.values,
+        drawn.labels,
+        drawn.text,
         methods=METHODS,
         shots=shots,
         seeds=[seed],
-        pool=pool,
-        test=~pool,
+        pool=drawn.pool,
+        test=~drawn.pool,
         task=name,
     )
