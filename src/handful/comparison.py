@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data, encoders, extract, metrics, plugins, prompts
+from handful import data, extract, metrics, plugins, prompts
 from handful.contracts import Array, ClassText, Encoder
 from handful.data import Dataset
 from handful.errors import InputError
-from handful.pipeline import Progress, class_text, names_of
+from handful.pipeline import (
+    Progress,
+    check_counts,
+    class_text,
+    load_encoder,
+    load_images,
+    names_of,
+)
 from handful.store import FeatureStore
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -108,7 +116,7 @@ class Comparison:
 def compare(
     source: str | Path | Dataset,
     *,
-    encoder: str | Encoder = "tiny",
+    encoder: str | Path | Encoder = "tiny",
     methods: Sequence[str] | None = None,
     shots: Sequence[int] | None = None,
     seeds: int = 3,
@@ -137,9 +145,13 @@ def compare(
         InputError: fewer images than shots, no test images, fewer than two classes.
     """
     templates = prompts.expand(templates)
-    dataset = data.load(source) if isinstance(source, str | Path) else source
+    if isinstance(methods, str):
+        methods = [methods]
+    if seeds < 1:
+        raise InputError(f"expected at least 1 seed, got {seeds}")
+    dataset = load_images(source)
     names = names_of(dataset, words)
-    tower = encoders.load(encoder) if isinstance(encoder, str) else encoder
+    tower = load_encoder(encoder)
     text = class_text(tower, names, templates)
     found = extract.features(tower, dataset.images, store, progress=progress)
     usable = dataset.subset(found.kept)
@@ -147,16 +159,19 @@ def compare(
     labels = np.array([column[label] for label in usable.labels])
     split = np.array(usable.splits)
     pool, test = (split == "train", split == "test") if split.any() else (None, None)
+    drawable = labels if pool is None else labels[pool]
+    check_counts(names, Counter(text.classes[c] for c in drawable), found.failures)
     trials = compare_features(
         found.features.values,
         labels,
         text,
         methods=methods or plugins.names("adapters"),
-        shots=shots or _possible(labels if pool is None else labels[pool], held=pool is None),
+        shots=shots or _possible(drawable, held=pool is None),
         seeds=range(seeds),
         pool=pool,
-        test=None if test is None else _without_leaks(found.features.ids, pool, test),
+        test=test,
         groups=usable.groups or None,
+        ids=found.features.ids,
     )
     facts = {
         "encoder": tower.name,
@@ -165,6 +180,9 @@ def compare(
         "templates": list(templates),
         "classes": len(names),
         "images": len(labels),
+        "copies": f"{_copies(found.features.ids)} images repeat another byte for byte; "
+        "a copy of a support image is never tested on",
+        "ignored": dict(dataset.ignored),
         "seeds": seeds,
         "test": "all images outside the support set" if test is None else "the test split",
         "hyper-parameters": "each method's defaults; no validation set",
@@ -183,6 +201,7 @@ def compare_features(
     pool: NDArray[np.bool_] | None = None,
     test: NDArray[np.bool_] | None = None,
     groups: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
     task: str = "",
     progress: Callable[[], None] | None = None,
 ) -> list[Trial]:
@@ -199,6 +218,7 @@ def compare_features(
         test: `[N]` true for test images; all that the draw left when not given.
         groups: N names of what belongs together (a camera, a burst), "" for none; the group of a
             support image is not tested on.
+        ids: N image digests; a copy of a support image is not tested on.
         task: name to write into the trials.
         progress: called after every trial.
     """
@@ -212,6 +232,9 @@ def compare_features(
             rest = np.zeros(len(labels), dtype=bool)
             rest[data.rest(len(labels), drawn.tolist(), groups)] = True
             rest &= True if test is None else test
+            if ids is not None:
+                support = {ids[int(i)] for i in drawn}
+                rest &= [id_ not in support for id_ in ids]
             if not rest.any():
                 raise InputError(f"{k} shots leave no test image; use fewer shots or more images")
             for method in methods:
@@ -243,9 +266,5 @@ def _possible(labels: NDArray[np.integer[Any]], *, held: bool) -> tuple[int, ...
     return possible
 
 
-def _without_leaks(
-    ids: Sequence[str], pool: NDArray[np.bool_] | None, test: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Test images that are not, byte for byte, also training images."""
-    training = {ids[int(i)] for i in np.flatnonzero(pool)} if pool is not None else set()
-    return np.array([t and id_ not in training for t, id_ in zip(test, ids, strict=True)])
+def _copies(ids: Sequence[str]) -> int:
+    return len(ids) - len(set(ids))

@@ -6,6 +6,7 @@ it never saw, differences too fine for its words.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from handful import data, encoders, pipeline
 from handful.comparison import SHOTS, Comparison, Trial, compare_features
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
+from handful.errors import InputError, StorageError
 from handful.pipeline import Evaluated, class_text
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 
 METHODS = ("zero_shot", "linear", "tip", "tip_f", "clip_adapter")
 QUERIES = 20  # test images a class
+_MARK = ".handful-demo"  # in a folder that a later demo may clear
 Progress = Callable[[int, int], None]
 
 
@@ -47,12 +50,16 @@ def run(
     """Compare methods on the playground's hard tasks, then teach one skill from files.
 
     Args:
-        out: folder for `photos/` and `skill/`.
+        out: folder for `photos/` and `skill/`: a new one, an empty one, or that of an earlier demo.
         tasks: names from `playground.tasks()`; all of them when not given.
         shots: shot counts.
         seeds: draws a task.
         progress: called with (trials done, trials in all).
+
+    Raises:
+        InputError: `out` holds something else; nothing of it is touched.
     """
+    _claim(out)
     names = tuple(tasks or playground.tasks())
     encoder = encoders.load("tiny")
     total = len(names) * seeds * len(shots) * len(METHODS)
@@ -77,6 +84,20 @@ def run(
         Predictor(skill, encoder=encoder, store=store), photos, store=store
     )
     return Demo(Comparison(tuple(trials), facts), skill, photos, evaluated)
+
+
+def _claim(out: Path) -> None:
+    """Make the folder ours: clear what an earlier demo left, refuse what is not a demo's."""
+    mark = out / _MARK
+    if out.exists() and not mark.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: holds something that is not a demo's; choose another folder")
+    for name in ("photos", "skill"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error.strerror})") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
     images, labels -> text -> features -> adapter -> pack -> numbers
 
-Everything the command line does is one of the functions here: `fit`, `evaluate`, `compare`.
+`fit` and `evaluate` are the road; `handful.comparison` walks it once for every method.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ class Fitted:
         failures: images that could not be used, by name, with the reason.
         encoded: images that went through the encoder; the rest were known.
         seconds: time spent fitting the adapter alone.
+        ignored: files passed over while looking for images: how many of each kind.
     """
 
     pack: Pack
     failures: tuple[Failure, ...]
     encoded: int
     seconds: float
+    ignored: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,19 @@ class Evaluated:
         result: the numbers.
         failures: images that could not be read; they count in no number.
         leaks: test images that are byte for byte support images; left out of every number.
+        ignored: files passed over while looking for images: how many of each kind.
     """
 
     result: Evaluation
     failures: tuple[Failure, ...]
     leaks: tuple[str, ...]
+    ignored: Mapping[str, int]
 
 
 def fit(
     source: str | Path | Dataset,
     *,
-    encoder: str | Encoder = "tiny",
+    encoder: str | Path | Encoder = "tiny",
     method: str = DEFAULT_METHOD,
     params: Mapping[str, Any] | None = None,
     shots: int | None = None,
@@ -99,17 +103,18 @@ def fit(
     """
     templates = prompts.expand(templates)
     adapter = _adapter(method, params, seed)
-    dataset = _part(data.load(source) if isinstance(source, str | Path) else source, "train")
+    dataset = _part(load_images(source), "train")
     names = names_of(dataset, words)
+    check_counts(names, Counter(dataset.labels), ())
     drawn = dataset
     if shots is not None:
         drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
-    tower = encoders.load(encoder) if isinstance(encoder, str) else encoder
+    tower = load_encoder(encoder)
     text = class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     labels = [drawn.labels[i] for i in found.kept]
     counts = Counter(labels)
-    _check_counts(names, counts, found.failures)
+    check_counts(names, counts, found.failures)
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
     seconds = time.perf_counter() - began
@@ -129,14 +134,14 @@ def fit(
         },
         evaluation=None,
     )
-    return Fitted(pack, found.failures, found.encoded, seconds)
+    return Fitted(pack, found.failures, found.encoded, seconds, dataset.ignored)
 
 
 def evaluate(
     skill: str | Path | Predictor,
     source: str | Path | Dataset,
     *,
-    encoder: str | Encoder | None = None,
+    encoder: str | Path | Encoder | None = None,
     store: FeatureStore | None = None,
     keep_leaks: bool = False,
     progress: Progress | None = None,
@@ -154,7 +159,9 @@ def evaluate(
     Raises:
         InputError: a label that is not among the skill's classes; nothing left to measure on.
     """
-    dataset = _part(data.load(source) if isinstance(source, str | Path) else source, "test")
+    dataset = _part(load_images(source), "test")
+    if isinstance(encoder, Path):
+        encoder = str(encoder)
     predictor = (
         skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
     )
@@ -165,23 +172,33 @@ def evaluate(
             f"labels {unknown[:5]} are not among the skill's {len(pack.classes)} classes; "
             f"it knows: {', '.join(pack.classes[:10])}"
         )
-    found = extract.features(predictor.encoder, dataset.images, store, progress=progress)
+    found = extract.features(
+        predictor.encoder, dataset.images, store or predictor.store, progress=progress
+    )
     support = frozenset(pack.support_ids)
-    leaked = [i for i, id_ in enumerate(found.features.ids) if id_ in support]
-    keep = [i for i in range(len(found.kept)) if keep_leaks or i not in set(leaked)]
-    if not keep:
-        raise InputError(
-            f"all {len(found.kept)} readable images are in the skill's own support set; "
-            "measure on images it has not seen"
-        )
+    seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
+    keep = np.flatnonzero(~seen | keep_leaks)
+    if not len(keep):
+        raise InputError(_nothing_left(len(seen), found.failures))
     column = {name: i for i, name in enumerate(pack.classes)}
     targets = np.array([column[dataset.labels[found.kept[i]]] for i in keep])
     logits = pack.logits(found.features.values[keep])
     return Evaluated(
         metrics.evaluate(logits, targets, pack.classes),
         found.failures,
-        tuple(dataset.images[found.kept[i]].name for i in leaked),
+        tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
+        dataset.ignored,
     )
+
+
+def load_images(source: str | Path | Dataset) -> Dataset:
+    """Labelled images from wherever they are."""
+    return data.load(source) if isinstance(source, str | Path) else source
+
+
+def load_encoder(encoder: str | Path | Encoder) -> Encoder:
+    """An encoder by name or folder, or the one handed in."""
+    return encoders.load(str(encoder)) if isinstance(encoder, str | Path) else encoder
 
 
 def class_text(tower: Encoder, names: Mapping[str, str], templates: Sequence[str]) -> ClassText:
@@ -212,7 +229,7 @@ def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str
     """Label to words, in the order of the columns."""
     labels = sorted(set(dataset.labels))
     if words is None:
-        names = {label: label for label in dataset.classes if label in set(labels)}
+        names = {label: label for label in dataset.classes}
     else:
         missing = [label for label in labels if label not in words]
         if missing:
@@ -230,13 +247,29 @@ def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str
     return names
 
 
-def _check_counts(
+def check_counts(
     names: Mapping[str, str], counts: Mapping[str, int], failures: Sequence[Failure]
 ) -> None:
-    empty = [name for name in names if not counts[name]]
+    """Refuse classes without images, naming the images that were lost on the way."""
+    empty = [name for name in names if not counts.get(name)]
     if empty:
-        lost = f" ({len(failures)} images could not be read)" if failures else ""
         raise InputError(
-            f"no usable image for {', '.join(empty[:5])}{lost}; "
+            f"no usable image for {', '.join(empty[:5])}{_lost(failures)}; "
             "add images of it or take it off the class names"
         )
+
+
+def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:
+    if not readable:
+        return f"no image could be read{_lost(failures)}"
+    return (
+        f"all {readable} readable images are in the skill's own support set; "
+        "measure on images it has not seen"
+    )
+
+
+def _lost(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return ""
+    more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f" ({'; '.join(f.reason for f in failures[:3])}{more})"
