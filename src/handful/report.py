@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
+import tempfile
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999")
+_LONGEST = 24  # letters of a class name in a figure
 
 
 def title(method: str) -> str:
@@ -37,8 +42,12 @@ def comparison_markdown(comparison: Comparison) -> str:
     for method in comparison.methods:
         row = " | ".join(str(comparison.cell(method, k)) for k in shots)
         lines.append(f"| {title(method)} | {row} |")
-    lines += ["", "± is half of the 95 % interval (Student's t) over the seeds."]
-    lines += [f"{name}: {_plain(value)}.  " for name, value in comparison.facts.items()]
+    if any(cell.interval is not None for cell in comparison.cells()):
+        lines += ["", "± is half of the 95 % interval (Student's t) over the seeds."]
+    else:
+        lines += ["", "One seed only, so nothing is known of the spread: no interval is given."]
+    facts = {name: _plain(value) for name, value in comparison.facts.items()}
+    lines += [f"{name}: {value.removesuffix('.')}.  " for name, value in facts.items() if value]
     return "\n".join(lines) + "\n"
 
 
@@ -69,8 +78,9 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     figure, axes = _axes(size, size)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
+    ticks = [_short(name) for name in names]
+    axes.set_xticks(range(len(names)), ticks, rotation=90, parse_math=False)  # a $ is a $
+    axes.set_yticks(range(len(names)), ticks, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
     if len(names) <= 40:  # beyond that the digits are dust
@@ -86,24 +96,52 @@ def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
     Raises:
         StorageError: naming the file and what the disk said.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # two may write at once
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, str):
-            part.write_text(content, encoding="utf-8")
+            _write(content, part)
         elif isinstance(content, Mapping):
-            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            _write(json.dumps(content, indent=1) + "\n", part)
         else:
-            content.savefig(part, format=path.suffix[1:], dpi=150)
+            with warnings.catch_warnings():  # about glyphs and room: nothing a reader could change
+                warnings.simplefilter("ignore", UserWarning)
+                content.savefig(part, format=path.suffix[1:], dpi=150)
         part.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); "
-            "free some space or choose another folder"
-        ) from error
+        raise _refused(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the error above is the one to tell
+            part.unlink(missing_ok=True)
     return path
+
+
+def check_folder(folder: Path) -> None:
+    """Can files be written into this folder, which need not exist? Leaves nothing behind.
+
+    Raises:
+        StorageError: naming the folder and what the disk said.
+    """
+    nearest = folder.absolute()
+    try:
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def _write(text: str, path: Path) -> None:
+    # a file name that is no valid text is told as its escape, which JSON reads back
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _refused(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be written ({error.strerror or error}); "
+        "free some space or choose another folder"
+    )
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Any]:
@@ -117,7 +155,14 @@ def _repeat(count: int) -> list[str]:
     return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
 
 
+def _short(name: str) -> str:
+    """A class name that leaves room for the matrix."""
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {what}" for what, count in value.items())
     if not isinstance(value, list):
         return str(value)
     return ", ".join(map(str, value[:8])) + (
