@@ -22,7 +22,8 @@ SHOTS = (1, 4, 16)
 FIRST_SEED = 1000
 CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "clip_adapter": [
-        {}, {"steps": 100}, {"steps": 1000}, {"learning_rate": 3e-4}, {"learning_rate": 3e-3},
+        {}, {"steps": 100}, {"steps": 1000}, {"learning_rate": 3e-4}, {"learning_rate": 1e-3},
+        {"learning_rate": 1e-2},
     ],
     "linear": [
         {}, {"steps": 100}, {"steps": 1000}, {"learning_rate": 1e-4}, {"learning_rate": 1e-3},
