@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import handful
 from handful import encoders, predictor
 from handful.contracts import ImageRef
-from handful.errors import InputError, MismatchError, PackError
+from handful.data import Dataset
+from handful.errors import HandfulError, InputError, MismatchError, PackError
 from handful.packs import Pack
 from handful.predictor import Predictor
 from handful.store import FeatureStore
@@ -220,3 +223,17 @@ def test_another_encoder_or_no_pack_is_an_error(pack: Pack, tmp_path: Path) -> N
         Predictor(pack, encoder=Fake(fingerprint="model:fake weights:02 preprocessing:02"))
     with pytest.raises(PackError, match="does not exist"):
         Predictor(tmp_path / "nothing")
+
+
+def test_an_encoder_that_moved_is_told_how_to_be_found(tmp_path, monkeypatch):
+    tiny = Path(handful.__file__).parent / "encoders" / "tiny"
+    shutil.copytree(tiny, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    pictures = [np.full((64, 64, 3), 40 * i, np.uint8) for i in range(4)]
+    data = Dataset(tuple(ImageRef.of(p, str(i)) for i, p in enumerate(pictures)), ("a", "b") * 2)
+    handful.fit(data, encoder="mine", method="tip").pack.save("skill")
+    skill = tmp_path / "skill"
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(HandfulError, match="--encoder"):
+        Predictor(skill)
+    assert Predictor(skill, encoder=str(tmp_path / "mine")).predict(pictures)

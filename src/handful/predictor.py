@@ -11,7 +11,7 @@ import numpy as np
 
 from handful import encoders, extract
 from handful.contracts import Array, Encoder, ImageRef
-from handful.errors import InputError, MismatchError
+from handful.errors import InputError, MismatchError, MissingModelError
 from handful.packs import Pack
 from handful.store import FeatureStore
 
@@ -152,7 +152,15 @@ def _joined(pack: Pack, encoder: Encoder | str | None) -> Encoder:
         pack.check_encoder(encoder)
         return encoder
     name = encoder or pack.manifest["encoder"]["name"]
-    loaded = encoders.load(name)
+    try:
+        loaded = encoders.load(name)
+    except (MissingModelError, InputError) as error:
+        if encoder:
+            raise
+        raise MissingModelError(
+            f"{error} (so the skill names its encoder; if it lies elsewhere now, name that place: "
+            "--encoder on the command line, encoder= in Python)"
+        ) from error
     try:
         pack.check_encoder(loaded)
     except MismatchError:
