@@ -248,6 +248,34 @@ def test_bad_images_are_named_and_the_rest_goes_on(encoder, store, mixed):
     assert again.failures == found.failures
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_what_is_no_file_is_a_failure_and_keeps_nobody_waiting(encoder, store, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: takes no disk
+    causes = {
+        "pipe.png": "is a pipe or device; expected an image file",
+        "link.png": "does not exist (a link to nothing); check the path",
+        "huge.png": "is larger than",
+        "a\0b.png": "cannot contain a zero byte",
+        "\ud800.png": "is no path this system can have",
+    }
+    refs = [ImageRef.of(tmp_path / name) for name in causes]
+    found = []
+
+    def ask() -> None:
+        found.append(extract.features(encoder, [*refs, ImageRef.of(png(1))], store))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert found, "still waiting"
+    assert found[0].kept == (len(refs),)
+    for failure, cause in zip(found[0].failures, causes.values(), strict=True):
+        assert cause in failure.reason
+
+
 def test_nothing_but_bad_images(encoder, store):
     found = extract.features(encoder, [ImageRef.of(b"x", name="a"), ImageRef.of(b"", "b")], store)
     assert found.features.values.shape == (0, 16)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -80,25 +82,31 @@ class ImageRef:
         path = self.path
         if path is None:  # excluded by __post_init__; tells the type checker so
             raise InputError(f"{self.name}: has no content")
-        return _image_bytes(self.name, path)
+        with image_file(self.name, path) as file:
+            return file.read()
 
     def digest(self) -> str:
         """SHA-256 of the content, hexadecimal: the same picture has one digest wherever it lies."""
         return hashlib.sha256(self.content()).hexdigest()
 
 
-def _image_bytes(name: str, path: Path) -> bytes:
-    """The whole file; a pipe or device is refused, because reading one may wait for ever."""
+@contextmanager
+def image_file(name: str, path: Path) -> Iterator[FileIO]:
+    """An image file to read; a pipe or device is refused: reading one may wait for ever.
+
+    Raises:
+        ImageError: with the name, for everything that cannot be opened or read.
+    """
     if "\0" in str(path):
         raise ImageError(f"{name}: a path cannot contain a zero byte; check the path")
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        with FileIO(path, "rb", opener=_at_once) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise ImageError(f"{name}: is a pipe or device; expected an image file")
             if found.st_size > MAX_BYTES:
                 raise ImageError(f"{name}: is larger than {MAX_BYTES} bytes; make it smaller")
-            return file.read()
+            yield file
     except FileNotFoundError as error:
         link = " (a link to nothing)" if path.is_symlink() else ""
         raise ImageError(f"{name}: does not exist{link}; check the path") from error
@@ -106,6 +114,8 @@ def _image_bytes(name: str, path: Path) -> bytes:
         raise ImageError(f"{name}: is a folder; expected an image file") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror}); check its rights") from error
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{name}: is no path this system can have; check the path") from error
 
 
 def _at_once(path: str, flags: int) -> int:

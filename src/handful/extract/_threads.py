@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, image_file
 from handful.errors import ImageError
 
 _CHUNK = 16  # files in one job: handing over a job costs as much as hashing a small file
@@ -31,19 +31,17 @@ def _digests(images: Sequence[ImageRef]) -> list[str | ImageError]:
 
 
 def _digest(ref: ImageRef) -> str | ImageError:
-    """As `ImageRef.digest`, in pieces: a file that is no image may be larger than memory."""
+    """As `ImageRef.digest`, in pieces: many threads do not hold many files whole."""
     try:
         if ref.path is None:
             return ref.digest()
         digest = hashlib.sha256()
-        with ref.path.open("rb", buffering=0) as file:
+        with image_file(ref.name, ref.path) as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
         return digest.hexdigest()
     except ImageError as error:
         return error
-    except OSError as error:
-        return ImageError(f"{ref.name}: cannot be read ({error.strerror})")
 
 
 def pinned(ref: ImageRef, digest: str) -> ImageRef:
