@@ -71,7 +71,7 @@ def _results(evaluation: Mapping[str, Any] | None, task: str) -> list[EvalResult
         EvalResult(
             task_type=task,
             dataset_type="images",
-            dataset_name=str(numbers.get("dataset", "images outside the support set")),
+            dataset_name=str(numbers.get("dataset", "not stated")),
             metric_type=kind,
             metric_value=round(numbers[key], 4),
         )
@@ -135,6 +135,9 @@ def _numbers(evaluation: Mapping[str, Any] | None) -> str:
     for key, told in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
         if key in evaluation:
             lines.append(f"- {told}: {_cell(evaluation[key])}")
+    leaks = evaluation.get("leaks")
+    if isinstance(leaks, int) and leaks > 0:
+        lines.append(f"- left out: {leaks} images that are also in the support set")
     return "\n".join(["## How good it is\n", *lines, ""])
 
 
