@@ -6,48 +6,63 @@ its cause and cure; 130 stopped by Ctrl-C, nothing half-written.
 
 from __future__ import annotations
 
-import os
 import sys
-import warnings
-
-import typer
-
-from handful.cli import compare, demo, encoders, evaluate, fit, inspect, methods, predict, store
-from handful.cli._console import complain, exits
-from handful.errors import HandfulError
 
 _STOPPED = 130
-
-app = typer.Typer(
-    help="Teach a frozen vision-language model a new skill from a handful of images.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for _module in (demo, fit, predict, evaluate, compare, inspect, methods, encoders):
-    app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
-app.add_typer(store.app, name="store")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    try:  # everything else is imported in here, so that Ctrl-C is answered from the start
+        code = _run(arguments)
+    except KeyboardInterrupt:
+        code = _STOPPED
+    if code == _STOPPED and sys.stderr is not None:
+        sys.stderr.write(
+            "stopped; nothing half-written remains, the same command goes on where it was\n"
+        )
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    import warnings
+
+    from handful.cli._console import complain, finish, forget_output, ready
+    from handful.errors import HandfulError
+
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, said often
     warnings.showwarning = _show_warning
     try:
-        app(args=arguments)
+        ready()
+        code = _command(arguments)
+        finish()
     except HandfulError as error:
         complain(f"error: {error}")
-        sys.exit(2)
+        return 2
     except BrokenPipeError:  # the reader went away, as `| head` does; not our error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        forget_output()
+        return 0
+    except OSError as error:
+        if error.filename is not None:  # not the output, which has no name
+            raise
+        forget_output()
+        complain(f"error: the answer cannot be written ({error.strerror or error})")
+        return 2
+    return code
+
+
+def _command(arguments: list[str] | None) -> int:
+    from handful.cli._app import app
+
+    try:
+        app(args=arguments)
     except SystemExit as stop:
-        if stop.code == _STOPPED:  # typer turns Ctrl-C into this code
-            complain("stopped; nothing half-written remains, the same command goes on where it was")
-        raise
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line for a person, without the source line that raised it."""
+    from handful.cli._console import complain
+
     complain(f"warning: {message}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
+
+from handful.errors import StorageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,9 +28,42 @@ def exits(command: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(command(*args, **kwargs))
+        try:
+            code = command(*args, **kwargs)
+        except BrokenPipeError:  # typer would make it 1: some images could not be read
+            forget_output()
+            code = 0
+        raise typer.Exit(code)
 
     return run
+
+
+def ready() -> None:
+    """Prepare the output for names it cannot spell.
+
+    Raises:
+        StorageError: there is no standard output (`>&-`).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is None:
+        raise StorageError(
+            "standard output is closed, so no answer could be given; send it to a file or /dev/null"
+        )
+
+
+def finish() -> None:
+    """Write out what still waits, while an error can be told."""
+    sys.stdout.flush()
+
+
+def forget_output() -> None:
+    """What is still to be written goes nowhere, or Python would complain at its exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # not a real file
+        sys.stdout = None
 
 
 def say(message: str) -> None:
@@ -35,13 +72,22 @@ def say(message: str) -> None:
 
 
 def complain(message: str) -> None:
-    """A line for the person, not for the pipe."""
-    sys.stderr.write(message + "\n")
+    """A line for the person, not for the pipe; lost where nobody listens."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(message + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Readable where the screen can spell it; a name that is no text is told as its escape."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    text = json.dumps(value, indent=1, ensure_ascii=encoding != "utf8")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def say_json(value: Any) -> None:
     """The answer for a machine."""
-    say(json.dumps(value, indent=1, ensure_ascii=False))
+    say(to_json(value))
 
 
 def table(
@@ -63,9 +109,26 @@ def say_table(content: Table) -> None:
     """Print a table as wide as the terminal, or as wide as it needs to be in a pipe."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False).print(
-        content
-    )
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(content)
+    for line in captured.get().splitlines():
+        say(line.rstrip())
+
+
+def tell_ignored(ignored: Mapping[str, int]) -> None:
+    """One line about files that were passed over, such as `ignored 3 .heic files, 1 hidden`."""
+    if ignored:
+        said = (
+            f"{count} {what} file{'s' * (count > 1)}" if what.startswith(".") else f"{count} {what}"
+            for what, count in ignored.items()
+        )
+        complain(f"ignored {', '.join(said)}")
+
+
+def named(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    """Failures for a machine."""
+    return [{"file_name": f.name, "error": f.reason} for f in failures]
 
 
 def report_failures(failures: Sequence[Failure], most: int = 20) -> int:
@@ -82,7 +145,7 @@ def report_failures(failures: Sequence[Failure], most: int = 20) -> int:
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on standard error; nothing at all when that is not a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -1,0 +1,38 @@
+"""The commands, put together; imported once somebody stands by for Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import handful
+from handful.cli import compare, demo, encoders, evaluate, fit, inspect, methods, predict, store
+from handful.cli._console import exits, say
+
+app = typer.Typer(
+    help="Teach a frozen vision-language model a new skill from a handful of images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _module in (demo, fit, predict, evaluate, compare, inspect, methods, encoders):
+    app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
+app.add_typer(store.app, name="store")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        say(f"handful {handful.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """Teach a frozen vision-language model a new skill from a handful of images."""
