@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -240,3 +244,237 @@ def test_ctrl_c_leaves_nothing_half_written(photos, tmp_path, capsys, monkeypatc
     assert code == 130
     assert "half-written" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def in_a_process(*arguments: object, **how: object) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, with whatever streams it is given."""
+    command = [sys.executable, "-m", "handful", *map(str, arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+    return subprocess.run(command, text=True, check=False, **streams)
+
+
+def test_numbers_on_taught_images_stay_off_the_card(photos, skill, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(skill, copy)
+    code, _, err = run(capsys, "evaluate", copy, photos / "train", "--keep-leaks", "--record")
+    assert (code, "--keep-leaks" in err) == (2, True)
+    assert json.loads((copy / "pack.json").read_text())["evaluation"] is None
+    code, _, _ = run(capsys, "evaluate", copy, photos / "train", "--record")
+    evaluation = json.loads((copy / "pack.json").read_text())["evaluation"]
+    assert code == 0
+    card = (copy / "README.md").read_text()
+    assert f"left out: {evaluation['leaks']} images" in card
+    assert "failures" not in evaluation
+
+
+def test_a_card_claims_no_data_it_does_not_know(skill, tmp_path):
+    from handful.packs import Pack
+
+    known = Pack.load(skill).with_evaluation({"accuracy": 0.5})
+    card = (known.save(tmp_path / "s") / "README.md").read_text()
+    assert "outside the support set" not in card
+    assert "not stated" in card
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    photos, skill, tmp_path, capsys, monkeypatch
+):
+    from handful import comparison, demo, pipeline, predictor
+
+    def too_late(*_: object, **__: object) -> None:
+        pytest.fail("the work began")
+
+    for module, name in ((comparison, "compare"), (demo, "run"), (pipeline, "fit"),
+                         (pipeline, "evaluate"), (predictor, "Predictor")):  # fmt: skip
+        monkeypatch.setattr(module, name, too_late)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for arguments in (
+        ["compare", photos, "--out", file],
+        ["compare", photos, "--out", file / "deeper"],
+        ["demo", "--out", file],
+        ["evaluate", skill, photos, "--out", file],
+        ["predict", skill, photos, "--out", file / "answers.csv"],
+        ["fit", photos, "--out", file],
+        ["fit", photos, "--out", file / "deeper"],
+        ["fit", photos, "--out", skill],
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert (code, err.count("\n")) == (2, 1), (arguments, err)
+    assert file.read_text() == "mine"
+
+
+def test_the_table_is_shown_before_the_disk_is_asked(photos, tmp_path, capsys, monkeypatch):
+    from handful import report
+    from handful.errors import StorageError
+
+    saved = []
+
+    def full(_: object, path: Path) -> None:
+        saved.append(path.name)
+        if path.suffix == ".json":
+            raise StorageError("full")
+
+    monkeypatch.setattr(report, "save", full)
+    code, out, err = run(
+        capsys, "compare", photos, "--methods", "zero_shot", "--shots", "1", "--seeds", 1,
+        "--out", tmp_path / "r",
+    )  # fmt: skip
+    assert (code, "full" in err) == (2, True)
+    assert "1 shot" in out
+    assert "report.md" not in saved
+
+
+def test_inspect_takes_any_training(skill, tmp_path, capsys):
+    from dataclasses import replace
+
+    from handful.packs import Pack
+
+    pack = Pack.load(skill)
+    odd = replace(pack, manifest=pack.manifest | {"training": {"counts": [1, 2]}})
+    code, out, _ = run(capsys, "inspect", odd.save(tmp_path / "odd"))
+    assert code == 0
+    assert "(?)" in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("command", ["methods", "--help"])
+def test_a_full_output_is_an_error(command):
+    with Path("/dev/full").open("w") as full:
+        done = in_a_process(command, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor by its number")
+def test_a_closed_output_is_an_error():
+    done = in_a_process("methods", stdout=None, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output is closed")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = in_a_process("methods", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_output_that_cannot_spell_a_name(tmp_path, skill, photos):
+    picture = shutil.copy(next((photos / "test").rglob("*.png")), tmp_path / "café-日本.png")
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    table = in_a_process("predict", skill, picture, env=ascii_only)
+    assert table.returncode == 0, table.stderr
+    assert "caf\\xe9" in table.stdout
+    found = in_a_process("predict", skill, picture, "--json", env=ascii_only)
+    assert json.loads(found.stdout)[0]["file_name"] == str(picture)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_while_importing_is_one_line():
+    # a module that interrupts when it is imported: no waiting for the right moment
+    code = (
+        "import sys, signal, os\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from handful.cli import main\n"
+        "main(['methods'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.startswith("stopped; ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_version(capsys):
+    import handful
+
+    assert run(capsys, "--version")[:2] == (0, f"handful {handful.__version__}\n")
+    assert in_a_process("--version").stdout == f"handful {handful.__version__}\n"
+
+
+def test_predict_chooses_its_format(skill, photos, tmp_path, capsys):
+    picture = next((photos / "test").rglob("*.png"))
+    assert json.loads(run(capsys, "predict", skill, picture, "--json")[1])
+    for name in ("a.json", "a.csv"):
+        assert run(capsys, "predict", skill, picture, "--out", tmp_path / name)[0] == 0
+    assert json.loads((tmp_path / "a.json").read_text())
+    assert (tmp_path / "a.csv").read_text().startswith("file_name,")
+    for arguments in (
+        ["--out", tmp_path / "a.txt"],
+        ["--out", tmp_path / "b.csv", "--format", "table"],
+        ["--json", "--format", "csv"],
+    ):
+        assert run(capsys, "predict", skill, picture, *arguments)[0] == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.json"]
+
+
+def test_evaluate_names_what_failed_and_what_was_ignored(skill, photos, tmp_path, capsys):
+    folder = _copy(photos, tmp_path / "p")
+    first = sorted(folder.iterdir())[0]
+    (first / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for i in range(3):
+        (first / f"{i}.heic").write_bytes(b"heic")
+    code, out, err = run(capsys, "evaluate", skill, folder, "--json")
+    answer = json.loads(out)
+    assert code == 1
+    assert [Path(f["file_name"]).name for f in answer["failures"]] == ["broken.png"]
+    assert answer["ignored"] == {".heic": 3}
+    assert "ignored 3 .heic files\n" in err
+    _, out, err = run(capsys, "fit", folder, "--out", tmp_path / "s")
+    assert "ignored 3 .heic files\n" in err
+    assert "encoded now" in out
+    _, out, err = run(
+        capsys, "compare", folder, "--methods", "zero_shot", "--shots", "1", "--seeds", 1,
+        "--out", tmp_path / "r", "--json",
+    )  # fmt: skip
+    assert "ignored 3 .heic files\n" in err
+    assert json.loads(out)["facts"]["ignored"] == {".heic": 3}
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    from handful import plugins
+    from handful.encoders.transformers import TextCutWarning
+
+    def warn(_: str) -> list[str]:
+        warnings.warn("a prompt was cut", TextCutWarning, stacklevel=1)
+        return []
+
+    monkeypatch.setattr(plugins, "names", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, err = run(capsys, "methods")
+    assert (code, err) == (0, "warning: a prompt was cut\n")
+
+
+def test_a_label_may_hold_an_equals_sign(tmp_path):
+    from handful.cli._options import read_classes
+
+    file = tmp_path / "classes.txt"
+    file.write_text("a=b\nn01 = tabby = cat\nplain\n a=1  =  one\n")
+    assert read_classes(file) == {
+        "a=b": "a=b",
+        "n01": "tabby = cat",
+        "plain": "plain",
+        "a=1": "one",
+    }
+
+
+def test_prune_says_that_a_broken_file_is_gone(tmp_path, capsys):
+    from handful.store import FILE
+
+    (tmp_path / FILE).write_bytes(b"no database " * 100)
+    code, out, _ = run(capsys, "store", "prune", "--damaged", "--path", tmp_path)
+    assert code == 0
+    assert "damaged file was removed" in out
+    code, out, _ = run(capsys, "store", "prune", "--damaged", "--path", tmp_path, "--json")
+    assert json.loads(out)["replaced"] is False
+
+
+def test_a_piped_table_has_no_trailing_spaces(capsys):
+    _, out, _ = run(capsys, "methods")
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,12 +31,14 @@ Classes = Annotated[
     Path | None,
     typer.Option(
         "--classes",
-        help="A text file, one class a line in the order of the answers; after '=', "
-        "the words that prompts use: n02123045 = tabby cat",
+        help="A text file, one class a line in the order of the answers; after ' = ', an equals "
+        "sign between spaces, the words that prompts use: n02123045 = tabby cat",
     ),
 ]
 Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
 Skill = Annotated[Path, typer.Argument(help="A skill's folder, as written by handful fit.")]
+
+_SEPARATOR = re.compile(r"\s+=\s+")  # a label may hold an = of its own
 
 
 def read_classes(path: Path | None) -> dict[str, str] | None:
@@ -46,12 +49,23 @@ def read_classes(path: Path | None) -> dict[str, str] | None:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
-    pairs = [line.partition("=") for line in lines if line.strip()]
-    labels = [label.strip() for label, _, _ in pairs]
+    pairs = [_SEPARATOR.split(line.strip(), maxsplit=1) for line in lines if line.strip()]
+    labels = [pair[0] for pair in pairs]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:
         raise InputError(f"{path}: class names repeat: {', '.join(repeated[:5])}")
-    return {label.strip(): words.strip() or label.strip() for label, _, words in pairs}
+    return {pair[0]: pair[-1] for pair in pairs}
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Refuse early what the skill's folder would refuse once the work is done."""
+    from handful import report
+
+    if out.is_file():
+        raise InputError(f"{out}: is a file; expected a folder, or a name that is free")
+    if (out / "pack.json").exists() and not overwrite:
+        raise InputError(f"{out}: exists already; choose another name, or add --overwrite")
+    report.check_folder(out.parent)
 
 
 def read_params(pairs: list[str] | None) -> dict[str, Any]:

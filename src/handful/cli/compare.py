@@ -29,8 +29,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Compare methods on labelled photos: a table, a figure, intervals over seeds."""
-    from handful import comparison, prompts
+    from handful import comparison, prompts, report
 
+    report.check_folder(out)
     with _console.progress("encoding") as progress:
         result, failures = comparison.compare(
             images,
@@ -42,17 +43,20 @@ def run(
             words=_options.read_classes(classes),
             progress=progress,
         )
-    write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
     if as_json:
         _console.say_json(result.as_dict())
     else:
         show(result)
+    _console.finish()  # the answer first: a bad disk must not lose it
+    write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
+    if not as_json:
         _console.complain(f"wrote {out / 'report.md'}, accuracy.png and report.json")
+    _console.tell_ignored(result.facts["ignored"])
     return _console.report_failures(failures)
 
 
 def write(result: Comparison, out: Path, heading: str) -> None:
-    """`report.md`, `accuracy.png` and `report.json` in a folder."""
+    """`accuracy.png`, `report.json` and, last, `report.md` in a folder."""
     from handful import report
 
     figure = "\n![accuracy](accuracy.png)\n"

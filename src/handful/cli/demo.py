@@ -21,16 +21,20 @@ def run(
     """Compare methods on the playground, teach a skill, use it; about a minute."""
     from handful import demo, report
 
+    report.check_folder(out)
     with _console.progress("comparing methods") as progress:
         done = demo.run(
             out, shots=_options.numbers(shots, "--shots") or (), seeds=seeds, progress=progress
         )
-    compare.write(done.comparison, out, "# Handful on the playground's hard tasks\n\n")
-    report.save(report.confusion_figure(done.evaluated.result), out / "confusion.png")
     if as_json:
         _console.say_json(done.comparison.as_dict())
+    else:
+        compare.show(done.comparison)
+    _console.finish()  # the answer first: a bad disk must not lose it
+    report.save(report.confusion_figure(done.evaluated.result), out / "confusion.png")
+    compare.write(done.comparison, out, "# Handful on the playground's hard tasks\n\n")
+    if as_json:
         return 0
-    compare.show(done.comparison)
     accuracy = 100 * done.evaluated.result.accuracy
     photo = next(p for p in sorted((done.photos / "test").rglob("*.png")))
     _console.say(f"The skill {done.skill} is right on {accuracy:.1f} % of photos it has not seen.")

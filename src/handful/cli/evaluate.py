@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handful.cli import _console, _options
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.pipeline import Evaluated
@@ -32,11 +33,24 @@ def run(
     from handful import pipeline, report
     from handful.packs import Pack
 
+    if keep_leaks and record:
+        raise InputError(
+            "--record with --keep-leaks would write numbers on images the skill was taught with "
+            "onto its card; leave one of the two out"
+        )
+    if out is not None:
+        report.check_folder(out)
     with _console.progress("encoding") as progress:
         done = pipeline.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
-    answer = {**done.result.as_dict(), "leaks": list(done.leaks), "failed": len(done.failures)}
+    answer = {
+        **done.result.as_dict(),
+        "leaks": list(done.leaks),
+        "ignored": dict(done.ignored),
+        "failed": len(done.failures),
+        "failures": _console.named(done.failures),
+    }
     if as_json:
         _console.say_json(answer)
     else:
@@ -46,7 +60,8 @@ def run(
         path = report.save(report.confusion_figure(done.result), out / "confusion.png")
         _console.complain(f"wrote {path} and evaluation.json beside it")
     if record:
-        facts = {**answer, "dataset": images.resolve().name, "leaks": len(done.leaks)}
+        facts = {k: v for k, v in answer.items() if k != "failures"}  # names of files stay here
+        facts |= {"dataset": images.resolve().name, "leaks": len(done.leaks)}
         Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
         _console.complain(f"wrote the numbers into {skill}")
     if done.leaks:
@@ -55,6 +70,7 @@ def run(
             f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
             f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
         )
+    _console.tell_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 

@@ -29,6 +29,7 @@ def run(
     """Teach a skill from a folder of labelled photos and save it."""
     from handful import pipeline, prompts
 
+    _options.check_free(out, overwrite=overwrite)
     with _console.progress("encoding") as progress:
         fitted = pipeline.fit(
             images,
@@ -54,14 +55,16 @@ def run(
                 "images": sum(counts.values()),
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
-                "failures": [{"file_name": f.name, "error": f.reason} for f in fitted.failures],
+                "ignored": dict(fitted.ignored),
+                "failures": _console.named(fitted.failures),
             }
         )
     else:
         _console.say(
             f"Taught {len(counts)} classes from {sum(counts.values())} images "
             f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
-            f"({fitted.encoded} images encoded, the rest known)."
+            f"({fitted.encoded} encoded now)."
         )
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+    _console.tell_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)

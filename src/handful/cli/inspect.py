@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from handful.cli import _console, _options
 
 
@@ -14,7 +16,8 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     if as_json:
         _console.say_json(manifest)
         return 0
-    counts = manifest["training"].get("counts", {})
+    counts = manifest["training"].get("counts")
+    counts = counts if isinstance(counts, Mapping) else {}  # anybody may have written it
     facts = {
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         "encoder": manifest["encoder"]["name"],

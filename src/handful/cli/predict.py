@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handful.cli import _console, _options
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,22 +32,31 @@ def run(
     skill: _options.Skill,
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     top_k: Annotated[int, typer.Option(min=1, help="Answers an image.")] = 1,
-    form: Annotated[Format, typer.Option("--format", help="How to write them.")] = Format.table,
-    out: Annotated[Path | None, typer.Option(help="File to write to; default the screen.")] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to write them; default a table, or as --out ends."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write to (.csv, .json); default the screen.")
+    ] = None,
     encoder: _options.OtherEncoder = None,
+    json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill."""
     from handful import data, report
     from handful.predictor import Predictor
 
+    form = _format(form, out, json_too=json_too)
+    if out is not None:
+        report.check_folder(out.parent)
     images = data.find(paths)
     predictor = Predictor(skill, encoder=encoder)
     with _console.progress("looking") as progress:
         predictions = predictor.predict(images, top_k=top_k, progress=progress)
-    if out is None and form is Format.table:
+    if form is Format.table:
         _console.say_table(_table(predictions))
     else:
-        text = {Format.csv: as_csv, Format.json: as_json, Format.table: as_csv}[form](predictions)
+        text = {Format.csv: as_csv, Format.json: as_json}[form](predictions)
         if out is None:
             _console.say(text.rstrip("\n"))
         else:
@@ -59,6 +68,24 @@ def run(
     if failed:
         _console.complain(f"{len(failed)} of {len(predictions)} images could not be used")
     return int(bool(failed))
+
+
+def _format(form: Format | None, out: Path | None, *, json_too: bool) -> Format:
+    """What was asked for, else what the file's name says, else a table."""
+    if json_too and form not in (None, Format.json):
+        raise InputError(f"--json and --format {form} contradict each other; leave one out")
+    if json_too:
+        form = Format.json
+    if out is None:
+        return form or Format.table
+    if form is None:
+        form = {".csv": Format.csv, ".json": Format.json}.get(out.suffix.lower())
+    if form in (None, Format.table):
+        raise InputError(
+            f"--out {out}: a table is for the screen; add --format csv or --format json, "
+            "or end the file's name with .csv or .json"
+        )
+    return form
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
@@ -79,7 +106,7 @@ def as_json(predictions: Sequence[Prediction]) -> str:
         else {"file_name": p.name, "predictions": p.scores}
         for p in predictions
     ]
-    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    return _console.to_json(rows) + "\n"
 
 
 def _table(predictions: Sequence[Prediction]) -> Table:

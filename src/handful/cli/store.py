@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handful.cli import _console, _options
+
+if TYPE_CHECKING:
+    from handful.store import Health
 
 app = typer.Typer(help="Features on disk: look, check, prune.", no_args_is_help=True)
 
@@ -60,6 +63,12 @@ def check(path: Folder = None, as_json: _options.Json = False) -> int:
     return int(bool(health.problems))
 
 
+def _is_lost(health: Health) -> bool:
+    """Is the file itself broken, so that no row can be saved?"""
+    whole = any(problem.startswith("the file: ") for problem in health.problems)
+    return whole or (health.rows == 0 and bool(health.problems))
+
+
 @app.command()
 @_console.exits
 def prune(
@@ -81,9 +90,12 @@ def prune(
 
     limit = None if max_mb is None else int(max_mb * 1e6)
     with FeatureStore(path) as store:
+        lost = damaged and _is_lost(store.check())
         gone = store.prune(wanted, unused_days=unused_days, max_bytes=limit, damaged=damaged)
     if as_json:
-        _console.say_json({"rows": gone.rows, "bytes": gone.bytes})
+        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": lost})
     else:
+        if lost:
+            _console.say("the damaged file was removed whole; an empty one is in its place")
         _console.say(f"removed {gone.rows} rows; the file is {gone.bytes / 1e6:.1f} MB smaller")
     return 0
