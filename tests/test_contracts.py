@@ -75,6 +75,15 @@ def test_class_names():
         class_names([])
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "a\u2028b", "a\x9bb", "nul\0"])
+def test_class_names_with_control_characters_are_refused_and_shown_escaped(name):
+    with pytest.raises(InputError, match="control character or a line break") as caught:
+        class_names(["cat", name])
+    assert repr(name) in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert class_names(["क्\u200dष", "naïve cat"])  # joiners belong to some scripts
+
+
 def test_image_references_name_the_same_bytes_alike(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"bytes")

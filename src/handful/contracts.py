@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3  # float16 rows on disk are unit to about 5e-4
+_UNSEEN = ("Cc", "Zl", "Zp")  # Unicode's control characters and ends of lines
 MAX_BYTES = 1 << 30  # an image file is read whole; 16-bit RGBA of 100 megapixels fits in this
 
 
@@ -256,16 +258,24 @@ def unit(values: ArrayLike, what: str = "features") -> Array:
 
 
 def class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Check class names: at least one, none empty, none twice (also not in another case).
+    """Check class names: at least one, none empty or with control characters, none twice.
+
+    Names that differ in upper and lower case only count as one twice.
 
     Raises:
-        InputError: naming what repeats.
+        InputError: naming what is wrong.
     """
     result = tuple(str(n) for n in names)
     if not result:
         raise InputError("no class names given")
     if any(not n.strip() for n in result):
         raise InputError("a class name is empty; every class needs a name")
+    unseen = [n for n in result if any(unicodedata.category(c) in _UNSEEN for c in n)]
+    if unseen:
+        raise InputError(
+            f"the class name {unseen[0]!r} holds a control character or a line break, which can "
+            "garble a terminal; rename it"
+        )
     seen: dict[str, str] = {}
     for n in result:
         key = n.strip().casefold()
