@@ -298,6 +298,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
         ["fit", photos, "--out", file],
         ["fit", photos, "--out", file / "deeper"],
         ["fit", photos, "--out", skill],
+        ["fit", photos, "--out", tmp_path],
     ):
         code, _, err = run(capsys, *arguments)
         assert (code, err.count("\n")) == (2, 1), (arguments, err)

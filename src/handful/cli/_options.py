@@ -63,8 +63,13 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 
     if out.is_file():
         raise InputError(f"{out}: is a file; expected a folder, or a name that is free")
-    if (out / "pack.json").exists() and not overwrite:
-        raise InputError(f"{out}: exists already; choose another name, or add --overwrite")
+    held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
+    held = [name for name in held if name[0] != "." and name not in ("Thumbs.db", "desktop.ini")]
+    if held and not overwrite:
+        raise InputError(
+            f"{out}: exists already and is not empty; choose another name, or add --overwrite "
+            "where it is a skill"
+        )
     report.check_folder(out.parent)
 
 
