@@ -6,14 +6,17 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from handful.contracts import ImageRef
 from handful.data import draw, holdout, leaks, recall, record, rest
+from handful.data.augment import view
 from handful.data.splits import generator, straddling
 from handful.errors import ImageError, InputError
 
@@ -65,6 +68,17 @@ def test_a_draw_is_the_same_on_every_machine() -> None:
             check=True,
         )
         assert answer.stdout.strip() == str(FIXED)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 10**22, 1.5, None])
+def test_a_seed_that_is_none_is_refused_everywhere(seed: Any) -> None:
+    for use in (
+        lambda: draw(LABELS, 2, seed),
+        lambda: holdout(LABELS, None, 0.25, seed),
+        lambda: view(Image.new("RGB", (4, 4)), seed, 0),
+    ):
+        with pytest.raises(InputError, match="seed: expected a whole number from 0 to 9223372036"):
+            use()
 
 
 def test_too_few_images() -> None:

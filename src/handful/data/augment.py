@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from handful.data.splits import generator
+from handful.data.splits import checked_seed, generator
 from handful.errors import InputError
 
 SCALE = (0.5, 1.0)  # part of the picture's area that a view shows
@@ -38,14 +38,14 @@ def view(
         size: pixels a side of the result.
 
     Raises:
-        InputError: a negative index, a size below 1.
+        InputError: a negative index or seed, a size below 1.
 
     >>> view(Image.new("RGB", (40, 30)), seed=0, index=1).mode
     'RGB'
     """
     if index < 0 or (size is not None and size < 1):
         raise InputError(f"expected an index from 0 and a size from 1, got {index} and {size}")
-    random = generator("view", seed, index, key)
+    random = generator("view", checked_seed(seed), index, key)
     left, top, width, height = _crop(image.width, image.height, random)
     side = size or max(1, min(LARGEST, round(math.sqrt(width * height))))
     shown = image.resize(

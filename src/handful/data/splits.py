@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -23,6 +24,21 @@ def generator(*parts: object) -> np.random.Generator:
     """
     key = "\x1f".join(f"{len(str(p))}:{p}" for p in parts)
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()))
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, when it is one: a whole number from 0 that fits 64 bits.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        given = operator.index(seed)
+    except TypeError:
+        given = -1
+    if 0 <= given < 1 << 63:
+        return given
+    raise InputError(f"seed: expected a whole number from 0 to {(1 << 63) - 1}, got {seed!r}")
 
 
 def draw(
@@ -47,13 +63,15 @@ def draw(
         allow_fewer: take all images of a class that has fewer than `shots`.
 
     Raises:
-        InputError: a class with fewer images than shots, with its name and count.
+        InputError: a class with fewer images than shots, with its name and count; a seed that is
+            none.
 
     >>> draw(["cat", "dog", "cat", "dog"], 2, seed=0)
     [0, 1, 2, 3]
     """
     if shots < 1:
         raise InputError(f"expected at least 1 shot a class, got {shots}")
+    seed = checked_seed(seed)
     home = _homes(labels, groups)
     members = _members(labels)
     short = {name: len(rows) for name, rows in members.items() if len(rows) < shots}
@@ -99,7 +117,7 @@ def holdout(
         seed: another seed, another part.
 
     Raises:
-        InputError: a fraction out of range; nothing that could be held out.
+        InputError: a fraction out of range; a seed that is none; nothing that could be held out.
 
     >>> train, test = holdout(["cat"] * 4 + ["dog"] * 4, None, 0.25, seed=0)
     >>> len(train), len(test)
@@ -107,6 +125,7 @@ def holdout(
     """
     if not 0 < fraction < 1:
         raise InputError(f"expected a fraction between 0 and 1, got {fraction}")
+    seed = checked_seed(seed)
     home = _homes(labels, groups)
     left = Counter(labels)
     wanted = {name: max(1, round(fraction * n)) for name, n in left.items()}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handful.contracts import Encoder, Features, ImageRef
+from handful.data.splits import checked_seed
 from handful.errors import InputError
 from handful.extract._run import Progress, Run
 from handful.extract._threads import threads
@@ -88,6 +89,7 @@ def features(
             "expected views, batch_size and workers of 1 or more, "
             f"got {views}, {batch_size} and {workers}"
         )
+    seed = checked_seed(seed)
     kept_in = FeatureStore() if store is None else store
     run = Run(encoder, images, kept_in, views, seed, progress or (lambda done, total: None))
     with threads(workers or processors()) as pool:
