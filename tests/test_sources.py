@@ -284,6 +284,12 @@ def test_everything_wrong_with_a_table_is_said_at_once(images: Path) -> None:
         assert part in message, part
 
 
+def test_splits_nobody_knows_are_named(images: Path) -> None:
+    rows = [ROWS[0], dict(ROWS[1], split="training "), dict(ROWS[2], split="tset")]
+    message = complaint(table, written(images / "t.csv", rows))
+    assert "unknown splits, expected train, val or test (1): 'tset' (line 4)" in message
+
+
 def test_gaps_in_a_parquet_table_are_empty_cells(images: Path) -> None:
     rows = [{"path": "i/1.png", "label": 1.5}, {"path": "i/2.png", "label": float("nan")}]
     rows.append({"path": None, "label": None})

@@ -31,8 +31,9 @@ def table(path: str | Path) -> Dataset:
     Relative paths start at the table's folder.
 
     Raises:
-        InputError: missing columns, missing files, empty cells, an image listed twice, a group in
-            more than one split; everything that is wrong at once, with its lines.
+        InputError: missing columns, missing files, empty cells, an image listed twice, a split
+            other than train, val and test, a group in more than one; everything that is wrong at
+            once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
     source = Path(path)
@@ -61,6 +62,10 @@ def table(path: str | Path) -> Dataset:
         for (place, _), split in zip(rows, splits, strict=True):
             if not split:
                 problems.add("empty splits, where other rows state one", place)
+    known = {"", *SPLITS.values()}
+    for (place, _), split in zip(rows, splits, strict=True):
+        if split not in known:
+            problems.add("unknown splits, expected train, val or test", f"{split!r} ({place})")
     problems.report(len(rows))
     return _dataset(source, images, cells["label"], splits, cells["group"])
 
