@@ -445,6 +445,12 @@ def test_missing_weights_are_an_error(clip_folder: Path, tmp_path: Path) -> None
         load(folder)
 
 
+def headed(table: Any) -> bytes:
+    """A safetensors file with this table of contents and no tensors."""
+    head = json.dumps(table).encode()
+    return len(head).to_bytes(8, "little") + head
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -455,6 +461,16 @@ def test_missing_weights_are_an_error(clip_folder: Path, tmp_path: Path) -> None
         (lambda raw: raw[:5], r"model\.safetensors: is no safetensors file or is cut short"),
         (lambda raw: b"", r"model\.safetensors: is no safetensors file or is cut short"),
         (lambda raw: raw[:8] + b"x" + raw[9:], r"model\.safetensors: is damaged"),
+        (lambda raw: headed([1, 2]), r"model\.safetensors: is damaged .*where tensors lie"),
+        (lambda raw: headed({"a": 1}), r"model\.safetensors: is damaged .*where tensors lie"),
+        (
+            lambda raw: headed({"a": {"dtype": "F32", "shape": [0]}}),
+            r"model\.safetensors: is damaged .*where tensors lie",
+        ),
+        (
+            lambda raw: headed({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, "0"]}}),
+            r"model\.safetensors: is damaged .*where tensors lie",
+        ),
     ],
 )
 def test_damaged_weights_are_named(
@@ -496,7 +512,7 @@ def test_folders_that_are_no_checkpoint(clip_folder: Path, tmp_path: Path) -> No
         load(broken)
     (tmp_path / "oc").mkdir()
     (tmp_path / "oc" / "open_clip_config.json").write_text("{}")
-    with pytest.raises(InputError, match="open_clip checkpoint"):
+    with pytest.raises(InputError, match=r"open_clip checkpoint, which is not .* clip, metaclip_2"):
         load(tmp_path / "oc")
 
 

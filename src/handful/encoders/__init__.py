@@ -22,7 +22,7 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
 
     Args:
         name: `tiny` (shipped with Handful), a folder with a checkpoint, or a hub name such as
-            `openai/clip-vit-base-patch32`. A prefix names another backend: `open_clip:...`.
+            `openai/clip-vit-base-patch32`. A prefix names the backend: `transformers:...`.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor or GPU computes
             it and the features stay the same (cosine >= 0.999, measured while loading).
         device: `auto` takes a GPU where there is one; else as torch names it (`cpu`, `cuda:1`).

@@ -54,7 +54,10 @@ def family(name: str, folder: Path) -> Family:
     """
     if not (folder / "config.json").is_file():
         if (folder / "open_clip_config.json").is_file():
-            raise InputError(f"{name}: is an open_clip checkpoint; name it as open_clip:{name}")
+            raise InputError(
+                f"{name}: is an open_clip checkpoint, which is not supported; expected a "
+                f"transformers checkpoint of one of these: {', '.join(FAMILIES)}"
+            )
         raise InputError(
             f"{folder}: is not a checkpoint (no config.json); expected a folder written by "
             "save_pretrained, with the model, its tokenizer and its image processor"

@@ -100,9 +100,15 @@ def _safetensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
             raise InputError(f"{path}: is no safetensors file or is cut short; download it again")
         try:
             table = json.loads(file.read(head))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: is damaged (its table of contents is unreadable)") from error
-        table.pop("__metadata__", None)
+        if isinstance(table, dict):
+            table.pop("__metadata__", None)
+        if not isinstance(table, dict) or not all(_is_entry(t) for t in table.values()):
+            raise InputError(
+                f"{path}: is damaged (its table of contents does not say where tensors lie); "
+                "download it again"
+            )
         expected = 8 + head + max((t["data_offsets"][1] for t in table.values()), default=0)
         if size != expected:
             raise InputError(
@@ -113,6 +119,16 @@ def _safetensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
     for name, entry in table.items():
         begin, end = (8 + head + offset for offset in entry["data_offsets"])
         yield name, entry["dtype"], tuple(entry["shape"]), data[begin:end]
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a line of the table of contents has a type, a shape and a place."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+        return False
+    numbers = [entry.get("shape"), entry.get("data_offsets")]
+    if not all(isinstance(n, list) and all(type(i) is int and i >= 0 for i in n) for n in numbers):
+        return False
+    return len(entry["data_offsets"]) == 2
 
 
 def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
