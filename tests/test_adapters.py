@@ -263,6 +263,9 @@ def test_training_does_not_load_torch_s_compiler():
         ({"steps": -1}, "steps: expected a whole number, 0 or more, got -1"),
         ({"steps": 1.5}, "steps: expected a whole number"),
         ({"batch": 0}, "batch: expected a whole number, 1 or more, got 0"),
+        ({"seed": 10**22}, "seed: expected a whole number up to 9223372036854775807, got 1000"),
+        ({"steps": 2**63}, "steps: expected a whole number up to"),
+        ({"learning_rate": 1e40}, "learning_rate: .* fits float32, got 1e\\+40"),
         ({"seed": None}, "seed: expected a whole number"),
         ({"learning_rate": -0.1}, "learning_rate: expected a finite number, 0 or more, got -0.1"),
         ({"learning_rate": "fast"}, "learning_rate: .* got 'fast'"),
@@ -280,6 +283,25 @@ def test_numbers_are_checked():
         number("ratio", 2, 0, 1)
     with pytest.raises(InputError, match="alpha: expected a finite number, got nan"):
         number("alpha", math.nan)
+    with pytest.raises(InputError, match=r"alpha: expected a number that fits float32, got 1e\+40"):
+        number("alpha", 1e40)
+    with pytest.raises(InputError, match="alpha: expected a finite number, got 1000"):
+        number("alpha", 10**400)
+    with pytest.raises(InputError, match="fits float32"):
+        scalar(-1e39)
+    assert whole("seed", 2**63 - 1) == 2**63 - 1
+
+
+@pytest.mark.parametrize("method", [Tip, TipF])
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+def test_an_argument_too_large_for_float32_is_named(method, name):
+    with pytest.raises(InputError, match=f"{name}: expected a number that fits float32"):
+        method(**{name: 1e40}).fit(SHOTS, ["left", "up"], TEXT)
+
+
+def test_text_that_is_no_class_text_is_refused():
+    with pytest.raises(InputError, match=r"expected a ClassText, got ndarray; build one with Cl"):
+        Tip().fit(SHOTS, ["left", "up"], np.eye(2))
 
 
 def test_a_head_takes_exactly_its_tensors():

@@ -58,6 +58,11 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         Raises:
             InputError: NaN, wrong shapes, fewer than two classes, a label not among the classes.
         """
+        if text is not None and not isinstance(text, ClassText):
+            raise InputError(
+                f"expected a ClassText, got {type(text).__name__}; "
+                "build one with ClassText(embeddings, classes, scale)"
+            )
         try:
             X, y = validate_data(self, X, y, dtype=np.float32)
             check_classification_targets(y)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from handful.errors import InputError
 
+_LARGEST = torch.finfo(torch.float32).max
+_LONGEST = torch.iinfo(torch.int64).max  # what torch takes as a seed or a count
+
 
 class Head(nn.Module):
     """A formula over named tensors: annotate each as `Tensor` and write `forward`.
@@ -59,19 +62,30 @@ class Head(nn.Module):
 
 
 def scalar(value: float) -> Tensor:
-    """A number as a head keeps it: `[]` float32, whatever torch's defaults are."""
-    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
+    """A number as a head keeps it: `[]` float32, whatever torch's defaults are.
+
+    Raises:
+        InputError: it does not fit float32.
+    """
+    return torch.tensor(
+        number("a number of a head", float(value)), dtype=torch.float32, device="cpu"
+    )
 
 
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A constructor argument that has to be a finite number.
+    """A constructor argument that has to be a finite number, also in float32.
 
     Raises:
         InputError: naming the argument.
     """
-    given = float(value) if isinstance(value, Real) else math.nan
-    if math.isfinite(given) and least <= given <= most:
+    try:
+        given = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        given = math.inf
+    if abs(given) <= _LARGEST and least <= given <= most:
         return given
+    if _LARGEST < abs(given) < math.inf:
+        raise InputError(f"{name}: expected a number that fits float32, got {value!r}")
     if math.isinf(most):
         bounds = "" if math.isinf(least) else f", {least:g} or more"
     else:
@@ -80,12 +94,14 @@ def number(name: str, value: Any, least: float = -math.inf, most: float = math.i
 
 
 def whole(name: str, value: Any, least: int = 0) -> int:
-    """A constructor argument that has to be a whole number.
+    """A constructor argument that has to be a whole number that fits 64 bits.
 
     Raises:
         InputError: naming the argument.
     """
     given = int(value) if isinstance(value, Integral) else least - 1
-    if given >= least:
+    if least <= given <= _LONGEST:
         return given
+    if given > _LONGEST:
+        raise InputError(f"{name}: expected a whole number up to {_LONGEST}, got {value!r}")
     raise InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
