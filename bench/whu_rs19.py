@@ -16,8 +16,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from handful import metrics, plugins, report
-from handful.comparison import Comparison, compare_features
+from handful.comparison import Comparison
 from handful.contracts import Array, ClassText, unit
+from handful.trials import compare_features
 
 
 def load(folder: Path) -> tuple[Array, np.ndarray, ClassText]:

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from handful import metrics
-from handful.adapters import Head, Recipe, number, scalar, train, whole
+from handful.adapters import Head, LinearHead, Recipe, number, scalar, train, whole
 from handful.adapters._base import unit_or_zero
 from handful.adapters._training import AdamW
 from handful.adapters.clip_adapter import ClipAdapter, ClipAdapterHead
-from handful.adapters.linear import Linear, LinearHead
+from handful.adapters.linear import Linear
 from handful.adapters.tip import Tip, TipHead
 from handful.adapters.tip_f import TipF
 from handful.adapters.zero_shot import ZeroShot

@@ -15,10 +15,12 @@ LEVELS = {
     "server": 5,
     "demo": 4.5,  # the whole road once more; it may use all of what ties the wings
     "comparison": 4.2,
+    "trials": 4,
     "pipeline": 4,
     "predictor": 4,
     "export": 4,
     "report": 4,
+    "inputs": 3.7,  # reads Failure, which extract makes
     "extract": 3.5,
     "data": 3,
     "encoders": 3,

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import data, encoders, pipeline
-from handful.comparison import SHOTS, Comparison, Trial, compare_features
+from handful.comparison import Comparison
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
 from handful.errors import InputError, StorageError
-from handful.pipeline import Evaluated, class_text
+from handful.inputs import class_text
+from handful.pipeline import Evaluated
 from handful.predictor import Predictor
 from handful.store import FeatureStore
+from handful.trials import SHOTS, Trial, compare_features
 
 METHODS = ("zero_shot", "linear", "tip", "tip_f", "clip_adapter")
 QUERIES = 20  # test images a class

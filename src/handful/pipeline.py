@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from handful import data, encoders, extract, metrics, plugins, prompts
-from handful.contracts import ClassText, Encoder, class_names
+from handful import data, extract, inputs, metrics, plugins, prompts
+from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Failure
@@ -103,18 +103,18 @@ def fit(
     """
     templates = prompts.expand(templates)
     adapter = _adapter(method, params, seed)
-    dataset = _part(load_images(source), "train")
-    names = names_of(dataset, words)
-    check_counts(names, Counter(dataset.labels), ())
+    dataset = inputs.part(inputs.load_images(source), "train")
+    names = inputs.names_of(dataset, words)
+    inputs.check_counts(names, Counter(dataset.labels), ())
     drawn = dataset
     if shots is not None:
         drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
-    tower = load_encoder(encoder)
-    text = class_text(tower, names, templates)
+    tower = inputs.load_encoder(encoder)
+    text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     labels = [drawn.labels[i] for i in found.kept]
     counts = Counter(labels)
-    check_counts(names, counts, found.failures)
+    inputs.check_counts(names, counts, found.failures)
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
     seconds = time.perf_counter() - began
@@ -159,7 +159,7 @@ def evaluate(
     Raises:
         InputError: a label that is not among the skill's classes; nothing left to measure on.
     """
-    dataset = _part(load_images(source), "test")
+    dataset = inputs.part(inputs.load_images(source), "test")
     if isinstance(encoder, Path):
         encoder = str(encoder)
     predictor = (
@@ -191,22 +191,6 @@ def evaluate(
     )
 
 
-def load_images(source: str | Path | Dataset) -> Dataset:
-    """Labelled images from wherever they are."""
-    return data.load(source) if isinstance(source, str | Path) else source
-
-
-def load_encoder(encoder: str | Path | Encoder) -> Encoder:
-    """An encoder by name or folder, or the one handed in."""
-    return encoders.load(str(encoder)) if isinstance(encoder, str | Path) else encoder
-
-
-def class_text(tower: Encoder, names: Mapping[str, str], templates: Sequence[str]) -> ClassText:
-    """Text of classes whose label and whose words in a prompt may differ."""
-    text = prompts.embed(tower, tuple(names.values()), templates)
-    return replace(text, classes=class_names(tuple(names)))
-
-
 def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
     cls = plugins.get("adapters", method)
     accepted = cls().get_params()
@@ -220,56 +204,10 @@ def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
     return cls(**{**seeded, **(params or {})})
 
 
-def _part(dataset: Dataset, split: str) -> Dataset:
-    """The images of a split where splits are stated, else all of them."""
-    return dataset.split(split) if any(dataset.splits) else dataset
-
-
-def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
-    """Label to words, in the order of the columns."""
-    labels = sorted(set(dataset.labels))
-    if words is None:
-        names = {label: label for label in dataset.classes}
-    else:
-        missing = [label for label in labels if label not in words]
-        if missing:
-            raise InputError(
-                f"labels {missing[:5]} are not among the {len(words)} class names; "
-                "add them to the class names or correct them"
-            )
-        names = dict(words)
-    class_names(tuple(names))
-    if len(names) < 2:
-        raise InputError(
-            f"a classifier needs at least two classes, got {len(names)}: {', '.join(names)}; "
-            "add a folder with images of something else"
-        )
-    return names
-
-
-def check_counts(
-    names: Mapping[str, str], counts: Mapping[str, int], failures: Sequence[Failure]
-) -> None:
-    """Refuse classes without images, naming the images that were lost on the way."""
-    empty = [name for name in names if not counts.get(name)]
-    if empty:
-        raise InputError(
-            f"no usable image for {', '.join(empty[:5])}{_lost(failures)}; "
-            "add images of it or take it off the class names"
-        )
-
-
 def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:
     if not readable:
-        return f"no image could be read{_lost(failures)}"
+        return f"no image could be read{inputs.lost(failures)}"
     return (
         f"all {readable} readable images are in the skill's own support set; "
         "measure on images it has not seen"
     )
-
-
-def _lost(failures: Sequence[Failure]) -> str:
-    if not failures:
-        return ""
-    more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
-    return f" ({'; '.join(f.reason for f in failures[:3])}{more})"

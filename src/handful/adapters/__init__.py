@@ -4,7 +4,17 @@ What a new method builds on is importable from here.
 """
 
 from handful.adapters._base import Adapter, class_means
-from handful.adapters._head import Head, number, scalar, whole
+from handful.adapters._head import Head, LinearHead, number, scalar, whole
 from handful.adapters._training import Recipe, train
 
-__all__ = ["Adapter", "Head", "Recipe", "class_means", "number", "scalar", "train", "whole"]
+__all__ = [
+    "Adapter",
+    "Head",
+    "LinearHead",
+    "Recipe",
+    "class_means",
+    "number",
+    "scalar",
+    "train",
+    "whole",
+]

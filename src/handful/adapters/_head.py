@@ -61,6 +61,22 @@ class Head(nn.Module):
         return type(self)(**{n: t.detach().clone() for n, t in self.state_dict().items()})
 
 
+class LinearHead(Head):
+    """`logits = scale * x Wᵀ`: one row of weights a class, wherever the rows come from.
+
+    Args:
+        weights: W, `[C, D]`, of any length.
+        scale: `[]`, the encoder's `exp(logit_scale)`.
+    """
+
+    weights: Tensor
+    scale: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[M, D]` unit rows to `[M, C]` logits."""
+        return self.scale * x @ self.weights.T
+
+
 def scalar(value: float) -> Tensor:
     """A number as a head keeps it: `[]` float32, whatever torch's defaults are.
 

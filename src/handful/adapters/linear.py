@@ -10,26 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from handful.adapters._base import Adapter
-from handful.adapters._head import Head, number, scalar
+from handful.adapters._head import LinearHead, number, scalar
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 from handful.errors import InputError
-
-
-class LinearHead(Head):
-    """`logits = scale * x Wᵀ`.
-
-    Args:
-        weights: W, `[C, D]`, of any length.
-        scale: `[]`, the encoder's `exp(logit_scale)`.
-    """
-
-    weights: Tensor
-    scale: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[M, D]` unit rows to `[M, C]` logits."""
-        return self.scale * x @ self.weights.T
 
 
 class Linear(Adapter):

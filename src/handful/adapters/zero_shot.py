@@ -6,24 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
+from handful.adapters._head import LinearHead, scalar
 from handful.contracts import ClassText
-
-
-class ZeroShotHead(Head):
-    """`logits = scale * x Tᵀ`.
-
-    Args:
-        weights: T, `[C, D]` unit rows.
-        scale: `[]`, the encoder's `exp(logit_scale)`.
-    """
-
-    weights: Tensor
-    scale: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[M, D]` unit rows to `[M, C]` logits."""
-        return self.scale * x @ self.weights.T
 
 
 class ZeroShot(Adapter):
@@ -40,8 +24,8 @@ class ZeroShot(Adapter):
     """
 
     title = "Zero-shot"
-    head = ZeroShotHead
+    head = LinearHead
     neutral = {}  # noqa: RUF012  # declared ClassVar in Adapter
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        return ZeroShotHead(weights=torch.from_numpy(text.weights), scale=scalar(text.scale))
+        return LinearHead(weights=torch.from_numpy(text.weights), scale=scalar(text.scale))

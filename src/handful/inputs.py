@@ -1,0 +1,76 @@
+"""What a caller hands in, made ready for the road: images, encoder, classes and their text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from handful import data, encoders, prompts
+from handful.contracts import ClassText, Encoder, class_names
+from handful.data import Dataset
+from handful.errors import InputError
+from handful.extract import Failure
+
+
+def load_images(source: str | Path | Dataset) -> Dataset:
+    """Labelled images from wherever they are."""
+    return data.load(source) if isinstance(source, str | Path) else source
+
+
+def load_encoder(encoder: str | Path | Encoder) -> Encoder:
+    """An encoder by name or folder, or the one handed in."""
+    return encoders.load(str(encoder)) if isinstance(encoder, str | Path) else encoder
+
+
+def part(dataset: Dataset, split: str) -> Dataset:
+    """The images of a split where splits are stated, else all of them."""
+    return dataset.split(split) if any(dataset.splits) else dataset
+
+
+def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
+    """Label to words, in the order of the columns."""
+    labels = sorted(set(dataset.labels))
+    if words is None:
+        names = {label: label for label in dataset.classes}
+    else:
+        missing = [label for label in labels if label not in words]
+        if missing:
+            raise InputError(
+                f"labels {missing[:5]} are not among the {len(words)} class names; "
+                "add them to the class names or correct them"
+            )
+        names = dict(words)
+    class_names(tuple(names))
+    if len(names) < 2:
+        raise InputError(
+            f"a classifier needs at least two classes, got {len(names)}: {', '.join(names)}; "
+            "add a folder with images of something else"
+        )
+    return names
+
+
+def class_text(tower: Encoder, names: Mapping[str, str], templates: Sequence[str]) -> ClassText:
+    """Text of classes whose label and whose words in a prompt may differ."""
+    text = prompts.embed(tower, tuple(names.values()), templates)
+    return replace(text, classes=class_names(tuple(names)))
+
+
+def check_counts(
+    names: Mapping[str, str], counts: Mapping[str, int], failures: Sequence[Failure]
+) -> None:
+    """Refuse classes without images, naming the images that were lost on the way."""
+    empty = [name for name in names if not counts.get(name)]
+    if empty:
+        raise InputError(
+            f"no usable image for {', '.join(empty[:5])}{lost(failures)}; "
+            "add images of it or take it off the class names"
+        )
+
+
+def lost(failures: Sequence[Failure]) -> str:
+    """The first images that failed and why, in brackets; nothing where none did."""
+    if not failures:
+        return ""
+    more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f" ({'; '.join(f.reason for f in failures[:3])}{more})"
