@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from handful.errors import HandfulError, InputError, StorageError
-from handful.store import FILE, FeatureStore, _database, default_folder, space
+from handful.store import FILE, FeatureStore, Health, _database, default_folder, space
 
 KEY = space("model:a weights:01", "float32")
 OTHER = space("model:b weights:02", "bfloat16")
@@ -154,6 +154,19 @@ def test_a_user_without_a_home_is_told_what_to_do(monkeypatch):
 def test_looking_makes_no_file_until_it_is_needed(tmp_path):
     FeatureStore(tmp_path / "later")
     assert not (tmp_path / "later").exists()
+
+
+def test_looking_checking_and_pruning_make_nothing(tmp_path):
+    with FeatureStore(tmp_path / "typo") as store:
+        assert store.summary() == ()
+        assert store.check() == Health(0, ())
+        for what in ({"wanted": "x"}, {"unused_days": 1}, {"max_bytes": 0}, {"damaged": True}):
+            with pytest.raises(InputError, match="typo: holds no feature store, so there is noth"):
+                store.prune(**what)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="needs a folder"):
+        FeatureStore(tmp_path / "file").summary()
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):

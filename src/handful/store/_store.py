@@ -120,12 +120,19 @@ class FeatureStore:
         return self.file.stat().st_size if self.file.is_file() else 0
 
     def summary(self) -> tuple[_upkeep.Space, ...]:
-        """What is in the store, the last used space first."""
+        """What is in the store, the last used space first; nothing where there is no store yet."""
+        if _upkeep.is_missing(self.file):
+            return ()
         with self._database.session("reading") as (db, _):
             return _upkeep.summary(db)
 
     def check(self) -> _upkeep.Health:
-        """Read everything, the structure of the file and every row; changes nothing."""
+        """Read everything, the structure of the file and every row; changes nothing.
+
+        A store that was never made is an empty one.
+        """
+        if _upkeep.is_missing(self.file):
+            return _upkeep.Health(0, ())
         try:
             with self._database.session("checking") as (db, _):
                 counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
@@ -162,11 +169,13 @@ class FeatureStore:
             damaged: remove broken rows; where the structure of the file is broken, the file.
 
         Raises:
-            InputError: nothing was asked for, or no space is called `wanted`.
+            InputError: nothing was asked for, there is no store, or no space is called `wanted`.
             StorageError: the store cannot be written.
         """
         if wanted is None and unused_days is None and max_bytes is None and not damaged:
             raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
+        if _upkeep.is_missing(self.file):
+            raise InputError(f"{self.path}: holds no feature store, so there is nothing to prune")
         size, removed = self.size, 0
         if damaged and self._is_broken():
             self._start_again()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import UNIT_TOLERANCE, Array
-from handful.errors import InputError
+from handful.errors import InputError, StorageError
 from handful.store._database import transaction
 
 DAY = 86_400.0
@@ -60,6 +62,17 @@ class Pruned:
 
     rows: int
     bytes: int
+
+
+def is_missing(file: Path) -> bool:
+    """Whether there is no store yet, so that looking at it would have to make it.
+
+    Raises:
+        StorageError: a file lies where the folder should be.
+    """
+    if os.path.isfile(file.parent):  # noqa: PTH113  # Path raises where it may not look
+        raise StorageError(f"{file.parent}: is a file; the feature store needs a folder")
+    return not os.path.exists(file)  # noqa: PTH110
 
 
 def is_unit(rows: Array) -> NDArray[np.bool_]:
