@@ -98,8 +98,35 @@ def test_image_references_name_the_same_bytes_alike(tmp_path):
 def test_pixels_of_another_shape_are_another_image():
     flat, tall = np.zeros((2, 8, 3), np.uint8), np.zeros((8, 2, 3), np.uint8)
     assert ImageRef.of(flat).digest() != ImageRef.of(tall).digest()
-    picture = Image.new("L", (8, 2))
-    assert ImageRef.of(picture).pixels.shape == (2, 8, 3)
+
+
+def test_a_pil_image_is_known_by_how_it_looks():
+    looks = [Image.new("L", (8, 2)), Image.new("L", (2, 8)), Image.new("1", (8, 2))]
+    looks += [Image.new("RGBA", (8, 2), (0, 0, 0, alpha)) for alpha in (0, 255)]
+    turned = Image.new("L", (8, 2))
+    turned.getexif()[0x0112] = 6
+    turned.info["exif"] = turned.getexif().tobytes()
+    palettes = [Image.new("P", (8, 2)), Image.new("P", (8, 2))]
+    palettes[0].putpalette([1, 2, 3])
+    palettes[1].putpalette([3, 2, 1])
+    clear = Image.new("L", (8, 2))
+    clear.info["transparency"] = 0
+    looks += [turned, clear, *palettes]
+    assert len({ImageRef.of(look).digest() for look in looks}) == len(looks)
+    assert ImageRef.of(looks[0].copy()).digest() == ImageRef.of(looks[0]).digest()
+    named = Image.new("L", (8, 2))
+    named.info["comment"] = "says nothing of how it looks"
+    assert ImageRef.of(named).digest() == ImageRef.of(looks[0]).digest()
+
+
+def test_a_pil_image_may_be_drawn_on_afterwards():
+    canvas = Image.new("L", (8, 2))
+    ref = ImageRef.of(canvas)
+    before = ref.digest()
+    canvas.paste(255, (0, 0, 4, 2))
+    assert ref.digest() == before != ImageRef.of(canvas).digest()
+    with pytest.raises(InputError, match="expected a picture, got one of size"):
+        ImageRef.of(Image.new("RGB", (0, 3)))
 
 
 @pytest.mark.parametrize(

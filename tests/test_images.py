@@ -243,6 +243,54 @@ def test_pixels_pass_through_and_are_not_shared() -> None:
     assert (np.asarray(image)[1:] == PIXELS[1:]).all()
 
 
+def deeper(mode: str) -> bytes:
+    grey = tiff(np.arange(8, dtype=">u2").tobytes(), (4, 2), 16, 0)
+    rgba = PICTURE.convert("RGBA")
+    rgba.putalpha(PICTURE.getchannel("R"))
+    black = Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257)
+    return {
+        "RGBA": lambda: encoded(rgba, "PNG", exif=turned(6)),
+        "LA": lambda: encoded(rgba.convert("LA"), "PNG"),
+        "clear RGB": lambda: encoded(PICTURE, "PNG", transparency=tuple(PIXELS[0, 0].tolist())),
+        "clear 16": lambda: encoded(black, "PNG", transparency=int(PIXELS[0, 0, 0]) * 257),
+        "white is zero": lambda: grey,
+        "float": lambda: encoded(Image.fromarray(PIXELS[:, :, 0].astype(np.float32)), "TIFF"),
+    }[mode]()
+
+
+EXTRA = ["RGBA", "LA", "clear RGB", "clear 16", "white is zero", "float"]
+
+
+@pytest.mark.parametrize("kind", [*SAMPLES, *EXTRA])
+def test_a_pil_image_is_what_its_file_is(kind: str) -> None:
+    data = SAMPLES[kind] if kind in SAMPLES else deeper(kind)
+    with Image.open(BytesIO(data)) as image:
+        ref = ImageRef.of(image)
+        mode, info = image.mode, dict(image.info)
+    ours = np.asarray(decode(ref)).astype(int)
+    assert ours.tolist() == pixels(data).tolist()
+    assert pixels(ref).tolist() == ours.tolist()  # asking does not change it
+    assert (image.mode, image.info) == (mode, info)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_pil_image_is_turned_as_its_file_is(orientation: int) -> None:
+    data = encoded(PICTURE, "JPEG", exif=turned(orientation))
+    image = Image.open(BytesIO(data))
+    assert pixels(image).tolist() == pixels(data).tolist()
+    upright = ImageOps.exif_transpose(image)
+    assert pixels(upright).tolist() == np.asarray(upright).tolist()
+
+
+def test_a_pil_image_is_left_as_it_was() -> None:
+    image = Image.new("RGB", (4, 2), (1, 2, 3))
+    image.info["comment"] = "mine"
+    ref = ImageRef.of(image)
+    decode(ref).paste((0, 0, 0), (0, 0, 4, 2))
+    assert pixels(ref).tolist() == np.asarray(image).tolist() == [[[1, 2, 3]] * 4] * 2
+    assert image.info == {"comment": "mine"}
+
+
 def test_the_name_does_not_decide_the_format(tmp_path: Path) -> None:
     path = tmp_path / "photo.txt"
     path.write_bytes(SAMPLES["tiff lzw"])

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,32 +28,40 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3  # float16 rows on disk are unit to about 5e-4
+_LOOKS = ("transparency", "exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+_TIFF = (258, 262)  # bits a sample, and whether white is zero
 _UNSEEN = ("Cc", "Zl", "Zp")  # Unicode's control characters and ends of lines
 MAX_BYTES = 1 << 30  # an image file is read whole; 16-bit RGBA of 100 megapixels fits in this
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRef:
-    """Where one image is: a file, its bytes, or its pixels; decoding happens later and elsewhere.
+    """One image: a file, its bytes, its pixels, or PIL's; decoding happens later and elsewhere.
 
     Args:
         name: what reports and errors call it (a path, or anything that helps to find it again).
         path: the file, read when needed.
         data: the bytes of an image file.
         pixels: decoded RGB, `[H, W, 3]` uint8.
+        image: a PIL image of any mode; the decoder makes of it what it makes of its file.
 
-    Exactly one of `path`, `data` and `pixels` is given. Use `ImageRef.of` to build one.
+    Exactly one of `path`, `data`, `pixels` and `image` is given. Use `ImageRef.of` to build one.
     """
 
     name: str
     path: Path | None = None
     data: bytes | None = field(default=None, repr=False)
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+    image: Image | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        given = [v is not None for v in (self.path, self.data, self.pixels)]
+        given = [v is not None for v in (self.path, self.data, self.pixels, self.image)]
         if sum(given) != 1:
-            raise InputError(f"{self.name}: give exactly one of path, data and pixels")
+            raise InputError(f"{self.name}: give exactly one of path, data, pixels and image")
+        if self.image is not None and 0 in self.image.size:
+            raise InputError(f"{self.name}: expected a picture, got one of size {self.image.size}")
+        if self.image is not None:
+            object.__setattr__(self, "image", _kept(self.image))
         p = self.pixels
         if p is not None and (p.ndim != 3 or p.shape[2] != 3 or p.dtype != np.uint8 or not p.size):
             raise InputError(
@@ -72,15 +80,22 @@ class ImageRef:
         if isinstance(source, bytes):
             return cls(name or "<bytes>", data=source)
         if hasattr(source, "convert"):  # a PIL image, without importing PIL here
-            source = source.convert("RGB")
+            return cls(name or "<array>", image=cast("Image", source))
         return cls(name or "<array>", pixels=np.ascontiguousarray(source))
 
     def content(self) -> bytes:
-        """The bytes that identify the image: the file as it lies, or shape and pixels."""
+        """The bytes that identify the image: the file as it lies, or shape and pixels.
+
+        Of a PIL image, everything that decides how it looks.
+        """
         if self.pixels is not None:
             return repr(self.pixels.shape).encode() + self.pixels.tobytes()
         if self.data is not None:
             return self.data
+        if self.image is not None:
+            i = self.image
+            facts = (i.mode, i.size, i.getpalette("RGBA"), sorted(i.info.items()))
+            return repr(facts).encode() + i.tobytes()
         path = self.path
         if path is None:  # excluded by __post_init__; tells the type checker so
             raise InputError(f"{self.name}: has no content")
@@ -90,6 +105,15 @@ class ImageRef:
     def digest(self) -> str:
         """SHA-256 of the content, hexadecimal: the same picture has one digest wherever it lies."""
         return hashlib.sha256(self.content()).hexdigest()
+
+
+def _kept(image: Image) -> Image:
+    """A copy, for the caller may draw on or close theirs, with what decides how it looks."""
+    copy = image.copy()
+    tags = getattr(image, "tag_v2", image.info.get("tiff", {}))  # of a TIFF; lost in copying
+    copy.info = {key: value for key, value in image.info.items() if key in _LOOKS}
+    copy.info["tiff"] = {tag: tags[tag] for tag in _TIFF if tag in tags}
+    return copy
 
 
 @contextmanager

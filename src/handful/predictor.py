@@ -209,6 +209,8 @@ def _size(item: ImageRef | Prediction) -> int:
         return 0
     if item.pixels is not None:
         return item.pixels.nbytes
+    if item.image is not None:
+        return 4 * item.image.width * item.image.height  # the most a pixel takes in PIL
     return len(item.data or b"")
 
 

@@ -88,7 +88,7 @@ def decode(
       `LOAD_TRUNCATED_IMAGES`), and so is a PNG whose pixel data fails its checksum.
 
     Args:
-        ref: the image; pixels pass through.
+        ref: the image; pixels pass through, a PIL image becomes what its file would.
         max_pixels: width x height beyond which a file is refused from its header, before memory is
             taken. Pillow's own `Image.MAX_IMAGE_PIXELS` holds beside it: the smaller counts.
         background: red, green and blue (0 to 255) behind transparent pixels.
@@ -108,6 +108,8 @@ def decode(
         )
     if ref.pixels is not None:
         return Image.fromarray(ref.pixels)
+    if ref.image is not None:
+        return _converted(ref.name, ref.image, background)
     data = ref.content()
     kind = _headers.kind(data)
     if kind is None:
@@ -138,6 +140,22 @@ def _decoded(
     if kind == "PNG" and _headers.png_is_damaged(data):
         raise ValueError("a checksum does not match")
     image.load()
+    return _upright(image, background)
+
+
+def _converted(name: str, image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    try:
+        return _upright(image, background)
+    except MemoryError as error:
+        raise ImageError(f"{name}: needs more memory than there is; make it smaller") from error
+    except _DAMAGE as error:
+        cause = str(error) or type(error).__name__
+        raise ImageError(
+            f"{name}: this PIL image of mode {image.mode} cannot be made RGB ({cause})"
+        ) from error
+
+
+def _upright(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     turn = _turn(image)
     rgb = _rgb(image, background)
     if turn is not None:
@@ -156,7 +174,7 @@ def _check_size(name: str, size: tuple[int, int], limit: int) -> None:
         )
 
 
-def _rgb(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
+def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """RGB of any mode, on the background where it is transparent."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         rgb = Image.fromarray(_grey(image)).convert("RGB")
@@ -174,10 +192,10 @@ def _rgb(image: ImageFile, background: tuple[int, int, int]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey(image: ImageFile) -> NDArray[np.uint8]:
+def _grey(image: Image.Image) -> NDArray[np.uint8]:
     """`[H, W]` 8-bit grey of a deeper one."""
     values: NDArray[Any] = np.asarray(image)
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else image.info.get("tiff", {})
     if image.mode.startswith("I;16"):
         bits = tags.get(Tag.BitsPerSample, (16,))[0]
         white = (1 << bits) - 1
@@ -195,7 +213,7 @@ def _grey(image: ImageFile) -> NDArray[np.uint8]:
     return np.asarray(grey, dtype=np.uint8)
 
 
-def _turn(image: ImageFile) -> Transpose | None:
+def _turn(image: Image.Image) -> Transpose | None:
     """What makes it upright, as the camera's EXIF says; a broken EXIF block says nothing.
 
     Pillow has turned a TIFF already, and then reports no orientation any more.
