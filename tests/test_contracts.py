@@ -44,8 +44,10 @@ def test_class_text_cannot_be_sliced_by_scikit_learn():
         (np.ones((2, 1, 3)), ("a", " "), 1.0, "empty"),
         (np.zeros((2, 1, 3)), ("a", "b"), 1.0, "row of zeros"),
         (np.full((2, 1, 3), np.nan), ("a", "b"), 1.0, "NaN"),
-        (np.ones((2, 1, 3)), ("a", "b"), 0.0, "positive logit scale, got 0"),
+        (np.ones((2, 1, 3)), ("a", "b"), 0.0, "positive logit scale within float32, got 0"),
         (np.ones((2, 1, 3)), ("a", "b"), np.inf, "logit scale"),
+        (np.ones((2, 1, 3)), ("a", "b"), np.nan, "logit scale"),
+        (np.ones((2, 1, 3)), ("a", "b"), 1e40, "logit scale within float32, got 1e"),
     ],
 )
 def test_class_text_refuses(embeddings, classes, scale, words):

@@ -184,8 +184,8 @@ class ClassText:
                 f"expected one row of text embeddings a class, got {len(values)} rows "
                 f"for {len(self.classes)} classes"
             )
-        if not (np.isfinite(self.scale) and self.scale > 0):
-            raise InputError(f"expected a positive logit scale, got {self.scale}")
+        if not 0 < self.scale <= np.finfo(np.float32).max:
+            raise InputError(f"expected a positive logit scale within float32, got {self.scale}")
 
     @property
     def weights(self) -> Array:
