@@ -184,7 +184,7 @@ class ClassText:
                 f"expected one row of text embeddings a class, got {len(values)} rows "
                 f"for {len(self.classes)} classes"
             )
-        if not 0 < self.scale <= np.finfo(np.float32).max:
+        if not 0 < self.scale <= float(np.finfo(np.float32).max):
             raise InputError(f"expected a positive logit scale within float32, got {self.scale}")
 
     @property
