@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from handful.adapters._base import Adapter
 from handful.adapters._head import LinearHead, number, scalar
-from handful.adapters._training import Recipe, train
+from handful.adapters._training import Recipe, few_threads, train
 from handful.contracts import ClassText
 from handful.errors import InputError
 
@@ -88,5 +88,6 @@ def _logistic_regression(x: Tensor, targets: Tensor, classes: int, penalty: floa
         return loss.item(), gradient.flatten().numpy()
 
     start = np.zeros(classes * x.shape[1])
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    with few_threads(len(x) * len(start)):
+        result = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
     return torch.from_numpy(result.x).view(classes, -1).float()
