@@ -22,6 +22,7 @@ TITLES = {
     "demo": "Hard tasks of the playground",
     "defaults": "Defaults of the trained methods",
     "whu_rs19": "Methods on real features",
+    "photos": "Real photos through `tiny`",
     "adapters": "Adapters: fitting and answering",
     "encode": "Encoding a folder of photos",
     "precision": "Precision: bfloat16 against float32",
@@ -54,14 +55,19 @@ def sections(page: str) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*TITLES, []])
-    parser.add_argument("--photos", help="a folder of JPEGs, for encode")
+    parser.add_argument("--photos", nargs="+", default=[], help="folders, for photos and encode")
     parser.add_argument("--features", help="a folder of features, for whu_rs19")
     arguments = parser.parse_args()
-    given = {"encode": arguments.photos, "whu_rs19": arguments.features}
+    features = [arguments.features] if arguments.features else []
+    given = {
+        "encode": arguments.photos[:1],
+        "photos": arguments.photos,
+        "whu_rs19": features,
+    }
     texts = sections(PAGE.read_text()) if PAGE.exists() else {}
     for name in arguments.names or TITLES:
-        extra = [given[name]] if given.get(name) else []
-        if name == "whu_rs19" and not extra:
+        extra = given.get(name, [])
+        if name in ("whu_rs19", "photos") and not extra:
             continue
         print(f"measuring {name}", file=sys.stderr, flush=True)
         body = measure(name, extra)
