@@ -378,6 +378,8 @@ def test_ctrl_c_while_importing_is_one_line():
     # a module that interrupts when it is imported: no waiting for the right moment
     code = (
         "import sys, signal, os\n"
+        # whoever runs the tests in the background made children deaf to it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Finder:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"

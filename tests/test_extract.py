@@ -404,7 +404,8 @@ def test_what_was_finished_before_an_interrupt_is_known_afterwards(encoder, stor
 
 
 SLOW = """
-    import sys, time
+    import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf to it in the background
     sys.path.insert(0, sys.argv[1])
     from test_extract import Fake, ImageRef, png
     from handful import extract
