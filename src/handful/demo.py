@@ -7,7 +7,7 @@ it never saw, differences too fine for its words.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from handful.comparison import Comparison
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
 from handful.errors import InputError, StorageError
+from handful.extract import Progress
 from handful.inputs import class_text
 from handful.pipeline import Evaluated
 from handful.predictor import Predictor
@@ -28,7 +29,6 @@ from handful.trials import SHOTS, Trial, compare_features
 METHODS = ("zero_shot", "linear", "tip", "tip_f", "clip_adapter")
 QUERIES = 20  # test images a class
 _MARK = ".handful-demo"  # in a folder that a later demo may clear
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,12 @@ from handful import data, extract, inputs, metrics, plugins, prompts
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.errors import InputError
-from handful.extract import Failure
+from handful.extract import Failure, Progress
 from handful.metrics import Evaluation
 from handful.packs import Pack
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 
-Progress = Callable[[int, int], None]
 DEFAULT_METHOD = "clip_adapter"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,10 +12,10 @@ import numpy as np
 from handful import encoders, extract
 from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
+from handful.extract import Progress
 from handful.packs import Pack
 from handful.store import FeatureStore
 
-Progress = Callable[[int, int], None]
 BATCH = 1024  # paths looked at together; their features are 2 MB
 _PIXELS = 256 << 20  # bytes of pictures that came in memory, held together
 
