@@ -157,6 +157,19 @@ def test_module_from_its_tensors_is_bit_equal(adapter):
     assert again.state_dict().keys() == module.state_dict().keys()
 
 
+def test_leave_one_out(adapter):
+    logits = adapter.leave_one_out(TASK.X, TASK.y, TASK.text)
+    assert logits.shape == (len(TASK.X), 5)
+    assert logits.dtype == np.float32
+    columns = np.array([TASK.text.classes.index(name) for name in TASK.y])
+    assert metrics.accuracy(logits, columns) > 0.6  # chance is 0.2
+    order = np.random.default_rng(1).permutation(len(TASK.X))
+    again = clone(adapter).leave_one_out(TASK.X[order], TASK.y[order], TASK.text)
+    np.testing.assert_allclose(again, logits[order], rtol=1e-4, atol=1e-4)
+    one = np.array([np.flatnonzero(TASK.y == name)[0] for name in TASK.text.classes])
+    assert np.isfinite(adapter.leave_one_out(TASK.X[one], TASK.y[one], TASK.text)).all()
+
+
 @pytest.mark.parametrize("equal", [True, False])
 def test_head_traces_for_export(adapter, equal):
     some = slice(0 if equal else 1, None)

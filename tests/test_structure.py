@@ -16,6 +16,7 @@ LEVELS = {
     "demo": 4.5,  # the whole road once more; it may use all of what ties the wings
     "comparison": 4.2,
     "trials": 4,
+    "protocols": 4.3,  # the field's experiments, each a loop over trials
     "pipeline": 4,
     "predictor": 4,
     "export": 4,
@@ -38,6 +39,7 @@ LEVELS = {
 }
 ALLOWED = {
     ("selection", "metrics"),
+    ("adapters", "selection"),  # pure functions of arrays: leave-one-out, exact alpha, blends
     ("pipeline", "predictor"),  # to evaluate a skill is to predict with it
 }
 FILES = sorted(ROOT.rglob("*.py"))

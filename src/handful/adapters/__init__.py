@@ -4,12 +4,14 @@ What a new method builds on is importable from here.
 """
 
 from handful.adapters._base import Adapter, class_means
-from handful.adapters._head import Head, LinearHead, number, scalar, whole
+from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, number, scalar, whole
 from handful.adapters._training import Recipe, train
 
 __all__ = [
     "Adapter",
+    "AffineHead",
     "Head",
+    "KernelHead",
     "LinearHead",
     "Recipe",
     "class_means",

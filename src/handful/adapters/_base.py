@@ -36,6 +36,9 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         head: the module class that states the formula.
         neutral: constructor arguments at which the method says it equals zero-shot, or None.
         variants: sets of constructor arguments that the conformance suite tries.
+        semantics: `inductive`: an answer depends on its own row alone; `batch`: on all rows handed
+            in together; `stream`: on the rows before it. Only inductive numbers are comparable
+            with each other.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
     """
@@ -45,6 +48,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     head: ClassVar[type[nn.Module]]
     neutral: ClassVar[Mapping[str, Any] | None] = None
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    semantics: ClassVar[str] = "inductive"
 
     def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
         """Learn from the support set.
@@ -58,6 +62,43 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         Raises:
             InputError: NaN, wrong shapes, fewer than two classes, a label not among the classes.
         """
+        rows, targets, order, text = self._prepare(X, y, text)
+        # a caller's inference mode would make tensors that no gradient can pass
+        with torch.inference_mode(False), torch.enable_grad():
+            features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
+            text = _fitting(text or _text_from_means(features, labels, self.classes_), features)
+            self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
+        return self
+
+    def leave_one_out(self, X: ArrayLike, y: ArrayLike, text: ClassText) -> Array:
+        """`[N, C]` logits of every support image, each from a fit that has not seen it.
+
+        What a method says of its own support set is worth nothing; this is worth something. In
+        closed form where the method has one, else over eight folds. With one image a class, the
+        class of an image left out is known by its text alone.
+
+        Args:
+            X: `[N, D]` support features.
+            y: `[N]` labels, as for `fit`.
+            text: class names and text features.
+
+        Raises:
+            InputError: as `fit` does.
+        """
+        rows, targets, order, given = self._prepare(X, y, text)
+        if len(rows) < 2:
+            raise InputError("leaving one image out needs at least two images, got 1")
+        with torch.inference_mode(False), torch.enable_grad():
+            features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
+            logits = self._left_out(features, labels, _fitting(given or text, features))
+        result = np.empty(logits.shape, dtype=np.float32)
+        result[order] = logits.numpy()
+        return result
+
+    def _prepare(
+        self, X: ArrayLike, y: ArrayLike, text: ClassText | None
+    ) -> tuple[Array, NDArray[np.int64], list[int], ClassText | None]:
+        """Checked: `[N, D]` unit rows, `[N]` columns, an order of the samples, the text."""
         if text is not None and not isinstance(text, ClassText):
             raise InputError(
                 f"expected a ClassText, got {type(text).__name__}; "
@@ -71,22 +112,21 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         self.classes_, targets = _targets(np.asarray(y), text)
         rows = unit_or_zero(np.asarray(X))
         order = _canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
-        # a caller's inference mode would make tensors that no gradient can pass
-        with torch.inference_mode(False), torch.enable_grad():
-            features = torch.from_numpy(rows[order])
-            labels = torch.from_numpy(targets[order])
-            text = text or _text_from_means(features, labels, self.classes_)
-            if text.embeddings.shape[2] != features.shape[1]:
-                raise InputError(
-                    f"expected features of the text's width {text.embeddings.shape[2]}, "
-                    f"got {features.shape[1]}; image and text features must come from one encoder"
-                )
-            self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
-        return self
+        return rows, targets, order, text
 
     @abstractmethod
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         """Make the head from `[N, D]` unit rows, `[N]` columns of the classes, and the text."""
+
+    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+        """`[N, C]` logits, each row by a fit without it; a method with a closed form overrides."""
+        folds = _folds(targets)
+        logits = features.new_zeros(len(features), len(text.classes))
+        for fold in range(int(folds.max()) + 1):
+            out = folds == fold
+            head = self._fit(features[~out], targets[~out], text).requires_grad_(False)
+            logits[out] = head(features[out])
+        return logits
 
     def logits(self, X: ArrayLike) -> Array:
         """`[M, D]` features to `[M, C]` logits, columns in the order of `classes_`."""
@@ -96,8 +136,9 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         except ValueError as error:
             raise InputError(str(error)) from error
         rows = torch.from_numpy(unit_or_zero(np.asarray(X)))
+        chunk = _CHUNK if self.semantics == "inductive" else len(rows)
         with torch.inference_mode():
-            return torch.cat([self.module_(r) for r in torch.split(rows, _CHUNK)]).numpy()
+            return torch.cat([self.module_(r) for r in torch.split(rows, chunk)]).numpy()
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """`[M, C]` probabilities: the softmax of `logits`."""
@@ -156,6 +197,28 @@ def _targets(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDA
             f"a classifier needs at least two classes, got 1 class: {classes.tolist()}"
         )
     return classes, targets.astype(np.int64)
+
+
+def _folds(targets: Tensor, most: int = 8) -> Tensor:
+    """`[N]` fold of each sample: the images of a class are dealt out in turn, classes staggered."""
+    order = torch.argsort(targets, stable=True)
+    folds = torch.empty_like(targets)
+    folds[order] = torch.arange(len(targets)) % min(most, len(targets))
+    return folds
+
+
+def _fitting(text: ClassText, features: Tensor) -> ClassText:
+    """The text, if it is as wide as the features.
+
+    Raises:
+        InputError: it is not.
+    """
+    if text.embeddings.shape[2] != features.shape[1]:
+        raise InputError(
+            f"expected features of the text's width {text.embeddings.shape[2]}, "
+            f"got {features.shape[1]}; image and text features must come from one encoder"
+        )
+    return text
 
 
 def _canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:

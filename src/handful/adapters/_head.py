@@ -77,6 +77,45 @@ class LinearHead(Head):
         return self.scale * x @ self.weights.T
 
 
+class AffineHead(Head):
+    """`logits = x Wᵀ + b`: one row of weights and one bias a class, all scales multiplied in.
+
+    Args:
+        weights: W, `[C, D]`.
+        bias: b, `[C]`.
+    """
+
+    weights: Tensor
+    bias: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[M, D]` unit rows to `[M, C]` logits."""
+        return torch.addmm(self.bias, x, self.weights.T)
+
+
+class KernelHead(Head):
+    """`logits = x Wᵀ + b + phi(x Fᵀ) A`, `phi(z) = exp(-beta * (1 - z))`; all scales multiplied in.
+
+    Args:
+        weights: W, `[C, D]`.
+        bias: b, `[C]`.
+        keys: F, `[N, D]` unit rows.
+        coefficients: A, `[N, C]`, what each key says of each class.
+        beta: `[]`, sharpness of the affinity.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    keys: Tensor
+    coefficients: Tensor
+    beta: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[M, D]` unit rows to `[M, C]` logits."""
+        affinity = torch.addmm(-self.beta, self.beta * x, self.keys.T).exp()
+        return torch.addmm(self.bias, x, self.weights.T) + affinity @ self.coefficients
+
+
 def scalar(value: float) -> Tensor:
     """A number as a head keeps it: `[]` float32, whatever torch's defaults are.
 
