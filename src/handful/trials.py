@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,23 +61,13 @@ def compare_features(
         task: name to write into the trials.
         progress: called after every trial.
     """
-    candidates = np.arange(len(labels)) if pool is None else np.flatnonzero(pool)
-    names = [text.classes[c] for c in labels[candidates]]
-    homes = None if groups is None else [groups[int(i)] for i in candidates]
+    names = [text.classes[c] for c in labels]
     trials = []
     for seed in seeds:
         for k in shots:
-            drawn = candidates[data.draw(names, k, seed, homes)]
-            rest = np.zeros(len(labels), dtype=bool)
-            rest[data.rest(len(labels), drawn.tolist(), groups)] = True
-            rest &= True if test is None else test
-            if ids is not None:
-                support = {ids[int(i)] for i in drawn}
-                rest &= [id_ not in support for id_ in ids]
-            if not rest.any():
-                raise InputError(f"{k} shots leave no test image; use fewer shots or more images")
+            drawn, rest = draw(names, k, seed, pool=pool, test=test, groups=groups, ids=ids)
             for method in methods:
-                adapter = _seeded(method, seed)
+                adapter = adapter_of(method, seed)
                 began = time.perf_counter()
                 adapter.fit(values[drawn], labels[drawn], text)
                 seconds = time.perf_counter() - began
@@ -88,6 +78,52 @@ def compare_features(
     return trials
 
 
-def _seeded(method: str, seed: int) -> Any:
+def draw(
+    names: Sequence[str],
+    shots: int,
+    seed: int,
+    *,
+    pool: NDArray[np.bool_] | None = None,
+    test: NDArray[np.bool_] | None = None,
+    groups: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Positions of one support set, and `[N]` true for the images to test on; never both.
+
+    Args:
+        names: N class names; the other arguments as for `compare_features`.
+        shots: images a class.
+        seed: of the draw.
+
+    Raises:
+        InputError: a class has too few images; nothing is left to test on.
+    """
+    candidates = np.arange(len(names)) if pool is None else np.flatnonzero(pool)
+    homes = None if groups is None else [groups[int(i)] for i in candidates]
+    drawn = candidates[data.draw([names[int(i)] for i in candidates], shots, seed, homes)]
+    rest = np.zeros(len(names), dtype=bool)
+    rest[data.rest(len(names), drawn.tolist(), groups)] = True
+    rest &= True if test is None else test
+    if ids is not None:
+        support = {ids[int(i)] for i in drawn}
+        rest &= [id_ not in support for id_ in ids]
+    if not rest.any():
+        raise InputError(f"{shots} shots leave no test image; use fewer shots or more images")
+    return drawn, rest
+
+
+def adapter_of(method: str, seed: int, params: Mapping[str, Any] | None = None) -> Any:
+    """An adapter that is not fitted yet; the seed goes to those that have one.
+
+    Raises:
+        InputError: a parameter that the method does not have.
+    """
     cls = plugins.get("adapters", method)
-    return cls(seed=seed) if "seed" in cls().get_params() else cls()
+    accepted = cls().get_params()
+    unknown = sorted(set(params or {}) - accepted.keys())
+    if unknown:
+        raise InputError(
+            f"{method} has no parameter {', '.join(unknown)}; "
+            f"it has: {', '.join(accepted) or 'none'}"
+        )
+    return cls(**{**({"seed": seed} if "seed" in accepted else {}), **(params or {})})
