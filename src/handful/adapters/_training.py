@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +32,7 @@ class Recipe:
         weight_decay: decoupled (AdamW), relative to the learning rate.
         epsilon: AdamW's, the gradient below which steps shrink.
         seed: of the order of the samples.
+        momentum: plain gradient descent with this momentum; None takes AdamW.
 
     Raises:
         InputError: an argument that is no number or out of range.
@@ -43,6 +44,7 @@ class Recipe:
     weight_decay: float = 0.01
     epsilon: float = 1e-8
     seed: int = 0
+    momentum: float | None = None
 
     def __post_init__(self) -> None:
         whole("steps", self.steps)
@@ -50,9 +52,17 @@ class Recipe:
         whole("seed", self.seed)
         number("learning_rate", self.learning_rate, 0)
         number("weight_decay", self.weight_decay, 0)
+        if self.momentum is not None:
+            number("momentum", self.momentum, 0, 1)
 
 
-def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:
+def train(
+    head: H,
+    features: Tensor,
+    targets: Tensor,
+    recipe: Recipe,
+    penalty: Callable[[H], Tensor] | None = None,
+) -> H:
     """Minimise the mean cross-entropy over the `nn.Parameter`s of `head`; return a frozen copy.
 
     Args:
@@ -60,15 +70,18 @@ def train(head: H, features: Tensor, targets: Tensor, recipe: Recipe) -> H:
         features: `[N, D]` unit rows.
         targets: `[N]` columns.
         recipe: how long and how fast.
+        penalty: `[]`, added to the loss of every step; it may hold further samples.
 
     Raises:
         InputError: the loss left the finite numbers; nothing is returned half-trained.
     """
-    optimiser = AdamW(list(head.parameters()), recipe.weight_decay, recipe.epsilon)
+    optimiser = _optimiser(list(head.parameters()), recipe)
     work = min(recipe.batch, len(features)) * sum(p.numel() for p in optimiser.parameters)
     with torch.enable_grad(), few_threads(work):
-        for step, rows in enumerate(islice(_batches(len(features), recipe), recipe.steps)):
+        for step, rows in enumerate(islice(batches(len(features), recipe), recipe.steps)):
             loss = cross_entropy(head(features[rows]), targets[rows])
+            if penalty is not None:
+                loss = loss + penalty(head)
             if not math.isfinite(loss.item()):
                 raise InputError(
                     f"training diverged at step {step + 1} of {recipe.steps} (loss {loss.item()}); "
@@ -96,10 +109,34 @@ def few_threads(work: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _batches(count: int, recipe: Recipe) -> Iterator[Tensor]:
+def batches(count: int, recipe: Recipe) -> Iterator[Tensor]:
+    """Rows of one step after another, for ever: all of them in an order drawn anew, in parts."""
     shuffle = torch.Generator().manual_seed(recipe.seed)
     while True:
         yield from torch.split(torch.randperm(count, generator=shuffle), recipe.batch)
+
+
+def _optimiser(parameters: list[Tensor], recipe: Recipe) -> AdamW | Descent:
+    if recipe.momentum is None:
+        return AdamW(parameters, recipe.weight_decay, recipe.epsilon)
+    return Descent(parameters, recipe.weight_decay, recipe.momentum)
+
+
+class Descent:
+    """Gradient descent with momentum: `v = momentum * v + g`, `p = p - rate * v`."""
+
+    def __init__(self, parameters: list[Tensor], weight_decay: float, momentum: float) -> None:
+        self.parameters = parameters
+        self._decay, self._momentum = weight_decay, momentum
+        self._velocity = [torch.zeros_like(p) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        """Move every parameter once; `gradients` in the order of `parameters`."""
+        for p, g, v in zip(self.parameters, gradients, self._velocity, strict=True):
+            p.mul_(1 - rate * self._decay)
+            v.mul_(self._momentum).add_(g)
+            p.sub_(v, alpha=rate)
 
 
 class AdamW:
