@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import extract, inputs, metrics, plugins, prompts
+from handful import extract, inputs, metrics, prompts
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Progress
 from handful.store import FeatureStore
-from handful.trials import SHOTS, Trial, compare_features
+from handful.trials import SEMANTICS, SHOTS, Trial, compare_features, inductive, semantics
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Methods whose numbers may be compared with each other.
+
+    Args:
+        semantics: `inductive`, `batch` or `stream`.
+        note: what a reader must know of them; "" for inductive ones.
+        methods: the adapters' names.
+    """
+
+    semantics: str
+    note: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Every trial and what a reader must know to believe it.
 
@@ -64,6 +79,15 @@ class Comparison:
     def methods(self) -> tuple[str, ...]:
         """Methods in the order in which they were asked for."""
         return tuple(dict.fromkeys(t.method for t in self.trials))
+
+    def blocks(self) -> list[Block]:
+        """The methods, apart where their numbers must not be compared."""
+        kinds = {method: semantics(method) for method in self.methods}
+        return [
+            Block(kind, note, tuple(m for m in self.methods if kinds[m] == kind))
+            for kind, note in SEMANTICS.items()
+            if kind in kinds.values()
+        ]
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -112,7 +136,8 @@ def compare(
     Args:
         source: as for `handful.fit`.
         encoder: name, folder or a loaded encoder.
-        methods: adapters' names; all of them when not given.
+        methods: adapters' names; all inductive ones when not given. Those that learn from the
+            test images (`batch`, `stream`) run when asked for and are told apart.
         shots: shot counts; those of 1, 2, 4, 8, 16 that the images allow when not given.
         seeds: how many draws.
         templates: prompts with `{}`, or names of sets such as `satellite`.
@@ -144,7 +169,7 @@ def compare(
         found.features.values,
         labels,
         text,
-        methods=methods or plugins.names("adapters"),
+        methods=methods or inductive(),
         shots=shots or _possible(drawable, held=pool is None),
         seeds=range(seeds),
         pool=pool,

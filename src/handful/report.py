@@ -35,13 +35,15 @@ def title(method: str) -> str:
 def comparison_markdown(comparison: Comparison) -> str:
     """A table of methods by shots, percent ± half of the 95 % interval, and the facts below it."""
     shots = comparison.shots
-    lines = [
-        "| accuracy, % | " + " | ".join(f"{k} shot{'s' * (k > 1)}" for k in shots) + " |",
-        "|---" * (len(shots) + 1) + "|",
-    ]
-    for method in comparison.methods:
-        row = " | ".join(str(comparison.cell(method, k)) for k in shots)
-        lines.append(f"| {title(method)} | {row} |")
+    head = "| accuracy, % | " + " | ".join(f"{k} shot{'s' * (k > 1)}" for k in shots) + " |"
+    lines: list[str] = []
+    for block in comparison.blocks():
+        if block.note:
+            lines += ["", f"{', '.join(map(title, block.methods))}: {block.note}.", ""]
+        lines += [head, "|---" * (len(shots) + 1) + "|"]
+        for method in block.methods:
+            row = " | ".join(str(comparison.cell(method, k)) for k in shots)
+            lines.append(f"| {title(method)} | {row} |")
     if any(cell.interval is not None for cell in comparison.cells()):
         lines += ["", "± is half of the 95 % interval (Student's t) over the seeds."]
     else:
@@ -55,11 +57,16 @@ def comparison_figure(comparison: Comparison) -> Figure:
     """Accuracy against shots, one line a method, intervals as bands."""
     figure, axes = _axes(6.4, 4.2)
     shots = comparison.shots
+    apart = {
+        m: block.semantics for block in comparison.blocks() if block.note for m in block.methods
+    }
     for colour, method in zip(_repeat(len(comparison.methods)), comparison.methods, strict=True):
         cells = [comparison.cell(method, k) for k in shots]
         mean = np.array([c.accuracy for c in cells])
         half = np.array([c.interval or 0 for c in cells])
-        axes.plot(shots, mean, marker="o", markersize=4, color=colour, label=title(method))
+        told = f"{title(method)} ({apart[method]})" if method in apart else title(method)
+        style = "--" if method in apart else "-"
+        axes.plot(shots, mean, style, marker="o", markersize=4, color=colour, label=told)
         axes.fill_between(shots, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(k) for k in shots])

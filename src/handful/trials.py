@@ -15,6 +15,13 @@ from handful.contracts import Array, ClassText
 from handful.errors import InputError
 
 SHOTS = (1, 2, 4, 8, 16)
+SEMANTICS = {
+    "inductive": "",
+    "batch": "saw all test images at once (without labels): not comparable with the methods that "
+    "see one image at a time",
+    "stream": "saw the test images in order (without labels) and learned on the way: not "
+    "comparable with the methods that see one image at a time",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ def compare_features(
     trials = []
     for seed in seeds:
         for k in shots:
-            drawn, rest = draw(names, k, seed, pool=pool, test=test, groups=groups, ids=ids)
+            drawn, mask = draw(names, k, seed, pool=pool, test=test, groups=groups, ids=ids)
+            rest = shuffled(mask, seed)
             for method in methods:
                 adapter = adapter_of(method, seed)
                 began = time.perf_counter()
@@ -78,6 +86,21 @@ def compare_features(
     return trials
 
 
+def semantics(method: str) -> str:
+    """`inductive`, `batch` or `stream`: what an answer of the method depends on."""
+    return str(getattr(plugins.get("adapters", method), "semantics", "inductive"))
+
+
+def inductive() -> list[str]:
+    """Names of the methods whose numbers may stand side by side."""
+    return [name for name in plugins.names("adapters") if semantics(name) == "inductive"]
+
+
+def shuffled(test: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
+    """Positions of the test images in an order that tells nothing, which a stream would use."""
+    return np.random.default_rng(seed).permutation(np.flatnonzero(test))
+
+
 def draw(
     names: Sequence[str],
     shots: int,
@@ -87,20 +110,27 @@ def draw(
     test: NDArray[np.bool_] | None = None,
     groups: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
+    allow_fewer: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Positions of one support set, and `[N]` true for the images to test on; never both.
 
     Args:
-        names: N class names; the other arguments as for `compare_features`.
+        names: N class names.
         shots: images a class.
         seed: of the draw.
+        pool: `[N]` true where a support image may come from.
+        test: `[N]` true for test images.
+        groups: N names of what belongs together, "" for none.
+        ids: N image digests.
+        allow_fewer: take all images of a class that has fewer than `shots`.
 
     Raises:
         InputError: a class has too few images; nothing is left to test on.
     """
     candidates = np.arange(len(names)) if pool is None else np.flatnonzero(pool)
     homes = None if groups is None else [groups[int(i)] for i in candidates]
-    drawn = candidates[data.draw([names[int(i)] for i in candidates], shots, seed, homes)]
+    among = [names[int(i)] for i in candidates]
+    drawn = candidates[data.draw(among, shots, seed, homes, allow_fewer=allow_fewer)]
     rest = np.zeros(len(names), dtype=bool)
     rest[data.rest(len(names), drawn.tolist(), groups)] = True
     rest &= True if test is None else test

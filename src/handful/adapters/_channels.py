@@ -32,9 +32,9 @@ def criterion(features: Tensor, targets: Tensor, weights: Tensor, balance: float
     K images of each class for granted, and keeps its answer on disk under a name that tells
     neither the seed nor the balance.
 
-    >>> one, two = torch.tensor([[1.0, 0.0]]), torch.eye(2)
-    >>> criterion(one, torch.tensor([0]), two, 1.0)  # both pairs across: (1, 0) and (0, 1), twice
-    tensor([-0., -0.], dtype=torch.float64)
+    >>> image, texts = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> criterion(image, torch.tensor([0]), texts, 1.0)  # across: (image, text 1), (text 0, text 1)
+    tensor([ 0.0000, -0.4000], dtype=torch.float64)
     """
     count = torch.bincount(targets, minlength=len(weights)).double()
     texts = weights.double()

@@ -18,7 +18,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
     encoder: _options.EncoderName = "tiny",
     methods: Annotated[
-        str | None, typer.Option(help="Names joined by commas; default all.")
+        str | None, typer.Option(help="Names joined by commas; default all inductive ones.")
     ] = None,
     shots: Annotated[
         str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")
@@ -70,9 +70,13 @@ def show(result: Comparison) -> None:
     from handful import report
 
     headers = ["accuracy, %", *(f"{k} shot{'s' * (k > 1)}" for k in result.shots)]
-    rows = []
-    for method in result.methods:
-        cells = [str(result.cell(method, k)) for k in result.shots]
-        rows.append([report.title(method), *cells])
     right = range(1, len(headers))
-    _console.say_table(_console.table(headers, rows, right=right))
+    for block in result.blocks():
+        if block.note:
+            titles = ", ".join(map(report.title, block.methods))
+            _console.say(f"\n{titles}: {block.note}.")
+        rows = [
+            [report.title(m), *(str(result.cell(m, k)) for k in result.shots)]
+            for m in block.methods
+        ]
+        _console.say_table(_console.table(headers, rows, right=right))

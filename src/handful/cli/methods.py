@@ -16,14 +16,27 @@ def run(as_json: _options.Json = False) -> int:
         cls = plugins.get("adapters", name)
         summary = (inspect.getdoc(cls) or "").partition("\n")[0]
         rows.append(
-            {"name": name, "title": cls.title, "summary": summary, "params": cls().get_params()}
+            {
+                "name": name,
+                "title": cls.title,
+                "summary": summary,
+                "semantics": cls.semantics,
+                "params": cls().get_params(),
+            }
         )
     if as_json:
         _console.say_json(rows)
         return 0
     cells = [
-        [r["name"], r["summary"], ", ".join(f"{k}={v}" for k, v in r["params"].items())]
+        [
+            r["name"],
+            r["summary"],
+            r["semantics"],
+            ", ".join(f"{k}={v}" for k, v in r["params"].items()),
+        ]
         for r in rows
     ]
-    _console.say_table(_console.table(["name", "what it does", "parameters"], cells))
+    _console.say_table(
+        _console.table(["name", "what it does", "an answer is", "parameters"], cells)
+    )
     return 0
