@@ -50,7 +50,19 @@ def adapter(case) -> Adapter:
     return brief(build(case))
 
 
-@parametrize_with_checks([brief(build(case)) for case in CASES])
+def broken_on_purpose(estimator: Adapter) -> dict[str, str]:
+    """Checks of scikit-learn that contradict what a batch or stream method is."""
+    if estimator.semantics == "inductive":
+        return {}
+    return {
+        "check_methods_subset_invariance": f"an answer depends on its {estimator.semantics}",
+        "check_methods_sample_order_invariance": f"an answer depends on its {estimator.semantics}",
+    }
+
+
+@parametrize_with_checks(
+    [brief(build(case)) for case in CASES], expected_failed_checks=broken_on_purpose
+)
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -172,6 +184,8 @@ def test_leave_one_out(adapter):
 
 @pytest.mark.parametrize("equal", [True, False])
 def test_head_traces_for_export(adapter, equal):
+    if adapter.semantics != "inductive":
+        pytest.skip("a program of one image cannot state an answer that depends on the others")
     some = slice(0 if equal else 1, None)
     module = adapter.fit(TASK.X[some], TASK.y[some], TASK.text).module_
     x = torch.from_numpy(TASK.queries)
