@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from handful.adapters._base import Adapter
 from handful.adapters._head import Head, number, scalar
 from handful.contracts import ClassText
+from handful.selection import cache_left_out
 
 
 class TipHead(Head):
@@ -94,3 +95,8 @@ class Tip(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         return cache(features, targets, text, self.alpha, self.beta)
+
+    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+        head = cache(features, targets, text, self.alpha, self.beta)
+        votes = cache_left_out(features, targets, len(head.weights), float(head.beta))
+        return head.scale * features @ head.weights.T + head.alpha * votes

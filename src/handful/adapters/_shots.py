@@ -1,0 +1,31 @@
+"""Defaults that depend on the number of shots alone, where nothing can be validated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def by_shots(table: Mapping[int, float], targets: Tensor) -> float:
+    """The table's value for the images a class there are, log-linear between its entries.
+
+    The shots are the mean over the classes that have any. Outside the table its end holds.
+
+    Args:
+        table: shots, ascending, to a positive value.
+        targets: `[N]` columns.
+
+    >>> by_shots({1: 0.01, 4: 1.0}, torch.tensor([0, 0, 1, 1]))  # halfway in log(shots)
+    0.1
+    """
+    shots = len(targets) / len(targets.unique())
+    known = list(table)
+    if shots <= known[0] or shots >= known[-1]:
+        return table[known[0] if shots <= known[0] else known[-1]]
+    above = next(k for k in known if k >= shots)
+    below = known[known.index(above) - 1]
+    part = math.log(shots / below) / math.log(above / below)
+    return round(table[below] * (table[above] / table[below]) ** part, 12)

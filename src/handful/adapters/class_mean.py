@@ -1,0 +1,44 @@
+"""Nearest class mean: one prototype a class, the mean of its images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from handful.adapters._base import Adapter
+from handful.adapters._head import LinearHead, scalar
+from handful.contracts import ClassText
+from handful.selection import Means, directions, means_left_out, text_as_means
+
+
+class ClassMean(Adapter):
+    """Classify by the nearest class mean; the text speaks only for classes without shots.
+
+    `logits = scale * x Wᵀ`, W the class means of the support set, scaled to length one. Images and
+    texts lie apart, so a text among means would lose against all of them: a class without shots
+    stands where its text suggests that its images lie, which the other classes' texts and means
+    tell (`handful.selection.text_as_means`). A class whose images cancel each other has its text.
+
+    Source: Snell et al., "Prototypical Networks for Few-shot Learning", NeurIPS 2017, with frozen
+    features and cosine in place of the squared distance.
+
+    >>> from handful.contracts import ClassText
+    >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 100.0)
+    >>> ClassMean().fit([[0.8, 0.6], [0.6, 0.8]], ["cat", "dog"], text).logits([[1.0, 0.0]])
+    array([[80., 60.]], dtype=float32)
+    """
+
+    title = "Nearest class mean"
+    head = LinearHead
+
+    def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
+        words = torch.from_numpy(text.weights).double()
+        given = Means.of(features, targets, len(words))
+        offset, gain = text_as_means(given.means, given.counts, words)
+        seen = (given.counts > 0)[:, None]
+        weights = directions(torch.where(seen, given.means, offset + gain * words), words)
+        return LinearHead(weights=weights.float(), scale=scalar(text.scale))
+
+    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+        cosines = means_left_out(features, targets, torch.from_numpy(text.weights))
+        return (text.scale * cosines).float()

@@ -1,0 +1,29 @@
+"""What the support set alone can say: leave-one-out in closed form, and what to choose by it.
+
+Pure functions of tensors; no method is known here.
+"""
+
+from handful.selection._text_means import Means, directions, text_as_means
+from handful.selection.gaussian import gaussian, gaussian_left_out
+from handful.selection.leave_one_out import (
+    cache_left_out,
+    linear_ridge_path,
+    means_left_out,
+    ridge,
+    ridge_left_out,
+    ridge_path,
+)
+
+__all__ = [
+    "Means",
+    "cache_left_out",
+    "directions",
+    "gaussian",
+    "gaussian_left_out",
+    "linear_ridge_path",
+    "means_left_out",
+    "ridge",
+    "ridge_left_out",
+    "ridge_path",
+    "text_as_means",
+]

@@ -1,0 +1,104 @@
+"""Where a class would lie among the images if only its text were known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+NOWHERE = 1e-6  # a mean of unit rows that is shorter than this has no direction
+
+
+@dataclass(frozen=True)
+class Means:
+    """Class means of a support set, in float64, and what each sample adds to its own.
+
+    Args:
+        means: `[C, D]`, zero for a class without shots.
+        counts: `[C]`.
+        rest: `[N, D]`, each sample minus the mean of its class.
+    """
+
+    means: Tensor
+    counts: Tensor
+    rest: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, targets: Tensor, classes: int) -> Means:
+        """From `[N, D]` features and `[N]` columns."""
+        rows = features.double()
+        counts = torch.bincount(targets, minlength=classes).double()
+        sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, targets, rows)
+        means = sums / counts.clamp(min=1)[:, None]
+        alone = (counts == 1)[targets]
+        rest = torch.where(alone[:, None], 0.0, rows - means[targets])
+        return cls(means, counts, rest)
+
+
+def directions(means: Tensor, text: Tensor) -> Tensor:
+    """`[n, D]` means scaled to length one; where opposite images cancel, the class's text."""
+    norms = means.norm(dim=1, keepdim=True)
+    return torch.where(norms > NOWHERE, means / norms.clamp(min=NOWHERE), text)
+
+
+def text_as_means(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """`[D]` offset h and `[]` gain g: the image mean that a class's text suggests is `h + g T_c`.
+
+    Images and texts lie apart. With `x` the mean of the class means, `t` that of their texts,
+    `g = sum_c <T_c - t, mean_c - x> / sum_c |T_c - t|²` over the classes that have shots (0 where
+    text and images disagree) and `h = x - g t`.
+
+    Args:
+        means: `[C, D]` class means, zero for a class without shots.
+        counts: `[C]` shots.
+        text: `[C, D]` unit rows.
+    """
+    sums = _Sums.of(means, counts, text)
+    return _line(sums.classes, sums.image, sums.text, sums.squares, sums.products)
+
+
+def text_as_means_left_out(given: Means, targets: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """`[N, D]` offsets and `[N]` gains: `text_as_means` without each sample in turn, exactly."""
+    sums = _Sums.of(given.means, given.counts, text)
+    counts, own = given.counts[targets], text[targets].double()
+    alone = counts == 1
+    # without its sample a class moves, or, if it was the only one, drops out of the sums
+    moved = given.rest / (counts - 1).clamp(min=1)[:, None]
+    moved = torch.where(alone[:, None], given.means[targets], moved)
+    gone = alone[:, None] * own
+    return _line(
+        (sums.classes - alone.double())[:, None],
+        sums.image - moved,
+        sums.text - gone,
+        (sums.squares - (gone * own).sum(1))[:, None],
+        (sums.products - (moved * own).sum(1))[:, None],
+    )
+
+
+@dataclass(frozen=True)
+class _Sums:
+    classes: Tensor
+    image: Tensor
+    text: Tensor
+    squares: Tensor
+    products: Tensor
+
+    @classmethod
+    def of(cls, means: Tensor, counts: Tensor, text: Tensor) -> _Sums:
+        seen = counts > 0
+        x, t = means[seen].double(), text[seen].double()
+        return cls(seen.sum().double(), x.sum(0), t.sum(0), (t * t).sum(), (x * t).sum())
+
+
+def _line(
+    classes: Tensor, image: Tensor, text: Tensor, squares: Tensor, products: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Offset and gain from the sums over the classes with shots; one row, or one each sample."""
+    spread = squares - (text * text).sum(-1, keepdim=text.ndim > 1) / classes
+    shared = products - (text * image).sum(-1, keepdim=text.ndim > 1) / classes
+    known = spread > 1e-9 * classes  # texts that are all the same say nothing
+    gain = torch.where(known, shared / torch.where(known, spread, 1.0), 0.0).clamp(min=0)
+    offset = (image - gain * text) / classes
+    return offset, gain.squeeze(-1) if gain.ndim else gain

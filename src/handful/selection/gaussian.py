@@ -1,0 +1,201 @@
+"""Gaussian classes with one covariance: the classifier, and its exact leave-one-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handful.selection._text_means import Means, text_as_means, text_as_means_left_out
+
+_NOTHING = 1e-10  # squared distances of unit rows below this, a sample, are float32's rounding
+_LEAST = 1e-6  # a covariance has to be inverted, whatever the shrinkage
+_CHUNK = 1024  # samples at once: [1024, C] in float64
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """`inverse covariance = factor * (share * M + ridge * I)⁻¹`, M the `[D, D]` scatter.
+
+    All three are `[]` for a fit, or `[N, 1]`, one for each sample left out.
+    """
+
+    factor: Tensor
+    share: Tensor
+    ridge: Tensor
+
+
+def gaussian(
+    features: Tensor,
+    targets: Tensor,
+    text: Tensor,
+    prior: float = 0.0,
+    shrinkage: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`[C, D]` weights and `[C]` biases of linear discriminant analysis, in float64.
+
+    `W = mu P`, `b = -1/2 diag(mu P muᵀ)`, both less their mean over the classes, which changes
+    neither the order nor the softmax and keeps float32 exact. With M the scatter of the images
+    around their class means and n images, P is
+
+    - `D (M + tr(M) / (n - 1) I)⁻¹` without `shrinkage`;
+    - `((1 - rho) S + rho tr(S) / D I)⁻¹`, `S = M / (n - 1)`, with `shrinkage` rho;
+    - the inverse of the total variance (about the mean of all images) times I, where no class has
+      two different images and M is zero.
+
+    Args:
+        features: `[N, D]` unit rows.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+        prior: images that the text counts for in the mean of its class (`text_as_means`). A class
+            without shots has the mean that its text suggests, whatever this is.
+        shrinkage: rho, 0 to 1, or None.
+    """
+    given = Means.of(features, targets, len(text))
+    offset, gain = text_as_means(given.means, given.counts, text)
+    seen, told = _shares(given.counts, prior)
+    means = seen[:, None] * given.means + told[:, None] * (offset + gain * text)
+    scatter = given.rest.T @ given.rest
+    about = features.double() - features.double().mean(0)
+    p = _precision(scatter.trace(), about.square().sum(), len(features), len(scatter), shrinkage)
+    matrix = p.share * scatter + p.ridge * torch.eye(len(scatter), dtype=torch.float64)
+    weights = p.factor * torch.cholesky_solve(means.T, torch.linalg.cholesky(matrix)).T
+    bias = -0.5 * (weights * means).sum(1)
+    return weights - weights.mean(0), bias - bias.mean()
+
+
+def gaussian_left_out(
+    features: Tensor,
+    targets: Tensor,
+    text: Tensor,
+    prior: float = 0.0,
+    shrinkage: float | None = None,
+) -> Tensor:
+    """`[N, C]` float64 discriminants `x Wᵀ + b`, each row by `gaussian` without that sample.
+
+    Exact: the sample leaves the mean of its class, the scatter (a rank-one downdate), its trace
+    and the ridge made of it, the count, and what the text of every class suggests. One
+    eigendecomposition of the scatter serves all samples, since a ridge of their own costs nothing
+    in its basis; the rest is matrix products, `O(N C D)`.
+
+    Args:
+        features: `[N, D]` unit rows, N at least 2.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+        prior: as for `gaussian`.
+        shrinkage: as for `gaussian`.
+    """
+    given = Means.of(features, targets, len(text))
+    values, basis = torch.linalg.eigh(given.rest.T @ given.rest)
+    values = values.clamp(min=0)
+    counts = given.counts[targets]
+    downdate = torch.where(counts > 1, counts / (counts - 1).clamp(min=1), 0.0)[:, None]
+    n, rows = len(features), features.double()
+    about = (rows - rows.mean(0)).square().sum(1, keepdim=True)
+    trace = values.sum() - downdate * given.rest.square().sum(1, keepdim=True)
+    p = _precision(trace, about.sum() - n / (n - 1) * about, n - 1, len(values), shrinkage)
+    offsets, gains = text_as_means_left_out(given, targets, text)
+    turned = Means(given.means @ basis, given.counts, given.rest @ basis)
+    rows, offsets, words = rows @ basis, offsets @ basis, text.double() @ basis
+    parts = []
+    for at in torch.arange(n).split(_CHUNK):
+        one = _Precision(p.factor[at], p.share[at], p.ridge[at])
+        inverse = 1 / (one.share * values + one.ridge)
+        out = _Out(rows[at], turned.rest[at], offsets[at], gains[at][:, None], targets[at])
+        parts.append(_discriminants(out, turned, words, prior, inverse, one, downdate[at]))
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class _Out:
+    """Samples left out: `[n, D]` rows, rests and offsets, `[n, 1]` gains, `[n]` columns."""
+
+    rows: Tensor
+    rest: Tensor
+    offset: Tensor
+    gain: Tensor
+    targets: Tensor
+
+
+def _discriminants(
+    out: _Out,
+    given: Means,
+    text: Tensor,
+    prior: float,
+    inverse: Tensor,
+    p: _Precision,
+    downdate: Tensor,
+) -> Tensor:
+    """`[n, C]`, centred, by products in the scatter's basis, where B = `inverse` is diagonal.
+
+    The mean of class c without sample i is `u_c + told_c (h_i + g_i T_c)`; forms in it expand to
+    products of `[n, D]` and `[D, C]`.
+    """
+    seen, told = _shares(given.counts, prior)
+    u, v = seen[:, None] * given.means, told[:, None] * text
+    own = _own_means(out, given, text, prior)
+    at = torch.arange(len(own))
+    texts_matter = bool((told > 0).any())  # else half of the products are zero
+
+    def linear(left: Tensor) -> Tensor:
+        """`[n, C]`: left B mean_c."""
+        weighted = left * inverse
+        result = weighted @ u.T
+        if texts_matter:
+            result += told * (weighted * out.offset).sum(1, keepdim=True)
+            result += out.gain * (weighted @ v.T)
+        result[at, out.targets] = (weighted * own).sum(1)
+        return result
+
+    squares = inverse @ u.square().T
+    if texts_matter:
+        weighted = out.offset * inverse
+        squares += out.gain * (inverse @ (2 * u * v).T) + out.gain**2 * (inverse @ (v * v).T)
+        squares += 2 * told * (weighted @ u.T + out.gain * (weighted @ v.T))
+        squares += told**2 * (weighted * out.offset).sum(1, keepdim=True)
+    squares[at, out.targets] = (inverse * own * own).sum(1)
+
+    weighted = out.rest * inverse
+    gone = p.share * downdate
+    gone = gone / (1 - gone * (weighted * out.rest).sum(1, keepdim=True))
+    on_rest = linear(out.rest)
+    result = linear(out.rows) + gone * (weighted * out.rows).sum(1, keepdim=True) * on_rest
+    result -= 0.5 * (squares + gone * on_rest.square())
+    result *= p.factor
+    return result - result.mean(1, keepdim=True)
+
+
+def _own_means(out: _Out, given: Means, text: Tensor, prior: float) -> Tensor:
+    """`[n, D]` the mean of each sample's class without it."""
+    left = given.counts[out.targets] - 1
+    seen, told = (s[:, None] for s in _shares(left, prior))
+    images = given.means[out.targets] - out.rest / left.clamp(min=1)[:, None]
+    return seen * images + told * (out.offset + out.gain * text[out.targets])
+
+
+def _shares(counts: Tensor, prior: float) -> tuple[Tensor, Tensor]:
+    """How much of each class's mean is its images', and how much its text's; they add up to 1."""
+    total = counts + prior
+    told = torch.where(counts > 0, prior / torch.where(total > 0, total, 1.0), 1.0)
+    return 1 - told, told
+
+
+def _precision(
+    trace: Tensor, total: Tensor, n: int, width: int, shrinkage: float | None
+) -> _Precision:
+    """See `gaussian`; `trace` of the scatter within classes, `total` about the mean of all."""
+    inside, around = trace > _NOTHING * n, total > _NOTHING * n
+    freedom = float(max(n - 1, 1))
+    if shrinkage is None:
+        share, factor, ridge = 1.0, float(width), trace / freedom
+    else:
+        rho = max(shrinkage, _LEAST)
+        share, factor, ridge = 1 - rho, freedom, rho * trace / width
+    sphere = torch.where(around, total, 1.0)
+    ball = torch.where(around, width * freedom, torch.zeros_like(total))
+    return _Precision(
+        torch.where(inside, factor, ball),
+        torch.where(inside, share, torch.zeros_like(trace)),
+        torch.where(inside, ridge, sphere),
+    )

@@ -1,0 +1,159 @@
+"""What a fit would say of each support image had it not seen it, without fitting again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from handful.selection._text_means import (
+    NOWHERE,
+    Means,
+    directions,
+    text_as_means_left_out,
+)
+
+_CHUNK = 1024  # samples at once against all N
+
+
+def ridge(kernel: Tensor, residuals: Tensor, penalty: float) -> Tensor:
+    """`[N, C]` coefficients `A = (K + lambda I)⁻¹ R` of kernel ridge regression.
+
+    Args:
+        kernel: K, `[N, N]`, symmetric, no negative eigenvalues.
+        residuals: R, `[N, C]`, what is to be explained.
+        penalty: lambda, positive.
+    """
+    return torch.cholesky_solve(residuals, _factor(kernel, penalty))
+
+
+def ridge_left_out(kernel: Tensor, residuals: Tensor, penalty: float) -> Tensor:
+    """`[N, C]` what `ridge` predicts for each sample from all others: `R_i - A_i / G_ii`.
+
+    `G = (K + lambda I)⁻¹`. It is the textbook's `r_i / (1 - H_ii)`, `H = K G`, without the
+    difference that cancels.
+
+    Args:
+        kernel: K, `[N, N]`.
+        residuals: R, `[N, C]`.
+        penalty: lambda, positive.
+
+    >>> kernel = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
+    >>> ridge_left_out(kernel, torch.tensor([[1.0], [2.0]]), 1.0)  # 0.5 * 2 / 2 and 0.5 * 1 / 2
+    tensor([[0.5000],
+            [0.2500]])
+    """
+    factor = _factor(kernel, penalty)
+    diagonal = torch.cholesky_inverse(factor).diagonal()[:, None]
+    return residuals - torch.cholesky_solve(residuals, factor) / diagonal
+
+
+def ridge_path(
+    kernel: Tensor, residuals: Tensor, penalties: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """`ridge` and `ridge_left_out` for many penalties: `[L, N, C]` each, one eigendecomposition.
+
+    Args:
+        kernel: K, `[N, N]`.
+        residuals: R, `[N, C]`.
+        penalties: L values of lambda, all positive.
+    """
+    values, basis = torch.linalg.eigh(kernel)
+    values = values.clamp(min=0)
+    turned, squares = basis.T @ residuals, basis.square()
+    coefficients, left_out = [], []
+    for penalty in penalties:
+        inverse = 1 / (values + penalty)
+        a = basis @ (inverse[:, None] * turned)
+        coefficients.append(a)
+        left_out.append(residuals - a / (squares @ inverse)[:, None])
+    return torch.stack(coefficients), torch.stack(left_out)
+
+
+def linear_ridge_path(
+    features: Tensor, residuals: Tensor, penalties: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """`[L, C, D]` weights `((XᵀX + lambda I)⁻¹ XᵀR)ᵀ` and `[L, N, C]` left-out predictions.
+
+    Through the `[N, N]` or the `[D, D]` products, whichever is smaller.
+
+    Args:
+        features: X, `[N, D]`.
+        residuals: R, `[N, C]`.
+        penalties: L values of lambda, all positive.
+    """
+    n, width = features.shape
+    if n <= width:
+        coefficients, left_out = ridge_path(features @ features.T, residuals, penalties)
+        return coefficients.mT @ features, left_out
+    values, basis = torch.linalg.eigh(features.T @ features)
+    values = values.clamp(min=0)
+    turned = features @ basis
+    target, squares = turned.T @ residuals, turned.square()
+    weights, left = [], []
+    for penalty in penalties:
+        inverse = 1 / (values + penalty)
+        inner = inverse[:, None] * target
+        weights.append((basis @ inner).T)
+        seen = (1 - squares @ inverse).clamp(min=torch.finfo(values.dtype).tiny)[:, None]
+        left.append(residuals - (residuals - turned @ inner) / seen)
+    return torch.stack(weights), torch.stack(left)
+
+
+def cache_left_out(features: Tensor, targets: Tensor, classes: int, beta: float) -> Tensor:
+    """`[N, C]` votes of a cache model, each sample's own key left out.
+
+    `sum over the other keys j of class c of exp(-beta * (1 - x_i · x_j))`
+
+    Args:
+        features: `[N, D]` unit rows, the keys.
+        targets: `[N]` columns.
+        classes: C.
+        beta: sharpness of the affinity.
+    """
+    votes = []
+    for at in torch.arange(len(features)).split(_CHUNK):
+        affinity = (beta * (features[at] @ features.T - 1)).exp_()
+        affinity[torch.arange(len(at)), at] = 0
+        empty = affinity.new_zeros(len(at), classes)
+        votes.append(empty.index_add_(1, targets, affinity))
+    return torch.cat(votes)
+
+
+def means_left_out(features: Tensor, targets: Tensor, text: Tensor) -> Tensor:
+    """`[N, C]` float64 cosines with the class means, each sample left out of its class's.
+
+    A class without other images stands where its text suggests (`text_as_means`).
+
+    Args:
+        features: `[N, D]` unit rows, N at least 2.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+    """
+    given = Means.of(features, targets, len(text))
+    rows, words = features.double(), text.double()
+    offsets, gains = text_as_means_left_out(given, targets, words)
+    unseen, left = given.counts == 0, given.counts[targets] - 1
+    cosines = rows @ directions(given.means, words).T
+    if unseen.any():
+        cosines[:, unseen] = _told(rows, offsets, gains[:, None], words[unseen])
+    images = given.means[targets] - given.rest / left.clamp(min=1)[:, None]
+    told = offsets + gains[:, None] * words[targets]
+    own = directions(torch.where((left > 0)[:, None], images, told), words[targets])
+    cosines[torch.arange(len(rows)), targets] = (own * rows).sum(1)
+    return cosines
+
+
+def _told(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
+    """`[N, U]` cosines of each row with `h_i + g_i T_u`, without a tensor `[N, U, D]`."""
+    squares = offsets.square().sum(1, keepdim=True) + 2 * gains * (offsets @ text.T) + gains**2
+    inner = (rows * offsets).sum(1, keepdim=True) + gains * (rows @ text.T)
+    nowhere = squares <= NOWHERE**2
+    return torch.where(nowhere, rows @ text.T, inner / torch.where(nowhere, 1.0, squares).sqrt())
+
+
+def _factor(kernel: Tensor, penalty: float) -> Tensor:
+    matrix = kernel.clone()
+    matrix.diagonal().add_(penalty)
+    return torch.linalg.cholesky(matrix)
