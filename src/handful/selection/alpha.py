@@ -1,0 +1,301 @@
+"""The best weight of a blend of two logit sources, exactly and for all weights at once.
+
+With `logits = base + alpha * other`, class c stays behind the true class t where
+`(base_t - base_c) + alpha * (other_t - other_c) > 0`: half a line of alpha. What is left of the
+line for all c is one open interval a sample. Sort the ends of all intervals, sweep, and the number
+of right answers is known for every alpha there is. No grid, and no step to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, isnan
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from handful.errors import InputError
+
+Doubles = NDArray[np.float64]
+_CELLS = 1 << 19  # numbers held at once in each temporary: a few MB, which caches hold
+_RESOLUTION = 1e-6  # relative; heads keep alpha in float32
+
+
+@dataclass(frozen=True)
+class Best:
+    """A weight and what it achieves.
+
+    Args:
+        alpha: finite, inside the interval.
+        right: samples that it answers correctly; no other weight answers more.
+        interval: open ends between which exactly these samples are right; may reach infinity.
+    """
+
+    alpha: float
+    right: int
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class BestCache(Best):
+    """The same for a cache model, with the sharpness that it belongs to."""
+
+    beta: float
+
+
+def best_alpha(
+    base: ArrayLike,
+    other: ArrayLike,
+    targets: ArrayLike,
+    low: float = 0.0,
+    high: float = inf,
+    default: float | None = None,
+) -> Best:
+    """The alpha for which `argmax(base + alpha * other)` is right most often, found exactly.
+
+    A tie between two classes counts as wrong, save where it holds for every alpha (equal columns):
+    there the first column wins, as in `argmax`. Among intervals that are equally good, the one
+    that holds `default` is taken, and `default` with it; else the widest, measured in
+    `alpha / (|alpha| + balance)`, at its middle by this measure. `balance` is the alpha at which
+    both sources have equal say (their mean leads of the true class are equally large). So an
+    unbounded interval has a finite middle, and scaling a source scales the answer. Intervals
+    narrower than a millionth of alpha, which float32 cannot hit, are left out.
+
+    Args:
+        base: `[N, C]` logits.
+        other: `[N, C]` logits that alpha multiplies.
+        targets: `[N]` columns of the true classes.
+        low: smallest alpha allowed; `-inf` for none.
+        high: largest alpha allowed.
+        default: an alpha to stay at when none is better.
+
+    Raises:
+        InputError: shapes that disagree, NaN or infinity, targets outside the columns, `low` not
+            below `high`.
+
+    >>> best_alpha([[1.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]], [1, 0])
+    Best(alpha=2.0, right=2, interval=(0.5, inf))
+    """
+    first, second = matrix("base", base), matrix("other", other)
+    if first.shape != second.shape:
+        raise InputError(
+            f"expected two sources of one shape, got {list(first.shape)} and {list(second.shape)}"
+        )
+    columns = checked_columns("targets", targets, first.shape)
+    _check_range(low, high)
+    starts, ends = np.empty(len(first)), np.empty(len(first))
+    says = np.zeros(2)
+    for rows in _chunks(len(first), first.shape[1]):
+        lead, fixed = _leads(first[rows].T, columns[rows])
+        pull = _pull(second[rows].T, columns[rows])
+        starts[rows], ends[rows] = _intervals(lead, pull, fixed)
+        says += np.abs(lead).sum(), np.abs(pull).sum()
+    return _sweep(starts, ends, low, high, _balance(says), default)[0]
+
+
+def best_alpha_beta(
+    text_logits: ArrayLike,
+    similarities: ArrayLike,
+    labels: ArrayLike,
+    targets: ArrayLike,
+    betas: Sequence[float],
+    low: float = 0.0,
+    high: float = inf,
+    *,
+    leave_one_out: bool = False,
+) -> BestCache:
+    """Beta of a list and the exact alpha of `text_logits + alpha * exp(-beta * (1 - S)) Y`.
+
+    Among equally good pairs, the one with the widest interval (see `best_alpha`), then the first
+    beta of the list.
+
+    Args:
+        text_logits: `[N, C]`, scaled.
+        similarities: S, `[N, M]` cosines between the samples and the M keys of the cache.
+        labels: `[M]` classes of the keys; Y is one-hot of them.
+        targets: `[N]` columns of the true classes.
+        betas: sharpnesses to try, not negative.
+        low: smallest alpha allowed.
+        high: largest alpha allowed.
+        leave_one_out: the samples are the keys (N = M): key n says nothing about sample n.
+
+    Raises:
+        InputError: as `best_alpha`; no beta, or a negative one; N other than M when leaving out.
+
+    >>> best_alpha_beta([[1.0, 0.0]], [[0.0, 1.0]], [0, 1], [1], [50.0])
+    BestCache(alpha=3.0, right=1, interval=(1.0, inf), beta=50.0)
+    """
+    first, closeness = matrix("text_logits", text_logits), matrix("similarities", similarities)
+    classes = first.shape[1]
+    if len(closeness) != len(first):
+        raise InputError(f"expected {len(first)} rows of similarities, got {len(closeness)}")
+    if leave_one_out and closeness.shape[0] != closeness.shape[1]:
+        raise InputError(
+            f"leaving one out expects similarities [N, N], got {list(closeness.shape)}"
+        )
+    columns = checked_columns("targets", targets, first.shape)
+    keys = checked_columns("labels", labels, (closeness.shape[1], classes))
+    sharpness = [float(beta) for beta in betas]
+    if not sharpness or not all(isfinite(b) and b >= 0 for b in sharpness):
+        raise InputError(f"expected betas that are finite and not negative, got {list(betas)!r}")
+    _check_range(low, high)
+    starts, ends = np.empty((len(sharpness), len(first))), np.empty((len(sharpness), len(first)))
+    says = np.zeros((len(sharpness), 2))
+    order = np.argsort(keys, kind="stable")
+    for rows in _chunks(len(first), max(classes, len(keys))):
+        lead, fixed = _leads(first[rows].T, columns[rows])
+        said = np.abs(lead).sum()
+        apart = (closeness[rows].T - 1)[order].astype(np.float32)
+        if leave_one_out:
+            here = np.arange(len(first))[rows]
+            apart[order[:, None] == here] = -inf
+        for b, beta in enumerate(sharpness):
+            votes = _votes(apart, beta, keys[order], classes)
+            pull = _pull(votes, columns[rows])
+            starts[b, rows], ends[b, rows] = _intervals(lead, pull, fixed)
+            says[b] += said, np.abs(pull).sum()
+    found = [
+        _sweep(starts[b], ends[b], low, high, _balance(says[b]), None)
+        for b in range(len(sharpness))
+    ]
+    b = max(range(len(found)), key=lambda i: (found[i][0].right, found[i][1], -i))
+    best = found[b][0]
+    return BestCache(best.alpha, best.right, best.interval, sharpness[b])
+
+
+def matrix(name: str, values: ArrayLike) -> NDArray[np.floating]:
+    """`[N, C]` finite numbers, as wide as they came but at least float32."""
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.floating) or array.dtype.itemsize < 4:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected numbers in {name}, got {array.dtype}") from error
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"expected {name} of rows and columns, got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} contain NaN or infinity; compute them again")
+    return array
+
+
+def checked_columns(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """`[N]` columns for rows of `[N, C]`."""
+    array = np.asarray(values)
+    if array.shape != shape[:1] or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"expected {shape[0]} whole numbers in {name}, got {list(array.shape)} {array.dtype}"
+        )
+    if array.min() < 0 or array.max() >= shape[1]:
+        raise InputError(
+            f"expected {name} from 0 to {shape[1] - 1}, got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int64)
+
+
+def _check_range(low: float, high: float) -> None:
+    if isnan(low) or isnan(high) or not low < high or low == inf:
+        raise InputError(f"expected low below high, got {low} and {high}")
+
+
+def _chunks(count: int, width: int) -> list[slice]:
+    step = max(1, _CELLS // width)
+    return [slice(i, i + step) for i in range(0, count, step)]
+
+
+def _pull(source: NDArray[np.floating], columns: NDArray[np.int64]) -> Doubles:
+    """`[C, n]`: how far the true class leads each class in a source given as `[C, n]`."""
+    wide = np.ascontiguousarray(source, dtype=np.float64)
+    return np.asarray(wide[columns, np.arange(len(columns))] - wide)
+
+
+def _leads(
+    source: NDArray[np.floating], columns: NDArray[np.int64]
+) -> tuple[Doubles, NDArray[np.bool_]]:
+    """The same, and where that alone loses when alpha changes nothing (`argmax` on ties)."""
+    lead = _pull(source, columns)
+    before = np.arange(len(lead))[:, None] < columns
+    return lead, (lead < 0) | ((lead == 0) & before)
+
+
+def _votes(
+    apart: NDArray[np.float32], beta: float, keys: NDArray[np.int64], classes: int
+) -> NDArray[np.float32]:
+    """`[C, n]` votes of keys `[M, n]` sorted by class; a sum a class, never a one-hot product."""
+    affinity = np.zeros_like(apart)
+    if beta:
+        np.multiply(apart, np.float32(beta), out=affinity)
+    else:
+        affinity[np.isneginf(apart)] = -inf
+    np.exp(affinity, out=affinity)
+    present, firsts = np.unique(keys, return_index=True)
+    sums = np.add.reduceat(affinity, firsts, axis=0)
+    if len(present) == classes:
+        return np.asarray(sums)
+    votes = np.zeros((classes, apart.shape[1]), dtype=np.float32)
+    votes[present] = sums
+    return votes
+
+
+def _intervals(lead: Doubles, pull: Doubles, fixed: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    """`[n]` open ends between which the true class wins; empty where the first is not smaller."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        crossing = -lead / pull
+    start = np.where(pull > 0, crossing, -inf).max(axis=0)
+    end = np.where(pull < 0, crossing, inf).min(axis=0)
+    end[((pull == 0) & fixed).any(axis=0)] = -inf
+    return start, end
+
+
+def _balance(says: Doubles) -> float:
+    """The alpha at which both sources have equal say; 1 where one of them says nothing."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = float(says[0] / says[1])
+    return ratio if 1e-30 < ratio < 1e30 else 1.0
+
+
+def _sweep(
+    starts: Doubles, ends: Doubles, low: float, high: float, balance: float, default: float | None
+) -> tuple[Best, float]:
+    """The best alpha and how wide its interval is (0 to 2)."""
+    wins = np.maximum(starts, low) < np.minimum(ends, high)
+    starts = np.sort(np.clip(starts[wins], low, high))
+    ends = np.sort(np.clip(ends[wins], low, high))
+    zero = [0.0] if low < 0 < high else []  # the measure bends there, and a sign is worth a cut
+    points = np.unique(np.concatenate([starts, ends, [low, high], zero]))
+    left, right = points[:-1], points[1:]
+    counts = np.searchsorted(starts, left, "right") - np.searchsorted(ends, left, "right")
+    middle, width = _measured(left, right, balance)
+    reachable = (right - left > _RESOLUTION * np.abs(middle)) & (left < middle) & (middle < right)
+    if reachable.any():
+        left, right, counts, middle, width = (
+            values[reachable] for values in (left, right, counts, middle, width)
+        )
+    most = np.flatnonzero(counts == counts.max())
+    chosen = int(most[width[most].argmax()])
+    alpha = float(middle[chosen])
+    if default is not None:
+        holds = most[(left[most] < default) & (default < right[most])]
+        if len(holds):
+            chosen, alpha = int(holds[0]), float(default)
+    interval = (float(left[chosen]), float(right[chosen]))
+    return Best(alpha, int(counts[chosen]), interval), float(width[chosen])
+
+
+def _measured(left: Doubles, right: Doubles, balance: float) -> tuple[Doubles, Doubles]:
+    """Middles and widths of intervals in `alpha / (|alpha| + balance)`, also of unbounded ones."""
+    flip = right <= 0
+    near, far = np.where(flip, -right, left), np.where(flip, -left, right)
+    endless = np.isinf(far)
+    far = np.where(endless, 1.0, far)
+    middle = np.where(
+        endless,
+        balance + 2 * near,
+        (balance * (near + far) + 2 * near * far) / (2 * balance + near + far),
+    )
+    width = np.where(
+        endless,
+        balance / (balance + near),
+        (far - near) * balance / ((balance + near) * (balance + far)),
+    )
+    return np.where(flip, -middle, middle), width
