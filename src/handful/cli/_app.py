@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 import handful
-from handful.cli import compare, demo, encoders, evaluate, fit, inspect, methods, predict, store
+from handful.cli import (
+    bench,
+    compare,
+    demo,
+    encoders,
+    evaluate,
+    fit,
+    inspect,
+    methods,
+    predict,
+    store,
+)
 from handful.cli._console import exits, say
 
 app = typer.Typer(
@@ -17,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _module in (demo, fit, predict, evaluate, compare, inspect, methods, encoders):
+for _module in (demo, fit, predict, evaluate, compare, bench, inspect, methods, encoders):
     app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
 app.add_typer(store.app, name="store")
 

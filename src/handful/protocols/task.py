@@ -89,7 +89,7 @@ class Task:
             pool=pool,
             test=self.exam,
             groups=self.groups,
-            ids=self.ids if all(self.ids) else None,
+            ids=self.ids if any(self.ids) else None,
             allow_fewer=allow_fewer,
         )
 

@@ -1,0 +1,82 @@
+"""A finished protocol as one figure: a panel a table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handful.protocols.bench import Bench
+from handful.protocols.table import Grid
+from handful.trials import semantics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; then the same with other marks.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999")
+_MARKS = ("o", "s", "^", "D", "v")
+_ACROSS = 3
+_MOST = 12  # panels; the tables have them all
+
+
+def figure(bench: Bench) -> Figure:
+    """Accuracy by shots as lines with bands; exams as dots with bars."""
+    from matplotlib.figure import Figure  # not pyplot: no global state and no window
+
+    grids = bench.grids()[:_MOST]
+    across = min(_ACROSS, len(grids))
+    down = math.ceil(len(grids) / across)
+    tall = max(3.2, 0.24 * len(grids[0].rows) + 1)
+    result = Figure(figsize=(4.4 * across + 2.2, tall * down), layout="constrained")
+    axes = result.subplots(down, across, squeeze=False).flatten()
+    for panel in axes[len(grids) :]:
+        panel.set_visible(False)
+    for panel, grid in zip(axes, grids, strict=False):
+        panel.set_title(grid.title, fontsize="medium")
+        (_lines if grid.shots is None else _dots)(panel, grid)
+        panel.grid(alpha=0.25)
+    handles, labels = axes[0].get_legend_handles_labels()
+    result.legend(handles, labels, frameon=False, fontsize="small", loc="outside right upper")
+    return result
+
+
+def _lines(axes: Any, grid: Grid) -> None:
+    shots = [int(column.split()[0]) for column in grid.columns]
+    for i, row in enumerate(grid.rows):
+        mean = np.array([cell.accuracy for cell in row.cells])
+        half = np.array([cell.interval or 0 for cell in row.cells])
+        kind = semantics(row.method)
+        style = "-" if kind == "inductive" else "--"
+        told = row.label if kind == "inductive" else f"{row.label} ({kind})"
+        look = {"color": _COLOURS[i % 8], "marker": _MARKS[i // 8 % 5]}
+        axes.plot(shots, mean, style, markersize=4, label=told, **look)
+        axes.fill_between(shots, mean - half, mean + half, color=look["color"], alpha=0.12, lw=0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(k) for k in shots])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled images a class")
+    axes.set_ylabel("accuracy, %")
+
+
+def _dots(axes: Any, grid: Grid) -> None:
+    places = np.arange(len(grid.rows))
+    for i, column in enumerate(grid.columns):
+        cells = [row.cells[i] for row in grid.rows]
+        axes.errorbar(
+            [cell.accuracy for cell in cells],
+            places,
+            xerr=[cell.interval or 0 for cell in cells],
+            fmt=_MARKS[i // 8 % 5],
+            color=_COLOURS[i % 8],
+            markersize=5,
+            capsize=2,
+            label=column,
+        )
+    kinds = [semantics(row.method) for row in grid.rows]
+    pairs = zip(grid.rows, kinds, strict=True)
+    told = [r.label if kind == "inductive" else f"{r.label} ({kind})" for r, kind in pairs]
+    axes.set_yticks(places, told, fontsize="small", parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy, %")

@@ -1,0 +1,166 @@
+"""Scores to tables: which cells a protocol has, and means with intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from handful import metrics
+from handful.protocols.runner import Score
+from handful.trials import SEMANTICS, semantics
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Percent, and half the width of its 95 % interval; None where one seed tells no spread."""
+
+    accuracy: float
+    interval: float | None
+
+    def __str__(self) -> str:
+        spread = "" if self.interval is None else f" ± {self.interval:.1f}"
+        return f"{self.accuracy:.1f}{spread}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method (or one setting of it) in a table."""
+
+    label: str
+    method: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One table.
+
+    Args:
+        title: what it is about.
+        columns: shot counts, or exams.
+        rows: one a line, in the order asked for.
+        shots: the shot count where the columns are exams; None where they are shot counts.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    shots: int | None = None
+
+    def blocks(self) -> list[tuple[str, str, tuple[Row, ...]]]:
+        """(semantics, note, rows): apart where the numbers must not be compared."""
+        kinds = [(kind, note, self._of(kind)) for kind, note in SEMANTICS.items()]
+        return [block for block in kinds if block[2]]
+
+    def _of(self, kind: str) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if semantics(row.method) == kind)
+
+
+def grids(protocol: str, scores: Sequence[Score]) -> list[Grid]:
+    """The tables of a protocol, the one over all data sets first."""
+    make: Mapping[str, Callable[[Sequence[Score]], list[Grid]]] = {
+        "base-to-new": _halves,
+        "cross": _targets,
+        "domain": _targets,
+    }
+    return make.get(protocol, _by_shots)(scores)
+
+
+def harmonic(one: float, other: float) -> float:
+    """`2ab / (a + b)`, 0 where both are 0.
+
+    >>> round(harmonic(80.0, 60.0), 2)
+    68.57
+    """
+    return 2 * one * other / (one + other) if one + other else 0.0
+
+
+def cell(by_seed: Mapping[int, float]) -> Cell:
+    """Mean over seeds and its interval by Student's t."""
+    mean, half = metrics.mean_interval([by_seed[s] for s in sorted(by_seed)])
+    return Cell(mean, None if math.isnan(half) else half)
+
+
+def averages(scores: Sequence[Score]) -> dict[int, float]:
+    """Seed to the mean over data sets."""
+    seeds = sorted({s.seed for s in scores})
+    return {n: float(np.mean([s.accuracy for s in scores if s.seed == n])) for n in seeds}
+
+
+def _by_shots(scores: Sequence[Score]) -> list[Grid]:
+    shots = sorted({s.shots for s in scores})
+
+    def grid(title: str, part: Sequence[Score]) -> Grid:
+        rows = []
+        for label, own in _rows(part):
+            cells = tuple(cell(averages([s for s in own if s.shots == k])) for k in shots)
+            rows.append(Row(label, own[0].method, cells))
+        return Grid(title, tuple(_shots(k) for k in shots), tuple(rows))
+
+    return _with_mean(scores, grid)
+
+
+def _halves(scores: Sequence[Score]) -> list[Grid]:
+    result = []
+    for k in sorted({s.shots for s in scores}):
+        of_k = [s for s in scores if s.shots == k]
+
+        def grid(title: str, part: Sequence[Score], k: int = k) -> Grid:
+            rows = [Row(label, own[0].method, _half_cells(own)) for label, own in _rows(part)]
+            names = ("base", "new", "harmonic mean", "of the means")
+            return Grid(f"{title}, {_shots(k)}", names, tuple(rows), k)
+
+        result += _with_mean(of_k, grid)
+    return result
+
+
+def _half_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
+    """Base, new, the mean of harmonic means, and the harmonic mean of the means."""
+    found = {(s.task, s.seed, s.exam): s.accuracy for s in scores}
+    seeds = sorted({s.seed for s in scores})
+    tasks = list(dict.fromkeys(s.task for s in scores))
+    means = {
+        n: float(np.mean([harmonic(found[t, n, "base"], found[t, n, "new"]) for t in tasks]))
+        for n in seeds
+    }
+    base, new = (cell(averages([s for s in scores if s.exam == e])) for e in ("base", "new"))
+    return base, new, cell(means), Cell(harmonic(base.accuracy, new.accuracy), None)
+
+
+def _targets(scores: Sequence[Score]) -> list[Grid]:
+    result = []
+    exams = list(dict.fromkeys(s.exam for s in scores))
+    source, targets = exams[0], exams[1:]
+    for k in sorted({s.shots for s in scores}):
+        rows = []
+        for label, own in _rows([s for s in scores if s.shots == k]):
+            cells = [cell(averages([s for s in own if s.exam == e])) for e in exams]
+            cells.append(cell(averages([s for s in own if s.exam in targets])))
+            rows.append(Row(label, own[0].method, tuple(cells)))
+        columns = (f"{source} (taught)", *targets, "mean of the others")
+        result.append(Grid(f"taught on {source}, {_shots(k)}", columns, tuple(rows), k))
+    return result
+
+
+def _with_mean(scores: Sequence[Score], grid: Callable[[str, Sequence[Score]], Grid]) -> list[Grid]:
+    """A table a data set, and before them one over all where there are several."""
+    tasks = list(dict.fromkeys(s.task for s in scores))
+    each = [grid(t, [s for s in scores if s.task == t]) for t in tasks]
+    return each if len(each) == 1 else [grid(f"mean over {len(tasks)} data sets", scores), *each]
+
+
+def _rows(scores: Sequence[Score]) -> list[tuple[str, list[Score]]]:
+    labels = dict.fromkeys(s.label for s in scores)
+    return [(label, [s for s in scores if s.label == label]) for label in labels]
+
+
+def _shots(k: int) -> str:
+    return f"{k} shot{'s' * (k > 1)}"
+
+
+def as_dicts(tables: Sequence[Grid]) -> list[dict[str, object]]:
+    """JSON-ready."""
+    return [asdict(table) for table in tables]

@@ -1,0 +1,67 @@
+"""A finished protocol as markdown: tables, what stands behind them, and the figure's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from handful.protocols.bench import Bench
+from handful.protocols.table import Grid, Row
+
+
+def markdown(bench: Bench, heading: str) -> str:
+    """The whole report.
+
+    Args:
+        bench: what was measured.
+        heading: first line, without `#`.
+    """
+    lines = [f"# {heading}", "", *told(bench.facts), ""]
+    for grid in bench.grids():
+        lines += [f"## {grid.title}", ""]
+        for _, note, rows in grid.blocks():
+            lines += [f"{', '.join(r.label for r in rows)}: {note}.", ""] if note else []
+            lines += [*_table(grid, rows), ""]
+    lines += [_spread(bench), "", "![figure](figure.png)", "", "## The data", "", *_data(bench)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(grid: Grid, rows: Sequence[Row]) -> list[str]:
+    lines = [f"| accuracy, % | {' | '.join(map(_cell, grid.columns))} |"]
+    lines.append("|---" * (1 + len(grid.columns)) + "|")
+    return lines + [f"| {_cell(r.label)} | {' | '.join(map(str, r.cells))} |" for r in rows]
+
+
+def _spread(bench: Bench) -> str:
+    if bench.facts["seeds"] == 1:
+        return "One seed only, so nothing is known of the spread: no interval is given."
+    return "± is half of the 95 % interval (Student's t) over the seeds."
+
+
+def _data(bench: Bench) -> list[str]:
+    names = list(dict.fromkeys(name for facts in bench.tasks.values() for name in facts))
+    lines = [f"| data set | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    for task, facts in bench.tasks.items():
+        cells = (_cell(plain(facts.get(name, ""))) for name in names)
+        lines.append(f"| {_cell(task)} | {' | '.join(cells)} |")
+    return lines
+
+
+def told(facts: Mapping[str, Any]) -> list[str]:
+    """A line for every fact that says something."""
+    said = {name: plain(value) for name, value in facts.items()}
+    return [f"{name}: {value.removesuffix('.')}.  " for name, value in said.items() if value]
+
+
+def plain(value: Any) -> str:
+    """A fact in words."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{what}: {how}" for what, how in value.items())
+    if isinstance(value, list | tuple):
+        shown = ", ".join(map(str, value[:8]))
+        return shown + (f" and {len(value) - 8} more" if len(value) > 8 else "")
+    return str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
