@@ -21,11 +21,12 @@ def by_shots(table: Mapping[int, float], targets: Tensor) -> float:
     >>> by_shots({1: 0.01, 4: 1.0}, torch.tensor([0, 0, 1, 1]))  # halfway in log(shots)
     0.1
     """
-    shots = len(targets) / len(targets.unique())
+    shots = len(targets) / int(torch.bincount(targets).count_nonzero())
     known = list(table)
     if shots <= known[0] or shots >= known[-1]:
         return table[known[0] if shots <= known[0] else known[-1]]
     above = next(k for k in known if k >= shots)
     below = known[known.index(above) - 1]
     part = math.log(shots / below) / math.log(above / below)
-    return round(table[below] * (table[above] / table[below]) ** part, 12)
+    ratio: float = table[above] / table[below]
+    return round(table[below] * math.pow(ratio, part), 12)

@@ -24,8 +24,8 @@ class ClassMean(Adapter):
 
     >>> from handful.contracts import ClassText
     >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 100.0)
-    >>> ClassMean().fit([[0.8, 0.6], [0.6, 0.8]], ["cat", "dog"], text).logits([[1.0, 0.0]])
-    array([[80., 60.]], dtype=float32)
+    >>> ClassMean().fit([[0.8, 0.6], [0.6, 0.8]], ["cat", "dog"], text).predict([[1.0, 0.0]])
+    array(['cat'], dtype='<U3')
     """
 
     title = "Nearest class mean"

@@ -49,7 +49,7 @@ class Proker(Adapter):
     title = "ProKeR"
     head = KernelHead
     neutral = {"weight": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
-    variants = ({}, {"weight": 1.0})
+    variants = ({}, {"penalty": 1.0, "weight": 1.0})
 
     def __init__(
         self,

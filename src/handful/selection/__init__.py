@@ -4,7 +4,7 @@ Pure functions of tensors; no method is known here.
 """
 
 from handful.selection._text_means import Means, directions, text_as_means
-from handful.selection.gaussian import gaussian, gaussian_left_out
+from handful.selection.discriminant import gaussian, gaussian_left_out
 from handful.selection.leave_one_out import (
     cache_left_out,
     linear_ridge_path,

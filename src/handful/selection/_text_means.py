@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 NOWHERE = 1e-6  # a mean of unit rows that is shorter than this has no direction
 
 

@@ -113,7 +113,7 @@ def cache_left_out(features: Tensor, targets: Tensor, classes: int, beta: float)
         beta: sharpness of the affinity.
     """
     votes = []
-    for at in torch.arange(len(features)).split(_CHUNK):
+    for at in torch.split(torch.arange(len(features)), _CHUNK):
         affinity = (beta * (features[at] @ features.T - 1)).exp_()
         affinity[torch.arange(len(at)), at] = 0
         empty = affinity.new_zeros(len(at), classes)
@@ -156,4 +156,5 @@ def _told(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
 def _factor(kernel: Tensor, penalty: float) -> Tensor:
     matrix = kernel.clone()
     matrix.diagonal().add_(penalty)
-    return torch.linalg.cholesky(matrix)
+    factor: Tensor = torch.linalg.cholesky(matrix)
+    return factor

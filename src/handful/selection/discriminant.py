@@ -99,7 +99,7 @@ def gaussian_left_out(
     turned = Means(given.means @ basis, given.counts, given.rest @ basis)
     rows, offsets, words = rows @ basis, offsets @ basis, text.double() @ basis
     parts = []
-    for at in torch.arange(n).split(_CHUNK):
+    for at in torch.split(torch.arange(n), _CHUNK):
         one = _Precision(p.factor[at], p.share[at], p.ridge[at])
         inverse = 1 / (one.share * values + one.ridge)
         out = _Out(rows[at], turned.rest[at], offsets[at], gains[at][:, None], targets[at])
