@@ -55,18 +55,19 @@ class TransClipHead(Head):
         known = one_hot(self.labels, len(self.weights)).to(x.dtype)
         near = _neighbours(x, x, int(self.neighbours), own=True)
         voters = _neighbours(self.keys, x, int(self.neighbours), own=False)
-        half = 2 * max(1, int(self.neighbours))
-        fixed = self.prior * text + _given(text, voters, self.labels) / half
-        z, logits = text.exp(), text
+        share = 1 / (2 * max(1, int(self.neighbours)))
+        fixed = self.prior * text + share * _given(text, voters, self.labels)
+        joined = _joined(near, share)
+        z = logits = text.exp()
         mean, variance = self._start(x, z, known)
         for turn in range(int(self.rounds) + 1):
             if turn:
                 mean, variance = self._gaussians(x, z, known, mean)
-            likelihood = _likelihood(x, mean, variance)
+            alone = fixed + _likelihood(x, mean, variance)
             for _ in range(int(self.inner)):
-                logits = (fixed + likelihood + _joined(z, near) / half).log_softmax(1)
-                z = logits.exp()
-        return logits
+                logits = alone + torch.sparse.mm(joined, z)
+                z = logits.softmax(1)
+        return logits.log_softmax(1)
 
     def _start(self, x: Tensor, z: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the keys, or of the surest queries where a class has none; an even spread."""
@@ -122,14 +123,14 @@ def _given(like: Tensor, voters: tuple[Tensor, Tensor], labels: Tensor) -> Tenso
     return votes.view_as(like)
 
 
-def _joined(z: Tensor, near: tuple[Tensor, Tensor]) -> Tensor:
-    """`[M, C]`: what a query hears from those it is joined to, whichever of the two chose."""
+def _joined(near: tuple[Tensor, Tensor], share: float) -> Tensor:
+    """`[M, M]` sparse: who hears whom and how much, whichever of the two chose the other."""
     places, cosines = near
-    heard = torch.zeros_like(z)
-    for place, cosine in zip(places.T, cosines.T, strict=True):
-        heard += cosine[:, None] * z[place]
-        heard.index_add_(0, place, cosine[:, None] * z)
-    return heard
+    rows = torch.arange(len(places), device=places.device).repeat_interleave(places.shape[1])
+    pairs = torch.stack([rows, places.flatten()])
+    both, values = torch.cat([pairs, pairs.flip(0)], dim=1), share * cosines.flatten()
+    size = (len(places), len(places))
+    return torch.sparse_coo_tensor(both, values.repeat(2), size, check_invariants=True).coalesce()
 
 
 class TransClip(Adapter):
