@@ -28,7 +28,7 @@ def figure(bench: Bench) -> Figure:
     grids = bench.grids()[:_MOST]
     across = min(_ACROSS, len(grids))
     down = math.ceil(len(grids) / across)
-    tall = max(3.2, 0.24 * len(grids[0].rows) + 1)
+    tall = max(2.6, 0.2 * len(grids[0].rows) + 1.2)
     result = Figure(figsize=(4.4 * across + 2.2, tall * down), layout="constrained")
     axes = result.subplots(down, across, squeeze=False).flatten()
     for panel in axes[len(grids) :]:

@@ -110,7 +110,7 @@ def _halves(scores: Sequence[Score]) -> list[Grid]:
 
         def grid(title: str, part: Sequence[Score], k: int = k) -> Grid:
             rows = [Row(label, own[0].method, _half_cells(own)) for label, own in _rows(part)]
-            names = ("base", "new", "harmonic mean", "of the means")
+            names = ("base", "new", "harmonic mean", "that of the means")
             return Grid(f"{title}, {_shots(k)}", names, tuple(rows), k)
 
         result += _with_mean(of_k, grid)
@@ -138,9 +138,11 @@ def _targets(scores: Sequence[Score]) -> list[Grid]:
         rows = []
         for label, own in _rows([s for s in scores if s.shots == k]):
             cells = [cell(averages([s for s in own if s.exam == e])) for e in exams]
-            cells.append(cell(averages([s for s in own if s.exam in targets])))
+            if len(targets) > 1:
+                cells.append(cell(averages([s for s in own if s.exam in targets])))
             rows.append(Row(label, own[0].method, tuple(cells)))
-        columns = (f"{source} (taught)", *targets, "mean of the others")
+        mean = ("mean of the others",) * (len(targets) > 1)
+        columns = (f"{source} (taught)", *targets, *mean)
         result.append(Grid(f"taught on {source}, {_shots(k)}", columns, tuple(rows), k))
     return result
 
