@@ -24,6 +24,7 @@ TITLES = {
     "whu_rs19": "Methods on real features",
     "photos": "Real photos through `tiny`",
     "adapters": "Adapters: fitting and answering",
+    "ape": "APE's channel criterion",
     "encode": "Encoding a folder of photos",
     "precision": "Precision: bfloat16 against float32",
     "store": "The feature store",
