@@ -1,31 +1,40 @@
 """Images and labels in: `load` a source, `decode` an image, `draw` a few of each class.
 
 The functions `folder`, `table` and `coop` have their modules' names; import from the modules with
-`from handful.data.folder import find`.
+`from handful.data.features import FeatureSet, feature_file, save_features
+from handful.data.folder import find`.
 """
 
 from handful.data import augment
 from handful.data._load import load
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
+from handful.data.features import FeatureSet, feature_file, save_features
 from handful.data.folder import find, folder
 from handful.data.images import decode
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
+from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
 
 __all__ = [
     "Dataset",
+    "FeatureSet",
     "augment",
     "coop",
     "decode",
     "draw",
+    "feature_file",
     "find",
     "folder",
     "holdout",
+    "is_tip_cache",
     "leaks",
     "load",
+    "load_features",
     "recall",
     "record",
     "rest",
+    "save_features",
     "table",
+    "tip_cache",
 ]
