@@ -4,6 +4,7 @@ Pure functions of tensors; no method is known here.
 """
 
 from handful.selection._text_means import Means, directions, text_as_means
+from handful.selection.alpha import Best, BestCache, best_alpha, best_alpha_beta
 from handful.selection.discriminant import gaussian, gaussian_left_out
 from handful.selection.leave_one_out import (
     cache_left_out,
@@ -15,7 +16,11 @@ from handful.selection.leave_one_out import (
 )
 
 __all__ = [
+    "Best",
+    "BestCache",
     "Means",
+    "best_alpha",
+    "best_alpha_beta",
     "cache_left_out",
     "directions",
     "gaussian",
