@@ -88,7 +88,7 @@ def test_seen_and_left_out_differ():
 
 @pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("width", [6, 60])
-def test_ridge_is_exact(width, penalty):
+def test_ridge_is_exact(width, penalty, monkeypatch):
     rows, targets, text = support(width, [6, 1, 4, 9])
     kernel = (2 * (rows @ rows.T - 1)).exp()
     residuals = torch.nn.functional.one_hot(targets, 4).double() - rows @ text.T
@@ -97,6 +97,13 @@ def test_ridge_is_exact(width, penalty):
         a = ridge(kernel[rest][:, rest], residuals[rest], penalty)
         brute[i] = kernel[i, rest] @ a
     assert_allclose(ridge_left_out(kernel, residuals, penalty), brute, rtol=1e-7, atol=1e-9)
+    monkeypatch.setattr("handful.selection.leave_one_out._CHUNK", 7)
+    kept = kernel.clone()
+    closed = ridge_left_out(kernel, residuals, penalty)
+    assert_allclose(closed, brute, rtol=1e-7, atol=1e-9)
+    assert torch.equal(kernel, kept)
+    in_place = ridge_left_out(kernel.clone(), residuals, penalty, overwrite=True)
+    assert torch.equal(in_place, closed)
     coefficients, left = ridge_path(kernel, residuals, [0.5, penalty])
     assert coefficients.shape == left.shape == (2, len(rows), 4)
     assert_allclose(left[1], brute, rtol=1e-7, atol=1e-9)

@@ -65,7 +65,7 @@ class Proker(Adapter):
         beta, penalty, weight = self._numbers(targets)
         words = torch.from_numpy(text.weights)
         kernel, residuals = _problem(features, targets, words, beta)
-        coefficients = text.scale * weight * ridge(kernel, residuals, penalty)
+        coefficients = text.scale * weight * ridge(kernel, residuals, penalty, overwrite=True)
         return KernelHead(
             weights=text.scale * words,
             bias=torch.zeros(len(words)),
@@ -79,7 +79,7 @@ class Proker(Adapter):
         beta, penalty, weight = self._numbers(targets)
         words = torch.from_numpy(text.weights)
         kernel, residuals = _problem(features, targets, words, beta)
-        correction = ridge_left_out(kernel, residuals, penalty)
+        correction = ridge_left_out(kernel, residuals, penalty, overwrite=True)
         cosines = features.double() @ words.double().T
         return (text.scale * (cosines + weight * correction)).float()
 
@@ -98,8 +98,9 @@ def _problem(
 ) -> tuple[Tensor, Tensor]:
     """`[N, N]` kernel and `[N, C]` residuals of zero-shot, in float64."""
     n = len(features)
-    check_memory(3 * 8 * n * n, f"a kernel of {n} images")  # itself, its factor, the inverse
+    # the kernel, in whose memory all else is done; blocks of 1024 rows, residuals and answers
+    check_memory(8 * n * (n + 3 * 1024 + 4 * len(words)), f"a kernel of {n} images")
     rows = features.double()
-    kernel = (beta * (rows @ rows.T - 1)).exp_()
+    kernel = (rows @ rows.T).sub_(1).mul_(beta).exp_()
     residuals = one_hot(targets, len(words)).double() - rows @ words.double().T
     return kernel, residuals

@@ -17,18 +17,21 @@ from handful.selection._text_means import (
 _CHUNK = 1024  # samples at once against all N
 
 
-def ridge(kernel: Tensor, residuals: Tensor, penalty: float) -> Tensor:
+def ridge(kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False) -> Tensor:
     """`[N, C]` coefficients `A = (K + lambda I)⁻¹ R` of kernel ridge regression.
 
     Args:
         kernel: K, `[N, N]`, symmetric, no negative eigenvalues.
         residuals: R, `[N, C]`, what is to be explained.
         penalty: lambda, positive.
+        overwrite: work in the kernel's memory and leave nothing of it: half of what is needed.
     """
-    return torch.cholesky_solve(residuals, _factor(kernel, penalty))
+    return _solve(_factor(kernel, penalty, overwrite), residuals)
 
 
-def ridge_left_out(kernel: Tensor, residuals: Tensor, penalty: float) -> Tensor:
+def ridge_left_out(
+    kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False
+) -> Tensor:
     """`[N, C]` what `ridge` predicts for each sample from all others: `R_i - A_i / G_ii`.
 
     `G = (K + lambda I)⁻¹`. It is the textbook's `r_i / (1 - H_ii)`, `H = K G`, without the
@@ -38,15 +41,15 @@ def ridge_left_out(kernel: Tensor, residuals: Tensor, penalty: float) -> Tensor:
         kernel: K, `[N, N]`.
         residuals: R, `[N, C]`.
         penalty: lambda, positive.
+        overwrite: as for `ridge`.
 
     >>> kernel = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
     >>> ridge_left_out(kernel, torch.tensor([[1.0], [2.0]]), 1.0)  # 0.5 * 2 / 2 and 0.5 * 1 / 2
     tensor([[0.5000],
             [0.2500]])
     """
-    factor = _factor(kernel, penalty)
-    diagonal = torch.cholesky_inverse(factor).diagonal()[:, None]
-    return residuals - torch.cholesky_solve(residuals, factor) / diagonal
+    factor = _factor(kernel, penalty, overwrite)
+    return residuals - _solve(factor, residuals) / _inverse_diagonal(factor)[:, None]
 
 
 def ridge_path(
@@ -153,8 +156,38 @@ def _told(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
     return torch.where(nowhere, rows @ text.T, inner / torch.where(nowhere, 1.0, squares).sqrt())
 
 
-def _factor(kernel: Tensor, penalty: float) -> Tensor:
-    matrix = kernel.clone()
+def _factor(kernel: Tensor, penalty: float, overwrite: bool) -> Tensor:
+    """`[N, N]` lower L, `L Lᵀ = K + lambda I`."""
+    matrix = kernel if overwrite else kernel.clone()
     matrix.diagonal().add_(penalty)
-    factor: Tensor = torch.linalg.cholesky(matrix)
+    columns = matrix.mT  # the same matrix, in the order that LAPACK works in without a copy
+    factor: Tensor = torch.linalg.cholesky(columns, out=columns)
     return factor
+
+
+def _solve(factor: Tensor, residuals: Tensor) -> Tensor:
+    """`(L Lᵀ)⁻¹ R`; torch's own `cholesky_solve` copies L."""
+    half = torch.linalg.solve_triangular(factor, residuals, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+
+
+def _inverse_diagonal(factor: Tensor) -> Tensor:
+    """`[N]` diagonal of `(L Lᵀ)⁻¹`: squares in the columns of L⁻¹, a block of columns at a time.
+
+    Forward substitution in blocks, because torch copies a slice of L that it is to solve with.
+    """
+    n = len(factor)
+    starts = range(0, n, _CHUNK)
+    inverse = factor.new_empty(n, min(n, _CHUNK))
+    result = factor.new_empty(n)
+    for left in starts:
+        columns = inverse[:, : min(_CHUNK, n - left)]
+        for top in starts[left // _CHUNK :]:
+            at = slice(top, min(top + _CHUNK, n))
+            if top == left:
+                target = torch.eye(columns.shape[1], dtype=factor.dtype)
+            else:
+                target = -(factor[at, left:top] @ columns[left:top])
+            columns[at] = torch.linalg.solve_triangular(factor[at, at], target, upper=False)
+        result[left : left + columns.shape[1]] = columns[left:].square().sum(0)
+    return result
