@@ -172,6 +172,8 @@ def test_domain_asks_a_variant_among_the_classes_it_has():
 def test_data_sets_of_two_encoders_cannot_meet():
     one, two = task("one"), task("two")
     one, two = (Task(**{**vars(t), "facts": {"fingerprint": t.name}}) for t in (one, two))
+    named = Task(**{**vars(task("three")), "facts": {"fingerprint": "made"}})
+    assert list(plans.cross([one, named], [1], [0]))  # a feature file that states the name
     with pytest.raises(MismatchError, match="need"):
         list(plans.cross([one, two], [1], [0]))
     with pytest.raises(InputError, match="got one source"):

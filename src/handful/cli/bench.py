@@ -36,7 +36,13 @@ def run(
         Path | None,
         typer.Option(help="Folder for report.md, figure.png, report.json; a stopped run goes on."),
     ] = None,
-    encoder: _options.EncoderName = "tiny",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="A hub name, a folder with a model, or tiny (the default for images). Feature "
+            "files that state another one are refused."
+        ),
+    ] = None,
     template: _options.Templates = None,
     classes: _options.Classes = None,
     ablate: Annotated[

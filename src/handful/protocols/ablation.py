@@ -10,8 +10,8 @@ from handful import plugins
 from handful.errors import InputError
 from handful.extract import Progress
 from handful.protocols import sources
+from handful.protocols.encode import Eye, Need, Source
 from handful.protocols.runner import Arm, arms_of
-from handful.protocols.sources import Eye, Need, Source
 from handful.protocols.task import Lesson, Task
 from handful.trials import adapter_of
 

@@ -13,9 +13,9 @@ from handful.errors import InputError
 from handful.extract import Failure, Progress
 from handful.inputs import load_encoder
 from handful.protocols import ablation, plans, sources, table
+from handful.protocols.encode import Eye, Loaded, Need
 from handful.protocols.journal import Journal
 from handful.protocols.runner import Arm, Score, arms_of, run
-from handful.protocols.sources import Eye, Loaded, Need
 from handful.protocols.task import Lesson, Task
 from handful.store import FeatureStore
 from handful.trials import SHOTS
@@ -87,7 +87,8 @@ class Request:
         methods: adapters' names; all inductive ones when not given.
         shots: shot counts; those of 1, 2, 4, 8, 16 that all data sets allow when not given.
         seeds: how many draws.
-        encoder: name, folder or a loaded encoder, for images and for class names without text.
+        encoder: name, folder or a loaded encoder, for images and for class names without text;
+            `tiny` when not given. Feature files that state another one are refused.
         templates: prompts or names of sets; what suits each data set when not given.
         words: label to words in a prompt.
         vary: for the ablation, what is varied: an argument of the method, `views`, `templates`.
@@ -99,7 +100,7 @@ class Request:
     methods: Sequence[str] | None = None
     shots: Sequence[int] | None = None
     seeds: int = 3
-    encoder: str | Path | Encoder = "tiny"
+    encoder: str | Path | Encoder | None = None
     templates: Sequence[str] | None = None
     words: Mapping[str, str] | None = None
     vary: str | None = None
@@ -164,7 +165,7 @@ def prepare(
     """
     asked = request or Request()
     _check(paths, asked)
-    eye = Eye(_once(asked.encoder), asked.templates, store)
+    eye = Eye(_once(asked.encoder or "tiny"), asked.templates, store, _named(asked.encoder))
     opened = [sources.open_source(Path(p), asked.words, eye) for p in paths]
     _distinct([source.name for source in opened])
     varied = None
@@ -237,6 +238,12 @@ def _once(encoder: str | Path | Encoder) -> Callable[[], Encoder]:
         return found[0]
 
     return get
+
+
+def _named(encoder: str | Path | Encoder | None) -> str:
+    if encoder is None:
+        return ""
+    return str(encoder) if isinstance(encoder, str | Path) else encoder.name
 
 
 def _facts(asked: Request, arms: Sequence[Arm], tasks: Sequence[Task]) -> dict[str, Any]:

@@ -59,38 +59,42 @@ def run(arms: Sequence[Arm], journal: Journal, progress: Progress | None = None)
     Raises:
         HandfulError: a method refuses; says which, on what.
     """
-    total, done = sum(len(arm.lessons) for arm in arms), 0
-    scores = []
-    digests: dict[int, str] = {}  # lessons are shared by arms, and large ones take a while
     for arm in arms:
         adapter_of(arm.method, 0, arm.params)  # a wrong name or argument: before the work
-    for arm in arms:
-        for lesson in arm.lessons:
-            if id(lesson) not in digests:
-                digests[id(lesson)] = lesson.digest
-            key = trial_key(digests[id(lesson)], lesson.seed, arm)
-            measured = journal.get(key)
-            if measured is None or measured["accuracy"].keys() != {e.name for e in lesson.exams}:
-                measured = _measure(arm, lesson)
-                journal.add(key, measured)
-            done += 1
-            if progress:
-                progress(done, total)
-            scores += [
-                Score(
-                    arm.label,
-                    arm.method,
-                    lesson.task.name,
-                    exam.name,
-                    lesson.shots,
-                    lesson.seed,
-                    measured["accuracy"][exam.name],
-                    measured["seconds"],
-                    len(exam.images),
-                )
-                for exam in lesson.exams
-            ]
-    return scores
+    digests: dict[int, str] = {}  # lessons are shared by arms, and large ones take a while
+    trials = [(a, n) for a, arm in enumerate(arms) for n in range(len(arm.lessons))]
+    found: dict[tuple[int, int], list[Score]] = {}
+    # the most shots first: what does not fit into memory is told at once, not after an hour
+    for a, n in sorted(trials, key=lambda at: -arms[at[0]].lessons[at[1]].shots):
+        lesson = arms[a].lessons[n]
+        if id(lesson) not in digests:
+            digests[id(lesson)] = lesson.digest
+        key = trial_key(digests[id(lesson)], lesson.seed, arms[a])
+        measured = journal.get(key)
+        if measured is None or measured["accuracy"].keys() != {e.name for e in lesson.exams}:
+            measured = _measure(arms[a], lesson)
+            journal.add(key, measured)
+        found[a, n] = _scores(arms[a], lesson, measured)
+        if progress:
+            progress(len(found), len(trials))
+    return [score for at in trials for score in found[at]]
+
+
+def _scores(arm: Arm, lesson: Lesson, measured: Mapping[str, Any]) -> list[Score]:
+    return [
+        Score(
+            arm.label,
+            arm.method,
+            lesson.task.name,
+            exam.name,
+            lesson.shots,
+            lesson.seed,
+            measured["accuracy"][exam.name],
+            measured["seconds"],
+            len(exam.images),
+        )
+        for exam in lesson.exams
+    ]
 
 
 def trial_key(lesson: str, seed: int, arm: Arm) -> str:

@@ -1,24 +1,30 @@
-"""From what a person names to what a protocol works on: images are encoded, features are read."""
+"""From what a person names to what a protocol works on: images to encode, or features."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from handful import data, extract, inputs, prompts
-from handful.contracts import Array, ClassText, Encoder
-from handful.data import Dataset
+from handful import data, inputs, prompts
+from handful.data.features import SUFFIXES, FeatureSet, feature_file
 from handful.data.imagenet import imagenet, is_imagenet
+from handful.data.tip_cache import is_tip_cache, tip_cache
 from handful.errors import InputError
-from handful.extract import Failure, Progress
-from handful.protocols.task import Rows, Task, digest, text_digest
-from handful.store import FeatureStore
+from handful.extract import Progress
+from handful.protocols.encode import (
+    Eye,
+    Loaded,
+    Need,
+    Source,
+    class_text,
+    encode,
+    image_counts,
+)
+from handful.protocols.task import UNKNOWN, Task, digest, text_digest
 
 # The sets of templates that CoOp hand-wrote for its data sets, by the name of the split file.
 COOP = {
@@ -29,77 +35,76 @@ COOP = {
     "Food101": "food",
     "UCF101": "action",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Labelled images whose features are still to be made.
-
-    Args:
-        name: what tables call it.
-        dataset: the images.
-        words: label to its words in a prompt, in the order of the columns.
-        templates: sets of templates that suit it, where the person names none.
-    """
-
-    name: str
-    dataset: Dataset
-    words: Mapping[str, str]
-    templates: Sequence[str] = prompts.DEFAULT
-
-    @property
-    def labels(self) -> Rows:
-        """`[N]` columns."""
-        column = {label: i for i, label in enumerate(self.words)}
-        return np.array([column[label] for label in self.dataset.labels], dtype=np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Need:
-    """What of a source is needed, so that nothing else is encoded.
-
-    Args:
-        draws: (shots, seed) of the support sets; none for a data set that is only asked.
-        views: augmented views averaged into the features of support images.
-        allow_fewer: take all images of a class that has too few.
-    """
-
-    draws: Sequence[tuple[int, int]] = ()
-    views: int = 1
-    allow_fewer: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Eye:
-    """Who looks: an encoder, its templates and where features are kept.
-
-    Args:
-        encoder: loaded at first use, for feature files need none.
-        templates: of all sources; None for what suits each.
-        store: where features are kept.
-    """
-
-    encoder: Callable[[], Encoder]
-    templates: Sequence[str] | None = None
-    store: FeatureStore | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A task, and the images that could not be used."""
-
-    task: Task
-    failures: tuple[Failure, ...] = ()
-    ignored: Mapping[str, int] = field(default_factory=dict)
+_KEYS = re.compile(r"keys_(\d+)shots?\.pt")
 
 
 def open_source(path: Path, words: Mapping[str, str] | None, eye: Eye) -> Source | Task:
-    """What a path holds: labelled images, or features.
+    """What a path holds, told by looking: features, a Tip-Adapter cache, or labelled images.
 
     Raises:
-        InputError: neither.
+        InputError: none of these, or what is wrong with it.
+        MismatchError: features of another encoder than the one asked for.
     """
+    if is_tip_cache(path):
+        return of_features(_cache(path, words, eye), eye)
+    held = path.iterdir() if path.is_dir() else [path]
+    if any(f.suffix.lower() in SUFFIXES for f in held):
+        return of_features(feature_file(path), eye)
     return open_images(path, words)
+
+
+def of_features(found: FeatureSet, eye: Eye) -> Task:
+    """Features that somebody has computed, as a task.
+
+    Raises:
+        MismatchError: they state another encoder than the one asked for.
+    """
+    if eye.chosen and found.encoder not in ("", eye.chosen):
+        found.check_encoder(eye.encoder().fingerprint)
+    _, prompts_each, _ = found.text.embeddings.shape
+    groups = found.groups if any(found.groups) else None
+    known = [found.values, found.labels, text_digest(found.text), *found.splits, *found.ids]
+    task = Task(
+        name=found.name,
+        labels=found.labels,
+        text=found.text,
+        splits=np.array(found.splits),
+        usable=np.ones(len(found), dtype=bool),
+        where=np.arange(len(found)),
+        values=found.values,
+        ids=found.ids,
+        digest=digest([*known, *found.groups]),
+        encoder=found.encoder or UNKNOWN,
+        groups=groups,
+    )
+    facts = {
+        **image_counts(task),
+        "encoder": task.encoder,
+        "fingerprint": found.encoder,
+        "templates": f"{prompts_each} prompts a class, as in the file",
+        "repeats": len(found) - len(set(found.ids)),
+        "notes": "; ".join(found.notes),
+    }
+    return replace(task, facts=facts)
+
+
+def _cache(path: Path, words: Mapping[str, str] | None, eye: Eye) -> FeatureSet:
+    """The largest cache of a folder; its text is the folder's own, or made from class names."""
+    kept = (_KEYS.fullmatch(f.name) for f in path.iterdir())
+    shots = max(int(name[1]) for name in kept if name)
+    if any(path.glob("*weights*.pt")):
+        found = tip_cache(path, shots=shots, classes=None if words is None else list(words))
+    elif words is None:
+        raise InputError(
+            f"{path}: Tip-Adapter's code keeps no text; put the text features beside the keys as "
+            "clip_weights.pt, or give the class names in their order (--classes FILE) and the "
+            "encoder that made the cache (--encoder)"
+        )
+    else:
+        text = class_text(eye.encoder(), words, prompts.expand(eye.templates or prompts.DEFAULT))
+        found = tip_cache(path, shots=shots, text=text)
+    note = f"support sets are drawn from keys_{shots}shots.pt"
+    return replace(found, notes=(*found.notes, note))
 
 
 def load(source: Source | Task, eye: Eye, need: Need, progress: Progress | None = None) -> Loaded:
@@ -122,79 +127,6 @@ def open_images(path: Path, words: Mapping[str, str] | None) -> Source:
         name = found[0].stem.removeprefix("split_zhou_")
         templates = prompts.expand([COOP[name]]) if name in COOP else templates
     return Source(name, dataset, inputs.names_of(dataset, words), templates)
-
-
-def encode(source: Source, eye: Eye, need: Need, progress: Progress | None = None) -> Loaded:
-    """The features that are needed, from the store where it knows them.
-
-    An image that cannot be read is left out, and another one is drawn in its place.
-    """
-    tower = eye.encoder()
-    templates = prompts.expand(eye.templates or source.templates)
-    text = class_text(tower, source.words, templates)
-    dataset, labels = source.dataset, source.labels
-    splits = np.array(dataset.splits)
-    blank = Task(
-        name=source.name,
-        labels=labels,
-        text=text,
-        splits=splits,
-        usable=np.ones(len(labels), dtype=bool),
-        where=np.full(len(labels), -1),
-        values=np.empty((0, tower.dim), dtype=np.float32),
-        ids=("",) * len(labels),
-        digest="",
-        encoder=tower.name,
-        groups=dataset.groups if any(dataset.groups) else None,
-    )
-    failures: dict[int, Failure] = {}
-    while True:
-        drawn = _drawn(blank, need)
-        asked = np.flatnonzero(blank.exam | drawn)
-        found = extract.features(
-            tower, [dataset.images[i] for i in asked], eye.store, progress=progress
-        )
-        lost = [int(asked[f.index]) for f in found.failures]
-        failures |= {i: replace(f, index=i) for i, f in zip(lost, found.failures, strict=True)}
-        blank.usable[lost] = False
-        if not drawn[lost].any():
-            break
-    kept = asked[list(found.kept)]
-    blank.where[kept] = np.arange(len(kept))
-    ids = np.full(len(labels), "", dtype=object)
-    ids[kept] = found.features.ids
-    shown = None
-    if need.views > 1:
-        shown = _viewed(blank, found.features.values, drawn, source, eye, need.views, progress)
-    facts = {
-        **_counts(blank),
-        "encoder": tower.name,
-        "fingerprint": tower.fingerprint,
-        "precision": tower.precision,
-        "templates": list(templates),
-        "views": need.views,
-        "repeats": len(kept) - len(set(found.features.ids)),
-    }
-    known = [tower.fingerprint, tower.precision, need.views, text_digest(text), labels, blank.where]
-    task = replace(
-        blank,
-        values=found.features.values,
-        shown=shown,
-        ids=tuple(ids),
-        digest=digest([*known, *dataset.splits, *dataset.groups, *ids]),
-        facts=facts,
-    )
-    ordered = tuple(failures[i] for i in sorted(failures))
-    return Loaded(task, ordered, dataset.ignored)
-
-
-def class_text(tower: Encoder, words: Mapping[str, str], templates: Sequence[str]) -> ClassText:
-    """Text of classes by their labels; several may have the same words, as two of ImageNet's do."""
-    unique: dict[str, int] = {}
-    row = [unique.setdefault(" ".join(w.casefold().split()), len(unique)) for w in words.values()]
-    first = {r: w for w, r in reversed(list(zip(words.values(), row, strict=True)))}
-    text = prompts.embed(tower, [first[r] for r in range(len(unique))], templates)
-    return ClassText(text.embeddings[row], tuple(words), text.scale)
 
 
 def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool) -> None:
@@ -241,36 +173,3 @@ def support_counts(task: Task | Source) -> dict[str, int]:
 
 def _stated(task: Task | Source) -> bool:
     return any(task.dataset.splits) if isinstance(task, Source) else task.stated
-
-
-def _drawn(task: Task, need: Need) -> NDArray[np.bool_]:
-    """`[N]` true for images of any support set."""
-    result = np.zeros(len(task.labels), dtype=bool)
-    for shots, seed in need.draws:
-        result[task.draw(shots, seed, allow_fewer=need.allow_fewer)[0]] = True
-    return result
-
-
-def _viewed(
-    task: Task,
-    values: Array,
-    drawn: NDArray[np.bool_],
-    source: Source,
-    eye: Eye,
-    views: int,
-    progress: Progress | None,
-) -> Array:
-    """`[R, D]` features; those of support images are means over augmented views."""
-    images = np.flatnonzero(drawn & task.usable)
-    pictures = [source.dataset.images[i] for i in images]
-    found = extract.features(eye.encoder(), pictures, eye.store, views=views, progress=progress)
-    result = values.copy()
-    result[task.where[images[list(found.kept)]]] = found.features.values
-    return result
-
-
-def _counts(task: Task) -> dict[str, Any]:
-    """How many images of which part."""
-    parts = Counter(task.splits[task.usable].tolist())
-    said = {"train": parts["train"], "test": parts["test"]} if task.stated else {}
-    return {"classes": len(task.text.classes), "images": len(task.labels), **said}

@@ -15,6 +15,7 @@ from handful.contracts import Array, ClassText
 from handful.errors import InputError, MismatchError
 
 Rows = NDArray[np.int64]
+UNKNOWN = "not stated"  # the encoder of a feature file that does not say
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +188,9 @@ def same_encoder(tasks: Sequence[Task]) -> None:
                 "this protocol needs all data sets from one encoder"
             )
         one, two = (str(t.facts.get("fingerprint", "")) for t in (first, other))
-        if one and two and one != two:
+        # a feature file may state a name or a fingerprint
+        if one and two and one not in (two, other.encoder) and two != first.encoder:
             raise MismatchError(
-                f"{other.name} was encoded by {other.encoder} ({two}), {first.name} by "
-                f"{first.encoder} ({one}); this protocol needs all data sets from one encoder"
+                f"{other.name} was encoded by {other.encoder}, {first.name} by {first.encoder}; "
+                "this protocol needs all data sets from one encoder"
             )
