@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from handful.adapters._base import Adapter
 from handful.adapters._channels import channels
-from handful.adapters._head import Head, number, scalar, whole
+from handful.adapters._head import Head, number, scalar
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 
@@ -66,7 +64,7 @@ class ApeT(Adapter):
         beta: sharpness; larger values listen to the nearest keys only.
         share: Q / D, the channels that may move.
         balance: similarity between classes against variance of the texts, in the criterion.
-        epochs: passes over the support set, fixed in advance.
+        steps: updates, fixed in advance.
         learning_rate: at the start of the cosine.
         batch: samples a step.
         seed: of the order of the samples.
@@ -82,15 +80,15 @@ class ApeT(Adapter):
 
     title = "APE-T"
     head = ApeTHead
-    neutral = {"alpha": 0.0, "epochs": 0}  # noqa: RUF012  # declared ClassVar in Adapter
+    neutral = {"alpha": 0.0, "steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 5.5,
-        share: float = 0.7,
+        alpha: float = 2.0,
+        beta: float = 1.0,
+        share: float = 0.8,
         balance: float = 0.2,
-        epochs: int = 30,
+        steps: int = 300,
         learning_rate: float = 1e-3,
         batch: int = 256,
         seed: int = 0,
@@ -99,15 +97,13 @@ class ApeT(Adapter):
         self.beta = beta
         self.share = share
         self.balance = balance
-        self.epochs = epochs
+        self.steps = steps
         self.learning_rate = learning_rate
         self.batch = batch
         self.seed = seed
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        batch = whole("batch", self.batch, 1)
-        steps = whole("epochs", self.epochs) * math.ceil(len(features) / batch)
-        recipe = Recipe(steps, self.learning_rate, batch, 0.1, epsilon=1e-3, seed=self.seed)
+        recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.1, 1e-3, self.seed)
         chosen = channels(features, targets, text, self.share, self.balance)
         head = ApeTHead(
             weights=torch.from_numpy(text.weights),
