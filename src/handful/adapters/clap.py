@@ -22,7 +22,7 @@ class Clap(Adapter):
     Args:
         strength: factor on the ties; 0 is ZS-LP.
         steps: updates, fixed in advance; 0 is zero-shot.
-        learning_rate: at the start of the cosine, for 100 classes; it is multiplied by C / 100.
+        learning_rate: at the start of the cosine, as for ZS-LP.
         batch: samples a step.
         seed: of the order of the samples.
 
@@ -30,7 +30,7 @@ class Clap(Adapter):
     Vision-Language Models", CVPR 2024. The paper tells of an augmented Lagrangian whose multipliers
     adapt; the published scripts never take its outer step, and the multipliers stay at the values
     above. So do ours. A class without shots has no such value (theirs divides zero by zero); it
-    gets the mean of the others. Rate and steps as in ZS-LP.
+    gets the mean of the others. Rate and steps are those of `ZsLp` here, for its reasons.
     """
 
     title = "CLAP"
@@ -41,7 +41,7 @@ class Clap(Adapter):
         self,
         strength: float = 1.0,
         steps: int = 300,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.01,
         batch: int = 256,
         seed: int = 0,
     ) -> None:
@@ -53,7 +53,9 @@ class Clap(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights = torch.from_numpy(text.weights)
-        recipe = descent(self.steps, self.learning_rate, self.batch, self.seed, len(weights))
+        recipe = descent(
+            self.steps, self.learning_rate, self.batch, self.seed, len(weights), text.scale
+        )
         head = CosineHead(weights=nn.Parameter(weights.clone()), scale=scalar(text.scale))
         ties = number("strength", self.strength, 0) * multipliers(head, features, targets)
         return train(head, features, targets, recipe, lambda h: penalty(h.weights, weights, ties))

@@ -46,8 +46,8 @@ class TaskRes(Adapter):
 
     Source: Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023; alpha 0.5, rate
     2e-3 and batch 256 are theirs for all sets but Flowers (alpha 1) and ImageNet (rate 2e-4). They
-    count epochs (100, or 200 from 8 shots on), which lengthens training with the number of classes;
-    here it is a fixed number of steps. Their "enhanced base" needs a text projection trained
+    count epochs (100, or 200 from 8 shots on: 100 to 1400 steps on 100 classes); here it is a fixed
+    number of steps. Their "enhanced base" needs a text projection trained
     before and is not this.
     """
 
@@ -58,7 +58,7 @@ class TaskRes(Adapter):
     def __init__(
         self,
         alpha: float = 0.5,
-        steps: int = 100,
+        steps: int = 300,
         learning_rate: float = 2e-3,
         batch: int = 256,
         seed: int = 0,
