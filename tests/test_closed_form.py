@@ -190,12 +190,13 @@ def test_the_tables_depend_on_shots_alone():
 @pytest.mark.parametrize(
     ("adapter", "told"),
     [
-        (Gda(alpha=math.inf), "alpha"),
+        (Gda(alpha=1e30), r"alpha: expected a finite number between -1e\+06 and 1e\+06, got 1e"),
         (Gda(prior=-1), "prior: expected a finite number, 0 or more, got -1"),
         (Gda(shrinkage=1.5), "shrinkage: expected a finite number between 0 and 1, got 1.5"),
         (Proker(beta=-1), "beta"),
         (Proker(penalty=0), "penalty: expected a finite number, 1e-06 or more, got 0"),
         (Proker(weight="much"), "weight"),
+        (Proker(weight=1e30), "weight: expected"),
     ],
 )
 def test_arguments_out_of_range(adapter, told):
@@ -204,6 +205,15 @@ def test_arguments_out_of_range(adapter, told):
         adapter.fit(task.X, task.y, task.text)
     with pytest.raises(InputError, match=told):
         adapter.leave_one_out(task.X, task.y, task.text)
+
+
+@pytest.mark.parametrize("alpha", [1e6, -1e6])
+def test_the_largest_alpha_on_the_smallest_scatter_gives_numbers(alpha):
+    X = np.ones((8, 3)) + 1e-4 * np.random.default_rng(0).standard_normal((8, 3))
+    text = ClassText(np.eye(3)[:, None, :], ("a", "b", "c"), 100.0)
+    adapter = Gda(alpha=alpha, shrinkage=0.0).fit(X, [0, 1] * 4, text)
+    assert np.isfinite(adapter.logits(np.vstack([X, np.eye(3)]))).all()
+    assert np.isfinite(adapter.leave_one_out(X, [0, 1] * 4, text)).all()
 
 
 def test_a_kernel_too_large_is_refused_before_it_is_made(monkeypatch):

@@ -16,6 +16,7 @@ from handful.selection import gaussian, gaussian_left_out
 # The published search for alpha on validation sets (11 data sets, 3 seeds) ended, in the geometric
 # mean, at these values: the best alpha is nearly a function of the shots alone.
 _ALPHA: Mapping[int, float] = {1: 0.002, 2: 0.04, 4: 0.25, 8: 1.0, 16: 7.0}
+_MOST = 1e6  # an inverse covariance may be 1e20: more would leave float32
 
 
 class Gda(Adapter):
@@ -77,7 +78,7 @@ class Gda(Adapter):
     def _alpha(self, targets: Tensor) -> float:
         if self.alpha is None:
             return by_shots(_ALPHA, targets)
-        return number("alpha", self.alpha)
+        return number("alpha", self.alpha, -_MOST, _MOST)
 
     def _checked(self) -> tuple[float, float | None]:
         rho = self.shrinkage

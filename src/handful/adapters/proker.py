@@ -18,6 +18,7 @@ from handful.selection import ridge, ridge_left_out
 # Averages over seeds of the best values on ImageNet, published with the code of ProKeR.
 _BETA: Mapping[int, float] = {1: 3.0, 2: 2.6, 4: 1.5, 8: 1.66, 16: 1.7}
 _PENALTY: Mapping[int, float] = {1: 0.05, 2: 0.05, 4: 0.05, 8: 0.07, 16: 0.1}
+_MOST = 1e6  # coefficients may be 1e8: more would leave float32
 
 
 class Proker(Adapter):
@@ -90,7 +91,9 @@ class Proker(Adapter):
             if self.penalty is None
             else number("penalty", self.penalty, 1e-6)
         )
-        return beta, penalty, penalty if self.weight is None else number("weight", self.weight)
+        if self.weight is None:
+            return beta, penalty, penalty
+        return beta, penalty, number("weight", self.weight, -_MOST, _MOST)
 
 
 def _problem(

@@ -168,7 +168,8 @@ def _factor(kernel: Tensor, penalty: float, overwrite: bool) -> Tensor:
 def _solve(factor: Tensor, residuals: Tensor) -> Tensor:
     """`(L Lᵀ)⁻¹ R`; torch's own `cholesky_solve` copies L."""
     half = torch.linalg.solve_triangular(factor, residuals, upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    answers: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return answers
 
 
 def _inverse_diagonal(factor: Tensor) -> Tensor:
