@@ -100,8 +100,8 @@ def main() -> None:
         for span in SPANS:
             print(compared(name, task, span, arguments.rounds), flush=True)
     print(f"\nThreads: {arguments.threads}. Exact: median of {arguments.rounds} rounds; grid: one. "
-          "The 25 betas span the grid's range; the alphas of the grid end where the table says, "
-          "ours do not end. Right: of the images that were searched on, which says nothing of "
+          "Both search the same "
+          "ranges, which hold positive alphas only. Right: of the images that were searched on, which says nothing of "
           "others.")  # fmt: skip
 
 

@@ -25,6 +25,7 @@ TITLES = {
     "photos": "Real photos through `tiny`",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
+    "selection": "Exact alpha against a grid",
     "encode": "Encoding a folder of photos",
     "precision": "Precision: bfloat16 against float32",
     "store": "The feature store",
@@ -64,6 +65,7 @@ def main() -> None:
         "encode": arguments.photos[:1],
         "photos": arguments.photos,
         "whu_rs19": features,
+        "selection": ["--features", *features] if features else [],
     }
     texts = sections(PAGE.read_text()) if PAGE.exists() else {}
     for name in arguments.names or TITLES:
