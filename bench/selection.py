@@ -100,9 +100,8 @@ def main() -> None:
         for span in SPANS:
             print(compared(name, task, span, arguments.rounds), flush=True)
     print(f"\nThreads: {arguments.threads}. Exact: median of {arguments.rounds} rounds; grid: one. "
-          "Both search the same "
-          "ranges, which hold positive alphas only. Right: of the images that were searched on, which says nothing of "
-          "others.")  # fmt: skip
+          "Both search the same ranges. Right: of the images that were searched on, which says "
+          "nothing of others.")  # fmt: skip
 
 
 if __name__ == "__main__":
