@@ -59,6 +59,13 @@ def run(
         bool,
         typer.Option(help="Take all images of a class that has fewer than the shots."),
     ] = False,
+    anchors: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the published numbers of this encoder (ViT-B/32, ViT-B/16, RN50, RN101) "
+            "also where they are on other data; those on the same data show by themselves."
+        ),
+    ] = None,
     as_json: _options.Json = False,
 ) -> int:
     """Run a protocol of the field: tables, a figure, intervals over seeds."""
@@ -78,6 +85,7 @@ def run(
         vary=ablate,
         values=None if value is None else [_value(v) for v in value],
         allow_fewer=allow_fewer,
+        anchors=anchors,
     )
     with _console.progress("encoding") as encoding:
         ready = bench.prepare(sources, request, out=out, encoding=encoding)
@@ -100,6 +108,8 @@ def run(
 
 def show(done: Bench) -> None:
     """The tables on the screen."""
+    from handful.protocols.published import apart
+
     for grid in done.grids():
         _console.say(f"\n{grid.title}")
         for _, note, rows in grid.blocks():
@@ -108,6 +118,14 @@ def show(done: Bench) -> None:
             cells = [[r.label, *map(str, r.cells)] for r in rows]
             headers = ["accuracy, %", *grid.columns]
             _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
+        published = done.published(grid)
+        for rows in apart(published):
+            _console.say(f"\npublished with {done.anchors}, {rows[0].kind}:")
+            cells = [[row.label, *row.cells] for row in rows]
+            headers = ["accuracy, %", *grid.columns]
+            _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
+        if any(row.anchor.leaky for row in published):
+            _console.say("† chosen on images that an honest test keeps apart")
 
 
 def _value(text: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from handful.inputs import load_encoder
 from handful.protocols import ablation, plans, sources, table
 from handful.protocols.encode import Eye, Loaded, Need
 from handful.protocols.journal import Journal
+from handful.protocols.published import Published, beside, checked, encoder_of
 from handful.protocols.runner import Arm, Score, arms_of, run
 from handful.protocols.task import Lesson, Task
 from handful.store import FeatureStore
@@ -52,6 +53,8 @@ class Bench:
         facts: how they came about.
         tasks: name to the facts of each data set.
         failures: images that could not be read; they count in no number.
+        anchors: the field's name of the encoder whose published numbers stand beside ours.
+        elsewhere: show them also where they are on other data.
         ignored: files passed over while looking for images.
     """
 
@@ -60,11 +63,17 @@ class Bench:
     facts: Mapping[str, Any]
     tasks: Mapping[str, Mapping[str, Any]]
     failures: tuple[Failure, ...] = ()
+    anchors: str = ""
+    elsewhere: bool = False
     ignored: Mapping[str, int] = field(default_factory=dict)
 
     def grids(self) -> list[table.Grid]:
         """The tables, the one over all data sets first."""
         return table.grids(self.protocol, self.scores)
+
+    def published(self, grid: table.Grid) -> tuple[Published, ...]:
+        """The published rows that belong to one of the tables."""
+        return beside(self.protocol, grid, self.anchors, elsewhere=self.elsewhere)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: facts, tables and every score."""
@@ -72,7 +81,10 @@ class Bench:
             "protocol": self.protocol,
             "facts": dict(self.facts),
             "tasks": {name: dict(facts) for name, facts in self.tasks.items()},
-            "tables": table.as_dicts(self.grids()),
+            "tables": [
+                {**asdict(grid), "published": [_plain(row) for row in self.published(grid)]}
+                for grid in self.grids()
+            ],
             "scores": [asdict(s) for s in self.scores],
             "failed": len(self.failures),
         }
@@ -94,6 +106,8 @@ class Request:
         vary: for the ablation, what is varied: an argument of the method, `views`, `templates`.
         values: its values; a list of our own when not given.
         allow_fewer: take all images of a class that has fewer than the shots.
+        anchors: encoder whose published numbers to show, also where they are on other data; when
+            not given, those of the encoder used, on the same data.
     """
 
     protocol: str = "few-shot"
@@ -106,6 +120,7 @@ class Request:
     vary: str | None = None
     values: Sequence[Any] | None = None
     allow_fewer: bool = False
+    anchors: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +152,8 @@ class Ready:
             _facts(self.request, self.arms, tasks),
             {task.name: task.facts for task in tasks},
             tuple(f for one in self.loaded for f in one.failures),
+            _anchors(self.request, tasks),
+            self.request.anchors is not None,
             _sum([one.ignored for one in self.loaded]),
         )
 
@@ -203,6 +220,8 @@ def _check(paths: Sequence[str | Path], asked: Request) -> None:
             "the protocol ablation and --ablate belong together; say what is varied, for example "
             "--protocol ablation --ablate ratio"
         )
+    if asked.anchors is not None:
+        checked(asked.anchors)
     for method in asked.methods or ():
         plugins.get("adapters", method)
 
@@ -244,6 +263,19 @@ def _named(encoder: str | Path | Encoder | None) -> str:
     if encoder is None:
         return ""
     return str(encoder) if isinstance(encoder, str | Path) else encoder.name
+
+
+def _anchors(asked: Request, tasks: Sequence[Task]) -> str:
+    """The field's name of the encoder, where all data sets have the same."""
+    if asked.anchors is not None:
+        return checked(asked.anchors)
+    names = {encoder_of(task.encoder) for task in tasks}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _plain(row: Published) -> dict[str, Any]:
+    told = {field.name: getattr(row.anchor, field.name) for field in fields(row.anchor)}
+    return {**told, "accuracy": dict(row.anchor.accuracy), "where": row.where}
 
 
 def _facts(asked: Request, arms: Sequence[Arm], tasks: Sequence[Task]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handful.protocols.bench import Bench
+from handful.protocols.published import HERE, Published
 from handful.protocols.table import Grid
 from handful.trials import semantics
 
@@ -35,7 +37,11 @@ def figure(bench: Bench) -> Figure:
         panel.set_visible(False)
     for panel, grid in zip(axes, grids, strict=False):
         panel.set_title(grid.title, fontsize="medium")
-        (_lines if grid.shots is None else _dots)(panel, grid)
+        if grid.shots is None:
+            _lines(panel, grid)
+            _others(panel, grid, bench.published(grid))
+        else:
+            _dots(panel, grid)
         panel.grid(alpha=0.25)
     handles, labels = axes[0].get_legend_handles_labels()
     result.legend(handles, labels, frameon=False, fontsize="small", loc="outside right upper")
@@ -58,6 +64,27 @@ def _lines(axes: Any, grid: Grid) -> None:
     axes.minorticks_off()
     axes.set_xlabel("labelled images a class")
     axes.set_ylabel("accuracy, %")
+
+
+def _others(axes: Any, grid: Grid, rows: Sequence[Published]) -> None:
+    """Published curves, thin: grey, or red where they are leaky."""
+    named = set()
+    for row in rows:
+        pairs = zip(grid.columns, row.cells, strict=True)
+        known = [(int(column.split()[0]), float(cell)) for column, cell in pairs if cell]
+        leaky = row.anchor.leaky
+        told = f"published{', leaky' * leaky}{'' if row.where == HERE else ', on other data'}"
+        axes.plot(
+            *zip(*known, strict=True),
+            ":",
+            marker="x" if leaky else ".",
+            markersize=4,
+            linewidth=0.8,
+            color="#bb6666" if leaky else "#777777",
+            label=None if told in named else told,
+            zorder=0,
+        )
+        named.add(told)
 
 
 def _dots(axes: Any, grid: Grid) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,12 +42,14 @@ class Grid:
         title: what it is about.
         columns: shot counts, or exams.
         rows: one a line, in the order asked for.
+        tasks: names of the data sets.
         shots: the shot count where the columns are exams; None where they are shot counts.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    tasks: tuple[str, ...]
     shots: int | None = None
 
     def blocks(self) -> list[tuple[str, str, tuple[Row, ...]]]:
@@ -98,7 +100,7 @@ def _by_shots(scores: Sequence[Score]) -> list[Grid]:
         for label, own in _rows(part):
             cells = tuple(cell(averages([s for s in own if s.shots == k])) for k in shots)
             rows.append(Row(label, own[0].method, cells))
-        return Grid(title, tuple(_shots(k) for k in shots), tuple(rows))
+        return Grid(title, tuple(_shots(k) for k in shots), tuple(rows), _tasks(part))
 
     return _with_mean(scores, grid)
 
@@ -111,7 +113,7 @@ def _halves(scores: Sequence[Score]) -> list[Grid]:
         def grid(title: str, part: Sequence[Score], k: int = k) -> Grid:
             rows = [Row(label, own[0].method, _half_cells(own)) for label, own in _rows(part)]
             names = ("base", "new", "harmonic mean", "that of the means")
-            return Grid(f"{title}, {_shots(k)}", names, tuple(rows), k)
+            return Grid(f"{title}, {_shots(k)}", names, tuple(rows), _tasks(part), k)
 
         result += _with_mean(of_k, grid)
     return result
@@ -143,7 +145,7 @@ def _targets(scores: Sequence[Score]) -> list[Grid]:
             rows.append(Row(label, own[0].method, tuple(cells)))
         mean = ("mean of the others",) * (len(targets) > 1)
         columns = (f"{source} (taught)", *targets, *mean)
-        result.append(Grid(f"taught on {source}, {_shots(k)}", columns, tuple(rows), k))
+        result.append(Grid(f"taught on {source}, {_shots(k)}", columns, tuple(rows), (source,), k))
     return result
 
 
@@ -159,10 +161,9 @@ def _rows(scores: Sequence[Score]) -> list[tuple[str, list[Score]]]:
     return [(label, [s for s in scores if s.label == label]) for label in labels]
 
 
+def _tasks(scores: Sequence[Score]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s.task for s in scores))
+
+
 def _shots(k: int) -> str:
     return f"{k} shot{'s' * (k > 1)}"
-
-
-def as_dicts(tables: Sequence[Grid]) -> list[dict[str, object]]:
-    """JSON-ready."""
-    return [asdict(table) for table in tables]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handful.protocols.bench import Bench
+from handful.protocols.published import Published, apart
 from handful.protocols.table import Grid, Row
 
 
@@ -22,6 +23,8 @@ def markdown(bench: Bench, heading: str) -> str:
         for _, note, rows in grid.blocks():
             lines += [f"{', '.join(r.label for r in rows)}: {note}.", ""] if note else []
             lines += [*_table(grid, rows), ""]
+        for others in apart(bench.published(grid)):
+            lines += _published(grid, others)
     lines += [_spread(bench), "", "![figure](figure.png)", "", "## The data", "", *_data(bench)]
     return "\n".join(lines) + "\n"
 
@@ -30,6 +33,28 @@ def _table(grid: Grid, rows: Sequence[Row]) -> list[str]:
     lines = [f"| accuracy, % | {' | '.join(map(_cell, grid.columns))} |"]
     lines.append("|---" * (1 + len(grid.columns)) + "|")
     return lines + [f"| {_cell(r.label)} | {' | '.join(map(str, r.cells))} |" for r in rows]
+
+
+def _published(grid: Grid, rows: Sequence[Published]) -> list[str]:
+    """Other people's numbers, never in one table with ours."""
+    lines = [
+        f"Published with {rows[0].anchor.encoder}, {rows[0].kind} (their draws, texts and "
+        "choices, not ours):",
+        "",
+        f"| published, % | {' | '.join(map(_cell, grid.columns))} | chosen by | text | source |",
+        "|---" * (4 + len(grid.columns)) + "|",
+    ]
+    for row in rows:
+        a = row.anchor
+        read = f"{a.source}{' (computed)' * a.computed}{' (read off a figure)' * a.figure}"
+        cells = (row.label, *row.cells, a.hyper_parameters, a.text, read)
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    leaks: dict[str, list[str]] = {}
+    for row in rows:
+        if row.anchor.leaky:
+            leaks.setdefault(row.anchor.leak, []).append(row.anchor.method)
+    told = [f"† {', '.join(dict.fromkeys(names))}: {leak}.  " for leak, names in leaks.items()]
+    return [*lines, "", *told, ""]
 
 
 def _spread(bench: Bench) -> str:
