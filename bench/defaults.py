@@ -31,6 +31,15 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
         {"init": "random", "penalty": 0.1},
     ],
     "tip_f": [{}, {"epochs": 5}, {"epochs": 100}],
+    "ape": [
+        {}, {"alpha": 1.0}, {"beta": 5.5}, {"gamma": 0.5}, {"share": 0.5}, {"share": 0.9},
+        {"balance": 0.7},
+    ],
+    "ape_t": [
+        {}, {"steps": 100}, {"steps": 1000}, {"learning_rate": 3e-4}, {"learning_rate": 3e-3},
+        {"beta": 5.5}, {"share": 0.5}, {"share": 1.0},
+    ],
+    "transclip": [{}, {"labelled": 0.1}, {"labelled": 2.0}, {"labelled": 10.0}],
 }  # fmt: skip
 
 

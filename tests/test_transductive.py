@@ -202,12 +202,15 @@ def test_a_class_without_shots_starts_from_its_surest_queries():
 
 
 @pytest.mark.parametrize("method", ["transclip", "tda"])
-def test_a_pack_answers_all_images_of_a_call_together(method, photos, tmp_path):
+def test_a_pack_answers_all_images_of_a_call_together(method, photos, tmp_path, monkeypatch):
     pack = pipeline.fit(photos, method=method, shots=1).pack
     pack.save(tmp_path / "skill")
     predictor = Predictor(tmp_path / "skill")
     x = np.random.default_rng(0).standard_normal((20, predictor.encoder.dim)).astype(np.float32)
     assert np.array_equal(predictor.logits(x), pack.logits(x))
+    said = (tmp_path / "skill" / "README.md").read_text()
+    assert "not comparable with those of skills that see one image at a time" in said
+    monkeypatch.setattr("handful.predictor.BATCH", 3)
     paths = sorted(photos.glob("test/*/*.png"))
     together = predictor.predict(paths)
     scores = [[s["score"] for s in answer.scores] for answer in together]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from handful import encoders, extract
+from handful import encoders, extract, plugins
 from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
 from handful.extract import Progress
@@ -84,7 +85,10 @@ class Predictor:
             One prediction an image, in their order.
         """
         several = [images] if _single(images) else list(images)
-        return list(self._answers(several, top_k, BATCH, progress, len(several)))
+        size, held = BATCH, None
+        if not self._one_by_one():  # an answer depends on all of them: they stay together
+            size, held = max(1, len(several)), sys.maxsize
+        return list(self._answers(several, top_k, size, progress, len(several), held))
 
     def iter_predict(
         self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
@@ -94,7 +98,9 @@ class Predictor:
         Args:
             images: as for `predict`; asked for `batch` at a time.
             top_k: answers an image; all classes when not given.
-            batch: images that are waited for before the first of them is answered.
+            batch: images that are waited for before the first of them is answered. To a method
+                whose answers depend on other images (`semantics` is not `inductive`) each of
+                these batches is a world of its own; use `predict` to show it all images.
         """
         return self._answers(images, top_k, batch, None, 0)
 
@@ -109,16 +115,21 @@ class Predictor:
         size: int,
         progress: Progress | None,
         total: int,
+        held: int | None = None,
     ) -> Iterator[Prediction]:
         for name, value in (("top_k", top_k), ("batch", size)):
             if value is not None and value < 1:
                 raise InputError(f"expected {name} of 1 or more, got {value}")
         done = 0
-        for batch in _batches(images, size):
+        for batch in _batches(images, size, held):
             yield from self._batch(batch, top_k, _shifted(progress, done, total))
             done += len(batch)
             if progress is not None:
                 progress(done, total)
+
+    def _one_by_one(self) -> bool:
+        method = plugins.get("adapters", self.pack.manifest["method"])
+        return str(getattr(method, "semantics", "inductive")) == "inductive"
 
     def _batch(
         self, batch: list[ImageRef | Prediction], top_k: int | None, progress: Progress | None
@@ -180,7 +191,9 @@ def _shifted(progress: Progress | None, done: int, total: int) -> Progress | Non
     return lambda here, _: told(done + here, total)
 
 
-def _batches(images: Iterable[Any], size: int) -> Iterator[list[ImageRef | Prediction]]:
+def _batches(
+    images: Iterable[Any], size: int, most: int | None = None
+) -> Iterator[list[ImageRef | Prediction]]:
     """Images in runs that fit into memory; what is no image is an answer already."""
     batch: list[ImageRef | Prediction] = []
     held = 0
@@ -188,7 +201,7 @@ def _batches(images: Iterable[Any], size: int) -> Iterator[list[ImageRef | Predi
         item = _reference(image, number)
         batch.append(item)
         held += _size(item)
-        if len(batch) >= size or held >= _PIXELS:
+        if len(batch) >= size or held >= (_PIXELS if most is None else most):
             yield batch
             batch, held = [], 0
     if batch:

@@ -156,7 +156,8 @@ class TransClip(Adapter):
     few-shot settings, a prior of 0.5 and 10 rounds of 5. The published code picks the weight of
     all labels against all queries among 0.1, 0.5, 1 and 10 (there a gamma of 0.002 to 0.2, times
     50) on up to four validation images a class; here it is half the shots, 0.5 at one and 8 at
-    sixteen, as draws of the playground that no reported number uses suggest. It also drops the
+    sixteen: on draws of the playground that no reported number uses, more labels helped at many
+    shots, and at one shot hurt wherever the texts were of use. It also drops the
     nearest query of every support image, as if that were the image itself, counts the classes in
     the test labels, and starts from sums of an equal number of shots; here none of this. It scales
     means to length one, after which they no longer maximise anything; here they stay means. Its

@@ -6,9 +6,13 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+
+from handful import plugins
+from handful.errors import UnknownNameError
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -141,6 +145,15 @@ def _numbers(evaluation: Mapping[str, Any] | None) -> str:
     return "\n".join(["## How good it is\n", *lines, ""])
 
 
+_TOGETHER = {
+    "batch": "It answers all images of one call together: an answer depends on the other images "
+    "that are handed in with it. Its numbers are not comparable with those of skills that see one "
+    "image at a time.",
+    "stream": "It learns from the images of one call in their order: an answer depends on those "
+    "before it. Its numbers are not comparable with those of skills that see one image at a time.",
+}
+
+
 def _limits(manifest: Mapping[str, Any]) -> str:
     lines = [
         f"- It always answers with one of its {len(manifest['classes'])} classes, also for a photo "
@@ -150,6 +163,10 @@ def _limits(manifest: Mapping[str, Any]) -> str:
         "places or styles can be worse than any number above.",
         "- What the encoder does not see, no head can tell; the encoder's own biases remain.",
     ]
+    with suppress(UnknownNameError):  # a card can be written where the method is not installed
+        kind = getattr(plugins.get("adapters", manifest["method"]), "semantics", "inductive")
+        if kind in _TOGETHER:
+            lines.insert(0, f"- {_TOGETHER[kind]}")
     if manifest["license"] == "unknown":
         lines.append("- No licence was stated; ask whoever gave it to you before you pass it on.")
     return "\n".join(["## Limits\n", *lines, ""])
