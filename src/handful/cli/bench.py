@@ -119,13 +119,16 @@ def show(done: Bench) -> None:
             headers = ["accuracy, %", *grid.columns]
             _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
         published = done.published(grid)
-        for rows in apart(published):
-            _console.say(f"\npublished with {done.anchors}, {rows[0].kind}:")
-            cells = [[row.label, *row.cells] for row in rows]
+        for block in apart(published):
+            _console.say(f"\npublished with {done.anchors}, {block[0].kind}:")
+            cells = [[other.label, *other.cells] for other in block]
             headers = ["accuracy, %", *grid.columns]
             _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
-        if any(row.anchor.leaky for row in published):
+        if any(other.anchor.leaky for other in published):
             _console.say("† chosen on images that an honest test keeps apart")
+    for name in ("equal draws", "fewer"):
+        if done.facts[name]:
+            _console.complain("; ".join(done.facts[name]))
 
 
 def _value(text: str) -> Any:

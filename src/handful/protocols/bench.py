@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handful import plugins, trials
 from handful.contracts import Encoder
 from handful.errors import InputError
@@ -149,7 +151,7 @@ class Ready:
         return Bench(
             self.request.protocol,
             tuple(run(self.arms, self.journal, progress)),
-            _facts(self.request, self.arms, tasks),
+            _facts(self.request, self.arms, tasks) | _draws(self.arms),
             {task.name: task.facts for task in tasks},
             tuple(f for one in self.loaded for f in one.failures),
             _anchors(self.request, tasks),
@@ -292,6 +294,21 @@ def _facts(asked: Request, arms: Sequence[Arm], tasks: Sequence[Task]) -> dict[s
         },
         "encoders": sorted({task.encoder for task in tasks}),
     }
+
+
+def _draws(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """What the data sets could not give: different draws, or as many images as asked for."""
+    equal, fewer = {}, {}
+    for lesson in arms[0].lessons:
+        task, k = lesson.task, lesson.shots
+        counts = np.bincount(task.labels[task.pool], minlength=len(task.text.classes))
+        taught = counts[np.unique(lesson.labels)]
+        if task.stated and taught.max() <= k:
+            equal[task.name, k] = f"{task.name} at {k} shots: every seed has the same support set"
+        if (taught < k).any():
+            few = int((taught < k).sum())
+            fewer[task.name, k] = f"{task.name} at {k} shots: {few} classes have fewer images"
+    return {"equal draws": list(equal.values()), "fewer": list(fewer.values())}
 
 
 def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

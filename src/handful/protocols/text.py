@@ -17,16 +17,26 @@ def markdown(bench: Bench, heading: str) -> str:
         bench: what was measured.
         heading: first line, without `#`.
     """
-    lines = [f"# {heading}", "", *told(bench.facts), ""]
+    figure = "\n![figure](figure.png)\n"
+    return f"# {heading}\n\n{tables(bench)}{figure}\n## The data\n\n{data(bench)}"
+
+
+def tables(bench: Bench, level: int = 2) -> str:
+    """The tables with the published rows beside them, and how they came about.
+
+    Args:
+        bench: what was measured.
+        level: of the headings.
+    """
+    lines: list[str] = []
     for grid in bench.grids():
-        lines += [f"## {grid.title}", ""]
+        lines += [f"{'#' * level} {grid.title}", ""]
         for _, note, rows in grid.blocks():
             lines += [f"{', '.join(r.label for r in rows)}: {note}.", ""] if note else []
             lines += [*_table(grid, rows), ""]
         for others in apart(bench.published(grid)):
             lines += _published(grid, others)
-    lines += [_spread(bench), "", "![figure](figure.png)", "", "## The data", "", *_data(bench)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, _spread(bench) + "  ", *told(bench.facts)]) + "\n"
 
 
 def _table(grid: Grid, rows: Sequence[Row]) -> list[str]:
@@ -63,13 +73,17 @@ def _spread(bench: Bench) -> str:
     return "± is half of the 95 % interval (Student's t) over the seeds."
 
 
-def _data(bench: Bench) -> list[str]:
-    names = list(dict.fromkeys(name for facts in bench.tasks.values() for name in facts))
+def data(bench: Bench) -> str:
+    """A table of the data sets and what a reader must know of each."""
+    known = dict.fromkeys(
+        n for facts in bench.tasks.values() for n, value in facts.items() if value
+    )
+    names = list(known)
     lines = [f"| data set | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for task, facts in bench.tasks.items():
         cells = (_cell(plain(facts.get(name, ""))) for name in names)
         lines.append(f"| {_cell(task)} | {' | '.join(cells)} |")
-    return lines
+    return "\n".join(lines) + "\n"
 
 
 def told(facts: Mapping[str, Any]) -> list[str]:
