@@ -36,9 +36,11 @@ class SsText(Adapter):
         strength: factor on the pull of the shots; 0 is zero-shot.
         repel: 0 to 1, how much of the common mean is taken away.
 
-    Source: Silva-Rodriguez et al., "Few-Shot, Now for Real: Medical VLMs Adaptation without
-    Balanced Sets or Validation", MICCAI 2025. Their code's own repel step (a unit step against
-    `2 w_c - mean(w)` after the solution) minimises nothing we could find; ours is the bound above.
+    Source: Silva-Rodriguez et al., "Full Conformal Adaptation of Medical Vision-Language Models",
+    IPMI 2025, and with `lambda_c = 1 / N_c` and a repel step as SS-Text+ in "Few-Shot, Now for
+    Real: Medical VLMs Adaptation without Balanced Sets or Validation", MICCAI 2025. The published
+    code repels by a unit step against `2 w_c - mean(w)` after the solution, which minimises nothing
+    that we could find; ours is the bound above.
     """
 
     title = "SS-Text"
