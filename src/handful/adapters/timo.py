@@ -46,8 +46,8 @@ class Timo(Adapter):
     validation set, for ImageNet on the test set. In these terms a is `scale / alpha`, and alpha
     comes from GDA's table of shots without validation; a class's prompts count as up to seven of
     its shots there. That, and the tenth, held on draws of the playground that no reported number
-    uses, on made features, and on EuroSAT and clothing photos through `tiny`. TIMO-S, which searches gamma and the prompts on validation images
-    too, has no place here.
+    uses, on made features, and on EuroSAT and clothing photos through `tiny`. TIMO-S, which
+    searches gamma and the prompts on validation images too, has no place here.
     """
 
     title = "TIMO"
