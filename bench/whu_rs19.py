@@ -3,8 +3,8 @@
 Usage: python bench/whu_rs19.py FOLDER [--seeds 10] [--out FOLDER]
 
 FOLDER holds `clip_vit_b32.safetensors` and `meta.json`. The same as
-`handful bench FOLDER --shots 1,2,4,8,16 --seeds 10 --methods ...`, printed as markdown; with --out a
-stopped run goes on where it was.
+`handful bench FOLDER --shots 1,2,4,8,16 --seeds 10 --methods ...`, printed as markdown; with --out
+a stopped run goes on where it was.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def test_domain_asks_a_variant_among_the_classes_it_has():
         {0: 4, 2: 1}[int(c)] for c in variant.labels[asked.images]
     ]
     variant.usable[:] = True
-    with pytest.raises(InputError, match=r"1 classes are not among those of source, such as c9"):
+    with pytest.raises(InputError, match=r"has 1 class that source does not have: c9"):
         list(plans.domain([source, variant], [1], [0]))
 
 

@@ -307,7 +307,8 @@ def _draws(arms: Sequence[Arm]) -> dict[str, list[str]]:
             equal[task.name, k] = f"{task.name} at {k} shots: every seed has the same support set"
         if (taught < k).any():
             few = int((taught < k).sum())
-            fewer[task.name, k] = f"{task.name} at {k} shots: {few} classes have fewer images"
+            told = f"{few} classes have" if few > 1 else "1 class has"
+            fewer[task.name, k] = f"{task.name} at {k} shots: {told} fewer images"
     return {"equal draws": list(equal.values()), "fewer": list(fewer.values())}
 
 

@@ -164,8 +164,9 @@ def _columns(source: Task, variant: Task) -> Rows:
     used = np.unique(variant.labels[variant.exam])
     strange = [variant.text.classes[c] for c in used if found[c] < 0]
     if strange:
+        shown = ", ".join(strange[:5]) + (", ..." if len(strange) > 5 else "")
         raise InputError(
-            f"{variant.name}: {len(strange)} classes are not among those of {source.name}, such as "
-            f"{', '.join(strange[:5])}; domain generalisation needs the same class names"
+            f"{variant.name}: has {len(strange)} class{'es' * (len(strange) > 1)} that "
+            f"{source.name} does not have: {shown}; domain generalisation needs the same names"
         )
     return found

@@ -142,16 +142,20 @@ def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool)
     few = {name: n for name, n in counts.items() if n < most}
     if none:
         raise InputError(
-            f"{task.name}: {len(none)} classes have no {split} ({', '.join(none[:5])}); "
+            f"{task.name}: {_classes(len(none))} no {split} ({', '.join(none[:5])}); "
             "add images of them or take them off the class names"
         )
     if few and not allow_fewer:
         told = ", ".join(f"{name} ({n})" for name, n in list(few.items())[:5])
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         raise InputError(
-            f"{task.name}: {len(few)} classes have fewer than {most} {split}: {told}{more}; "
+            f"{task.name}: {_classes(len(few))} fewer than {most} {split}: {told}{more}; "
             "ask for fewer shots, or add --allow-fewer to take all there are, as CoOp's code does"
         )
+
+
+def _classes(count: int) -> str:
+    return f"{count} classes have" if count > 1 else "1 class has"
 
 
 def most_shots(task: Task | Source) -> int:
