@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from handful import data, plugins
 from handful.adapters.zero_shot import ZeroShot
+from handful.cli import main
 from handful.contracts import ClassText, unit
 from handful.data import playground
+from handful.data.features import FeatureSet, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
 from handful.protocols import bench, figure, plans, table, text
@@ -485,3 +490,57 @@ def test_an_imagenet_that_is_none(lines, words, tmp_path):
     (tmp_path / "classnames.txt").write_text(lines)
     with pytest.raises(InputError, match=words):
         imagenet(tmp_path)
+
+
+# The page
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "bench.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the page's reader has it."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name, home in zip(("eurosat", "dtd"), coop_layout(folder, 2), strict=True):
+        home.rename(folder / name)
+    imagenet_layout(folder)
+    made = task(classes=4, each=12)
+    own = FeatureSet("mine", made.values, made.labels, made.text)
+    save_features(folder / "mine.safetensors", own)
+    cache = folder / "tip_cache"
+    cache.mkdir()
+    for part, name in ((made.splits == "train", "4shots"), (made.splits == "test", "test")):
+        rows, labels = made.values[part], torch.tensor(made.labels[part])
+        if name == "test":
+            torch.save(torch.tensor(rows).half(), cache / "test_f.pt")
+            torch.save(labels, cache / "test_l.pt")
+        else:
+            torch.save(torch.tensor(rows).T.half(), cache / f"keys_{name}.pt")
+            hot = torch.nn.functional.one_hot(labels).half()
+            torch.save(hot, cache / f"values_{name}.pt")
+    torch.save(torch.tensor(made.text.weights).T.half(), cache / "clip_weights.pt")
+    return folder
+
+
+COMMANDS = [line for line in PAGE.splitlines() if line.startswith("handful ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_page_s_commands_run(line, desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    words = shlex.split(line)[1:]
+    if words[words.index("--shots") + 1] == "1,2,4,8,16":  # the desk's classes have four
+        words[words.index("--shots") + 1] = "1,2,4"
+        words += ["--methods", "tip"]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert not stop.value.code, capsys.readouterr().err
+    assert "Zero-shot" in capsys.readouterr().out
+
+
+def test_the_page_s_program_runs(desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    (program,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    exec(program, {})
+    assert "Tip-Adapter" in capsys.readouterr().out
