@@ -223,6 +223,7 @@ def test_features_of_another_encoder_are_refused(tmp_path, capsys):
         (["--protocol", "few"], "expected one of few-shot, base-to-new"),
         (["--protocol", "ablation"], "--ablate ratio"),
         (["--ablate", "views"], "holds features"),
+        (["--template", "photo"], "holds its own class names and text features; leave out --temp"),
         (["--ablate", "alpha", "--value", "no", "--methods", "tip"], "alpha"),
         (["--anchors", "SigLIP"], "there are those of RN101, RN50, ViT-B/16, ViT-B/32"),
     ],
@@ -258,6 +259,21 @@ def test_classes_without_images_and_unequal_counts(tmp_path, capsys):
     out = run(capsys, path, "--methods", "tip")[1]
     assert "1 shot" in out  # what all classes allow: one to teach, one to ask
     assert "2 shots" not in out
+
+
+def test_what_does_not_fit_into_memory_is_told_first(made, monkeypatch, tmp_path, capsys):
+    from handful.adapters import _memory
+
+    monkeypatch.setattr(_memory, "available", lambda: 1000)
+    out = tmp_path / "out"
+    code, _, told = run(
+        capsys, made, "--methods", "proker", "--shots", "1,4", "--seeds", 1, "--out", out
+    )
+    assert code == 2
+    assert "ProKeR on EuroSAT, 4 shots, seed 0" in told
+    assert "of memory" in told
+    (line,) = (out / "journal.jsonl").read_text().splitlines()  # the most shots come first
+    assert (json.loads(line)["method"], json.loads(line)["shots"]) == ("zero_shot", 4)
 
 
 # Published numbers

@@ -131,7 +131,8 @@ def _measure(arm: Arm, lesson: Lesson) -> dict[str, Any]:
             accuracy[exam.name] = 100 * metrics.accuracy(among, targets)
     except HandfulError as error:
         raise InputError(
-            f"{arm.label} on {lesson.task.name}, {lesson.shots} shots, seed {lesson.seed}: {error}"
+            f"{arm.label} on {lesson.task.name}, {lesson.shots} shot{'s' * (lesson.shots > 1)}, "
+            f"seed {lesson.seed}: {error}"
         ) from error
     return {
         "task": lesson.task.name,

@@ -49,6 +49,11 @@ def open_source(path: Path, words: Mapping[str, str] | None, eye: Eye) -> Source
         return of_features(_cache(path, words, eye), eye)
     held = path.iterdir() if path.is_dir() else [path]
     if any(f.suffix.lower() in SUFFIXES for f in held):
+        if words is not None or eye.templates is not None:
+            raise InputError(
+                f"{path}: holds its own class names and text features; leave out "
+                f"{'--classes' if words is not None else '--template'}"
+            )
         return of_features(feature_file(path), eye)
     return open_images(path, words)
 
