@@ -28,6 +28,10 @@ FACTS = {
 }
 
 
+def tell(done: int, total: int) -> None:
+    print(f"\r{done} of {total}", end="", file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -36,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     request = Request(methods=plugins.names("adapters"), shots=SHOTS, seeds=arguments.seeds)
     ready = prepare([arguments.folder], request, out=arguments.out)
-    done = ready.run(lambda n, of: print(f"\r{n} of {of}", end="", file=sys.stderr))
+    done = ready.run(tell if sys.stderr.isatty() else None)
     done = replace(done, facts={**done.facts, **FACTS})
     if arguments.out is not None:
         report.save(figure.figure(done), arguments.out / "figure.png")

@@ -43,8 +43,16 @@ def figure(bench: Bench) -> Figure:
         else:
             _dots(panel, grid)
         panel.grid(alpha=0.25)
-    handles, labels = axes[0].get_legend_handles_labels()
-    result.legend(handles, labels, frameon=False, fontsize="small", loc="outside right upper")
+    named = [axis.get_legend_handles_labels() for axis in axes[: len(grids)]]
+    told = {label: handle for pair in reversed(named) for handle, label in zip(*pair, strict=True)}
+    first = dict.fromkeys(label for _, labels in named for label in labels)
+    result.legend(
+        [told[label] for label in first],
+        list(first),
+        frameon=False,
+        fontsize="small",
+        loc="outside right upper",
+    )
     return result
 
 
