@@ -5,7 +5,7 @@ Pure functions of tensors; no method is known here.
 
 from handful.selection._text_means import Means, directions, text_as_means
 from handful.selection.alpha import Best, BestCache, best_alpha, best_alpha_beta
-from handful.selection.discriminant import gaussian, gaussian_left_out
+from handful.selection.discriminant import gaussian, gaussian_about_text, gaussian_left_out
 from handful.selection.leave_one_out import (
     cache_left_out,
     linear_ridge_path,
@@ -14,6 +14,7 @@ from handful.selection.leave_one_out import (
     ridge_left_out,
     ridge_path,
 )
+from handful.selection.stack import stack, trust
 
 __all__ = [
     "Best",
@@ -24,11 +25,14 @@ __all__ = [
     "cache_left_out",
     "directions",
     "gaussian",
+    "gaussian_about_text",
     "gaussian_left_out",
     "linear_ridge_path",
     "means_left_out",
     "ridge",
     "ridge_left_out",
     "ridge_path",
+    "stack",
     "text_as_means",
+    "trust",
 ]

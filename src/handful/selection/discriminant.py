@@ -65,6 +65,48 @@ def gaussian(
     return weights - weights.mean(0), bias - bias.mean()
 
 
+def gaussian_about_text(
+    features: Tensor,
+    targets: Tensor,
+    text: Tensor,
+    prior: float,
+    shrinkage: float,
+    deviation: float,
+) -> tuple[Tensor, Tensor]:
+    """`[C, D]` weights and `[C]` biases like `gaussian`'s, in float64, usable from one shot on.
+
+    Two things differ. How far the class means lie from where their texts suggest (`text_as_means`)
+    counts as scatter too, `M + deviation * sum_c d_c d_cᵀ`: directions in which the text errs are
+    noisy ones, and at one shot nothing else is known of the noise. And the covariance is scaled to
+    a mean variance of 1, `P = ((1 - rho) M D / tr(M) + rho I)⁻¹`, since from so few images its
+    direction can be told, but its size only with far too much confidence.
+
+    Args:
+        features: `[N, D]` unit rows.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+        prior: images that the text counts for in the mean of its class.
+        shrinkage: rho, 0 to 1.
+        deviation: images that each class mean's distance from its text counts for.
+    """
+    given = Means.of(features, targets, len(text))
+    offset, gain = text_as_means(given.means, given.counts, text)
+    suggested = offset + gain * text.double()
+    seen, told = _shares(given.counts, prior)
+    means = seen[:, None] * given.means + told[:, None] * suggested
+    off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
+    scatter = given.rest.T @ given.rest + deviation * off.T @ off
+    width, trace, rho = len(scatter), scatter.trace(), max(shrinkage, _LEAST)
+    if trace > _NOTHING * len(features):
+        scatter *= (1 - rho) * width / trace
+        scatter.diagonal().add_(rho)
+    else:
+        scatter = torch.eye(width, dtype=torch.float64)
+    weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(scatter)).T
+    bias = -0.5 * (weights * means).sum(1)
+    return weights - weights.mean(0), bias - bias.mean()
+
+
 def gaussian_left_out(
     features: Tensor,
     targets: Tensor,

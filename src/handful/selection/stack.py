@@ -1,0 +1,83 @@
+"""A blend of methods from their leave-one-out logits: weights by a stacked, shrunk likelihood."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from torch import Tensor
+
+_FLOOR = 0.1  # a member whose first weight is zero may still earn one
+
+
+def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tensor:
+    """`[J]` weights, none negative, of the blend that is best at what its members have not seen.
+
+    `min_w sum_i v_i CE(sum_j w_j Z_ij, y_i) + pull * sum_j (w_j - f_j)² / (f_j + 0.1)`
+
+    v makes every class count the same and has mean 1. The sum over samples grows with the support
+    set and the pull does not: with few samples the first weights f hold, with many the likelihood.
+    Convex, so the start does not matter.
+
+    Args:
+        left_out: Z, `[J, N, C]` logits of J methods, each row by a fit that has not seen it.
+        targets: y, `[N]` columns.
+        first: f, `[J]` weights to be drawn to.
+        pull: how strongly.
+
+    Source: stacked generalisation, Wolpert, 1992, and its weights that are not negative, Breiman,
+    "Stacked Regressions", 1996; the pull to fixed weights is ours.
+
+    >>> right = torch.tensor([[[4.0, 0.0], [0.0, 4.0]]])
+    >>> half = torch.tensor([0.5, 0.5])
+    >>> weights = stack(torch.cat([right, -right]), torch.tensor([0, 1]), half, 0.01)
+    >>> bool(weights[0] > weights[1]), weights[1].item()
+    (True, 0.0)
+    """
+    values = left_out - left_out.mean(2, keepdim=True)  # what all classes share says nothing
+    counts = torch.bincount(targets, minlength=values.shape[2]).double()
+    weight = len(targets) / (counts.count_nonzero() * counts[targets])
+    rows, start = torch.arange(len(targets)), first.double().numpy()
+
+    def objective(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logs = torch.einsum("j,jnc->nc", torch.from_numpy(w).to(values), values).log_softmax(1)
+        loss = -(weight * logs[rows, targets].double()).sum().item()
+        slope = logs.exp_()
+        slope[rows, targets] -= 1
+        slope *= weight[:, None].to(slope)
+        away = w - start
+        gradient = torch.einsum("nc,jnc->j", slope, values).double().numpy()
+        loss += pull * float((away**2 / (start + _FLOOR)).sum())
+        return loss, gradient + 2 * pull * away / (start + _FLOOR)
+
+    result = minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start)
+    )
+    return torch.from_numpy(result.x)
+
+
+def trust(logits: Tensor, targets: Tensor) -> float:
+    """How far logits that were not fitted can be believed, 0 to 1: the best factor, if below 1.
+
+    `min_a sum_i CE(exp(a) Z_i, y_i) + a² / 2`; the answer is `min(1, exp(a))`. Zero-shot has not
+    seen any support image, so this is honest also at one shot.
+
+    Args:
+        logits: Z, `[N, C]`.
+        targets: y, `[N]` columns.
+
+    >>> logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    >>> trust(logits, torch.tensor([0, 1])), trust(logits, torch.tensor([1, 0])) < 0.2
+    (1.0, True)
+    """
+    values, rows = logits.double(), torch.arange(len(targets))
+
+    def objective(a: float) -> float:
+        logs = (math.exp(a) * values).log_softmax(1)
+        return -logs[rows, targets].sum().item() + a * a / 2
+
+    found = minimize_scalar(objective, bounds=(-8, 2), method="bounded")
+    return min(1.0, math.exp(found.x))
