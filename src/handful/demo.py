@@ -26,7 +26,7 @@ from handful.predictor import Predictor
 from handful.store import FeatureStore
 from handful.trials import SHOTS, Trial, compare_features
 
-METHODS = ("zero_shot", "linear", "tip", "tip_f", "clip_adapter")
+METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
 QUERIES = 20  # test images a class
 _MARK = ".handful-demo"  # in a folder that a later demo may clear
 

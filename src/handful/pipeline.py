@@ -26,7 +26,7 @@ from handful.packs import Pack
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 
-DEFAULT_METHOD = "clip_adapter"
+DEFAULT_METHOD = "auto"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class Fitted:
     encoded: int
     seconds: float
     ignored: Mapping[str, int]
+
+    @property
+    def selection(self) -> Mapping[str, Any] | None:
+        """Why these methods, where the adapter chose: `reason` and `ranking` (`Auto.explain`)."""
+        chosen: Mapping[str, Any] | None = self.pack.manifest["training"].get("selection")
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ def fit(
         source: a folder per class, a table, a split file (see `handful.data.load`), or a `Dataset`.
             Where it states splits, only `train` is used.
         encoder: name, folder or a loaded encoder.
-        method: an adapter's name; see `handful methods`.
+        method: an adapter's name; see `handful methods`. `auto` blends the methods that the support
+            images themselves speak for.
         params: the adapter's own arguments, such as `{"alpha": 2.0}`.
         shots: images a class, drawn by `seed`; all of them when not given.
         templates: prompts with `{}` where the class goes, or names of sets such as `satellite`;
@@ -130,6 +137,7 @@ def fit(
             "seed": seed,
             "views": views,
             "failed": len(found.failures),
+            **({"selection": adapter.explain()} if hasattr(adapter, "explain") else {}),
         },
         evaluation=None,
     )

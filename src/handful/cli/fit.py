@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +15,9 @@ def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder to write the skill to.")],
     encoder: _options.EncoderName = "tiny",
-    method: Annotated[str | None, typer.Option(help="See: handful methods.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Default auto, which chooses; see: handful methods.")
+    ] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Images a class; default all.")] = None,
     template: _options.Templates = None,
     classes: _options.Classes = None,
@@ -55,6 +58,7 @@ def run(
                 "images": sum(counts.values()),
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
+                "selection": fitted.selection,
                 "ignored": dict(fitted.ignored),
                 "failures": _console.named(fitted.failures),
             }
@@ -65,6 +69,17 @@ def run(
             f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
             f"({fitted.encoded} encoded now)."
         )
+        if fitted.selection:
+            show(fitted.selection)
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     _console.tell_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)
+
+
+def show(selection: Mapping[str, Any]) -> None:
+    """Why these methods: the sentence and the ranking, as the skill's card has them."""
+    from handful.packs import card
+
+    headers, *rows = card.selection_rows(selection)
+    _console.say_table(_console.table(headers, rows, right=range(2, len(headers))))
+    _console.say(selection["reason"])

@@ -29,10 +29,22 @@ def write(manifest: Mapping[str, Any]) -> str:
         _what(manifest),
         _USE,
         _made(manifest),
+        _chosen(manifest["training"].get("selection")),
         _numbers(manifest["evaluation"]),
         _limits(manifest),
     ]
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
+
+
+def selection_rows(selection: Mapping[str, Any]) -> list[list[str]]:
+    """The ranking of `handful.adapters.auto.Auto.explain` as a table: headers, then rows."""
+    rows = [["method", "settings", "right on left-out images, %", "share of the answer, %"]]
+    for row in selection["ranking"]:
+        settings = ", ".join(f"{name} {value:g}" for name, value in row["params"].items())
+        known = row["accuracy"] is not None
+        accuracy = f"{100 * row['accuracy']:.1f}" if known else "not known"
+        rows.append([row["title"], settings or "defaults", accuracy, f"{100 * row['share']:.0f}"])
+    return rows
 
 
 _USE = """## How to use it
@@ -118,6 +130,27 @@ def _made(manifest: Mapping[str, Any]) -> str:
     }
     lines = [f"- {name}: {_code(value)}" for name, value in facts.items()]
     return "\n".join(["## How it was made\n", *lines, ""])
+
+
+def _chosen(selection: Mapping[str, Any] | None) -> str:
+    if not selection:
+        return ""
+    try:
+        headers, *rows = selection_rows(selection)
+        reason = _cell(selection["reason"])
+    except (KeyError, TypeError, ValueError):  # another version's, or a stranger's
+        return ""
+    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(
+        [
+            f"## How it was chosen\n\n{reason}\n",
+            "| " + " | ".join(headers) + " |",
+            "|---|---|---:|---:|",
+            *lines,
+            "\nThe images left out are support images; no other image took part. Accuracy on them "
+            "ranks the methods, and is lower than what a fit of all images reaches.\n",
+        ]
+    )
 
 
 def _numbers(evaluation: Mapping[str, Any] | None) -> str:

@@ -1,0 +1,198 @@
+"""Auto's blend: what its weights maximise, what it does at one shot, and what it tells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from handful import metrics, plugins
+from handful.contracts import ClassText, unit
+from handful.selection import gaussian_about_text, stack, trust
+from tasks import Task, make
+
+
+def fit(task: Task, **arguments: object):
+    return plugins.get("adapters", "auto")(**arguments).fit(task.X, task.y, task.text)
+
+
+def columns(task: Task) -> np.ndarray:
+    return np.array([task.text.classes.index(name) for name in task.y])
+
+
+def useless_text(task: Task) -> ClassText:
+    rng = np.random.default_rng(5)
+    return ClassText(
+        unit(rng.standard_normal(task.text.embeddings.shape)), task.text.classes, 100.0
+    )
+
+
+def test_stack_takes_what_is_right_and_drops_what_is_wrong():
+    rng = np.random.default_rng(0)
+    targets = torch.from_numpy(rng.integers(0, 4, 200))
+    right = torch.eye(4)[targets] + 0.5 * torch.from_numpy(rng.standard_normal((200, 4))).float()
+    noise = torch.from_numpy(rng.standard_normal((200, 4))).float()
+    first = torch.tensor([0.5, 0.5])
+    weights = stack(torch.stack([right, noise]), targets, first, 1.0)
+    assert weights[0] > 2
+    assert weights[1] < 0.3
+
+
+def test_stack_keeps_the_first_weights_where_the_pull_is_strong():
+    rng = np.random.default_rng(1)
+    logits = torch.from_numpy(rng.standard_normal((3, 30, 4))).float()
+    first = torch.tensor([0.2, 0.0, 0.7])
+    targets = torch.from_numpy(rng.integers(0, 4, 30))
+    np.testing.assert_allclose(stack(logits, targets, first, 1e7), first, atol=1e-3)
+
+
+def test_stack_is_the_minimum_of_its_formula():
+    rng = np.random.default_rng(2)
+    logits = torch.from_numpy(rng.standard_normal((2, 40, 3))).float()
+    targets = torch.from_numpy(np.repeat([0, 1, 2], [30, 5, 5]))
+    first = torch.tensor([0.3, 0.6])
+    found = stack(logits, targets, first, 2.0).numpy()
+
+    def objective(w):
+        blend = np.tensordot(w, logits.double().numpy(), 1)
+        logs = blend - np.log(np.exp(blend).sum(1, keepdims=True))
+        share = 40 / (3 * np.bincount(targets)[targets])  # every class counts the same
+        loss = -(share * logs[np.arange(40), targets]).sum()
+        return loss + 2.0 * ((w - first.numpy()) ** 2 / (first.numpy() + 0.1)).sum()
+
+    around = [found + np.array(d) for d in ((0.01, 0), (0, 0.01), (0.01, 0.01))]
+    around += [np.maximum(found - np.array(d), 0) for d in ((0.01, 0), (0, 0.01))]
+    assert all(objective(found) <= objective(w) + 1e-6 for w in around)
+
+
+def test_trust_falls_with_sure_mistakes():
+    task = make(shots=1)
+    zero_shot = torch.from_numpy(task.text.scale * task.X @ task.text.weights.T)
+    targets = torch.from_numpy(columns(task))
+    mostly = trust(zero_shot, targets)
+    assert mostly > 0.2  # the made features' cosines are far larger than an encoder's
+    assert trust(0.1 * zero_shot, targets) > 0.99
+    assert trust(zero_shot, targets.roll(1)) < mostly / 3
+
+
+def test_text_gda_by_hand():
+    # images (.8, .6) and (.6, .8) with texts (1, 0) and (0, 1): x = (.7, .7), t = (.5, .5),
+    # g = sum <(±.5, ∓.5), (±.1, ∓.1)> / sum |.|² = .2 / 1 = .2, so the text suggests x + .2 (T - t)
+    # = (.8, .6) and (.6, .8): what the images are. No scatter: W = mu, b = -|mu|² / 2, centred.
+    weights, bias = gaussian_about_text(
+        torch.tensor([[0.8, 0.6], [0.6, 0.8]]),
+        torch.tensor([0, 1]),
+        torch.eye(2),
+        prior=3.0,
+        shrinkage=0.5,
+        deviation=1.0,
+    )
+    np.testing.assert_allclose(weights, [[0.1, -0.1], [-0.1, 0.1]], atol=1e-7)
+    np.testing.assert_allclose(bias, [0, 0], atol=1e-7)
+
+
+def test_text_gda_is_its_algebra():
+    task, y = make(shots=3), columns(make(shots=3))
+    x, t, c = task.X.astype(float), task.text.weights.astype(float), 5
+    mean = np.stack([x[y == k].mean(0) for k in range(c)])
+    centred, words = mean - mean.mean(0), t - t.mean(0)
+    suggested = mean.mean(0) + (words * centred).sum() / (words**2).sum() * words
+    mu = (3 * mean + 2 * suggested) / 5
+    scatter = sum(np.outer(a - mean[k], a - mean[k]) for a, k in zip(x, y, strict=True))
+    scatter = scatter + 0.4 * sum(np.outer(d, d) for d in mean - suggested)
+    d = x.shape[1]
+    p = np.linalg.inv(0.7 * scatter * d / np.trace(scatter) + 0.3 * np.eye(d))
+    logits = task.queries @ p @ mu.T - 0.5 * np.diag(mu @ p @ mu.T)
+    adapter = plugins.get("adapters", "text_gda")(prior=2.0, shrinkage=0.3, deviation=0.4)
+    found = adapter.fit(task.X, task.y, task.text).logits(task.queries)
+    expected = 100 * (logits - logits.mean(1, keepdims=True))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 6])
+def test_one_head_says_what_the_weighted_members_say(shots):
+    task = make(shots=shots)
+    auto = fit(task)
+    blend = 0.0
+    for row in auto.explain()["ranking"]:
+        member = plugins.get("adapters", row["method"])(**row["params"])
+        member.fit(task.X, task.y, task.text)
+        blend = blend + row["weight"] * member.logits(task.queries)
+    np.testing.assert_allclose(auto.logits(task.queries), blend, rtol=1e-2, atol=0.1)
+
+
+def test_one_shot_has_fixed_weights_and_says_so():
+    told = fit(make(shots=1)).explain()
+    assert "nothing can be left out" in told["reason"]
+    assert all(row["accuracy"] is None for row in told["ranking"])
+
+
+def test_it_tells_shares_and_accuracies():
+    told = fit(make(shots=4)).explain()
+    assert "Leaving out each of 20 support images" in told["reason"]
+    assert sum(row["share"] for row in told["ranking"]) == pytest.approx(1, abs=1e-3)
+    accuracies = [row["accuracy"] for row in told["ranking"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert all(0 <= a <= 1 for a in accuracies)
+
+
+def test_trained_members_take_part_below_four_shots():
+    trained = {"cross_modal", "linear"}
+    for shots, there in ((3, True), (4, False)):
+        methods = {row["method"] for row in fit(make(shots=shots)).explain()["ranking"]}
+        assert (trained <= methods) == there
+        assert there or not trained & methods
+
+
+def test_a_class_without_shots_is_still_found():
+    task = make(shots=8)
+    missing = task.text.classes[2]
+    keep = task.y != missing
+    auto = plugins.get("adapters", "auto")().fit(task.X[keep], task.y[keep], task.text)
+    assert {r["method"] for r in auto.explain()["ranking"]} == {"zero_shot", "text_gda"}
+    asked = task.targets == 2
+    assert metrics.accuracy(auto.logits(task.queries)[asked], task.targets[asked]) > 0.4
+
+
+@pytest.mark.parametrize("shots", [1, 2, 4])
+def test_useless_text_is_not_believed(shots):
+    task = make(shots=shots, queries=40)
+    task = Task(task.X, task.y, task.queries, task.targets, useless_text(task))
+    zero_shot = plugins.get("adapters", "zero_shot")().fit(task.X, task.y, task.text)
+    auto = fit(task)
+    assert metrics.accuracy(zero_shot.logits(task.queries), task.targets) < 0.5
+    share = sum(r["share"] for r in auto.explain()["ranking"] if r["method"] == "text_gda")
+    assert share > 0.5
+    images = plugins.get("adapters", "class_mean")().fit(task.X, task.y, task.text)
+    hits = [metrics.accuracy(a.logits(task.queries), task.targets) for a in (auto, images)]
+    assert hits[0] > hits[1] - (0.1 if shots == 1 else 0.05)  # one image refutes a text less
+
+
+@pytest.mark.parametrize("shots", [2, 4, 8])
+def test_zero_shot_that_cannot_be_beaten_is_kept(shots):
+    """Labels drawn from zero-shot's own probabilities: nothing is left to learn."""
+    gaps = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        text = unit(rng.standard_normal((8, 1, 16)))
+        rows = unit(rng.standard_normal((4000, 16)) + text[rng.integers(0, 8, 4000), 0] * 2)
+        chances = 10 * rows @ text[:, 0].T
+        y = np.array(
+            [rng.choice(8, p=p) for p in np.exp(chances) / np.exp(chances).sum(1)[:, None]]
+        )
+        words = ClassText(text, tuple("abcdefgh"), 10.0)
+        drawn = np.concatenate([np.flatnonzero(y == c)[:shots] for c in range(8)])
+        rest = np.setdiff1d(np.arange(4000), drawn)
+        auto = plugins.get("adapters", "auto")().fit(rows[drawn], y[drawn], words)
+        hit = metrics.accuracy(auto.logits(rows[rest]), y[rest])
+        gaps.append(hit - metrics.accuracy(chances[rest], y[rest]))
+    assert np.mean(gaps) > -0.03
+
+
+def test_wrong_labels_at_a_fifth():
+    task = make(shots=8, queries=40)
+    y, rng = task.y.copy(), np.random.default_rng(3)
+    flip = rng.choice(len(y), len(y) // 5, replace=False)
+    y[flip] = rng.choice(task.text.classes, len(flip))
+    auto = plugins.get("adapters", "auto")().fit(task.X, y, task.text)
+    assert metrics.accuracy(auto.logits(task.queries), task.targets) > 0.85
