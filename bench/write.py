@@ -23,6 +23,7 @@ TITLES = {
     "defaults": "Defaults of the trained methods",
     "whu_rs19": "Methods on real features",
     "photos": "Real photos through `tiny`",
+    "auto": "Choosing by itself: time and memory",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
     "selection": "Exact alpha against a grid",
