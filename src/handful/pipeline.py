@@ -23,6 +23,7 @@ from handful.errors import InputError
 from handful.extract import Failure, Progress
 from handful.metrics import Evaluation
 from handful.packs import Pack
+from handful.packs.support import Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 
@@ -121,6 +122,14 @@ def fit(
     labels = [drawn.labels[i] for i in found.kept]
     counts = Counter(labels)
     inputs.check_counts(names, counts, found.failures)
+    column = {name: i for i, name in enumerate(text.classes)}
+    support = Support(
+        found.features.values,
+        np.array([column[label] for label in labels], dtype=np.int64),
+        text,
+        found.features.ids,
+        tuple(_name(drawn.images[i].name) for i in found.kept),
+    )
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
     seconds = time.perf_counter() - began
@@ -130,6 +139,7 @@ def fit(
         tower,
         templates=templates,
         support_ids=found.features.ids,
+        support=support,
         training={
             "shots": shots,
             "counts": {name: counts[name] for name in names},
@@ -209,6 +219,11 @@ def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
         )
     seeded = {"seed": seed} if "seed" in accepted else {}
     return cls(**{**seeded, **(params or {})})
+
+
+def _name(path: str) -> str:
+    """The last two parts of a path: enough to find the image, and nobody's home folder."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:])
 
 
 def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:

@@ -57,6 +57,17 @@ def make(adapter: Any, encoder: Encoder) -> dict[str, NDArray[Any]]:
     }
 
 
+def again(tensors: Tensors, adapter: Any) -> dict[str, NDArray[Any]]:
+    """The golden tensors of another head on the same encoder, from the same golden image."""
+    features = tensors["golden.features"]
+    return {
+        "golden.image": tensors["golden.image"],
+        "golden.features": features,
+        "golden.logits": adapter.logits(features),
+        "golden.probabilities": adapter.predict_proba(features[:1])[0],
+    }
+
+
 def check(tensors: Tensors, adapter: Any, where: str) -> None:
     """Does the adapter answer as it did when the skill was made?
 

@@ -17,6 +17,8 @@ from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
 from handful.packs import card, disk, golden, restore
 from handful.packs.format import FORMAT, plain, read, to_files
+from handful.packs.support import Support
+from handful.packs.support import read as read_support
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Pack:
     manifest: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
     where: str = "the skill"
+    support: Support | None = field(init=False, repr=False)
     _adapter: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +46,8 @@ class Pack:
             self, "_adapter", restore.adapter(self.manifest, self.tensors, self.where)
         )
         golden.check(self.tensors, self._adapter, self.where)
+        support = read_support(self.manifest, self.tensors, self.where)
+        object.__setattr__(self, "support", support)
 
     @classmethod
     def of(
@@ -53,6 +58,7 @@ class Pack:
         *,
         templates: Sequence[str],
         support_ids: Sequence[str],
+        support: Support | None = None,
         training: Mapping[str, Any],
         evaluation: Mapping[str, Any] | None = None,
         licence: str = "unknown",
@@ -66,6 +72,8 @@ class Pack:
             encoder: what the support features came from; it looks at a few synthetic pictures.
             templates: prompts of the classes.
             support_ids: digests of the support images.
+            support: their features, labels and names, so that the skill can grow, name wrong labels
+                and give reasons; without it the pack is smaller and says what it cannot do.
             training: facts about the fit (shots, seed, counts, ...), plain values.
             evaluation: numbers on images it has not seen and how they were measured.
             licence: an identifier as the Hugging Face hub knows them, such as `cc-by-4.0`.
@@ -94,11 +102,12 @@ class Pack:
                 "dim": encoder.dim,
                 "precision": encoder.precision,
             },
-            "support": {"images": list(support_ids)},
+            "support": _stated(support_ids, support),
             "training": plain(training, "training"),
             "evaluation": plain(evaluation, "evaluation"),
         }
-        return cls(manifest, restore.tensors_of(adapter) | golden.make(adapter, encoder))
+        tensors = restore.tensors_of(adapter) | golden.make(adapter, encoder)
+        return cls(manifest, tensors | (support.tensors() if support else {}))
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
@@ -126,6 +135,34 @@ class Pack:
         files = to_files(self.manifest, self.tensors, card.write(self.manifest))
         disk.write_folder(path, files, overwrite=overwrite)
         return path
+
+    def taught(self, support: Support, **training: Any) -> Pack:
+        """The same method taught with another support set, without images and encoder.
+
+        Numbers measured on the skill as it was are dropped.
+
+        Args:
+            support: on the same encoder; its classes are the new skill's.
+            training: facts to state beside or instead of those there are.
+
+        Raises:
+            InputError: the support set does not suit the method.
+        """
+        adapter = type(self._adapter)(**self.manifest["params"])
+        adapter.fit(support.features, np.array(support.labels), support.text)
+        facts = self.manifest["training"] | {"counts": support.counts} | training
+        facts.pop("selection", None)
+        if hasattr(adapter, "explain"):
+            facts["selection"] = adapter.explain()
+        manifest = self.manifest | {
+            "handful": handful.__version__,
+            "classes": list(support.text.classes),
+            "support": _stated(support.ids, support),
+            "training": plain(facts, "training"),
+            "evaluation": None,
+        }
+        kept = restore.tensors_of(adapter) | golden.again(self.tensors, adapter)
+        return Pack(manifest, kept | support.tensors(), self.where)
 
     def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
         """The same skill with numbers measured on images it has not seen."""
@@ -196,6 +233,10 @@ class Pack:
             f"expected less than {golden.TOLERANCE}): {cause}. To put it right, {cure}, or teach "
             "the skill again"
         )
+
+
+def _stated(ids: Sequence[str], support: Support | None) -> dict[str, Any]:
+    return {"images": list(ids), **({"names": list(support.names)} if support else {})}
 
 
 def _differences(ours: str, theirs: str) -> list[str]:

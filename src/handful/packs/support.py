@@ -1,0 +1,121 @@
+"""What a skill remembers of its support images: features, labels and text, never pixels.
+
+With them a skill can be taught again without its images and without the encoder: after an image is
+added or taken away, for leave-one-out, for an answer's reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.contracts import Array, ClassText
+from handful.errors import InputError, PackError
+from handful.packs.format import Tensors
+
+_TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """A support set as features.
+
+    Args:
+        features: `[N, D]` unit rows.
+        targets: `[N]` positions in `text.classes`.
+        text: class names and text features.
+        ids: N image digests.
+        names: N names of the images, as people know them; "" where there is none.
+
+    Raises:
+        InputError: sizes that disagree, a target that is no class.
+    """
+
+    features: Array
+    targets: NDArray[np.int64]
+    text: ClassText
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.features), len(self.targets), len(self.ids), len(self.names)}
+        if len(sizes) != 1 or self.features.ndim != 2 or not len(self.features):
+            raise InputError(
+                f"expected N features, targets, ids and names, got {list(self.features.shape)}, "
+                f"{len(self.targets)}, {len(self.ids)} and {len(self.names)}"
+            )
+        if self.targets.min() < 0 or self.targets.max() >= len(self.text.classes):
+            raise InputError(f"a target is none of the {len(self.text.classes)} classes")
+        if self.text.embeddings.shape[2] != self.features.shape[1]:
+            raise InputError(
+                f"expected features of the text's width {self.text.embeddings.shape[2]}, "
+                f"got {self.features.shape[1]}"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """N class names."""
+        return tuple(self.text.classes[c] for c in self.targets)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each class, also of those without any."""
+        found = np.bincount(self.targets, minlength=len(self.text.classes))
+        return {name: int(n) for name, n in zip(self.text.classes, found, strict=True)}
+
+    def subset(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Self:
+        """The same classes with some of the images."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return replace(
+            self,
+            features=self.features[rows],
+            targets=self.targets[rows],
+            ids=tuple(self.ids[i] for i in rows),
+            names=tuple(self.names[i] for i in rows),
+        )
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What goes into `weights.safetensors`, under `support.`."""
+        values = (self.features, self.targets, self.text.embeddings)
+        return {
+            f"support.{name}": np.ascontiguousarray(value, dtype=kind)
+            for (name, kind), value in zip(_TENSORS.items(), values, strict=True)
+        }
+
+
+def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support | None:
+    """The support set of a skill; None for one that was saved without.
+
+    Raises:
+        PackError: its parts do not fit one another.
+    """
+    if not any(f"support.{name}" in tensors for name in _TENSORS):
+        return None
+    stated = manifest["support"]
+    try:
+        features, targets, text = _checked(tensors)
+        names = _names(stated)
+        words = ClassText(text, tuple(manifest["classes"]), float(manifest["scale"]))
+        return Support(features, targets, words, tuple(stated["images"]), names)
+    except (InputError, ValueError) as error:
+        raise PackError(f"{where}: its support set does not fit: {error}") from error
+
+
+def _checked(tensors: Tensors) -> list[NDArray[Any]]:
+    """The tensors in the order of `_TENSORS`, if all are there and of their kind."""
+    found = [tensors.get(f"support.{name}") for name in _TENSORS]
+    kept = [value for value in found if value is not None]
+    if [str(value.dtype) for value in kept] != [*_TENSORS.values()]:
+        raise InputError(f"expected the tensors support.* {_TENSORS}")
+    return kept
+
+
+def _names(stated: Mapping[str, Any]) -> tuple[str, ...]:
+    names = stated.get("names", [""] * len(stated["images"]))
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError("'support.names': expected a list of texts")
+    return tuple(names)
