@@ -33,11 +33,12 @@ def make(adapter: Any, encoder: Encoder) -> dict[str, NDArray[Any]]:
     """The golden tensors of a fitted adapter; row 0 of the features is that of the image."""
     images = [picture(index) for index in range(PICTURES)]
     first = features = _look(encoder, images)
-    best, golden = -np.inf, images[0]
+    best, golden, row = -np.inf, images[0], features[:1]
     for left in reversed(range(_ROUNDS)):
         worth = telling(features, adapter.predict_proba)
         if worth.max() > best:
-            best, golden = float(worth.max()), images[int(worth.argmax())]
+            found = int(worth.argmax())
+            best, golden, row = float(worth[found]), images[found], features[found : found + 1]
         scores = adapter.predict_proba(features)
         answers = scores.argmax(axis=1)
         turns = np.flatnonzero(answers[1:] != answers[:-1])
@@ -47,21 +48,24 @@ def make(adapter: Any, encoder: Encoder) -> dict[str, NDArray[Any]]:
         # sure of all: somewhere between two answers lies a picture of which the skill is not
         images = _between(images[turns[0]], images[turns[0] + 1])
         features = _look(encoder, images)
-    # once more, alone, as it will be looked at later: batches of another size round differently
-    features = np.concatenate([_look(encoder, [golden]), first])
-    return {
-        "golden.image": golden,
-        "golden.features": features,
-        "golden.logits": adapter.logits(features),
-        "golden.probabilities": adapter.predict_proba(features[:1])[0],
-    }
+    return _tensors(golden, np.concatenate([row, first]), adapter)
 
 
 def again(tensors: Tensors, adapter: Any) -> dict[str, NDArray[Any]]:
-    """The golden tensors of another head on the same encoder, from the same golden image."""
-    features = tensors["golden.features"]
+    """The golden tensors of another head on the same encoder, without it.
+
+    The picture is chosen anew among the eight whose features are there, so that nothing of the
+    former head remains, not even which picture told it best. Where `make` would search between
+    pictures, this cannot, and takes the best of the eight.
+    """
+    rows = tensors["golden.features"][1:]  # [PICTURES, D]
+    best = int(telling(rows, adapter.predict_proba).argmax())
+    return _tensors(picture(best), np.concatenate([rows[best : best + 1], rows]), adapter)
+
+
+def _tensors(image: NDArray[np.uint8], features: Array, adapter: Any) -> dict[str, NDArray[Any]]:
     return {
-        "golden.image": tensors["golden.image"],
+        "golden.image": image,
         "golden.features": features,
         "golden.logits": adapter.logits(features),
         "golden.probabilities": adapter.predict_proba(features[:1])[0],
@@ -153,8 +157,10 @@ def telling(features: Array, probabilities: Callable[[Array], Array]) -> NDArray
 
 
 def _look(encoder: Encoder, images: Sequence[NDArray[np.uint8]]) -> Array:
+    """`[K, D]` features, each picture alone as later: other batch sizes round differently."""
     prepared = [encoder.prepare(Image.fromarray(image)) for image in images]
-    return np.asarray(encoder.images(prepared), dtype=np.float32)
+    rows = [np.asarray(encoder.images([one]), dtype=np.float32) for one in prepared]
+    return np.concatenate(rows)
 
 
 def _between(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
