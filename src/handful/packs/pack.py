@@ -236,7 +236,7 @@ class Pack:
 
 
 def _stated(ids: Sequence[str], support: Support | None) -> dict[str, Any]:
-    return {"images": list(ids), **({"names": list(support.names)} if support else {})}
+    return {"images": list(ids), **(support.stated() if support else {})}
 
 
 def _differences(ours: str, theirs: str) -> list[str]:

@@ -7,7 +7,7 @@ added or taken away, for leave-one-out, for an answer's reasons.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +17,32 @@ from handful.contracts import Array, ClassText
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 
+RESERVED = frozenset({"background", "none", "noise", "other"})  # labels of what is no class
+
+_RESERVED = "support.reserved"
 _TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}
+
+
+@dataclass(frozen=True, eq=False)
+class Reserved:
+    """Images that show none of the classes, for the answer "unknown".
+
+    Args:
+        features: `[R, D]` unit rows.
+        ids: R image digests.
+        names: R names of the images.
+    """
+
+    features: Array
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or {len(self.ids), len(self.names)} != {len(self.features)}:
+            raise InputError(
+                f"expected R features, ids and names, got {list(self.features.shape)}, "
+                f"{len(self.ids)} and {len(self.names)}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +55,7 @@ class Support:
         text: class names and text features.
         ids: N image digests.
         names: N names of the images, as people know them; "" where there is none.
+        reserved: images that show none of the classes, if any were given.
 
     Raises:
         InputError: sizes that disagree, a target that is no class.
@@ -40,6 +66,7 @@ class Support:
     text: ClassText
     ids: tuple[str, ...]
     names: tuple[str, ...]
+    reserved: Reserved | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         sizes = {len(self.features), len(self.targets), len(self.ids), len(self.names)}
@@ -54,6 +81,12 @@ class Support:
             raise InputError(
                 f"expected features of the text's width {self.text.embeddings.shape[2]}, "
                 f"got {self.features.shape[1]}"
+            )
+        other = self.reserved
+        if other is not None and other.features.shape[1] != self.features.shape[1]:
+            raise InputError(
+                f"expected reserved images of the width {self.features.shape[1]}, "
+                f"got {other.features.shape[1]}"
             )
 
     @property
@@ -81,10 +114,23 @@ class Support:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What goes into `weights.safetensors`, under `support.`."""
         values = (self.features, self.targets, self.text.embeddings)
-        return {
+        made = {
             f"support.{name}": np.ascontiguousarray(value, dtype=kind)
             for (name, kind), value in zip(_TENSORS.items(), values, strict=True)
         }
+        if self.reserved is not None:
+            made[_RESERVED] = np.ascontiguousarray(self.reserved.features, dtype=np.float32)
+        return made
+
+    def stated(self) -> dict[str, Any]:
+        """What goes into `pack.json` under `support`."""
+        made: dict[str, Any] = {"images": list(self.ids), "names": list(self.names)}
+        if self.reserved is not None:
+            made["reserved"] = {
+                "images": list(self.reserved.ids),
+                "names": list(self.reserved.names),
+            }
+        return made
 
 
 def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support | None:
@@ -100,7 +146,8 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support |
         features, targets, text = _checked(tensors)
         names = _names(stated)
         words = ClassText(text, tuple(manifest["classes"]), float(manifest["scale"]))
-        return Support(features, targets, words, tuple(stated["images"]), names)
+        reserved = _reserved(stated, tensors)
+        return Support(features, targets, words, tuple(stated["images"]), names, reserved)
     except (InputError, ValueError) as error:
         raise PackError(f"{where}: its support set does not fit: {error}") from error
 
@@ -112,6 +159,18 @@ def _checked(tensors: Tensors) -> list[NDArray[Any]]:
     if [str(value.dtype) for value in kept] != [*_TENSORS.values()]:
         raise InputError(f"expected the tensors support.* {_TENSORS}")
     return kept
+
+
+def _reserved(stated: Mapping[str, Any], tensors: Tensors) -> Reserved | None:
+    values, told = tensors.get(_RESERVED), stated.get("reserved")
+    if values is None and told is None:
+        return None
+    if values is None or str(values.dtype) != "float32" or not isinstance(told, Mapping):
+        raise InputError(f"expected the tensor {_RESERVED} float32 and 'support.reserved' together")
+    ids = told.get("images")
+    if not (isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids)):
+        raise InputError("'support.reserved.images': expected a list of texts")
+    return Reserved(values, tuple(ids), _names({"images": ids, **told}))
 
 
 def _names(stated: Mapping[str, Any]) -> tuple[str, ...]:
