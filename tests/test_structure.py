@@ -15,12 +15,18 @@ LEVELS = {
     "server": 5,
     "demo": 4.5,  # the whole road once more; it may use all of what ties the wings
     "comparison": 4.2,
+    "growth": 4.1,  # a skill's encoder is found as Predictor finds it
+    "multilabel": 4.1,  # the road of pipeline, for several labels an image
     "trials": 4,
     "protocols": 4.3,  # the field's experiments, each a loop over trials
     "pipeline": 4,
     "predictor": 4,
     "export": 4,
     "report": 4,
+    "doctor": 4,
+    "reasons": 4,
+    "pictures": 4,
+    "album": 3.8,  # finds pictures by their content
     "inputs": 3.7,  # reads Failure, which extract makes
     "extract": 3.5,
     "data": 3,
@@ -40,6 +46,8 @@ LEVELS = {
 ALLOWED = {
     ("selection", "metrics"),
     ("adapters", "selection"),  # pure functions of arrays: leave-one-out, exact alpha, blends
+    ("tasks", "selection"),  # for the same
+    ("tasks", "adapters"),  # what a head is
     ("pipeline", "predictor"),  # to evaluate a skill is to predict with it
 }
 FILES = sorted(ROOT.rglob("*.py"))

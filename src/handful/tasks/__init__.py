@@ -1,0 +1,1 @@
+"""Heads for questions other than "which one of these": one task a file."""
