@@ -74,3 +74,8 @@ def lost(failures: Sequence[Failure]) -> str:
         return ""
     more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
     return f" ({'; '.join(f.reason for f in failures[:3])}{more})"
+
+
+def short_name(path: str) -> str:
+    """The last two parts of a path: enough to find the image, and nobody's home folder."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:])

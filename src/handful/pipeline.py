@@ -128,7 +128,7 @@ def fit(
         np.array([column[label] for label in labels], dtype=np.int64),
         text,
         found.features.ids,
-        tuple(_name(drawn.images[i].name) for i in found.kept),
+        tuple(inputs.short_name(drawn.images[i].name) for i in found.kept),
     )
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
@@ -219,11 +219,6 @@ def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
         )
     seeded = {"seed": seed} if "seed" in accepted else {}
     return cls(**{**seeded, **(params or {})})
-
-
-def _name(path: str) -> str:
-    """The last two parts of a path: enough to find the image, and nobody's home folder."""
-    return "/".join(path.replace("\\", "/").split("/")[-2:])
 
 
 def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:

@@ -35,6 +35,9 @@ _KEYS: dict[str, Any] = {
 }
 
 
+KEYS = frozenset({"format", "digest", *_KEYS})  # what every pack of this format states
+
+
 def check(manifest: Mapping[str, Any], path: Path) -> None:
     """Refuse a manifest with a key missing, of a wrong type or of an impossible value.
 

@@ -1,0 +1,270 @@
+"""A skill grows, forgets and joins another: from images and names to `handful.packs.living`.
+
+more images -> features of those it does not know -> the skill, refitted from its features
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from handful import extract, inputs
+from handful.contracts import Encoder, ImageRef
+from handful.data import Dataset
+from handful.errors import ImageError, InputError
+from handful.extract import Extraction, Failure, Progress
+from handful.packs import Pack, living, sets
+from handful.packs.support import Support
+from handful.predictor import Predictor
+from handful.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A changed skill and what happened on the way.
+
+    Args:
+        pack: the new skill; the one it came from is as it was. `pack.save(folder)` writes it.
+        former: the skill before; of two that were merged, the first.
+        seconds: time spent on the change itself, without encoding.
+        encoded: images that went through the encoder now.
+        repeated: names of the images that the skill held already; they count once.
+        failures: images that could not be used, by name, with the reason.
+        ignored: files passed over while looking for images: how many of each kind.
+        notes: what was decided where two skills differ.
+    """
+
+    pack: Pack
+    former: Pack
+    seconds: float
+    encoded: int = 0
+    repeated: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    ignored: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refitted(self) -> bool:
+        """Whether the head was fitted again; not for new names, and not where nothing was new."""
+        return any(
+            self.pack.tensors[name] is not self.former.tensors.get(name)
+            for name in self.pack.tensors
+        )
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Images of each class before and after; classes that went are there as well."""
+        before, after = (pack.support.counts if pack.support else {} for pack in self._both)
+        return {name: (before.get(name, 0), after.get(name, 0)) for name in {**before, **after}}
+
+    @property
+    def dropped_numbers(self) -> bool:
+        """Whether numbers had been measured on the skill as it was, which are no longer true."""
+        before, after = (pack.manifest["evaluation"] for pack in self._both)
+        return bool(before) and not after
+
+    @property
+    def _both(self) -> tuple[Pack, Pack]:
+        return self.former, self.pack
+
+
+def add(
+    skill: str | Path | Pack,
+    source: str | Path | Dataset,
+    *,
+    encoder: str | Path | Encoder | None = None,
+    words: Mapping[str, str] | None = None,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> Grown:
+    """Teach a skill more images of its classes, and new classes.
+
+    Only images that the skill does not hold are encoded, in the views it was taught with; only new
+    classes are read by the text tower, in the skill's own templates.
+
+    Args:
+        skill: a pack or its folder.
+        source: labelled images, as for `handful.fit`; one class is enough. Where it states splits,
+            only `train` is used.
+        encoder: to use instead of the one the skill names.
+        words: what the prompts call new classes, where the labels themselves will not do.
+        store: where features are kept; the user's own store when not given.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: anything about the images or labels that has to be put right first.
+        MismatchError: the encoder is not the skill's.
+        PackError: the skill was saved without its support set.
+    """
+    pack = _load(skill)
+    old = living.of(pack)
+    dataset = inputs.part(inputs.load_images(source), "train")
+    said = _new_words(pack, dataset, words)
+    unread, held, failures = _sorted_out(dataset, frozenset(old.ids))
+    # refuses what is another class in the skill
+    sets.fresh(old, [id_ for _, id_ in held], [dataset.labels[i] for i, _ in held])
+    repeated = [dataset.images[i].name for i, _ in held]
+    if not unread:
+        inputs.check_counts(said, {}, failures)
+        return Grown(pack, pack, 0.0, 0, tuple(repeated), failures, dataset.ignored)
+    tower = Predictor(pack, encoder=str(encoder) if isinstance(encoder, Path) else encoder).encoder
+    found = _encoded(pack, tower, [dataset.images[i] for i in unread], store, progress)
+    failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in found.failures)
+    new = dataset.subset([unread[i] for i in found.kept])
+    inputs.check_counts(said, Counter(new.labels), failures)
+    names = [image.name for image in new.images]
+    once = frozenset(sets.fresh(old, found.features.ids, new.labels))
+    repeated += [name for i, name in enumerate(names) if i not in once]
+    text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
+    short = [inputs.short_name(name) for name in names]
+    values, ids = found.features.values, found.features.ids
+    began = time.perf_counter()
+    made = living.add(pack, values, new.labels, ids, short, text, said) if ids else pack
+    seconds = time.perf_counter() - began
+    return Grown(made, pack, seconds, found.encoded, tuple(repeated), failures, dataset.ignored)
+
+
+def remove(
+    skill: str | Path | Pack,
+    images: Sequence[str] = (),
+    *,
+    label: str | None = None,
+    drop: Sequence[str] = (),
+) -> Grown:
+    """Unlearn images exactly, or whole classes.
+
+    Args:
+        skill: a pack or its folder.
+        images: names as the skill holds them, files, or digests (their first eight digits do).
+        label: look among the images of this class alone.
+        drop: classes to forget with all their images.
+
+    Raises:
+        InputError: no such image or class, or too little would be left.
+        PackError: the skill was saved without its support set.
+    """
+    pack = _load(skill)
+    support = living.of(pack)
+    if not images and not drop:
+        raise InputError("nothing to remove: name images by name or digest, or classes to drop")
+    if label is not None and label not in pack.classes:
+        raise InputError(f"the skill has no class {label!r}; it knows: {_few(pack.classes)}")
+    rows = [row for image in images for row in _rows(support, image, label)]
+    stay = [row for row in rows if support.labels[row] not in drop]
+
+    def change() -> Pack:
+        made = living.remove(pack, stay) if stay else pack
+        return living.drop(made, drop) if drop else made
+
+    return _timed(pack, change)
+
+
+def rename(skill: str | Path | Pack, names: Mapping[str, str]) -> Grown:
+    """Other labels for classes; answers and numbers stay. See `handful.packs.living.rename`."""
+    pack = _load(skill)
+    return _timed(pack, lambda: living.rename(pack, names))
+
+
+def merge(
+    first: str | Path | Pack,
+    second: str | Path | Pack,
+    *,
+    join: bool = False,
+    rename: Mapping[str, str] | None = None,
+) -> Grown:
+    """Two skills of one encoder become one. See `handful.packs.living.merge`.
+
+    Args:
+        first: a pack or its folder; its method and settings are the new skill's.
+        second: another.
+        join: classes of the same name are one class.
+        rename: other names for classes of the second first.
+
+    Raises:
+        MismatchError: different encoders.
+        InputError: classes of the same name, different templates.
+        PackError: one of them was saved without its support set.
+    """
+    one, two = _load(first), _load(second)
+    if rename:
+        two = living.rename(two, rename)
+    notes = tuple(living.differences(one, two))
+    done = _timed(one, lambda: living.merge(one, two, join=join))
+    held = frozenset(one.support_ids)
+    support = living.of(two)
+    twice = [n for n, id_ in zip(support.names, support.ids, strict=True) if id_ in held]
+    return Grown(done.pack, one, done.seconds, repeated=tuple(twice), notes=notes)
+
+
+def _load(skill: str | Path | Pack) -> Pack:
+    return skill if isinstance(skill, Pack) else Pack.load(skill)
+
+
+def _timed(pack: Pack, change: Callable[[], Pack]) -> Grown:
+    began = time.perf_counter()
+    made = change()
+    return Grown(made, pack, time.perf_counter() - began)
+
+
+def _new_words(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
+    """New labels and what prompts call them, in the order of the data or of `words`."""
+    given = dict(words or {})
+    known = {name: pack.manifest["training"].get("words", {}).get(name) for name in pack.classes}
+    other = [n for n, said in given.items() if n in known and said not in (n, known[n])]
+    if other:
+        raise InputError(
+            f"the skill's prompts call {other[0]!r} {known[other[0]] or other[0]!r} already, not "
+            f"{given[other[0]]!r}; the words of a class are given when it is first taught"
+        )
+    there = set(dataset.labels)
+    order = [*given, *(name for name in dataset.classes if name not in given)]
+    new = [name for name in order if name in there and name not in known]
+    sets.check_names(new)
+    return {name: given.get(name, name) for name in new}
+
+
+def _sorted_out(
+    dataset: Dataset, ids: frozenset[str]
+) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
+    """Positions to encode; positions and digests of those the skill holds; those without bytes."""
+    unread, held, failures = [], [], []
+    for i, image in enumerate(dataset.images):
+        try:
+            digest = image.digest()
+        except ImageError as error:
+            failures.append(Failure(image.name, str(error), i))
+            continue
+        if digest in ids:
+            held.append((i, digest))
+        else:
+            unread.append(i)
+    return unread, held, tuple(failures)
+
+
+def _encoded(
+    pack: Pack,
+    encoder: Encoder,
+    images: Sequence[ImageRef],
+    store: FeatureStore | None,
+    progress: Progress | None,
+) -> Extraction:
+    """Features as the skill's own were made: the same views from the same seed."""
+    facts = pack.manifest["training"]
+    views, seed = facts.get("views") or 1, facts.get("seed") or 0
+    return extract.features(encoder, images, store, views=views, seed=seed, progress=progress)
+
+
+def _rows(support: Support, image: str, label: str | None) -> list[int]:
+    """Rows of an image named as the skill does, or of a file by its content."""
+    if Path(image).is_file():
+        digest = ImageRef.of(image).digest()
+        if digest in support.ids:
+            return sets.find(support, digest, label)
+    return sets.find(support, image, label)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:10])
