@@ -1,0 +1,33 @@
+"""`handful merge`: two skills of one encoder become one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handful.cli import _changed, _options
+
+
+def run(
+    first: Annotated[Path, typer.Argument(help="A skill; the new one has its method.")],
+    second: Annotated[Path, typer.Argument(help="Another skill on the same encoder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the new skill to.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="Classes of the same name are one class.")
+    ] = False,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(help="OLD=NEW, another name for a class of the second; repeatable."),
+    ] = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Make one skill of two, of all their classes and photos."""
+    from handful import growth
+
+    called = _changed.pairs(rename or [], "--rename")
+    target = _changed.destination(first, out, overwrite=overwrite)
+    done = growth.merge(first, second, join=join, rename=called)
+    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)
