@@ -48,6 +48,7 @@ ALLOWED = {
     ("adapters", "selection"),  # pure functions of arrays: leave-one-out, exact alpha, blends
     ("tasks", "selection"),  # for the same
     ("tasks", "adapters"),  # what a head is
+    ("packs", "selection"),  # what a skill states of itself comes from its support set
     ("pipeline", "predictor"),  # to evaluate a skill is to predict with it
 }
 FILES = sorted(ROOT.rglob("*.py"))

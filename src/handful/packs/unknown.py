@@ -1,0 +1,167 @@
+"""The answer "unknown": what a skill states about it, and how it is given again from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from handful.contracts import Array
+from handful.errors import InputError, PackError
+from handful.packs.format import Tensors
+from handful.packs.support import Support
+from handful.selection import unknown
+
+RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
+
+_PARTS = ("middle", "spread", "weights", "left_out", "groups", "known", "reserved")
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """Tells images that show none of a skill's classes.
+
+    Args:
+        look: what the support set makes of an image.
+        learned: weights and the scores of images that were left out.
+    """
+
+    look: unknown.Look
+    learned: unknown.Unknown
+
+    @property
+    def smallest(self) -> float:
+        """The smallest false-accept rate that can be promised."""
+        return self.learned.smallest
+
+    def rates(self, X: Array) -> NDArray[np.float64]:
+        """`[M, D]` features to `[M]` shares of unknown images that look as familiar, or more so."""
+        signals = self.look(_rows(X))
+        return self.learned.rates(self.learned.scores(signals))
+
+    def check(self, rate: float) -> None:
+        """Refuse a false-accept rate that the support set is too small to promise.
+
+        Raises:
+            InputError: with the smallest rate, and what would make it smaller.
+        """
+        if not 0 < rate < 1:
+            raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
+        if rate < self.smallest:
+            raise InputError(
+                f"cannot promise that at most {100 * rate:g} % of unknown images are taken for "
+                f"known ones: {_told(self.learned)} promise {100 * self.smallest:.1f} % at best; "
+                f"ask for {_above(self.smallest):g} or more, or teach more classes, more images, "
+                "or images of something else in a folder 'background'"
+            )
+
+
+def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What a skill states about unknown images, and the tensors for it.
+
+    Args:
+        support: the support set, with reserved images where there are any.
+    """
+    found = unknown.learn(*_tensors(support))
+    if found is None:
+        return {
+            "cannot": "too few classes: leaving one of two out leaves nothing to tell apart; teach "
+            "a third class, or give images of something else in a folder 'background'"
+        }, {}
+    learned = found[1]
+    scores = learned.rates(learned.known)
+    statement = {
+        "images": len(learned.left_out),
+        "classes": len(np.unique(learned.groups)),
+        "reserved": len(learned.reserved),
+        "effective": round(learned.effective, 2),
+        "smallest": round(learned.smallest, 6),
+        "accepted": {
+            f"{rate:g}": round(float((scores <= rate).mean()), 4) if len(scores) else None
+            for rate in RATES
+            if rate >= learned.smallest
+        },
+        "weights": {
+            name: round(float(w), 4)
+            for name, w in zip(unknown.SIGNALS, learned.weights, strict=False)
+        },
+        "how": _how(learned),
+    }
+    return statement, {f"unknown.{name}": getattr(learned, name) for name in _PARTS}
+
+
+def read(
+    manifest: Mapping[str, Any], tensors: Tensors, support: Support | None, where: str
+) -> Detector:
+    """What tells unknown images, as the skill has it on disk.
+
+    Raises:
+        InputError: it has nothing of the kind, and why.
+        PackError: its parts do not fit one another.
+    """
+    statement = manifest.get("unknown")
+    if not isinstance(statement, Mapping) or support is None:
+        raise InputError(
+            f"{where}: cannot say 'unknown': it was made before skills learned to, or without its "
+            "support set; teach it again"
+        )
+    if "cannot" in statement:
+        raise InputError(f"{where}: cannot say 'unknown': {statement['cannot']}")
+    try:
+        parts = {name: np.asarray(tensors[f"unknown.{name}"]) for name in _PARTS}
+    except KeyError as error:
+        raise PackError(f"{where}: the tensor {error} is missing; teach the skill again") from error
+    learned = unknown.Unknown(**parts)
+    signals = len(unknown.SIGNALS) - (support.reserved is None)
+    sizes = {parts[name].shape for name in ("middle", "spread", "weights")}
+    if sizes != {(signals,)} or parts["groups"].shape != parts["left_out"].shape:
+        raise PackError(f"{where}: its tensors unknown.* do not fit; teach the skill again")
+    return Detector(unknown.Look.of(*_tensors(support)), learned)
+
+
+def _tensors(support: Support) -> tuple[torch.Tensor, ...]:
+    other = support.reserved
+    width = support.features.shape[1]
+    return (
+        _rows(support.features),
+        torch.from_numpy(np.asarray(support.targets, dtype=np.int64)),
+        torch.from_numpy(support.text.weights),
+        torch.zeros(0, width) if other is None else _rows(other.features),
+    )
+
+
+def _rows(X: Array) -> torch.Tensor:
+    return normalize(torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)), dim=1)
+
+
+def _how(learned: unknown.Unknown) -> str:
+    if len(learned.left_out):
+        taken = "each class in turn was left out and its images taken as unknown"
+    else:
+        taken = "with fewer than three classes only the reserved images were taken as unknown"
+    if not len(learned.known):
+        taken += (
+            "; with one image a class no image can be left out of its class, so the weights are "
+            "fixed ones and nothing is known of the share of known images that are accepted"
+        )
+    return f"from the support set alone: {taken}; rates hold on average over such classes"
+
+
+def _told(learned: unknown.Unknown) -> str:
+    if not len(learned.left_out):
+        return f"{len(learned.reserved)} reserved images"
+    classes = len(np.unique(learned.groups))
+    also = f" and {len(learned.reserved)} reserved images" if len(learned.reserved) else ""
+    return (
+        f"{len(learned.left_out)} images of {classes} classes{also}, worth "
+        f"{learned.effective:.0f} images that have nothing in common,"
+    )
+
+
+def _above(rate: float) -> float:
+    return float(np.ceil(1000 * rate) / 1000)
