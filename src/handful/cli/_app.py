@@ -8,15 +8,20 @@ import typer
 
 import handful
 from handful.cli import (
+    add,
     bench,
     compare,
     demo,
+    doctor,
     encoders,
     evaluate,
     fit,
     inspect,
+    merge,
     methods,
     predict,
+    remove,
+    rename,
     store,
 )
 from handful.cli._console import exits, say
@@ -28,7 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _module in (demo, fit, predict, evaluate, compare, bench, inspect, methods, encoders):
+for _module in (
+    demo,
+    fit,
+    predict,
+    evaluate,
+    add,
+    remove,
+    rename,
+    merge,
+    compare,
+    bench,
+    inspect,
+    doctor,
+    methods,
+    encoders,
+):
     app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
 app.add_typer(store.app, name="store")
 

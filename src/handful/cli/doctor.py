@@ -1,0 +1,119 @@
+"""`handful doctor`: which support images hurt, look mislabelled, are copies or too small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.cli import _console, _options
+
+if TYPE_CHECKING:
+    from handful.doctor import Examination
+
+_ROWS = 20
+_SAID = {
+    "label": "label looks wrong",
+    "hurts": "hurts the others",
+    "far": "far from its class",
+    "small": "too small",
+}
+
+
+def run(
+    source: Annotated[Path, typer.Argument(help="A skill, or a folder or table of images.")],
+    encoder: _options.EncoderName = "tiny",
+    images: Annotated[
+        Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for doctor.png and doctor.json.")] = None,
+    template: _options.Templates = None,
+    classes: _options.Classes = None,
+    similar: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Cosine of near-duplicates; default 0.97.")
+    ] = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Find wrong labels, copies, strays and tiny pictures in a support set."""
+    from handful import doctor, pictures, prompts, report
+
+    if out is not None:
+        report.check_folder(out)
+    with _console.progress("encoding") as progress:
+        done = doctor.diagnose(
+            source,
+            images=images,
+            encoder=encoder,
+            templates=template or prompts.DEFAULT,
+            words=_options.read_classes(classes),
+            similar=doctor.SIMILAR if similar is None else similar,
+            progress=progress,
+        )
+    answer = {
+        **done.examination.as_dict(),
+        "pictures": len(done.pictures),
+        "encoded": done.encoded,
+        "ignored": dict(done.ignored),
+        "failures": _console.named(done.failures),
+    }
+    if as_json:
+        _console.say_json(answer)
+    else:
+        _show(done.examination)
+    if out is not None:
+        report.save(answer, out / "doctor.json")
+        if done.pictures:
+            sheet = pictures.contact_sheet(done.examination, done.pictures)
+            path = report.save(sheet, out / "doctor.png")
+            _console.complain(f"wrote {path} and doctor.json beside it")
+        else:
+            _console.complain(
+                f"wrote {out / 'doctor.json'}; a skill holds no pixels, so there is no figure: "
+                "name the folder of its images with --images"
+            )
+    _console.tell_ignored(done.ignored)
+    return _console.report_failures(done.failures)
+
+
+def _show(found: Examination) -> None:
+    """The worst first, then copies, then what concerns whole classes."""
+    worst = [f for f in found.images if f.problems]
+    if worst:
+        rows = [
+            [
+                f.name,
+                f.label,
+                f.looks_like if f.looks_like != f.label else "",
+                f"{f.wrong:.2f}",
+                "" if f.distance is None else f"{f.distance:.1f}",
+                "" if f.influence is None else f"{1000 * f.influence:+.1f}",
+                ", ".join(_SAID[p] for p in f.problems),
+            ]
+            for f in worst[:_ROWS]
+        ]
+        headers = ["image", "label", "looks like", "wrong", "distance", "influence", "what"]
+        _console.say_table(_console.table(headers, rows, right=[3, 4, 5]))
+        if len(worst) > _ROWS:
+            _console.say(f"and {len(worst) - _ROWS} more; all of them with --json or --out")
+    by_row = {f.row: f for f in found.images}
+    for t in found.twins[:_ROWS]:
+        first, second = by_row[t.first], by_row[t.second]
+        same = "the same file" if t.exact else f"nearly the same picture (cosine {t.cosine:.3f})"
+        classes = f" under two labels, {first.label} and {second.label}" if t.across else ""
+        _console.say(f"{first.name} and {second.name}: {same}{classes}")
+    if len(found.twins) > _ROWS:
+        _console.say(f"and {len(found.twins) - _ROWS} more pairs")
+    if found.thin:
+        told = ", ".join(f"{name} ({found.counts[name]})" for name in found.thin[:5])
+        _console.say(f"few images beside the other classes: {told}")
+    _console.say(_summary(found))
+    for note in found.notes:
+        _console.complain(note)
+
+
+def _summary(found: Examination) -> str:
+    counts = [f"{len(found.having(p))} {told}" for p, told in _SAID.items() if found.having(p)]
+    said = "; ".join(counts) if counts else "no image stands out"
+    twins = f"; {len(found.twins)} pairs of copies" if found.twins else ""
+    return f"{len(found.images)} images of {len(found.counts)} classes: {said}{twins}."

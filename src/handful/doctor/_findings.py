@@ -1,0 +1,135 @@
+"""What an examination of a support set found, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_UNBALANCED = 3.0  # times fewer images than the median class
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One support image.
+
+    Args:
+        row: its place in the support set.
+        name: as people know it; its digest's start where it has no name.
+        id: its digest.
+        label: the label it was given.
+        wrong: probability that the label is wrong.
+        looks_like: the class it looks most like, by a fit without it.
+        given: probability of the given label by that fit.
+        evidence: `leave-one-out`, or `text alone` where its class has no other image.
+        right: does the skill's own method give its label without having seen it? None where its
+            class has no other image.
+        influence: nats a sample by which the others are predicted better without it; positive
+            hurts. None where it was not computed.
+        distance: robust deviations from its class; None for classes of fewer than 3 images.
+        size: width and height in pixels; None where the picture is not at hand.
+    """
+
+    row: int
+    name: str
+    id: str
+    label: str
+    wrong: float
+    looks_like: str
+    given: float
+    evidence: str
+    right: bool | None
+    influence: float | None
+    distance: float | None
+    size: tuple[int, int] | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Two pictures that are the same, or nearly; `exact`: byte for byte."""
+
+    first: int
+    second: int
+    cosine: float
+    exact: bool
+    across: bool
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found.
+
+    Args:
+        images: N findings, the most suspicious first.
+        twins: pairs, those across classes first: one of the two labels is wrong.
+        counts: images of each class.
+        rate: share of labels expected to be wrong; None where nothing could be left out.
+        notes: what could not be looked at and why, and what was used instead.
+    """
+
+    images: tuple[Finding, ...]
+    twins: tuple[Twins, ...]
+    counts: Mapping[str, int]
+    rate: float | None
+    notes: tuple[str, ...]
+
+    def having(self, problem: str) -> tuple[Finding, ...]:
+        """Images with a problem: `label`, `hurts`, `far`, `small`."""
+        return tuple(f for f in self.images if problem in f.problems)
+
+    @property
+    def suspects(self) -> tuple[Finding, ...]:
+        """Images whose label is more likely wrong than right; what to look at, or to remove."""
+        return self.having("label")
+
+    @property
+    def thin(self) -> tuple[str, ...]:
+        """Classes with less than a third of the images of the median class."""
+        usual = float(np.median(list(self.counts.values())))
+        return tuple(name for name, n in self.counts.items() if n * _UNBALANCED < usual)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "images": [
+                {
+                    "name": f.name,
+                    "digest": f.id,
+                    "label": f.label,
+                    "problems": list(f.problems),
+                    "wrong": _short(f.wrong),
+                    "looks_like": f.looks_like,
+                    "given": _short(f.given),
+                    "evidence": f.evidence,
+                    "right_unseen": f.right,
+                    "influence": _short(f.influence, 6),
+                    "distance": _short(f.distance),
+                    "size": list(f.size) if f.size else None,
+                }
+                for f in self.images
+            ],
+            "duplicates": [
+                {
+                    "names": [self._row(t.first).name, self._row(t.second).name],
+                    "labels": [self._row(t.first).label, self._row(t.second).label],
+                    "cosine": _short(t.cosine),
+                    "exact": t.exact,
+                    "across_classes": t.across,
+                }
+                for t in self.twins
+            ],
+            "counts": dict(self.counts),
+            "thin_classes": list(self.thin),
+            "expected_wrong_rate": _short(self.rate),
+            "notes": list(self.notes),
+        }
+
+    def _row(self, row: int) -> Finding:
+        return next(f for f in self.images if f.row == row)
+
+
+def _short(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,132 @@
+"""Figures that show photographs: what the doctor found, and what carried an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handful import album
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from handful.contracts import ImageRef
+    from handful.doctor import Examination, Finding
+
+_ACROSS = 6  # photographs in a row
+_MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
+_LONGEST = 26
+_ALARM, _QUIET = "#D55E00", "#0072B2"  # Okabe and Ito's, told apart by colour-blind readers too
+
+
+def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) -> Figure:
+    """The photographs to look at: suspected labels, twins side by side, strays, tiny ones.
+
+    Args:
+        examination: what was found.
+        pictures: digest to image, for those at hand.
+    """
+    blocks = _blocks(examination)
+    across = min(_ACROSS, max([4, *(len(cells) for _, cells in blocks)]))
+    heights = [-(-len(cells) // across) for _, cells in blocks]
+    figure = _figure(1.75 * across, 2.35 * (sum(heights) or 1) + 0.4)
+    if not blocks:
+        axes = figure.subplots()
+        axes.axis("off")
+        axes.text(0.5, 0.5, "Nothing to look at: no photo stands out.", ha="center", va="center")
+        return figure
+    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, height, (title, cells) in zip(parts, heights, blocks, strict=True):
+        part.suptitle(title, fontsize="medium", x=0.01, ha="left", fontweight="bold")
+        grid = part.subplots(height, across, squeeze=False).flat
+        for axes, cell in zip(
+            grid, [*cells, *[None] * (height * across - len(cells))], strict=True
+        ):
+            axes.axis("off")
+            if cell is not None:
+                finding, caption, colour = cell
+                _show(axes, pictures.get(finding.id), finding.name, caption, colour)
+    return figure
+
+
+def _blocks(found: Examination) -> list[tuple[str, list[tuple[Finding, str, str]]]]:
+    """Title, and finding, caption and colour of every photograph of each kind."""
+    by_row = {f.row: f for f in found.images}
+    pairs = [
+        (
+            by_row[row],
+            f"{'same file' if t.exact else f'cosine {t.cosine:.3f}'}\n{_cut(by_row[row].label)}",
+            _ALARM if t.across else _QUIET,
+        )
+        for t in found.twins[: _MOST // 2]
+        for row in (t.first, t.second)
+    ]
+    suspects = found.suspects
+    named = {f.row for f in suspects}
+    blocks = [
+        (
+            _told("Labels that look wrong", len(suspects)),
+            [
+                (f, f"is “{_cut(f.label)}”\nlooks “{_cut(f.looks_like)}” {f.wrong:.2f}", _ALARM)
+                for f in suspects[:_MOST]
+            ],
+        ),
+        (_told("Copies and near-copies, in pairs", 2 * len(found.twins)), pairs),
+    ]
+    for title, problem in (
+        ("Others are recognised better without these", "hurts"),
+        ("Far from their class", "far"),
+        ("Too small to help", "small"),
+    ):
+        rest = [f for f in found.having(problem) if problem == "small" or f.row not in named]
+        cells = [(f, _caption(f, problem), _QUIET) for f in rest[:_MOST]]
+        blocks.append((_told(title, len(rest)), cells))
+    return [(title, cells) for title, cells in blocks if cells]
+
+
+def _caption(f: Finding, problem: str) -> str:
+    if problem == "small" and f.size is not None:
+        return f"{f.size[0]} x {f.size[1]} pixels\n{_cut(f.label)}"
+    if problem == "far" and f.distance is not None:
+        return f"{f.distance:.1f} deviations\n{_cut(f.label)}"
+    return f"{_cut(f.label)}"
+
+
+def _told(title: str, count: int) -> str:
+    return f"{title}: the first {_MOST} of {count}" if count > _MOST else f"{title}: {count}"
+
+
+def _show(axes: Any, ref: ImageRef | None, name: str, caption: str, colour: str) -> None:
+    """One photograph with a coloured frame, or its name where there is none."""
+    picture = album.picture(ref)
+    axes.axis("on")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color(colour)
+        side.set_linewidth(2)
+    if picture is None:
+        axes.set_box_aspect(1)
+        axes.text(
+            0.5, 0.5, _cut(name, tail=True), ha="center", va="center", fontsize=6, wrap=True,
+            parse_math=False, transform=axes.transAxes,
+        )  # fmt: skip
+    else:
+        picture.thumbnail((256, 256))
+        axes.imshow(np.asarray(picture))
+    axes.set_title(caption, fontsize=7, parse_math=False)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # not pyplot: no global state and no window
+
+    return Figure(figsize=(width, min(height, 60)), layout="constrained")
+
+
+def _cut(text: str, *, tail: bool = False) -> str:
+    """A text that leaves room for the others; of a path, its end."""
+    if len(text) <= _LONGEST:
+        return text
+    return "…" + text[1 - _LONGEST :] if tail else text[: _LONGEST - 1] + "…"

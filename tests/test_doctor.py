@@ -1,0 +1,229 @@
+"""The doctor finds what was planted, from a folder and from a skill, and says what it cannot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import average_precision_score
+
+from handful import fit, plugins
+from handful.cli import main
+from handful.contracts import ClassText
+from handful.data import playground
+from handful.doctor import diagnose, examine
+from handful.errors import InputError
+from handful.packs import Pack
+from handful.packs.support import Support
+from handful.selection import ridge
+from handful.selection.suspicion import ridge_influence, suspicion
+from tasks import make
+
+WRONG = 2
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory) -> Path:
+    """Photos of the playground with wrong labels, copies and a tiny crop among them."""
+    folder = tmp_path_factory.mktemp("planted")
+    playground.write(playground.task("style-rolled", 8, seed=6000, queries_per_class=1), folder)
+    kinds = sorted((folder / "train").iterdir())
+    for k in range(WRONG):
+        shutil.move(sorted(kinds[k].iterdir())[0], kinds[k + 1] / f"wrong{k}.png")
+    shutil.copy(sorted(kinds[4].iterdir())[0], kinds[4] / "copy.png")
+    shutil.copy(sorted(kinds[5].iterdir())[0], kinds[6] / "elsewhere.png")
+    Image.open(sorted(kinds[7].iterdir())[0]).resize((16, 16)).save(kinds[7] / "tiny.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def skill(planted, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("skills") / "skill"
+    fit(planted, method="tip").pack.save(folder)
+    return folder
+
+
+def support_of(task, columns=None) -> Support:
+    if columns is None:
+        columns = np.array([task.text.classes.index(name) for name in task.y])
+    ids = tuple(f"{i:064x}" for i in range(len(columns)))
+    return Support(task.X, columns, task.text, ids, tuple(f"{i}.png" for i in range(len(columns))))
+
+
+def auto():
+    return plugins.get("adapters", "auto")()
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_what_was_planted_is_found(planted):
+    found = diagnose(planted).examination
+    assert {Path(f.name).name for f in found.suspects} >= {f"wrong{k}.png" for k in range(WRONG)}
+    assert len(found.suspects) <= WRONG + 2
+    first = next(f for f in found.suspects if f.name.endswith("wrong0.png"))
+    assert first.looks_like == sorted(found.counts)[0]
+    assert [Path(f.name).name for f in found.having("small")] == ["tiny.png"]
+    pairs = [t for t in found.twins if t.exact]
+    assert [t.across for t in pairs] == [True, False]  # across classes first
+
+
+def test_a_skill_says_the_same_without_its_pictures(planted, skill):
+    done = diagnose(skill)
+    assert done.encoded == 0
+    assert any("sizes" in note for note in done.examination.notes)
+    assert not done.examination.having("small")
+    shown = diagnose(skill, images=planted)
+    assert len(shown.pictures) == len(set(Pack.load(skill).support_ids))
+    assert [f.size for f in shown.examination.having("small")] == [(16, 16)]
+    wrong = [(f.id, round(f.wrong, 3)) for f in done.examination.images]
+    assert wrong == [(f.id, round(f.wrong, 3)) for f in diagnose(planted).examination.images]
+
+
+def test_the_command_writes_table_json_and_sheet(planted, skill, tmp_path, capsys):
+    code, out, _ = run(capsys, "doctor", planted, "--out", tmp_path / "d")
+    assert code == 0
+    assert "wrong0.png" in out
+    assert "under two labels" in out
+    assert json.loads((tmp_path / "d" / "doctor.json").read_text())["duplicates"]
+    assert min(Image.open(tmp_path / "d" / "doctor.png").size) > 300
+    code, out, err = run(capsys, "doctor", skill, "--out", tmp_path / "e")
+    assert code == 0
+    assert "no figure" in err
+    assert not (tmp_path / "e" / "doctor.png").exists()
+    code, out, _ = run(capsys, "doctor", skill, "--json")
+    answer = json.loads(out)
+    assert answer["encoded"] == 0
+    assert answer["images"][0]["wrong"] >= answer["images"][-1]["wrong"]
+
+
+@pytest.mark.parametrize("shots", [8, 16])
+def test_flipped_labels_are_ranked_far_better_than_by_zero_shot(shots):
+    task = make(classes=8, shots=shots, width=48, seed=7)
+    far = np.random.default_rng(8).standard_normal(task.text.embeddings.shape)
+    noise = far / np.linalg.norm(far, axis=2, keepdims=True)
+    text = ClassText(0.05 * task.text.embeddings + noise, task.text.classes, 100.0)  # hardly knows
+    right = support_of(task).targets
+    columns = right.copy()
+    rng = np.random.default_rng(1)
+    flipped = rng.permutation(len(columns))[: len(columns) // 10]
+    columns[flipped] = (columns[flipped] + rng.integers(1, 8, len(flipped))) % 8
+    support = Support(task.X, columns, text, support_of(task).ids, support_of(task).names)
+    found = examine(support, auto())
+    wrong = np.array([f.wrong for f in sorted(found.images, key=lambda f: f.row)])
+    zero_shot = plugins.get("adapters", "zero_shot")().fit(task.X, columns, text)
+    given = zero_shot.predict_proba(task.X)[np.arange(len(columns)), columns]
+    ours = average_precision_score(columns != right, wrong)
+    assert ours >= 2 * average_precision_score(columns != right, -given)
+    assert ours > 0.9
+
+
+def test_clean_labels_are_left_alone():
+    found = examine(support_of(make(classes=8, shots=8, width=48, seed=7)), auto())
+    assert not found.suspects
+    assert found.rate < 0.08
+
+
+@pytest.mark.parametrize("method", ["tip", "linear", "zero_shot", "text_gda"])
+def test_the_skills_own_method_is_asked_and_not_changed(method):
+    task = make(classes=4, shots=4)
+    adapter = plugins.get("adapters", method)().fit(task.X, task.y, task.text)
+    before = adapter.logits(task.queries)
+    found = examine(support_of(task), adapter)
+    assert np.array_equal(adapter.logits(task.queries), before)
+    assert all(isinstance(f.right, bool) for f in found.images)
+
+
+def test_one_shot_is_judged_by_text_and_said_so():
+    found = examine(support_of(make(classes=5, shots=1)), auto())
+    assert any("text alone" in note for note in found.notes)
+    assert {f.evidence for f in found.images} == {"text alone"}
+    assert all(f.right is None and f.influence is None for f in found.images)
+    assert found.rate is None
+
+
+def test_a_single_image_among_others_is_judged_by_text():
+    support = support_of(make(classes=5, shots=4)).subset([0, *range(4, 20)])
+    found = examine(support, auto())
+    (lone,) = [f for f in found.images if f.evidence == "text alone"]
+    assert lone.row == 0
+    assert any("1 image is the only one" in note for note in found.notes)
+
+
+def test_influence_is_what_removing_would_do():
+    task = make(classes=4, shots=3, width=12, seed=2)
+    X = torch.from_numpy(task.X).double()
+    targets = torch.from_numpy(support_of(task).targets)
+    base = X @ torch.from_numpy(task.text.weights).double().T
+    goal = torch.nn.functional.one_hot(targets, 4).double()
+    kernel = (1.5 * (X @ X.T - 1)).exp()
+    rows = torch.arange(len(X))
+
+    def answer(j: int, without: list[int]) -> torch.Tensor:
+        kept = torch.tensor([k for k in rows.tolist() if k not in without])
+        solved = ridge(kernel[kept][:, kept], (goal - base)[kept], 0.1)
+        return base[j] + kernel[j, kept] @ solved
+
+    alone = torch.stack([answer(j, [j]) for j in rows.tolist()])
+    z = alone - alone.mean(1, keepdim=True)
+    scale = suspicion(alone, targets).sharpness / z.std(1).mean()
+    i = 5
+    gains = [
+        float(
+            (scale * answer(j, [i, j])).log_softmax(0)[targets[j]]
+            - (scale * alone[j]).log_softmax(0)[targets[j]]
+        )
+        for j in rows.tolist()
+        if j != i
+    ]
+    found = ridge_influence(kernel, goal - base, base, targets, 0.1)[i]
+    assert float(found) == pytest.approx(np.mean(gains), abs=1e-9)
+
+
+def test_a_stray_image_is_far_and_a_thin_class_is_named():
+    task = make(classes=4, shots=9, width=24, seed=3)
+    stray = task.X.copy()
+    stray[0] = -stray[0]
+    support = support_of(task)
+    moved = Support(stray, support.targets, task.text, support.ids, support.names)
+    few = moved.subset([i for i in range(36) if not 28 <= i < 36])  # one class keeps one image
+    found = examine(few, auto())
+    assert 0 in {f.row for f in found.having("far")}
+    assert found.thin == (task.text.classes[3],)
+
+
+def test_a_skill_without_its_support_set_says_what_to_do(skill, tmp_path, capsys):
+    pack = Pack.load(skill)
+    bare = {n: t for n, t in pack.tensors.items() if not n.startswith("support.")}
+    Pack(pack.manifest, bare).save(tmp_path / "old")
+    code, _, err = run(capsys, "doctor", tmp_path / "old")
+    assert code == 2
+    assert "saved without its support set" in err
+
+
+def test_an_unreadable_image_is_named_and_the_rest_examined(planted, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    shutil.copytree(planted, folder)
+    (sorted((folder / "train").iterdir())[0] / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    code, out, err = run(capsys, "doctor", folder, "--json")
+    assert code == 1
+    assert "broken.png" in err
+    assert json.loads(out)["failures"]
+
+
+def test_arguments_that_cannot_be_meant_are_refused():
+    support = support_of(make())
+    with pytest.raises(InputError, match="similarity"):
+        examine(support, auto(), similar=0.0)
+    with pytest.raises(InputError, match="expected 20 sizes"):
+        examine(support, auto(), sizes=[(1, 1)])
