@@ -153,7 +153,7 @@ def compare(
         methods = [methods]
     if seeds < 1:
         raise InputError(f"expected at least 1 seed, got {seeds}")
-    dataset = inputs.load_images(source)
+    dataset, _ = inputs.set_apart(inputs.load_images(source), words)
     names = inputs.names_of(dataset, words)
     tower = inputs.load_encoder(encoder)
     text = inputs.class_text(tower, names, templates)

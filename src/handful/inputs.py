@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from handful import data, encoders, prompts
 from handful.contracts import ClassText, Encoder, class_names
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Failure
+from handful.packs.support import RESERVED
 
 
 def load_images(source: str | Path | Dataset) -> Dataset:
@@ -26,6 +29,35 @@ def load_encoder(encoder: str | Path | Encoder) -> Encoder:
 def part(dataset: Dataset, split: str) -> Dataset:
     """The images of a split where splits are stated, else all of them."""
     return dataset.split(split) if any(dataset.splits) else dataset
+
+
+def set_apart(
+    dataset: Dataset, words: Mapping[str, str] | None, known: Sequence[str] = ()
+) -> tuple[Dataset, Dataset]:
+    """Images of the classes, and those whose label says that they show none (`RESERVED`).
+
+    A label that is named among the class names is a class, whatever it is called.
+
+    Args:
+        dataset: labelled images.
+        words: class names that were stated, if any.
+        known: further labels that are classes.
+    """
+    stated = {*(words or ()), *known}
+    none = {c for c in dataset.classes if c.strip().casefold() in RESERVED and c not in stated}
+    if not none:
+        return dataset, dataset.subset([])
+    if none >= set(dataset.classes):
+        raise InputError(
+            f"all images are labelled {', '.join(sorted(none))}, which says that they show none "
+            "of the classes; add folders of what they are to be told from"
+        )
+    out = [label in none for label in dataset.labels]
+    classes = replace(
+        dataset.subset(np.flatnonzero(~np.array(out, dtype=bool))),
+        classes=tuple(c for c in dataset.classes if c not in none),
+    )
+    return classes, dataset.subset(np.flatnonzero(out))
 
 
 def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:

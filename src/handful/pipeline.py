@@ -20,10 +20,10 @@ from handful import data, extract, inputs, metrics, plugins, prompts
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.errors import InputError
-from handful.extract import Failure, Progress
+from handful.extract import Extraction, Failure, Progress
 from handful.metrics import Evaluation
 from handful.packs import Pack
-from handful.packs.support import Support
+from handful.packs.support import Reserved, Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 
@@ -90,7 +90,9 @@ def fit(
 
     Args:
         source: a folder per class, a table, a split file (see `handful.data.load`), or a `Dataset`.
-            Where it states splits, only `train` is used.
+            Where it states splits, only `train` is used. Images labelled `background`, `none`,
+            `noise` or `other` are no class, unless `words` names it: they show what the skill is to
+            call unknown, and all of them are used.
         encoder: name, folder or a loaded encoder.
         method: an adapter's name; see `handful methods`. `auto` blends the methods that the support
             images themselves speak for.
@@ -111,6 +113,7 @@ def fit(
     templates = prompts.expand(templates)
     adapter = _adapter(method, params, seed)
     dataset = inputs.part(inputs.load_images(source), "train")
+    dataset, none = inputs.set_apart(dataset, words)
     names = inputs.names_of(dataset, words)
     inputs.check_counts(names, Counter(dataset.labels), ())
     drawn = dataset
@@ -119,6 +122,8 @@ def fit(
     tower = inputs.load_encoder(encoder)
     text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
+    strange = extract.features(tower, none.images, store) if len(none) else None
+    failures = (*found.failures, *(strange.failures if strange else ()))
     labels = [drawn.labels[i] for i in found.kept]
     counts = Counter(labels)
     inputs.check_counts(names, counts, found.failures)
@@ -129,6 +134,7 @@ def fit(
         text,
         found.features.ids,
         tuple(inputs.short_name(drawn.images[i].name) for i in found.kept),
+        _reserved(none, strange),
     )
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
@@ -146,12 +152,13 @@ def fit(
             "words": dict(names),
             "seed": seed,
             "views": views,
-            "failed": len(found.failures),
+            "failed": len(failures),
             **({"selection": adapter.explain()} if hasattr(adapter, "explain") else {}),
         },
         evaluation=None,
     )
-    return Fitted(pack, found.failures, found.encoded, seconds, dataset.ignored)
+    encoded = found.encoded + (strange.encoded if strange else 0)
+    return Fitted(pack, failures, encoded, seconds, dataset.ignored)
 
 
 def evaluate(
@@ -206,6 +213,13 @@ def evaluate(
         tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
         dataset.ignored,
     )
+
+
+def _reserved(none: Dataset, found: Extraction | None) -> Reserved | None:
+    if found is None or not found.kept:
+        return None
+    names = tuple(inputs.short_name(none.images[i].name) for i in found.kept)
+    return Reserved(found.features.values, found.features.ids, names)
 
 
 def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:

@@ -32,7 +32,8 @@ Classes = Annotated[
     typer.Option(
         "--classes",
         help="A text file, one class a line in the order of the answers; after ' = ', an equals "
-        "sign between spaces, the words that prompts use: n02123045 = tabby cat",
+        "sign between spaces, the words that prompts use: n02123045 = tabby cat. A class that is "
+        "really called background, none, noise or other has to stand here",
     ),
 ]
 Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]

@@ -48,6 +48,7 @@ def run(
         )
     fitted.pack.save(out, overwrite=overwrite)
     counts = fitted.pack.manifest["training"]["counts"]
+    none = fitted.pack.manifest["support"].get("reserved", {}).get("images", [])
     if as_json:
         _console.say_json(
             {
@@ -56,6 +57,7 @@ def run(
                 "encoder": encoder,
                 "classes": list(fitted.pack.classes),
                 "images": sum(counts.values()),
+                "reserved": len(none),
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
                 "selection": fitted.selection,
@@ -69,6 +71,11 @@ def run(
             f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
             f"({fitted.encoded} encoded now)."
         )
+        if none:
+            _console.say(
+                f"{len(none)} images of folders called background, none, noise or other are no "
+                "class: they teach it the answer unknown."
+            )
         if fitted.selection:
             show(fitted.selection)
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
