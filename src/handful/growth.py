@@ -57,7 +57,7 @@ class Grown:
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
         """Images of each class before and after; classes that went are there as well."""
-        before, after = (pack.support.counts if pack.support else {} for pack in self._both)
+        before, after = (_counts(pack.support) for pack in self._both)
         return {name: (before.get(name, 0), after.get(name, 0)) for name in {**before, **after}}
 
     @property
@@ -150,10 +150,11 @@ def remove(
     support = living.of(pack)
     if not images and not drop:
         raise InputError("nothing to remove: name images by name or digest, or classes to drop")
-    if label is not None and label not in pack.classes:
+    if label is not None and label not in pack.classes and not sets.is_reserved(label):
         raise InputError(f"the skill has no class {label!r}; it knows: {_few(pack.classes)}")
     rows = [row for image in images for row in _rows(support, image, label)]
-    stay = [row for row in rows if support.labels[row] not in drop]
+    dropped = {row for row, name in enumerate(support.labels) if name in drop}
+    stay = [row for row in rows if row not in dropped]
 
     def change() -> Pack:
         made = living.remove(pack, stay) if stay else pack
@@ -201,6 +202,13 @@ def merge(
 
 def _load(skill: str | Path | Pack) -> Pack:
     return skill if isinstance(skill, Pack) else Pack.load(skill)
+
+
+def _counts(support: Support | None) -> dict[str, int]:
+    if support is None:
+        return {}
+    none = {sets.NONE: len(support.reserved.ids)} if support.reserved else {}
+    return support.counts | none
 
 
 def _timed(pack: Pack, change: Callable[[], Pack]) -> Grown:

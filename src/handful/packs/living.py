@@ -18,7 +18,16 @@ from handful.contracts import ClassText, class_names
 from handful.errors import InputError, MismatchError, PackError
 from handful.packs.pack import Pack, _differences
 from handful.packs.schema import KEYS
-from handful.packs.sets import check_names, find, fresh, joined, made, together
+from handful.packs.sets import (
+    check_names,
+    find,
+    fresh,
+    joined,
+    made,
+    reserved_of_both,
+    together,
+    without,
+)
 from handful.packs.support import Support
 
 
@@ -70,7 +79,8 @@ def remove(pack: Pack, images: Iterable[int | str]) -> Pack:
 
     Args:
         pack: a skill with its support set.
-        images: rows of the support set, digests (or their first eight digits or more), or names.
+        images: rows of the support set, digests (or their first eight digits or more), or names;
+            also of reserved images, whose rows follow.
 
     Raises:
         InputError: no such image, a name that several have, or a class would have none left.
@@ -80,14 +90,7 @@ def remove(pack: Pack, images: Iterable[int | str]) -> Pack:
     gone = {row for image in images for row in find(support, image)}
     if not gone:
         raise InputError("no images given; name some that the skill was taught with")
-    left = support.subset([i for i in range(len(support.ids)) if i not in gone])
-    empty = [name for name, n in left.counts.items() if support.counts[name] and not n]
-    if empty:
-        raise InputError(
-            f"{', '.join(map(repr, empty[:5]))} would have no image left; a class is known by its "
-            f"images here: drop it (--drop {empty[0]!r}), or add others of it first"
-        )
-    return _again(pack, left)
+    return _again(pack, without(support, gone))
 
 
 def drop(pack: Pack, classes: Collection[str]) -> Pack:
@@ -146,6 +149,9 @@ def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
     Method, settings, seed and `created` are the first's; its classes and images come first. An
     image that both hold in the same class counts once.
 
+    Images that show none of the classes (reserved ones) are united, less those that are images of a
+    class now.
+
     Args:
         first: a skill with its support set.
         second: another.
@@ -183,8 +189,9 @@ def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
     if new:
         told_text = other.text.embeddings[new], tuple(other.text.classes[c] for c in new)
         text = together(old.text, ClassText(*told_text, old.text.scale))
-    rows = fresh(old, other.ids, other.labels)
+    rows = fresh(replace(old, reserved=None), other.ids, other.labels)
     both = joined(old, other.subset(rows), text) if rows else replace(old, text=text)
+    both = replace(both, reserved=reserved_of_both(both, other))
     words, others = _words(first), _words(second)
     words |= {name: word for name, word in others.items() if name not in same}
     merged = _again(first, both, words=words, **_lost(first, second))
@@ -230,6 +237,11 @@ def differences(first: Pack, second: Pack) -> list[str]:
     for name, same in clashes(first, second).items():
         if words[same] != others[name]:
             told.append(f"the prompts call {same!r} {words[same]!r}, as in the first")
+    if any(pack.support and pack.support.reserved for pack in (first, second)):
+        told.append(
+            "images that show none of the classes are united; see that none shows a class of the "
+            "other skill"
+        )
     if one["license"] != two["license"]:
         told.append(f"the licences differ; the new skill's is {_licence(first, second)!r}")
     return told

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.contracts import ClassText
 from handful.errors import InputError
-from handful.packs.support import Support
-
-RESERVED = frozenset({"background", "none", "noise", "other"})
+from handful.packs.support import RESERVED, Reserved, Support
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits tell one's own photos apart
+NONE = "none of the classes"  # what a reserved image is called where a class would be
 
 
 def made(
@@ -40,37 +40,64 @@ def made(
 def find(support: Support, image: int | str, label: str | None = None) -> list[int]:
     """Rows of one image, also where it was given more than once.
 
+    Rows from N on are those of the reserved images.
+
     Args:
         support: where to look.
         image: a row, a digest (or its first eight digits or more), or a name: `cat/1.jpg` or
             `1.jpg`.
-        label: look among images of this class alone.
+        label: look among images of this class alone; a reserved name for the reserved images.
 
     Raises:
         InputError: no such image; different images of that name.
     """
+    ids, names, labels = _listed(support)
     if isinstance(image, int):
-        if not 0 <= image < len(support.ids):
-            raise InputError(f"expected a row from 0 to {len(support.ids) - 1}, got {image}")
-        return [i for i, id_ in enumerate(support.ids) if id_ == support.ids[image]]
-    rows = [i for i in range(len(support.ids)) if label in (None, support.labels[i])]
-    found = [i for i in rows if _DIGEST.fullmatch(image) and support.ids[i].startswith(image)]
+        if not 0 <= image < len(ids):
+            raise InputError(f"expected a row from 0 to {len(ids) - 1}, got {image}")
+        return [i for i, id_ in enumerate(ids) if id_ == ids[image]]
+    wanted = NONE if is_reserved(label or "") and label not in support.text.classes else label
+    rows = [i for i in range(len(ids)) if wanted in (None, labels[i])]
+    found = [i for i in rows if _DIGEST.fullmatch(image) and ids[i].startswith(image)]
     asked = image.replace("\\", "/")
-    found = found or [i for i in rows if support.names[i] and support.names[i] == asked]
-    found = found or [i for i in rows if ("/" + support.names[i]).endswith("/" + asked)]
+    found = found or [i for i in rows if names[i] and names[i] == asked]
+    found = found or [i for i in rows if ("/" + names[i]).endswith("/" + asked)]
     if not found:
         raise InputError(
             f"{image}: no image of this name or digest among the {len(rows)} that the skill was "
             f"taught with{f' as {label!r}' if label else ''}; handful inspect --json lists them"
         )
-    different = {support.ids[i]: support.names[i] for i in found}
+    different = {ids[i]: names[i] for i in found}
     if len(different) > 1:
         told = ", ".join(f"{name} ({id_[:12]})" for id_, name in [*different.items()][:5])
         raise InputError(
             f"{image}: {len(different)} images are called so: {told}; name the class (--class), "
             "or give the digest in brackets"
         )
-    return [i for i in range(len(support.ids)) if support.ids[i] in different]
+    return [i for i in range(len(ids)) if ids[i] in different]
+
+
+def without(support: Support, rows: Collection[int]) -> Support:
+    """The support set without some rows, as `find` counts them.
+
+    Raises:
+        InputError: a class would have no image left.
+    """
+    count, gone = len(support.ids), frozenset(rows)
+    kept = [i for i in range(count) if i not in gone]
+    labels = support.labels
+    empty = {*labels} - {labels[i] for i in kept}
+    if empty:
+        first = min(empty)
+        raise InputError(
+            f"{first!r} would have no image left; a class is known by its images here: drop it "
+            f"(--drop {first!r}), or add others of it first"
+        )
+    other = support.reserved
+    if other is not None:
+        left = [i for i in range(len(other.ids)) if count + i not in gone]
+        other = _part(other, left)
+    return replace(support.subset(kept), reserved=other)
 
 
 def fresh(support: Support, ids: Sequence[str], labels: Sequence[str]) -> list[int]:
@@ -79,22 +106,45 @@ def fresh(support: Support, ids: Sequence[str], labels: Sequence[str]) -> list[i
     Raises:
         InputError: an image that is in one class there and in another here.
     """
-    held: dict[str, set[str]] = {}
-    for id_, label in zip(support.ids, support.labels, strict=True):
-        held.setdefault(id_, set()).add(label)
+    held: dict[str, dict[str, str]] = {}
+    for id_, name, label in zip(*_listed(support), strict=True):
+        held.setdefault(id_, {})[label] = name
     rows = []
     for i, (id_, label) in enumerate(zip(ids, labels, strict=True)):
-        known = held.setdefault(id_, set())
+        known = held.setdefault(id_, {})
         if known and label not in known:
+            there, name = min(known.items())
             raise InputError(
-                f"the image {id_[:12]} is {min(known)!r} already and {label!r} here, byte for byte "
-                "the same; remove it where it is wrong (handful remove SKILL DIGEST) or leave it "
-                "out"
+                f"the image {name or id_[:12]} ({id_[:12]}) is {there!r} already and {label!r} "
+                "here, byte for byte the same; remove it where it is wrong (handful remove SKILL "
+                "DIGEST) or leave it out"
             )
         if not known:
             rows.append(i)
-        known.add(label)
+        known[label] = ""
     return rows
+
+
+def reserved_of_both(one: Support, two: Support) -> Reserved | None:
+    """Reserved images of both, each once, less those that are images of a class now."""
+    other = [r for r in (one.reserved, two.reserved) if r is not None]
+    if not other:
+        return None
+    features = np.concatenate([r.features for r in other])
+    ids = tuple(id_ for r in other for id_ in r.ids)
+    names = tuple(name for r in other for name in r.names)
+    seen = {*one.ids, *two.ids}
+    rows = []
+    for i, id_ in enumerate(ids):
+        if id_ not in seen:
+            rows.append(i)
+        seen.add(id_)
+    return _part(Reserved(features, ids, names), rows)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a label says that an image shows none of the classes."""
+    return name.strip().casefold() in RESERVED
 
 
 def together(one: ClassText, two: ClassText) -> ClassText:
@@ -117,12 +167,13 @@ def joined(old: Support, more: Support, text: ClassText) -> Support:
     """Images of both under the classes of `text`, which begins with those of `old`."""
     column = {name: c for c, name in enumerate(text.classes)}
     targets: NDArray[np.int64] = np.array([column[label] for label in more.labels], dtype=np.int64)
-    return Support(
-        np.concatenate([old.features, more.features]),
-        np.concatenate([old.targets, targets]),
-        text,
-        old.ids + more.ids,
-        old.names + more.names,
+    return replace(
+        old,
+        features=np.concatenate([old.features, more.features]),
+        targets=np.concatenate([old.targets, targets]),
+        text=text,
+        ids=old.ids + more.ids,
+        names=old.names + more.names,
     )
 
 
@@ -132,10 +183,26 @@ def check_names(names: Iterable[str]) -> None:
     Raises:
         InputError: naming it.
     """
-    bad = [name for name in names if name.strip().casefold() in RESERVED]
+    bad = [name for name in names if is_reserved(name)]
     if bad:
         raise InputError(
             f"{bad[0]!r} cannot be a class: {', '.join(sorted(RESERVED))} stand for what is none "
             "of the classes; call it what it shows, or teach the skill again with such a folder "
             "(handful fit), so that it learns to say unknown"
         )
+
+
+def _listed(support: Support) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Digests, names and labels of all images, the reserved ones last."""
+    other = support.reserved
+    if other is None:
+        return support.ids, support.names, support.labels
+    labels = support.labels + (NONE,) * len(other.ids)
+    return support.ids + other.ids, support.names + other.names, labels
+
+
+def _part(other: Reserved, rows: Sequence[int]) -> Reserved | None:
+    if not rows:
+        return None
+    ids, names = (tuple(values[i] for i in rows) for values in (other.ids, other.names))
+    return Reserved(other.features[list(rows)], ids, names)
