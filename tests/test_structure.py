@@ -24,7 +24,7 @@ LEVELS = {
     "export": 4,
     "report": 4,
     "doctor": 4,
-    "reasons": 4,
+    "reasons": 4.1,  # answers one image by the predictor
     "pictures": 4,
     "album": 3.8,  # finds pictures by their content
     "inputs": 3.7,  # reads Failure, which extract makes
@@ -38,6 +38,7 @@ LEVELS = {
     "tasks": 3,
     "selection": 3,
     "metrics": 3,
+    "multimetrics": 3,
     "packs": 3,
     "contracts": 2,
     "plugins": 2,

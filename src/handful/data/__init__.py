@@ -1,6 +1,7 @@
 """Images and labels in: `load` a source, `decode` an image, `draw` a few of each class.
 
-The functions `folder`, `table` and `coop` have their modules' names; import from the modules with
+The functions `folder`, `table`, `multilabel` and `coop` have their modules' names; import from the
+modules with
 `from handful.data.features import FeatureSet, feature_file, save_features
 from handful.data.folder import find`.
 """
@@ -12,6 +13,7 @@ from handful.data.dataset import Dataset
 from handful.data.features import FeatureSet, feature_file, save_features
 from handful.data.folder import find, folder
 from handful.data.images import decode
+from handful.data.multilabel import MultiDataset, multilabel
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
 from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
@@ -19,6 +21,7 @@ from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
 __all__ = [
     "Dataset",
     "FeatureSet",
+    "MultiDataset",
     "augment",
     "coop",
     "decode",
@@ -31,6 +34,7 @@ __all__ = [
     "leaks",
     "load",
     "load_features",
+    "multilabel",
     "recall",
     "record",
     "rest",

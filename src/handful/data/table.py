@@ -87,6 +87,8 @@ class _Problems:
         hint = ""
         if "missing files" in self.found:
             hint = f"; relative paths start at {self.source.parent}"
+        if "images listed twice" in self.found:
+            hint += "; where an image has several labels, fit with --multi-label"
         raise InputError(
             f"{self.source}: {count} rows, with {'; '.join(parts)}{hint}; correct them"
         )

@@ -1,0 +1,400 @@
+"""Several labels an image: reading, fit, exact leave-one-out, thresholds, packs and numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from handful import data, multilabel
+from handful.contracts import ClassText, ImageRef, unit
+from handful.data import MultiDataset, playground
+from handful.errors import InputError, PackError
+from handful.multimetrics import measure
+from handful.packs import Pack
+from handful.packs.multi import shown
+from handful.predictor import Predictor
+from handful.selection.yes_no import calibration, telling, thresholds, told_ridge_path
+from handful.tasks.multi_label import MultiLabel, said
+
+COLOURS = ("blue", "green", "red", "yellow")
+
+
+def made(count: int = 60, classes: int = 4, width: int = 16, seed: int = 0):
+    """Sums of the directions of the classes shown, noise, and a text that knows them roughly."""
+    rng = np.random.default_rng(seed)
+    means = rng.standard_normal((classes, width))
+    Y = (rng.random((count, classes)) < 0.35).astype(int)
+    Y[:2] = [[1] * classes, [0] * classes]
+    X = unit(Y @ means + 0.8 * rng.standard_normal((count, width)) + rng.standard_normal(width))
+    text = unit(means + 0.5 * rng.standard_normal((classes, width)))[:, None]
+    return X, Y, ClassText(text, tuple(f"class {c}" for c in range(classes)), 20.0)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table beside three empty files `a.png`, `b.png`, `c.png`."""
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"")
+
+    def write(content: str, name: str = "t.csv") -> Path:
+        (tmp_path / name).write_text(content)
+        return tmp_path / name
+
+    return write
+
+
+# reading
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,labels\na.png,cat|dog\nb.png,\nc.png,dog\n",
+        "path,labels\na.png,cat; dog\nb.png,\nc.png,dog\n",
+        "path,label\na.png,cat\na.png,dog\nb.png,\nc.png,dog\nc.png,dog\n",
+        "path;label\na.png;cat|dog\nb.png;\nc.png;dog\n",
+        "path,cat,dog\na.png,1,1\nb.png,0,0\nc.png,0,1\n",
+        "file_name,cat,dog,split\na.png,true,1,train\nb.png,0,false,train\nc.png,0,1.0,train\n",
+    ],
+)
+def test_the_forms_of_a_table_say_the_same(table, content):
+    found = data.multilabel(table(content))
+    assert found.labels == (("cat", "dog"), (), ("dog",))
+    assert found.classes == ("cat", "dog")
+    assert found.matrix().tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert found.counts == {"cat": 1, "dog": 2}
+    assert [i.path.name for i in found.images] == ["a.png", "b.png", "c.png"]
+
+
+def test_lists_in_json_lines_and_the_folder_of_a_table(table):
+    rows = [{"path": "a.png", "labels": ["cat", "dog"]}, {"path": "b.png", "labels": []}]
+    path = table("\n".join(map(json.dumps, rows)), "metadata.jsonl")
+    assert data.multilabel(path.parent).labels == (("cat", "dog"), ())
+
+
+def test_parquet_with_lists(table):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = table("", "t.parquet")
+    rows = {"path": ["a.png", "b.png"], "labels": [["cat", "dog"], []]}
+    parquet.write_table(arrow.table(rows), path)
+    assert data.multilabel(path).labels == (("cat", "dog"), ())
+
+
+def test_splits_and_subsets_keep_the_classes(table):
+    content = "path,labels,split\na.png,cat,train\nb.png,dog,test\nc.png,,test\n"
+    test = data.multilabel(table(content)).split("testing")
+    assert len(test) == 2
+    assert test.matrix().tolist() == [[0, 1], [0, 0]]
+    with pytest.raises(InputError, match="no images in the split 'val'"):
+        test.split("val")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("path,labels\na.png,cat|dog\nb.png,cat;dog\n", "both | and ; stand in the labels"),
+        ("path,labels\na.png,cat||dog\n", "empty names between separators (1): line 2"),
+        ("path,labels\na.png,\nb.png,\n", "no image has a label"),
+        ("path,labels\na.png,cat\na.png,\n", "a.png (line 2 and line 3)"),
+        ("path,cat,dog\na.png,1,2\n", "cells that are not 0 or 1 (1): dog = '2' (line 2)"),
+        ("path,cat,dog\na.png,1,\n", "dog = '' (line 2)"),
+        ("path,cat,dog\na.png,1,0\na.png,1,0\n", "images listed twice"),
+        ("path,cat|dog,bird\na.png,1,0\n", "the class name 'cat|dog' holds | or ;"),
+        ("path,labels,split\na.png,cat,train\na.png,dog,test\n", "images in two splits"),
+        ("path,labels,split\na.png,cat,train\nb.png,dog,\n", "empty splits"),
+        ("path,labels,split\na.png,cat,holiday\n", "unknown splits"),
+        ("path,labels\nz.png,cat\n", "missing files (1): z.png (line 2)"),
+        ("path,labels\na.png,cat|Cat\n", "class names repeat"),
+        ("path\na.png\n", "no column of labels"),
+        ("name,labels\na.png,cat\n", "no column for the path"),
+    ],
+)
+def test_bad_tables_are_named(table, content, words):
+    with pytest.raises(InputError) as error:
+        data.multilabel(table(content))
+    assert words in str(error.value)
+    assert "t.csv" in str(error.value)
+
+
+def test_a_separator_in_a_list_is_an_error(table):
+    path = table(json.dumps({"path": "a.png", "labels": ["cat|dog", "bird"]}), "t.jsonl")
+    with pytest.raises(InputError, match=r"'cat\|dog' holds"):
+        data.multilabel(path)
+
+
+def test_a_folder_of_classes_is_no_table(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(InputError, match="expected a table with the columns path and labels"):
+        data.multilabel(tmp_path)
+
+
+def test_a_plain_table_keeps_its_meaning_and_points_here(table):
+    path = table("path,label\na.png,cat|dog\nb.png,bird\n")
+    assert data.load(path).labels == ("cat|dog", "bird")
+    with pytest.raises(InputError, match=r"listed twice.*fit with --multi-label"):
+        data.load(table("path,label\na.png,cat\na.png,dog\n"))
+
+
+# what is learned
+
+
+@pytest.mark.parametrize(("count", "width"), [(14, 24), (50, 8)])
+def test_left_out_predictions_equal_refits(count, width):
+    X, Y, text = made(count, 5, width)
+    features, labels = torch.from_numpy(X), torch.from_numpy(Y)
+    told = said(features, torch.from_numpy(text.weights) * text.scale)
+    penalties = (0.03, 2.0)
+    left_out = told_ridge_path(features, labels, told, penalties)[3]
+    for i in range(count):
+        rest = [j for j in range(count) if j != i]
+        w, b, g, _ = told_ridge_path(features[rest], labels[rest], told[rest], penalties)
+        again = torch.einsum("d,lcd->lc", features[i].double(), w) + b + g * told[i].double()
+        assert torch.allclose(again, left_out[:, i], atol=1e-9)
+
+
+def test_left_out_logits_are_those_of_the_head_but_for_the_sample():
+    X, Y, text = made(200)
+    fitted = MultiLabel().fit(X, Y, text)
+    assert fitted.left_out_.shape == Y.shape
+    assert np.abs(fitted.left_out_ - fitted.logits(X)).mean() < 0.5
+    seen = ((fitted.predict_proba(X) - Y) ** 2).mean()
+    unseen = ((1 / (1 + np.exp(-fitted.left_out_)) - Y) ** 2).mean()
+    assert unseen > seen  # an image tells itself better than others tell it
+
+
+def test_thresholds_by_hand():
+    left_out = np.array([[2.0, 3.0], [1.0, 1.0], [0.0, -1.0], [-1.0, -2.0]])
+    labels = np.array([[1, 1], [0, 1], [1, 0], [0, 0]])
+    # first: yes to the upper three hits both and one wrongly, F1 4/5; second: told perfectly, F1 1
+    found = thresholds(left_out, labels, 0)
+    assert found.values.tolist() == pytest.approx([0.4, 0.5])
+    p = 1 / (1 + np.exp(-np.sort(left_out.ravel())[::-1]))
+    hits, total = p.cumsum(), p.sum()
+    best = max(2 * hits[k] / (k + 1 + total) for k in range(len(p)))
+    assert found.shared == pytest.approx(best / 2)
+
+
+def test_the_pool_adds_what_the_probabilities_promise():
+    left_out, labels = np.array([[1.0], [-1.0], [-1.0]]), np.array([[1], [1], [0]])
+    high, low = 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))
+    total = high + 2 * low
+    # at the upper cut: own 1 hit, 0 wrong, 1 missed; at the lower: 2 hits, 1 wrong, 0 missed
+    upper = (
+        2
+        * (1 + 3 * high / total)
+        / (2 * (1 + 3 * high / total) + 3 * (1 - high) / total + 1 + 3 * 2 * low / total)
+    )
+    lower = 2 * (2 + 3) / (2 * (2 + 3) + 1 + 3 * (3 - total) / total)
+    assert thresholds(left_out, labels, 3).values[0] == pytest.approx(max(upper, lower) / 2)
+
+
+def test_many_positives_outweigh_the_pool():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((4000, 2)) < 0.3).astype(int)
+    left_out = np.stack([rng.standard_normal(4000), 20.0 * labels[:, 1] - 10], axis=1)
+    alone, pooled = (thresholds(left_out, labels, pool).values for pool in (0, 8))
+    assert np.abs(alone - pooled).max() < 0.01
+    assert alone[0] < 0.3  # told no better than by chance: best is to say yes to all
+    assert alone[1] == 0.5
+
+
+def test_classes_that_cannot_tell_take_the_shared_threshold():
+    X, Y, text = made(40)
+    Y[:, 1], Y[3, 1] = 0, 1  # one positive
+    Y[:, 2] = 1  # no negative
+    assert telling(Y).tolist() == [True, False, False, True]
+    fitted = MultiLabel().fit(X, Y, text)
+    assert fitted.thresholds_[1] == fitted.thresholds_[2] == np.float32(fitted.given_.shared)
+    assert fitted.thresholds_[0] != fitted.thresholds_[1]
+    rows = fitted.stated()["thresholds"]
+    assert rows["class 1"]["positives"] == 1
+    assert "one positive" in rows["class 1"]["from"]
+    assert "own left-out" in rows["class 0"]["from"]
+    assert fitted.predict(X)[:, 2].all()
+
+
+def test_one_positive_a_class_falls_back_to_one_half():
+    X, _, text = made(4)
+    fitted = MultiLabel().fit(X, np.eye(4), text)
+    assert fitted.thresholds_.tolist() == [0.5] * 4
+    assert not fitted.calibrated_
+    assert "no class has" in fitted.stated()["thresholds"]["class 0"]["from"]
+
+
+def test_calibration_finds_the_line_and_refuses_a_wrong_sign():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal(20000)
+    labels = rng.random(20000) < 1 / (1 + np.exp(-(3 * scores - 1)))
+    slope, offset = calibration(scores, labels)
+    assert slope == pytest.approx(3, abs=0.15)
+    assert offset == pytest.approx(-1, abs=0.1)
+    assert calibration(-scores, labels) is None
+    assert calibration(scores, np.ones(20000)) is None
+    apart = calibration([-1.0, -0.9, 0.9, 1.0], [0, 0, 1, 1])  # Platt's targets keep it finite
+    assert 0 < apart[0] < 100
+
+
+def test_order_of_images_and_of_classes_does_not_matter():
+    X, Y, text = made(30)
+    fitted = MultiLabel().fit(X, Y, text)
+    shuffled = np.random.default_rng(1).permutation(30)
+    again = MultiLabel().fit(X[shuffled], Y[shuffled], text)
+    assert (again.logits(X) == fitted.logits(X)).all()
+    assert (again.left_out_ == fitted.left_out_[shuffled]).all()
+    turn = [2, 0, 3, 1]
+    turned = ClassText(text.embeddings[turn], tuple(text.classes[c] for c in turn), text.scale)
+    other = MultiLabel().fit(X, Y[:, turn], turned)
+    assert np.allclose(other.logits(X), fitted.logits(X)[:, turn], atol=1e-4)
+    assert np.allclose(other.thresholds_, fitted.thresholds_[turn], atol=1e-5)
+
+
+def test_answers_are_better_than_chance_and_may_be_none():
+    X, Y, text = made(400)
+    fitted = MultiLabel().fit(X[:200], Y[:200], text)
+    result = measure(fitted.predict(X[200:]), Y[200:], text.classes)
+    assert result.micro_f1 > measure(np.ones((200, 4)), Y[200:], text.classes).micro_f1 + 0.1
+    assert (~fitted.predict(X[200:]).any(1)).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda X, Y: (X, Y * 2), "0 and 1 only"),
+        (lambda X, Y: (X, Y[:, :3]), r"\[40, 4\]"),
+        (lambda X, Y: (X, Y * [1, 0, 1, 1]), "no image shows class 1"),
+        (lambda X, Y: (X[:1], Y[:1]), "at least two images"),
+        (lambda X, Y: (X[:, :5], Y), "one encoder"),
+        (lambda X, Y: (X * np.nan, Y), "NaN"),
+        (lambda X, Y: (X[0], Y), r"features \[N, D\]"),
+    ],
+)
+def test_bad_arrays(change, words):
+    X, Y, text = made(40)
+    X, Y = change(X, Y)
+    with pytest.raises(InputError, match=words):
+        MultiLabel().fit(X, Y, text)
+
+
+def test_bad_parameters():
+    X, Y, text = made(20)
+    for params in ({"penalty": 0}, {"pool": -1}):
+        with pytest.raises(InputError, match=next(iter(params))):
+            MultiLabel(**params).fit(X, Y, text)
+    with pytest.raises(InputError, match="no parameter alpha"):
+        multilabel.fit("nowhere.csv", params={"alpha": 1})
+
+
+def test_measure_by_hand():
+    answers = [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    truth = [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    result = measure(answers, truth, ("a", "b", "c"), fixed=truth)
+    assert result.micro_f1 == pytest.approx(4 / 6)
+    assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert result.exact == pytest.approx(1 / 3)
+    assert result.absent == ("c",)
+    assert result.unlabelled == 1
+    assert result.fixed == {"micro_f1": 1.0, "macro_f1": 1.0}
+    assert result.per_class["b"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    with pytest.raises(InputError, match="expected answers and truth"):
+        measure([[1]], [[1, 0]], ("a", "b"))
+
+
+def test_draw_takes_no_more_than_it_needs():
+    Y = np.array([[1, 0]] * 10 + [[0, 1]] * 10 + [[1, 1]] * 3 + [[0, 0]] * 5)
+    chosen = multilabel.draw(Y, 2, seed=0)
+    assert chosen == multilabel.draw(Y, 2, seed=0)
+    assert len(chosen) <= 6
+    assert (Y[chosen].sum(0) >= 2).all()
+    assert (Y[chosen].sum(1) == 0).sum() == 2
+    with pytest.raises(InputError, match="shots"):
+        multilabel.draw(Y, 0, seed=0)
+
+
+# the whole road
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    """A table of scenes of the playground: which of four colours they show, if any."""
+    folder = tmp_path_factory.mktemp("scenes")
+    rows = ["path,labels,split"]
+    for i in range(60):
+        scene = playground.scene(8_000_000 + i, objects=1 + i % 3)
+        Image.fromarray(np.asarray(playground.render(scene))).save(folder / f"{i}.png")
+        labels = sorted({thing.colour for thing in scene.things} & {*COLOURS})
+        rows.append(f"{i}.png,{'|'.join(labels)},{'train' if i < 40 else 'test'}")
+    (folder / "t.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(scenes):
+    return multilabel.fit(scenes / "t.csv")
+
+
+def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
+    pack = Pack.load(fitted.pack.save(tmp_path / "s"))
+    assert pack.method == "multi_label"
+    assert pack.support is None
+    stated = pack.manifest["multi_label"]["thresholds"]
+    assert list(stated) == list(COLOURS)
+    assert pack.manifest["training"]["without labels"] > 0
+    X = unit(np.random.default_rng(0).standard_normal((5, pack.manifest["encoder"]["dim"])))
+    assert (pack.logits(X) == fitted.pack.logits(X)).all()
+    kept = pack.tensors["head.thresholds"]
+    assert kept.tolist() == pytest.approx([row["threshold"] for row in stated.values()], abs=1e-4)
+
+
+def test_evaluate_is_good_and_leaves_support_images_out(fitted, scenes):
+    done = multilabel.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    assert done.result.count == 20
+    assert done.result.unlabelled > 0
+    assert done.result.micro_f1 > 0.8
+    assert done.result.as_dict()["fixed_threshold"]["threshold"] == 0.5
+    everything = data.multilabel(scenes / "t.csv")
+    together = MultiDataset(everything.images, everything.labels)
+    again = multilabel.evaluate(Predictor(fitted.pack), together)
+    assert len(again.leaks) == 40
+    assert again.result.as_dict() == done.result.as_dict()
+    with pytest.raises(InputError, match="own support set"):
+        multilabel.evaluate(Predictor(fitted.pack), together.subset(range(40)))
+
+
+def test_words_order_the_classes_and_a_strange_label_is_named(scenes):
+    words = {name: f"{name} thing" for name in reversed(COLOURS)}
+    pack = multilabel.fit(scenes / "t.csv", words=words, shots=4).pack
+    assert pack.classes == tuple(reversed(COLOURS))
+    other = MultiDataset((ImageRef.of(scenes / "1.png"),), (("plaid",),))
+    with pytest.raises(InputError, match=r"labels \['plaid'\] are not among the 4 classes"):
+        multilabel.evaluate(Predictor(pack), other)
+
+
+def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    lines = (scenes / "t.csv").read_text().replace(",train", "").replace(",test", "").splitlines()
+    rows = [f"{scenes}/{line}" for line in lines[1:]]
+    (tmp_path / "t.csv").write_text("\n".join(["path,labels", "broken.png,red", *rows]))
+    found = multilabel.fit(tmp_path / "t.csv")
+    assert [f.name.endswith("broken.png") for f in found.failures] == [True]
+    assert found.pack.manifest["training"]["images"] == 60
+
+
+def test_a_class_without_images_is_refused(table, scenes):
+    content = f"path,red,plaid\n{scenes}/1.png,1,0\n{scenes}/2.png,0,0\n"
+    with pytest.raises(InputError, match="no usable image for plaid"):
+        multilabel.fit(table(content))
+    with pytest.raises(InputError, match="at least two classes"):
+        multilabel.fit(table(f"path,red\n{scenes}/1.png,1\n"))
+
+
+def test_what_a_tampered_pack_would_answer(fitted):
+    pack = fitted.pack
+    probabilities = np.array([[0.9, 0.1, 0.5, 0.3]], dtype=np.float32)
+    assert shown({}, {}, probabilities).all()
+    with pytest.raises(PackError, match=r"threshold for each of its 4 classes"):
+        shown(pack.manifest, {"head.thresholds": np.ones(3)}, probabilities)
