@@ -15,7 +15,7 @@ from PIL import Image
 import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, disk, golden, restore
+from handful.packs import card, disk, golden, restore, statements
 from handful.packs.format import FORMAT, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
@@ -107,7 +107,7 @@ class Pack:
             "evaluation": plain(evaluation, "evaluation"),
         }
         tensors = restore.tensors_of(adapter) | golden.make(adapter, encoder)
-        return cls(manifest, tensors | (support.tensors() if support else {}))
+        return cls(manifest, tensors | (support.tensors() if support else {})).stated()
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
@@ -139,7 +139,8 @@ class Pack:
     def taught(self, support: Support, **training: Any) -> Pack:
         """The same method taught with another support set, without images and encoder.
 
-        Numbers measured on the skill as it was are dropped.
+        Numbers measured on the skill as it was are dropped, and so is what it states of itself,
+        which takes longer: see `stated`.
 
         Args:
             support: on the same encoder; its classes are the new skill's.
@@ -154,7 +155,8 @@ class Pack:
         facts.pop("selection", None)
         if hasattr(adapter, "explain"):
             facts["selection"] = adapter.explain()
-        manifest = self.manifest | {
+        kept_facts = {k: v for k, v in self.manifest.items() if k not in statements.KEYS}
+        manifest = kept_facts | {
             "handful": handful.__version__,
             "classes": list(support.text.classes),
             "support": _stated(support.ids, support),
@@ -163,6 +165,18 @@ class Pack:
         }
         kept = restore.tensors_of(adapter) | golden.again(self.tensors, adapter)
         return Pack(manifest, kept | support.tensors(), self.where)
+
+    def stated(self) -> Pack:
+        """The same skill with what it can state of itself (`handful.packs.statements`).
+
+        A skill without a support set has nothing to say and stays as it is.
+        """
+        if self.support is None:
+            return self
+        entries, more = statements.state(self._adapter, self.support)
+        old = tuple(f"{key}." for key in statements.KEYS)
+        tensors = {n: t for n, t in self.tensors.items() if not n.startswith(old)} | more
+        return replace(self, manifest=self.manifest | plain(entries, "statements"), tensors=tensors)
 
     def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
         """The same skill with numbers measured on images it has not seen."""

@@ -19,6 +19,10 @@ from handful.selection import unknown
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
 
+_TOO_FEW = (
+    "too few classes: leaving one of two out leaves nothing to tell apart; teach a third class, "
+    "or give images of something else in a folder 'background'"
+)
 _PARTS = ("middle", "spread", "weights", "left_out", "groups", "known", "reserved")
 
 
@@ -61,19 +65,22 @@ class Detector:
             )
 
 
+def learned_from(support: Support) -> Detector | None:
+    """What tells unknown images, learned now; None where nothing can be left out."""
+    found = unknown.learn(*_tensors(support))
+    return Detector(*found) if found else None
+
+
 def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """What a skill states about unknown images, and the tensors for it.
 
     Args:
         support: the support set, with reserved images where there are any.
     """
-    found = unknown.learn(*_tensors(support))
+    found = learned_from(support)
     if found is None:
-        return {
-            "cannot": "too few classes: leaving one of two out leaves nothing to tell apart; teach "
-            "a third class, or give images of something else in a folder 'background'"
-        }, {}
-    learned = found[1]
+        return {"cannot": _TOO_FEW}, {}
+    learned = found.learned
     scores = learned.rates(learned.known)
     statement = {
         "images": len(learned.left_out),
@@ -104,12 +111,17 @@ def read(
         InputError: it has nothing of the kind, and why.
         PackError: its parts do not fit one another.
     """
-    statement = manifest.get("unknown")
-    if not isinstance(statement, Mapping) or support is None:
+    if support is None:
         raise InputError(
             f"{where}: cannot say 'unknown': it was made before skills learned to, or without its "
             "support set; teach it again"
         )
+    statement = manifest.get("unknown")
+    if not isinstance(statement, Mapping):  # taught again, or made before: learned now
+        found = learned_from(support)
+        if found is None:
+            raise InputError(f"{where}: cannot say 'unknown': {_TOO_FEW}")
+        return found
     if "cannot" in statement:
         raise InputError(f"{where}: cannot say 'unknown': {statement['cannot']}")
     try:

@@ -23,7 +23,8 @@ from handful.selection.discriminant import gaussian_about_text
 SIGNALS = ("distance", "distance with text", "nearest image", "text", "discriminant", "reserved")
 _FIRST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
 _ONE_SHOT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known
-_PULL = 1.0  # how strongly they are held, divided by the groups of classes
+_PULL = 20.0  # how strongly they are held, divided by the square of the classes left out
+_FEWEST = 8  # classes; below, what images of a class have in common cannot be told
 _ROUNDS = 16  # classes are left out one by one up to here, then several together
 _FOLDS = 8
 _SHRINKAGE, _FEW_SHRINKAGE, _FEW = 0.5, 0.8, 4  # of the covariance; the second below 4 shots
@@ -163,13 +164,18 @@ class Unknown:
 
     @property
     def effective(self) -> float:
-        """Images that the left-out ones are worth, between classes and images (`U / deff`)."""
+        """Independent images that the left-out ones are worth: from C (classes) to U (images).
+
+        `U / (1 + (U / C - 1) v_b / (v_b + v_w))`; of fewer than eight classes just C.
+        """
         if not len(self.left_out):
             return float(len(self.reserved))
         between, within, count, _ = self._variances()
         size = len(self.left_out) / count
         total = between + within
-        alike = between / total if total > 0 and size > 1 else 0.0
+        alike = between / total if total > 0 else 0.0
+        if count < _FEWEST:
+            alike = 1.0
         return max(len(self.left_out) / (1 + (size - 1) * alike), float(len(self.reserved)))
 
     @property
@@ -224,7 +230,7 @@ def learn(
     weights = _ONE_SHOT[: strange.shape[1]]
     if len(familiar):
         first = _FIRST[: strange.shape[1]]
-        pull = _PULL / min(len(there), _ROUNDS)
+        pull = _PULL / min(len(there), _ROUNDS) ** 2
         one, other = ((part - middle) / spread for part in (familiar, strange))
         weights = _weights(one, other, first, pull)
     empty = np.zeros(0)

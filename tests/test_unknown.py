@@ -1,0 +1,279 @@
+"""The answer "unknown": learned by leaving classes out, promised only where it can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from handful import Predictor, fit, inputs
+from handful.contracts import ClassText, ImageRef
+from handful.data import Dataset, playground
+from handful.errors import InputError, PackError
+from handful.packs import Pack, unknown
+from handful.packs.support import Reserved, Support
+from handful.selection.unknown import Look, Unknown, learn
+from tasks import make
+
+
+def support_of(classes: int = 12, shots: int = 4, hidden: int = 4, seed: int = 0):
+    """A support set without the last classes, queries, and which of them are known."""
+    task = make(classes, shots, 24, seed)
+    known = classes - hidden
+    column = {name: c for c, name in enumerate(task.text.classes)}
+    targets = np.array([column[name] for name in task.y])
+    keep = targets < known
+    text = ClassText(task.text.embeddings[:known], task.text.classes[:known], 100.0)
+    ids = tuple(map(str, np.flatnonzero(keep)))
+    support = Support(task.X[keep].astype(np.float32), targets[keep], text, ids, ids)
+    return support, task.queries.astype(np.float32), task.targets < known
+
+
+def with_reserved(support: Support, features: np.ndarray) -> Support:
+    names = tuple(map(str, range(len(features))))
+    return replace(support, reserved=Reserved(features.astype(np.float32), names, names))
+
+
+def detector(support: Support) -> unknown.Detector:
+    found = unknown.learned_from(support)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_unknown_images_look_less_familiar(shots):
+    support, queries, known = support_of(shots=shots)
+    rates = detector(support).rates(queries)
+    assert roc_auc_score(known, -rates) > 0.75
+    assert ((rates >= 0) & (rates <= 1)).all()
+
+
+def test_rates_fall_as_images_look_more_familiar():
+    learned = detector(support_of()[0]).learned
+    scores = np.linspace(learned.left_out.min() - 5, learned.left_out.max() + 5, 200)
+    rates = learned.rates(scores)
+    assert (np.diff(rates) <= 1e-12).all()
+    assert rates[0] > 0.9
+
+
+def test_the_rate_holds_over_draws():
+    accepted, kept = [], []
+    for seed in range(12):
+        support, queries, known = support_of(30, 4, 10, seed)
+        rates = detector(support).rates(queries)
+        accepted.append((rates[~known] <= 0.1).mean())
+        kept.append((rates[known] <= 0.1).mean())
+    assert 0.04 < np.mean(accepted) < 0.15
+    assert np.mean(kept) > 2 * np.mean(accepted)
+
+
+def test_a_class_left_out_is_not_seen():
+    # the scores of one class's images may not depend on how its other images are labelled here
+    support, _, _ = support_of(6, 4, 0)
+    X, y = torch.from_numpy(support.features), torch.from_numpy(support.targets)
+    text = torch.from_numpy(support.text.weights)
+    nothing = torch.zeros(0, X.shape[1])
+    out = y == 2
+    column = torch.tensor([0, 1, -1, 2, 3, 4])
+    kept = torch.tensor([0, 1, 3, 4, 5])
+    by_hand = Look.of(X[~out], column[y[~out]], text[kept], nothing)(X[out])
+    found = learn(X, y, text, nothing)
+    assert found is not None
+    learned = found[1]
+    np.testing.assert_allclose(learned.left_out[learned.groups == 2], learned.scores(by_hand))
+
+
+def test_distance_is_that_of_the_shrunk_metric():
+    support, queries, _ = support_of(5, 4, 0)
+    X, y = support.features.astype(float), support.targets
+    means = np.stack([X[y == c].mean(0) for c in range(5)])
+    rest = X - means[y]
+    scatter = rest.T @ rest
+    metric = 0.5 * scatter * len(scatter) / np.trace(scatter) + 0.5 * np.eye(len(scatter))
+    away = queries[:, None] - means
+    squares = np.einsum("mcd,de,mce->mc", away, np.linalg.inv(metric), away)
+    got = detector(support).look(torch.from_numpy(queries))[:, 0]
+    np.testing.assert_allclose(got, -np.sqrt(squares.min(1)), rtol=1e-4)
+
+
+def test_the_effective_number_lies_between_classes_and_images():
+    rng = np.random.default_rng(0)
+    one = np.ones(1)
+    groups = np.repeat(np.arange(10), 8)
+    for apart, low, high in ((0.0, 40, 80), (100.0, 9.9, 10.5)):
+        scores = apart * rng.standard_normal(10)[groups] + rng.standard_normal(80)
+        made = Unknown(one, one, one, scores, groups, np.zeros(0), np.zeros(0))
+        assert low <= made.effective <= high
+        assert made.smallest == 1 / (made.effective + 1)
+
+
+def test_a_rate_too_small_to_promise_is_refused():
+    found = detector(support_of(6, 2, 0)[0])
+    found.check(0.5)
+    with pytest.raises(InputError, match=r"cannot promise .* 12 images of 6 classes"):
+        found.check(0.01)
+    for rate in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="between 0 and 1"):
+            found.check(rate)
+
+
+def test_one_shot_says_what_it_uses():
+    statement, tensors = unknown.fit(support_of(8, 1, 0)[0])
+    assert "with one image a class" in statement["how"]
+    assert len(tensors["unknown.known"]) == 0
+    assert set(statement["accepted"].values()) <= {None}
+
+
+def test_reserved_images_teach_what_two_classes_alone_cannot():
+    support, queries, known = support_of(12, 8, 10)
+    statement, tensors = unknown.fit(support)
+    assert "third class" in statement["cannot"]
+    assert tensors == {}
+    others = queries[~known]
+    taught = with_reserved(support, others[::2])
+    found = detector(taught)
+    assert found.smallest == pytest.approx(1 / (len(others[::2]) + 1))
+    rates = found.rates(np.concatenate([others[1::2], queries[known]]))
+    truth = np.arange(len(rates)) >= len(others[1::2])
+    assert roc_auc_score(truth, -rates) > 0.9
+    assert (rates[~truth] <= 0.1).mean() < 0.3
+    assert unknown.fit(taught)[0]["reserved"] == len(others[::2])
+
+
+def test_reserved_images_that_look_alike_are_called_unknown():
+    support, queries, known = support_of()
+    strange = queries[~known]
+    near = strange[::2]
+    before = (detector(support).rates(strange[1::2]) <= 0.2).mean()
+    after = (detector(with_reserved(support, near)).rates(strange[1::2]) <= 0.2).mean()
+    assert after <= before
+
+
+def test_a_support_set_with_reserved_images_comes_back(tmp_path):
+    support, queries, _ = support_of()
+    full = with_reserved(support, queries[:5])
+    assert full.subset([0, 1]).reserved is full.reserved
+    with pytest.raises(InputError, match="expected R features"):
+        Reserved(queries[:5], ("a",), ("b",))
+    with pytest.raises(InputError, match="reserved images of the width 24"):
+        with_reserved(support, queries[:5, :7])
+
+
+def write(folder: Path, reserved: str | None = None, name: str = "novel-forms") -> Path:
+    playground.write(playground.task(name, 6, seed=5, queries_per_class=4), folder)
+    if reserved:
+        other = playground.task("novel-materials", 3, seed=6, queries_per_class=2)
+        playground.write(replace(other, **_as(other, reserved)), folder)
+    return folder
+
+
+def _as(task: playground.Task, label: str) -> dict[str, object]:
+    return {
+        "support_labels": (label,) * len(task.support),
+        "test_labels": (label,) * len(task.test),
+    }
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("photos"), "Background")
+
+
+@pytest.fixture(scope="module")
+def skill(photos, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("skills") / "skill"
+    return fit(photos, method="tip").pack.save(folder)
+
+
+def test_reserved_folders_are_no_class(skill):
+    pack = Pack.load(skill)
+    assert "Background" not in pack.classes
+    assert pack.support is not None
+    assert pack.support.reserved is not None
+    assert len(pack.support.reserved.names) == 24
+    assert pack.support.reserved.names[0].startswith("Background/")
+    assert pack.manifest["unknown"]["reserved"] == 24
+    assert "Background" not in pack.manifest["training"]["counts"]
+
+
+def test_a_class_that_is_really_called_so():
+    pictures = tuple(ImageRef.of(np.full((8, 8, 3), v, np.uint8)) for v in range(6))
+    data = Dataset(pictures, ("cat", "dog", "other") * 2)
+    classes, none = inputs.set_apart(data, None)
+    assert classes.classes == ("cat", "dog")
+    assert none.labels == ("other", "other")
+    named = {"cat": "cat", "dog": "dog", "other": "another animal"}
+    assert inputs.set_apart(data, named)[0] is data
+    assert inputs.set_apart(data, None, ("other",))[0] is data
+    with pytest.raises(InputError, match="say"):
+        inputs.set_apart(data.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
+
+
+def test_answers_from_a_fresh_process(skill, photos):
+    command = [sys.executable, "-m", "handful", "predict", str(skill), str(photos / "test")]
+    ask = [*command, "--unknown", "0.2", "--json"]
+    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    images = [row["file_name"] for row in rows]
+    answers = Predictor(skill).predict(images, unknown=0.2)
+    assert [row["unknown"] for row in rows] == [a.unknown for a in answers]
+    assert [row["familiar"] for row in rows] == pytest.approx([a.familiar for a in answers])
+    strange = np.array(["Background" in name for name in images])
+    said = np.array([a.unknown for a in answers])
+    assert said[strange].mean() > said[~strange].mean()
+    assert all((a.familiar > 0.2) == a.unknown for a in answers)
+
+
+def test_nobody_asked(skill, photos):
+    (answer,) = Predictor(skill).predict(next((photos / "test").glob("*/*.png")))
+    assert (answer.unknown, answer.familiar, answer.among) == (None, None, None)
+
+
+def test_what_cannot_be_promised_is_refused_before_any_image(skill):
+    with pytest.raises(InputError, match="cannot promise"):
+        Predictor(skill, encoder="nowhere at all", unknown=0.001)
+    with pytest.raises(InputError, match="cannot promise"):
+        Predictor(skill).predict(["missing.png"], unknown=0.001)
+
+
+def test_a_pack_made_before_says_that_it_cannot(skill, photos, tmp_path):
+    pack = Pack.load(skill)
+    manifest = {k: v for k, v in pack.manifest.items() if k != "unknown"}
+    bare = {n: t for n, t in pack.tensors.items() if not n.startswith(("support.", "unknown."))}
+    Pack(manifest, bare).save(tmp_path / "old")
+    old = Predictor(tmp_path / "old")
+    assert old.predict(next((photos / "test").glob("*/*.png")))[0].scores
+    with pytest.raises(InputError, match="made before skills learned to"):
+        old.predict([], unknown=0.1)
+
+
+def test_tensors_that_do_not_fit_are_refused(skill):
+    pack = Pack.load(skill)
+    for name, value in (("unknown.weights", np.ones(2)), ("unknown.groups", np.ones(1, np.int64))):
+        with pytest.raises(PackError, match=r"unknown\.\* do not fit"):
+            unknown.read(pack.manifest, pack.tensors | {name: value}, pack.support, "x")
+    less = {n: t for n, t in pack.tensors.items() if n != "unknown.spread"}
+    with pytest.raises(PackError, match=r"unknown\.spread"):
+        unknown.read(pack.manifest, less, pack.support, "x")
+
+
+def test_taught_again_it_knows_its_reserved_images_still(skill):
+    pack = Pack.load(skill)
+    again = pack.taught(pack.support)
+    assert "unknown" not in again.manifest
+    X = pack.support.features
+    late = unknown.read(again.manifest, again.tensors, again.support, "x").rates(X)
+    kept = unknown.read(pack.manifest, pack.tensors, pack.support, "x").rates(X)
+    np.testing.assert_allclose(late, kept, rtol=1e-6)
+    again = again.stated()
+    assert again.manifest["unknown"] == pack.manifest["unknown"]
+    assert again.support is not None
+    assert again.support.reserved is not None
