@@ -15,7 +15,7 @@ from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiDataset, playground
 from handful.errors import InputError, PackError
 from handful.multimetrics import measure
-from handful.packs import Pack
+from handful.packs import Pack, card
 from handful.packs.multi import shown
 from handful.predictor import Predictor
 from handful.selection.yes_no import calibration, telling, thresholds, told_ridge_path
@@ -304,13 +304,16 @@ def test_measure_by_hand():
         measure([[1]], [[1, 0]], ("a", "b"))
 
 
-def test_draw_takes_no_more_than_it_needs():
-    Y = np.array([[1, 0]] * 10 + [[0, 1]] * 10 + [[1, 1]] * 3 + [[0, 0]] * 5)
+def test_draw_stops_when_there_is_enough_and_passes_over_nothing():
+    Y = np.array([[1, 0]] * 40 + [[0, 1]] * 10 + [[0, 0]] * 5)
     chosen = multilabel.draw(Y, 2, seed=0)
-    assert chosen == multilabel.draw(Y, 2, seed=0)
-    assert len(chosen) <= 6
-    assert (Y[chosen].sum(0) >= 2).all()
-    assert (Y[chosen].sum(1) == 0).sum() == 2
+    assert chosen == multilabel.draw(Y, 2, seed=0) != multilabel.draw(Y, 2, seed=1)
+    counts = [*Y[chosen].sum(0), (Y[chosen].sum(1) == 0).sum()]
+    assert min(counts) == 2
+    assert counts[0] > counts[1]  # as frequent as they are
+    assert multilabel.draw(Y, 6, seed=0)  # all five without labels, and no complaint
+    assert (Y[multilabel.draw(Y, 6, seed=0)].sum(1) == 0).sum() == 5
+    assert len(multilabel.draw(Y, 1000, seed=0)) == len(Y)
     with pytest.raises(InputError, match="shots"):
         multilabel.draw(Y, 0, seed=0)
 
@@ -398,3 +401,17 @@ def test_what_a_tampered_pack_would_answer(fitted):
     assert shown({}, {}, probabilities).all()
     with pytest.raises(PackError, match=r"threshold for each of its 4 classes"):
         shown(pack.manifest, {"head.thresholds": np.ones(3)}, probabilities)
+
+
+def test_the_card_tells_thresholds_and_no_accuracy(fitted, scenes):
+    done = multilabel.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    pack = fitted.pack.with_evaluation(done.result.as_dict())
+    words = card.write(pack.manifest)
+    assert "several, one or none" in words
+    assert "| red | 0." in words
+    assert "its own left-out images" in words
+    assert "micro-F1: " in words
+    assert "always answers" not in words
+    assert "add up to one and" not in words
+    strange = pack.manifest | {"multi_label": True}
+    assert "When it says yes" not in card.write(strange)

@@ -68,8 +68,8 @@ def fit(
             splits, only `train` is used.
         encoder: a name, folder or a loaded encoder.
         params: arguments of `handful.tasks.multi_label.MultiLabel`.
-        shots: images a class and images without labels, drawn by `seed` until there are as many of
-            each, or all that there are; an image counts for every class that it shows.
+        shots: images are drawn by `seed` until so many show each class, and so many show none, or
+            all that there are; more frequent classes get more of them.
         templates: prompts with `{}` where the class goes.
         words: what the prompts call a class, and the order of the classes.
         seed: of the draw and of augmented views.
@@ -177,25 +177,26 @@ def evaluate(
 
 
 def draw(labels: NDArray[np.int64], shots: int, seed: int) -> list[int]:
-    """Images in an order drawn by lot, passing over those that show only what there is enough of.
+    """Images in an order drawn by lot, until each kind is on `shots` of them.
+
+    None is passed over on the way, so that classes stay as frequent as they are: a threshold
+    depends on that. Of a kind of which there are fewer, all are taken.
 
     Args:
         labels: `[N, C]`, 0 or 1; rows without a 1 are a kind of their own.
-        shots: images of each kind, or all that there are where there are fewer.
+        shots: images of each kind.
         seed: of the order.
 
-    >>> draw(np.array([[1, 0], [1, 1], [0, 0], [1, 0]]), 1, seed=0)
-    [0, 1, 2]
+    >>> draw(np.array([[1, 0], [0, 1], [1, 0], [0, 1]]), 2, seed=0)
+    [0, 1, 2, 3]
     """
     if shots < 1:
         raise InputError(f"expected shots of 1 or more, got {shots}")
-    kinds = np.concatenate([labels > 0, ~(labels > 0).any(1, keepdims=True)], axis=1)
-    counts, chosen = np.zeros(kinds.shape[1], dtype=np.int64), []
-    for i in np.random.default_rng(checked_seed(seed)).permutation(len(kinds)).tolist():
-        if (kinds[i] & (counts < shots)).any():
-            chosen.append(i)
-            counts += kinds[i]
-    return sorted(chosen)
+    order = np.random.default_rng(checked_seed(seed)).permutation(len(labels))
+    shown = labels[order] > 0
+    kinds = np.concatenate([shown, ~shown.any(1, keepdims=True)], axis=1)
+    short = (kinds.cumsum(0) < np.minimum(kinds.sum(0), shots)).any(1)
+    return sorted(order[: int(short.sum()) + 1].tolist())
 
 
 def _load(source: str | Path | MultiDataset) -> MultiDataset:

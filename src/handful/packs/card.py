@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from handful import plugins
 from handful.errors import UnknownNameError
+from handful.packs import multi
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -30,6 +31,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _USE,
         _made(manifest),
         _chosen(manifest["training"].get("selection")),
+        multi.thresholds_told(manifest, _cell),
         _numbers(manifest["evaluation"]),
         _limits(manifest),
     ]
@@ -103,7 +105,7 @@ def _what(manifest: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"# A skill of {len(classes)} classes\n",
-            f"Tells on a photo which of {len(classes)} things it shows. It is a small head on the "
+            f"{_told(manifest)} It is a small head on the "
             f"frozen vision-language model {_code(_encoder(manifest))}, taught with "
             f"{len(manifest['support']['images'])} labelled images by Handful.\n",
             "| class | images taught with |",
@@ -112,6 +114,13 @@ def _what(manifest: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _told(manifest: Mapping[str, Any]) -> str:
+    count = len(manifest["classes"])
+    if multi.is_multi_label(manifest):
+        return f"Tells of each of {count} things whether a photo shows it: several, one or none."
+    return f"Tells on a photo which of {count} things it shows."
 
 
 def _made(manifest: Mapping[str, Any]) -> str:
@@ -167,6 +176,8 @@ def _numbers(evaluation: Mapping[str, Any] | None) -> str:
             low, high = interval
             line += f" (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
         lines.append(line)
+    if isinstance(evaluation.get("micro_f1"), float):
+        lines.append(f"- micro-F1: {evaluation['micro_f1']:.3f}")
     if isinstance(evaluation.get("macro_f1"), float):
         lines.append(f"- macro-F1: {evaluation['macro_f1']:.3f}")
     for key, told in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
@@ -196,6 +207,8 @@ def _limits(manifest: Mapping[str, Any]) -> str:
         "places or styles can be worse than any number above.",
         "- What the encoder does not see, no head can tell; the encoder's own biases remain.",
     ]
+    if multi.is_multi_label(manifest):
+        lines[:2] = multi.LIMITS
     with suppress(UnknownNameError):  # a card can be written where the method is not installed
         kind = getattr(plugins.get("adapters", manifest["method"]), "semantics", "inductive")
         if kind in _TOGETHER:

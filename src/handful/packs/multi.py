@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,12 @@ from handful.contracts import Array
 from handful.errors import PackError
 from handful.packs.format import Tensors
 
+LIMITS = (
+    "- Each class is a question of its own: scores do not add up to one, and there may be no "
+    "answer at all.",
+    "- Where photos show a class much more often or more rarely than the images it was taught "
+    "with, another threshold would be better.",
+)
 _KEPT = "head.thresholds"
 
 
@@ -43,3 +49,26 @@ def shown(
             f"{probabilities.shape[1]} classes ({_KEPT}); teach it again"
         )
     return np.asarray(probabilities >= limits, dtype=np.bool_)
+
+
+def thresholds_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card that tells the thresholds; "" for a skill of one label an image.
+
+    Args:
+        manifest: the skill's; of a stranger's, what is not as expected is left out.
+        cell: makes text safe inside a table.
+    """
+    try:
+        stated = manifest["multi_label"]["thresholds"] if is_multi_label(manifest) else {}
+        rows = [
+            f"| {cell(name)} | {row['threshold']:.3f} | {cell(row['from'])} |"
+            for name, row in stated.items()
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        rows = []
+    head = (
+        "## When it says yes\n\nA class is answered from this probability on. The thresholds were "
+        "learned from the support images alone, each as a fit sees it that had not seen it.\n"
+    )
+    table = ["| class | threshold | learned from |", "|---|---:|---|", *rows, ""]
+    return "\n".join([head, *table]) if rows else ""
