@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from handful import Predictor, fit, inputs
+from handful import Predictor, evaluate, fit, inputs
 from handful.contracts import ClassText, ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, PackError
@@ -232,9 +232,20 @@ def test_answers_from_a_fresh_process(skill, photos):
     assert all((a.familiar > 0.2) == a.unknown for a in answers)
 
 
+def test_evaluate_counts_false_accepts_and_rejects(skill, photos):
+    done = evaluate(skill, photos)
+    assert done.result.count == 32
+    found = done.unknown
+    assert (found["known"], found["unknown"]) == (32, 16)
+    assert found["auroc"] > 0.5
+    assert set(found["at"]) == {"0.05", "0.1", "0.2"}
+    shares = [v["false_accept"] for v in found["at"].values()]
+    assert shares == sorted(shares)
+
+
 def test_nobody_asked(skill, photos):
     (answer,) = Predictor(skill).predict(next((photos / "test").glob("*/*.png")))
-    assert (answer.unknown, answer.familiar, answer.among) == (None, None, None)
+    assert (answer.unknown, answer.familiar) == (None, None)
 
 
 def test_what_cannot_be_promised_is_refused_before_any_image(skill):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from handful import data, extract, inputs, metrics, plugins, prompts
-from handful.contracts import Encoder
+from handful.contracts import Array, Encoder
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Extraction, Failure, Progress
@@ -64,12 +64,15 @@ class Evaluated:
         failures: images that could not be read; they count in no number.
         leaks: test images that are byte for byte support images; left out of every number.
         ignored: files passed over while looking for images: how many of each kind.
+        unknown: how often images of no class are taken for known and the other way round, where
+            there were any (`handful.selection.unknown.errors`), or `cannot` and why; else None.
     """
 
     result: Evaluation
     failures: tuple[Failure, ...]
     leaks: tuple[str, ...]
     ignored: Mapping[str, int]
+    unknown: Mapping[str, Any] | None = None
 
 
 def fit(
@@ -174,7 +177,8 @@ def evaluate(
 
     Args:
         skill: a pack's folder or a `Predictor`.
-        source: as for `fit`; where it states splits, only `test` is used.
+        source: as for `fit`; where it states splits, only `test` is used. Images labelled
+            `background`, `none`, `noise` or `other` are asked about as unknown ones.
         encoder: to use instead of the one the pack names.
         store: where features are kept.
         keep_leaks: count images of the support set too (the numbers are then too good).
@@ -190,6 +194,7 @@ def evaluate(
         skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
     )
     pack = predictor.pack
+    dataset, none = inputs.set_apart(dataset, None, pack.classes)
     unknown = sorted(set(dataset.labels) - set(pack.classes))
     if unknown:
         raise InputError(
@@ -207,12 +212,34 @@ def evaluate(
     column = {name: i for i, name in enumerate(pack.classes)}
     targets = np.array([column[dataset.labels[found.kept[i]]] for i in keep])
     logits = pack.logits(found.features.values[keep])
+    strange = None
+    if len(none):
+        strange = extract.features(predictor.encoder, none.images, store or predictor.store)
     return Evaluated(
         metrics.evaluate(logits, targets, pack.classes),
-        found.failures,
+        (*found.failures, *(strange.failures if strange else ())),
         tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
         dataset.ignored,
+        _unknown(predictor, found.features.values[keep], strange, keep_leaks=keep_leaks),
     )
+
+
+def _unknown(
+    predictor: Predictor, known: Array, found: Extraction | None, *, keep_leaks: bool
+) -> dict[str, Any] | None:
+    """See `Evaluated.unknown`; images that taught the skill what is unknown are left out."""
+    if found is None:
+        return None
+    support = predictor.pack.support
+    taught = support.reserved.ids if support and support.reserved else ()
+    rows = [i for i, id_ in enumerate(found.features.ids) if keep_leaks or id_ not in taught]
+    if not rows:
+        return None
+    try:
+        detector = predictor.detector()
+    except InputError as error:
+        return {"cannot": str(error)}
+    return detector.measure(known, found.features.values[rows])
 
 
 def _reserved(none: Dataset, found: Extraction | None) -> Reserved | None:

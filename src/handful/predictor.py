@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,6 +15,7 @@ from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
 from handful.extract import Progress
 from handful.packs import Pack
+from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
@@ -36,11 +37,26 @@ class Prediction:
         name: the image's name: its path where it has one.
         scores: answers, the best first; their scores add up to one over all classes.
         error: why there is no answer, naming the image; None where there is one.
+        unknown: true where the image shows none of the classes; None where nobody asked.
+        familiar: share of unknown images that look as familiar as this one, or more so; None where
+            nobody asked. What has at most the false-accept rate is taken for known.
     """
 
     name: str
     scores: list[Score]
     error: str | None = None
+    unknown: bool | None = None
+    familiar: float | None = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What answers are to tell beside the class: see `Predictor`."""
+
+    unknown: float | None = None
+
+
+_NOTHING = _Asked()
 
 
 class Predictor:
@@ -50,10 +66,14 @@ class Predictor:
         pack: a skill or its folder.
         encoder: the encoder or its name; by default the one that the skill names.
         store: where features are kept; the user's own store when not given.
+        unknown: a false-accept rate: of images that show none of the classes, at most this share
+            is taken for one of them; the others are answered `unknown`. Not asked for by default.
 
     Raises:
         PackError: the skill cannot be used as it is on disk.
         MismatchError: the encoder is not the one it was taught on.
+        InputError: the skill cannot say what was asked for, or its support set is too small to
+            promise that rate.
 
     Attributes:
         pack: the skill.
@@ -65,13 +85,23 @@ class Predictor:
         pack: Pack | str | Path,
         encoder: Encoder | str | None = None,
         store: FeatureStore | None = None,
+        *,
+        unknown: float | None = None,
     ) -> None:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
+        self.unknown = unknown
+        self._detector: Detector | None = None
+        self._ask(unknown)  # before an encoder is loaded in vain
         self.encoder = _joined(self.pack, encoder)
         self.store = store
 
     def predict(
-        self, images: Any, top_k: int | None = None, progress: Progress | None = None
+        self,
+        images: Any,
+        top_k: int | None = None,
+        progress: Progress | None = None,
+        *,
+        unknown: float | None = None,
     ) -> list[Prediction]:
         """Classify images; one that cannot be read gets an `error` and stops no other.
 
@@ -80,15 +110,20 @@ class Predictor:
                 like; or a single one of them.
             top_k: answers an image; all classes when not given.
             progress: called with (images done, images in all).
+            unknown: a false-accept rate instead of the predictor's own.
 
         Returns:
             One prediction an image, in their order.
+
+        Raises:
+            InputError: as the constructor does.
         """
+        asked = self._ask(self.unknown if unknown is None else unknown)
         several = [images] if _single(images) else list(images)
         size, held = BATCH, None
         if not self._one_by_one():  # an answer depends on all of them: they stay together
             size, held = max(1, len(several)), sys.maxsize
-        return list(self._answers(several, top_k, size, progress, len(several), held))
+        return list(self._answers(several, top_k, size, progress, len(several), held, asked))
 
     def iter_predict(
         self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
@@ -102,7 +137,7 @@ class Predictor:
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
         """
-        return self._answers(images, top_k, batch, None, 0)
+        return self._answers(images, top_k, batch, None, 0, asked=_Asked(self.unknown))
 
     def logits(self, features: Array) -> Array:
         """`[M, D]` features of this encoder to `[M, C]` logits."""
@@ -116,13 +151,14 @@ class Predictor:
         progress: Progress | None,
         total: int,
         held: int | None = None,
+        asked: _Asked = _NOTHING,
     ) -> Iterator[Prediction]:
         for name, value in (("top_k", top_k), ("batch", size)):
             if value is not None and value < 1:
                 raise InputError(f"expected {name} of 1 or more, got {value}")
         done = 0
         for batch in _batches(images, size, held):
-            yield from self._batch(batch, top_k, _shifted(progress, done, total))
+            yield from self._batch(batch, top_k, _shifted(progress, done, total), asked)
             done += len(batch)
             if progress is not None:
                 progress(done, total)
@@ -132,18 +168,56 @@ class Predictor:
         return str(getattr(method, "semantics", "inductive")) == "inductive"
 
     def _batch(
-        self, batch: list[ImageRef | Prediction], top_k: int | None, progress: Progress | None
+        self,
+        batch: list[ImageRef | Prediction],
+        top_k: int | None,
+        progress: Progress | None,
+        asked: _Asked,
     ) -> list[Prediction]:
         refs = [item for item in batch if isinstance(item, ImageRef)]
         if not refs:
             return [item for item in batch if isinstance(item, Prediction)]
         found = extract.features(self.encoder, refs, self.store, progress=progress)
-        scores = self._scores(found.features.values, top_k)
-        answers = {i: Prediction(refs[i].name, s) for i, s in zip(found.kept, scores, strict=True)}
+        said = self._said([refs[i].name for i in found.kept], found.features.values, top_k, asked)
+        answers = dict(zip(found.kept, said, strict=True))
         for failure in found.failures:
             answers[failure.index] = Prediction(failure.name, [], failure.reason)
         in_order = (answers[i] for i in range(len(refs)))
         return [item if isinstance(item, Prediction) else next(in_order) for item in batch]
+
+    def _said(
+        self, names: list[str], features: Array, top_k: int | None, asked: _Asked
+    ) -> list[Prediction]:
+        if not len(features):
+            return []
+        said = [
+            Prediction(name, scores)
+            for name, scores in zip(names, self._scores(features, top_k), strict=True)
+        ]
+        if asked.unknown is not None:
+            rates = self.detector().rates(features)
+            said = [
+                replace(one, unknown=bool(rate > asked.unknown), familiar=float(rate))
+                for one, rate in zip(said, rates, strict=True)
+            ]
+        return said
+
+    def detector(self) -> Detector:
+        """What tells images that show none of the classes.
+
+        Raises:
+            InputError: the skill has nothing of the kind, and why.
+        """
+        if self._detector is None:
+            pack = self.pack
+            self._detector = read(pack.manifest, pack.tensors, pack.support, pack.where)
+        return self._detector
+
+    def _ask(self, unknown: float | None) -> _Asked:
+        """Refuse what the skill cannot promise before any image is looked at."""
+        if unknown is not None:
+            self.detector().check(unknown)
+        return _Asked(unknown)
 
     def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
         if not len(features):

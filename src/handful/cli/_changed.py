@@ -35,7 +35,7 @@ def destination(skill: Path, out: Path | None, *, overwrite: bool) -> Path:
 
 def tell(done: Grown, out: Path, *, overwrite: bool, as_json: bool) -> int:
     """Save the skill and say what changed; returns the exit code."""
-    done.pack.save(out, overwrite=overwrite)
+    done.pack.stated().save(out, overwrite=overwrite)
     changed = {n: pair for n, pair in done.counts.items() if pair[0] != pair[1]}
     if as_json:
         _console.say_json(_answer(done, out))

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +40,13 @@ def run(
         Path | None, typer.Option(help="File to write to (.csv, .json); default the screen.")
     ] = None,
     encoder: _options.OtherEncoder = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            help="Answer 'unknown' to photos of none of the classes; at most this share of such "
+            "photos, 0.05 say, is taken for a known one."
+        ),
+    ] = None,
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill."""
@@ -50,7 +57,7 @@ def run(
     if out is not None:
         report.check_folder(out.parent)
     images = data.find(paths)
-    predictor = Predictor(skill, encoder=encoder)
+    predictor = Predictor(skill, encoder=encoder, unknown=unknown)
     with _console.progress("looking") as progress:
         predictions = predictor.predict(images, top_k=top_k, progress=progress)
     if form is Format.table:
@@ -62,6 +69,11 @@ def run(
         else:
             report.save(text, out)
             _console.complain(f"wrote {len(predictions)} answers to {out}")
+    if unknown is not None and form is Format.table:
+        _console.complain(
+            f"unknown: none of the {len(predictor.pack.classes)} classes; its score is the share "
+            "of such photos that look as familiar, or more so"
+        )
     failed = [p for p in predictions if p.error]
     for prediction in failed:
         _console.complain(f"skipped {prediction.error}")
@@ -89,30 +101,47 @@ def _format(form: Format | None, out: Path | None, *, json_too: bool) -> Format:
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:
-    """`file_name,classification,score`, a row an answer; failed images have no row."""
+    """`file_name,classification,score`, a row an answer; failed images have no row.
+
+    An image of no class has the one row `unknown`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file_name", "classification", "score"])
     for p in predictions:
-        writer.writerows([p.name, s["label"], f"{s['score']:.6f}"] for s in p.scores)
+        writer.writerows([p.name, label, f"{score:.6f}"] for label, score in _answers(p))
     return text.getvalue()
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:
-    """A list of `{file_name, predictions: [{label, score}]}`, or `{file_name, error}`."""
-    rows = [
-        {"file_name": p.name, "error": p.error}
-        if p.error
-        else {"file_name": p.name, "predictions": p.scores}
-        for p in predictions
-    ]
-    return _console.to_json(rows) + "\n"
+    """A list of `{file_name, predictions: [{label, score}]}`, or `{file_name, error}`.
+
+    Where it was asked for, also `unknown` (true or false) and `familiar`, the share of unknown
+    images that look as familiar.
+    """
+    return _console.to_json([_row(p) for p in predictions]) + "\n"
+
+
+def _row(p: Prediction) -> dict[str, Any]:
+    if p.error:
+        return {"file_name": p.name, "error": p.error}
+    row: dict[str, Any] = {"file_name": p.name, "predictions": p.scores}
+    if p.unknown is not None:
+        row |= {"unknown": p.unknown, "familiar": p.familiar}
+    return row
+
+
+def _answers(p: Prediction) -> list[tuple[str, float]]:
+    """What is shown: the classes with their scores, or that it is none of them."""
+    if p.unknown:
+        return [("unknown", p.familiar or 0.0)]
+    return [(str(s["label"]), s["score"]) for s in p.scores]
 
 
 def _table(predictions: Sequence[Prediction]) -> Table:
     rows = [
-        [p.name if i == 0 else "", str(s["label"]), f"{s['score']:.3f}"]
+        [p.name if i == 0 else "", label, f"{score:.3f}"]
         for p in predictions
-        for i, s in enumerate(p.scores)
+        for i, (label, score) in enumerate(_answers(p))
     ]
     return _console.table(["image", "class", "score"], rows, right=[2])

@@ -48,6 +48,15 @@ class Detector:
         signals = self.look(_rows(X))
         return self.learned.rates(self.learned.scores(signals))
 
+    def measure(self, known: Array, strange: Array) -> dict[str, Any]:
+        """False accepts and rejects on features of images with and without a class.
+
+        At the rates of `RATES` that can be promised, or at the smallest; see
+        `handful.selection.unknown.errors`.
+        """
+        at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
+        return unknown.errors(self.rates(known), self.rates(strange), at)
+
     def check(self, rate: float) -> None:
         """Refuse a false-accept rate that the support set is too small to promise.
 

@@ -7,6 +7,7 @@ everything is in closed form from features, labels and text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import t as student
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from handful.selection._text_means import Means, text_as_means
@@ -205,6 +207,36 @@ class Unknown:
         inside = max(len(self.left_out) - count, 1)
         free = (first + second) ** 2 / (first**2 / (count - 1) + second**2 / inside)
         return np.asarray(student.sf((scores - means.mean()) / np.sqrt(total), free))
+
+
+def errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any]:
+    """How well the rates of images with and without a class tell them apart.
+
+    `auroc`, and under `at`, for each false-accept rate that was stated, what was measured:
+    `false_accept`, the share of images without a class that are taken for known, and
+    `false_reject`, the share of images of known classes that are called unknown.
+
+    Args:
+        known: `[K]` rates (`Unknown.rates`) of images of known classes.
+        strange: `[M]` rates of images of none.
+        at: rates that were stated.
+
+    >>> errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
+    {'0.1': {'false_accept': 0.5, 'false_reject': 0.5}}
+    """
+    side = np.repeat([1, 0], [len(known), len(strange)])
+    return {
+        "known": len(known),
+        "unknown": len(strange),
+        "auroc": float(roc_auc_score(side, -np.concatenate([known, strange]))),
+        "at": {
+            f"{rate:g}": {
+                "false_accept": float((strange <= rate).mean()),
+                "false_reject": float((known > rate).mean()),
+            }
+            for rate in at
+        },
+    }
 
 
 def learn(
