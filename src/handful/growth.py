@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handful import extract, inputs
@@ -30,6 +30,7 @@ class Grown:
         pack: the new skill; the one it came from is as it was. `pack.save(folder)` writes it.
         former: the skill before; of two that were merged, the first.
         seconds: time spent on the change itself, without encoding.
+        stating: time spent finding out anew what the skill states of itself.
         encoded: images that went through the encoder now.
         repeated: names of the images that the skill held already; they count once.
         failures: images that could not be used, by name, with the reason.
@@ -40,6 +41,7 @@ class Grown:
     pack: Pack
     former: Pack
     seconds: float
+    stating: float = 0.0
     encoded: int = 0
     repeated: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -109,7 +111,7 @@ def add(
     repeated = [dataset.images[i].name for i, _ in held]
     if not unread:
         inputs.check_counts(said, {}, failures)
-        return Grown(pack, pack, 0.0, 0, tuple(repeated), failures, dataset.ignored)
+        return Grown(pack, pack, 0.0, 0.0, 0, tuple(repeated), failures, dataset.ignored)
     tower = Predictor(pack, encoder=str(encoder) if isinstance(encoder, Path) else encoder).encoder
     found = _encoded(pack, tower, [dataset.images[i] for i in unread], store, progress)
     failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in found.failures)
@@ -121,10 +123,16 @@ def add(
     text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
     short = [inputs.short_name(name) for name in names]
     values, ids = found.features.values, found.features.ids
-    began = time.perf_counter()
-    made = living.add(pack, values, new.labels, ids, short, text, said) if ids else pack
-    seconds = time.perf_counter() - began
-    return Grown(made, pack, seconds, found.encoded, tuple(repeated), failures, dataset.ignored)
+    return replace(
+        _timed(
+            pack,
+            lambda: living.add(pack, values, new.labels, ids, short, text, said) if ids else pack,
+        ),
+        encoded=found.encoded,
+        repeated=tuple(repeated),
+        failures=failures,
+        ignored=dataset.ignored,
+    )
 
 
 def remove(
@@ -166,7 +174,7 @@ def remove(
 def rename(skill: str | Path | Pack, names: Mapping[str, str]) -> Grown:
     """Other labels for classes; answers and numbers stay. See `handful.packs.living.rename`."""
     pack = _load(skill)
-    return _timed(pack, lambda: living.rename(pack, names))
+    return Grown(living.rename(pack, names), pack, 0.0)
 
 
 def merge(
@@ -197,7 +205,7 @@ def merge(
     held = frozenset(one.support_ids)
     support = living.of(two)
     twice = [n for n, id_ in zip(support.names, support.ids, strict=True) if id_ in held]
-    return Grown(done.pack, one, done.seconds, repeated=tuple(twice), notes=notes)
+    return replace(done, repeated=tuple(twice), notes=notes)
 
 
 def _load(skill: str | Path | Pack) -> Pack:
@@ -214,7 +222,10 @@ def _counts(support: Support | None) -> dict[str, int]:
 def _timed(pack: Pack, change: Callable[[], Pack]) -> Grown:
     began = time.perf_counter()
     made = change()
-    return Grown(made, pack, time.perf_counter() - began)
+    changed = time.perf_counter()
+    if made is not pack:
+        made = made.stated()
+    return Grown(made, pack, changed - began, time.perf_counter() - changed)
 
 
 def _new_words(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:

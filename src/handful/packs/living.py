@@ -1,8 +1,9 @@
 """A skill that lives: images and classes come and go, two skills become one; no image is needed.
 
 Everything is refitted from the features that the skill holds, so the result is what a fit of the
-changed support set gives. Numbers measured on the skill as it was are dropped. Classes keep their
-order and new ones follow; so do images.
+changed support set gives. Numbers measured on the skill as it was are dropped, and what it states
+of itself as well: `Pack.stated` finds that out anew, which takes longer than the change. Classes
+keep their order and new ones follow; so do images.
 """
 
 from __future__ import annotations
