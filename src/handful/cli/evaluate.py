@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _multilabel, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     from handful import pipeline, report
-    from handful.packs import Pack
+    from handful.packs import Pack, multi
 
     if keep_leaks and record:
         raise InputError(
@@ -40,6 +40,16 @@ def run(
         )
     if out is not None:
         report.check_folder(out)
+    if multi.says_so(skill):
+        return _multilabel.evaluate(
+            skill,
+            images,
+            out=out,
+            encoder=encoder,
+            keep_leaks=keep_leaks,
+            record=record,
+            as_json=as_json,
+        )
     with _console.progress("encoding") as progress:
         done = pipeline.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress

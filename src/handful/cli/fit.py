@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _multilabel, _options
 
 
 def run(
@@ -26,6 +26,12 @@ def run(
     ] = None,
     views: Annotated[int, typer.Option(min=1, help="Augmented views a support image.")] = 1,
     seed: _options.Seed = 0,
+    several: Annotated[
+        bool,
+        typer.Option(
+            "--multi-label", help="Photos show several classes or none; takes a table of labels."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
     as_json: _options.Json = False,
 ) -> int:
@@ -33,18 +39,22 @@ def run(
     from handful import pipeline, prompts
 
     _options.check_free(out, overwrite=overwrite)
+    given: dict[str, Any] = {
+        "encoder": encoder,
+        "params": _options.read_params(param),
+        "shots": shots,
+        "templates": template or prompts.DEFAULT,
+        "words": _options.read_classes(classes),
+        "seed": seed,
+        "views": views,
+    }
+    if several:
+        return _multilabel.fit(
+            images, out, method=method, overwrite=overwrite, as_json=as_json, **given
+        )
     with _console.progress("encoding") as progress:
         fitted = pipeline.fit(
-            images,
-            encoder=encoder,
-            method=method or pipeline.DEFAULT_METHOD,
-            params=_options.read_params(param),
-            shots=shots,
-            templates=template or prompts.DEFAULT,
-            words=_options.read_classes(classes),
-            seed=seed,
-            views=views,
-            progress=progress,
+            images, method=method or pipeline.DEFAULT_METHOD, progress=progress, **given
         )
     fitted.pack.save(out, overwrite=overwrite)
     counts = fitted.pack.manifest["training"]["counts"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from handful.contracts import Array
 from handful.errors import PackError
-from handful.packs.format import Tensors
+from handful.packs.format import MANIFEST, Tensors
 
 LIMITS = (
     "- Each class is a question of its own: scores do not add up to one, and there may be no "
@@ -24,6 +26,18 @@ _KEPT = "head.thresholds"
 def is_multi_label(manifest: Mapping[str, Any]) -> bool:
     """Whether an image may show several of a skill's classes, or none."""
     return bool(manifest.get("multi_label"))
+
+
+def says_so(folder: Path) -> bool:
+    """Whether a skill on disk has several labels an image, without verifying it.
+
+    False too where it cannot be read: whoever loads it then tells why.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and is_multi_label(manifest)
 
 
 def shown(
