@@ -26,9 +26,11 @@ TITLES = {
     "multilabel": "Several labels an image",
     "auto": "Choosing by itself: time and memory",
     "living": "Changing a skill",
+    "unknown": "Telling unknown images",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
     "selection": "Exact alpha against a grid",
+    "doctor": "Finding wrong labels",
     "encode": "Encoding a folder of photos",
     "precision": "Precision: bfloat16 against float32",
     "store": "The feature store",
@@ -69,6 +71,8 @@ def main() -> None:
         "photos": arguments.photos,
         "whu_rs19": features,
         "selection": ["--features", *features] if features else [],
+        "unknown": ["--features", *features] if features else [],
+        "doctor": ["--features", *features] if features else [],
     }
     texts = sections(PAGE.read_text()) if PAGE.exists() else {}
     for name in arguments.names or TITLES:

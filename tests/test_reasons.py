@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from handful import encoders, plugins
+from handful import encoders, fit, plugins
+from handful.cli import main
+from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
 from handful.reasons import explain
@@ -45,3 +51,127 @@ def test_contributions_add_up_for_every_method(task, method):
         assert reasons.answer == logits.argmax()
         parts = reasons.image_leads.sum() + reasons.text_lead + reasons.rest_lead
         assert parts == pytest.approx(reasons.lead, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["zero_shot", "tip", "tip_f", "proker"])
+def test_where_the_head_says_it_nothing_is_left_over(task, method):
+    reasons = explain(pack_of(method, task), task.queries[0])
+    assert np.abs(reasons.rest).max() < 2e-4
+    told = task.text.scale * task.text.weights @ task.queries[0]
+    assert np.allclose(reasons.text, told, atol=1e-3)
+
+
+def test_taking_an_image_from_the_cache_takes_what_it_added(task):
+    pack = pack_of("tip", task)
+    x = task.queries[5]
+    reasons = explain(pack, x)
+    row = reasons.top(1)[0]
+    others = [i for i in range(len(task.X)) if i != row]
+    fewer = pack.taught(pack.support.subset(others))
+    moved = pack.logits(x[None])[0] - fewer.logits(x[None])[0]
+    assert np.allclose(reasons.images[row], moved, atol=1e-4)
+    assert reasons.images[row].argmax() == pack.support.targets[row]
+
+
+def test_a_shuffled_support_set_gives_each_image_its_own_reasons(task):
+    order = np.random.default_rng(0).permutation(len(task.X))
+    mixed = Task(task.X[order], task.y[order], task.queries, task.targets, task.text)
+    for method in ("tip", "auto"):
+        first = explain(pack_of(method, task), task.queries[0]).images
+        second = explain(pack_of(method, mixed), task.queries[0]).images
+        assert np.allclose(first[order], second, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["auto", "gda", "text_gda", "tip", "class_mean", "linear"])
+def test_images_speak_for_their_class(task, method):
+    pack = pack_of(method, task)
+    agree = []
+    for x in task.queries:
+        reasons = explain(pack, x)
+        leads = reasons.image_leads
+        (first,) = reasons.top(1)
+        expected = reasons.answer if leads[first] > 0 else reasons.runner_up
+        agree.append(pack.support.targets[first] == expected)
+    assert np.mean(agree) > 0.8
+
+
+def test_it_reads_as_json_and_as_a_sentence(task):
+    reasons = explain(pack_of("auto", task), task.queries[0])
+    told = reasons.as_dict(3)
+    assert len(told["images"]) == 3
+    weights = [abs(i["weight"]) for i in told["images"]]
+    assert weights == sorted(weights, reverse=True)
+    parts = told["images_for"] + told["images_against"] + told["text"] + told["rest"]
+    assert parts == pytest.approx(told["lead"], abs=1e-3)
+    assert reasons.classes[reasons.answer] in reasons.sentence
+
+
+def test_one_shot_and_two_classes(task):
+    small = make(classes=2, shots=1, width=encoders.load("tiny").dim)
+    for method in ("auto", "gda", "tip"):
+        pack = pack_of(method, small)
+        reasons = explain(pack, small.queries[0])
+        assert np.allclose(total(reasons), pack.logits(small.queries[:1])[0], atol=1e-4)
+        assert reasons.runner_up != reasons.answer
+
+
+def test_a_skill_without_its_support_set_says_what_to_do(task):
+    pack = pack_of("tip", task)
+    bare = {n: t for n, t in pack.tensors.items() if not n.startswith("support.")}
+    with pytest.raises(InputError, match="teach it again"):
+        explain(Pack(pack.manifest, bare), task.queries[0])
+
+
+def test_features_of_another_width_are_refused(task):
+    with pytest.raises(InputError, match="expected the features"):
+        explain(pack_of("tip", task), np.ones(3, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def skill(photos, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("skills") / "skill"
+    fit(photos, shots=4).pack.save(folder)
+    return folder
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_the_command_draws_and_tells(photos, skill, tmp_path, capsys):
+    image = sorted((photos / "test").rglob("*.png"))[0]
+    code, out, err = run(
+        capsys, "explain", skill, image, "--images", photos, "--out", tmp_path / "why.png"
+    )
+    assert code == 0
+    assert "the text" in out
+    assert "not in" not in err
+    with_photos = Image.open(tmp_path / "why.png").size
+    code, out, err = run(
+        capsys, "explain", skill, image, "--out", tmp_path / "bare.png", "--json", "--top", 2
+    )
+    answer = json.loads(out)
+    assert len(answer["images"]) == 2
+    assert "--images FOLDER" in err
+    assert Image.open(tmp_path / "bare.png").size[1] < with_photos[1]
+    _, predicted, _ = run(capsys, "predict", skill, image, "--json")
+    assert json.loads(predicted)[0]["predictions"][0]["label"] == answer["answer"]
+
+
+def test_bad_arguments_of_the_command(photos, skill, tmp_path, capsys):
+    image = sorted((photos / "test").rglob("*.png"))[0]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nno")
+    for arguments, words in (
+        ((skill, broken), "broken.png"),
+        ((skill, tmp_path / "none.png"), "does not exist"),
+        ((skill, image, "--out", tmp_path / "why.txt"), "expected a name that ends"),
+        ((skill, image, "--out", tmp_path / "w.png", "--images", tmp_path / "no"), "no folder"),
+    ):
+        code, _, err = run(capsys, "explain", *arguments)
+        assert code == 2
+        assert words in err

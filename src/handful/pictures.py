@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handful import album
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from handful.contracts import ImageRef
     from handful.doctor import Examination, Finding
+    from handful.reasons import Reasons
 
 _ACROSS = 6  # photographs in a row
 _MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
 _LONGEST = 26
+_KINDS = (".png", ".pdf", ".svg", ".jpg")
 _ALARM, _QUIET = "#D55E00", "#0072B2"  # Okabe and Ito's, told apart by colour-blind readers too
 
 
@@ -49,6 +53,72 @@ def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) ->
                 finding, caption, colour = cell
                 _show(axes, pictures.get(finding.id), finding.name, caption, colour)
     return figure
+
+
+def reasons_figure(
+    why: Reasons, query: ImageRef, pictures: Mapping[str, ImageRef], top: int = 6
+) -> Figure:
+    """The photo, the support photos that carried its answer with signed weights, and all parts.
+
+    Args:
+        why: the reasons.
+        query: the photo that was answered.
+        pictures: digest to image, for the support images at hand; others appear by name.
+        top: support images to show.
+    """
+    rows, leads = why.top(top), why.image_leads
+    first, second = why.classes[why.answer], why.classes[why.runner_up]
+    shown = [i for i in rows if why.support.ids[i] in pictures]
+    height = -(-len(shown) // 3)
+    figure = _figure(9.0, 2.7 + 0.28 * len(rows) + 2.3 * height)
+    heights = [2.7 + 0.28 * len(rows), *([2.3 * height] if shown else [])]
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    photo, bars = parts[0].subplots(1, 2, width_ratios=[1, 1.7])
+    _show(photo, query, query.name, f"{_cut(first)} ({100 * why.probability:.1f} %)", "#000000")
+    _bars(bars, why, rows)
+    bars.set_xlabel(f"for {_cut(first)} (right) or {_cut(second)} (left), logits", fontsize=8)
+    if shown:
+        grid = list(parts[1].subplots(height, 3, squeeze=False).flat)
+        for axes in grid:
+            axes.axis("off")
+        for axes, i in zip(grid, shown, strict=False):
+            ref, caption = (
+                pictures[why.support.ids[i]],
+                f"{leads[i]:+.2f}  {_cut(why.support.labels[i])}",
+            )
+            _show(axes, ref, why.support.names[i], caption, _QUIET if leads[i] >= 0 else _ALARM)
+    return figure
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file for a figure whose name does not end like one, before the work is done.
+
+    Raises:
+        InputError: naming the endings that can be written.
+    """
+    if path.suffix.lower() not in _KINDS:
+        raise InputError(f"{path}: expected a name that ends with {', '.join(_KINDS)}")
+
+
+def _bars(axes: Any, why: Reasons, rows: Sequence[int]) -> None:
+    """What each image, the other images, the text and the rest add to the lead."""
+    leads, support = why.image_leads, why.support
+    parts = [(_cut(support.names[i] or support.ids[i][:12], tail=True), leads[i]) for i in rows]
+    if len(leads) > len(rows):
+        parts.append((f"{len(leads) - len(rows)} other images", leads.sum() - leads[rows].sum()))
+    parts += [("the text", why.text_lead), ("neither", why.rest_lead)]
+    values = [float(value) for _, value in parts]
+    places = np.arange(len(parts))
+    axes.barh(places, values, color=[_QUIET if v >= 0 else _ALARM for v in values])
+    axes.set_yticks(places, [name for name, _ in parts], fontsize=7, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.margins(x=0.18)
+    for place, value in zip(places, values, strict=True):
+        side = "left" if value >= 0 else "right"
+        axes.text(value, place, f" {value:+.2f} ", va="center", ha=side, fontsize=7)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def _blocks(found: Examination) -> list[tuple[str, list[tuple[Finding, str, str]]]]:

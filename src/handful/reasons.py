@@ -1,13 +1,14 @@
 """Why this answer: what each support image and the text say for it, adding up to the logits.
 
-For one image every head is a linear function of it, near enough to be exact at it: the gradient
-W of the logits gives `logits = W x + r`. W is the text's part `scale T`, a mixture of the support
-features `A F`, and a rest; heads with a kernel or a cache say themselves what each image adds.
+At one image every head is linear: with W the gradient of its logits, `logits = W x + r`. W is
+taken apart into the text, a mixture of the support images, and a rest; a kernel or a cache in the
+head says itself what each image adds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from handful import plugins
-from handful.adapters import Adapter, Head, KernelHead
+from handful import extract, plugins
+from handful.adapters import Adapter, Head, KernelHead, class_means
 from handful.adapters.tip import TipHead
-from handful.contracts import Array, unit
-from handful.errors import InputError
+from handful.contracts import Array, Encoder, ImageRef, unit
+from handful.errors import ImageError, InputError
 from handful.packs import Pack, restore
 from handful.packs.support import Support
+from handful.predictor import Predictor
+from handful.store import FeatureStore
 
 Doubles = NDArray[np.float64]
-_RIDGE = 1e-3  # of the mean eigenvalue: directions that no support image has go to the rest
+_RIDGE = 0.3  # of the mean diagonal: less, and images cancel each other in thousands of logits
+_SPHERE = 0.5  # how far the noise of the images is drawn to a sphere
+_NOTHING = 1e-10  # squared distances of unit rows below this are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +43,7 @@ class Reasons:
         probability: of the answer.
         images: `[N, C]` what each support image adds to each logit.
         text: `[C]` what the class texts add.
-        rest: `[C]` what is neither: biases, and directions that no support image has.
+        rest: `[C]` what is neither; see `explain`.
         support: the support set, for labels, names and digests.
         method: how it was found: `exact terms` of a kernel or cache (and a mixture for the
             weights beside it), or `mixture` alone.
@@ -132,11 +137,17 @@ class Reasons:
 def explain(pack: Pack, features: Array) -> Reasons:
     """What carried a skill's answer to one image.
 
-    With W the gradient of the logits at x, `A = (W - scale T) Fᵀ (F Fᵀ + lambda I)⁻¹`: the
-    shortest mixture of the support features F that says what W says beyond the text. Support
-    image i adds `A_ci <f_i, x>` to logit c, the text `scale <T_c, x>`, and the rest is what is
-    left. A kernel or cache of the head adds its own term `phi(<f_i, x>) a_ic` exactly, and is
-    left out of W. Contributions, text and rest sum to the logits, for every head.
+    With W the gradient of the logits at x and T the texts times their scale, both less their mean
+    over the classes, the text adds `b <T_c, x>`, b the share of T that W holds (1 for a head that
+    adds zero-shot as it is). The support images, less their mean f, explain what is left:
+    `A = (W - b T) Fᵀ (F P Fᵀ + lambda I)⁻¹`, P the inverse of the noise within classes, so that
+    `A F P` is nearest to it in the metric of the noise and A is short. Image i adds
+    `A_ci (f_i P) · (x - f)` to logit c: it speaks for its class where x differs from the mean as
+    it does itself. A kernel or cache in the head adds its own terms exactly, and only the weights
+    beside it are explained so. The rest is what remains: biases, what a mean image would be told,
+    and what no mixture of the support images says. All of it sums to the logits.
+
+    For a head trained by gradient descent the mixture is a description, not its history.
 
     Args:
         pack: a skill with its support set.
@@ -146,12 +157,7 @@ def explain(pack: Pack, features: Array) -> Reasons:
         InputError: a skill without its support set; features of another width; a method whose
             answers depend on other images.
     """
-    support = pack.support
-    if support is None:
-        raise InputError(
-            f"{pack.where}: was saved without its support set, so it cannot say which images "
-            "carried an answer; teach it again with handful fit"
-        )
+    support = _support(pack)
     x = np.asarray(features, dtype=np.float32)
     if x.shape != (support.features.shape[1],):
         raise InputError(
@@ -165,14 +171,10 @@ def explain(pack: Pack, features: Array) -> Reasons:
     terms = _terms(head, query, adapter, support)
     images = np.zeros((len(support.ids), len(logits))) if terms is None else terms[0].numpy()
     slope = _gradient(head, query) if terms is None else terms[1]
-    text = support.text.scale * support.text.weights.astype(np.float64)
-    F = torch.from_numpy(support.features).double()
-    beyond = slope - torch.from_numpy(text)
-    gram = F @ F.T
-    gram.diagonal().add_(_RIDGE * float(gram.diagonal().mean()))
-    mixture = torch.linalg.solve(gram, F @ beyond.T)  # [N, C]
-    images += (mixture * (F @ query)[:, None]).numpy()
-    told = text @ x[0].astype(np.float64)
+    words = support.text.scale * torch.from_numpy(support.text.weights).double()
+    believed, mixed = _mixture(slope, query, support)
+    images += mixed.numpy()
+    told = believed * (words @ query).numpy()
     return Reasons(
         classes=pack.classes,
         logits=logits,
@@ -185,6 +187,45 @@ def explain(pack: Pack, features: Array) -> Reasons:
     )
 
 
+def of_image(
+    skill: str | Path | Pack,
+    image: Any,
+    *,
+    encoder: Encoder | str | None = None,
+    store: FeatureStore | None = None,
+) -> Reasons:
+    """The same for an image: a path, bytes, a PIL image, an array or an `ImageRef`.
+
+    Args:
+        skill: a pack or its folder.
+        image: what to explain the answer for.
+        encoder: to use instead of the one the skill names.
+        store: where features are kept; the user's own store when not given.
+
+    Raises:
+        ImageError: the image cannot be read.
+        InputError: as `explain`.
+    """
+    pack = skill if isinstance(skill, Pack) else Pack.load(skill)
+    _support(pack)  # before the encoder is loaded
+    ref = ImageRef.of(image)
+    ref.digest()  # a file that is not there is told before the encoder is loaded, too
+    predictor = Predictor(pack, encoder=encoder, store=store)
+    found = extract.features(predictor.encoder, [ref], store)
+    if found.failures:
+        raise ImageError(found.failures[0].reason)
+    return explain(pack, found.features.values[0])
+
+
+def _support(pack: Pack) -> Support:
+    if pack.support is None:
+        raise InputError(
+            f"{pack.where}: was saved without its support set, so it cannot say which images "
+            "carried an answer; teach it again with handful fit"
+        )
+    return pack.support
+
+
 def _doubled(pack: Pack) -> Head:
     """The skill's head with numbers wide enough that contributions add up."""
     head = restore.adapter(pack.manifest, pack.tensors, pack.where).module_
@@ -193,6 +234,29 @@ def _doubled(pack: Pack) -> Head:
         **{n: t.double() if t.is_floating_point() else t.clone() for n, t in tensors}
     )
     return made.eval().requires_grad_(False)
+
+
+def _mixture(slope: Tensor, query: Tensor, support: Support) -> tuple[float, Tensor]:
+    """How much of the text is in the weights, and `[N, C]` what each image adds to the logits."""
+    classes = len(support.text.classes)
+    F = torch.from_numpy(support.features).double()
+    targets = torch.from_numpy(support.targets)
+    rest = F - class_means(F, targets, classes)[targets]
+    noise, trace = torch.eye(F.shape[1], dtype=torch.float64), float(rest.square().sum())
+    if trace > _NOTHING * len(F):
+        noise *= _SPHERE
+        noise += (1 - _SPHERE) * (len(noise) / trace) * rest.T @ rest
+    words = support.text.scale * torch.from_numpy(support.text.weights).double()
+    W, T = slope - slope.mean(0), words - words.mean(0)  # what all classes share decides nothing
+    alike, whole = ((W @ noise) * T).sum(), ((T @ noise) * T).sum()
+    believed = max(0.0, float(alike / whole)) if whole > 0 else 0.0
+    middle = F.mean(0)
+    centred = F - middle
+    turned = torch.linalg.solve(noise, centred.T).T  # rows f_i P
+    gram = centred @ turned.T
+    gram.diagonal().add_(_RIDGE * max(float(gram.diagonal().mean()), _NOTHING))
+    mixture = torch.linalg.solve(gram, centred @ (W - believed * T).T)
+    return believed, mixture * (turned @ (query - middle))[:, None]
 
 
 def _gradient(head: Head, query: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from handful.cli import (
     doctor,
     encoders,
     evaluate,
+    explain,
     fit,
     inspect,
     merge,
@@ -46,6 +47,7 @@ for _module in (
     bench,
     inspect,
     doctor,
+    explain,
     methods,
     encoders,
 ):

@@ -60,12 +60,13 @@ def examine(
         raise InputError(f"expected a similarity above 0 and up to 1, got {similar}")
     notes: list[str] = []
     known = np.bincount(support.targets)[support.targets] > 1
-    wrong, probabilities, rate = _labels(support, known, notes)
+    blend = _left_out(_method("auto"), support) if known.any() else None
+    wrong, probabilities, rate = _labels(support, known, blend, notes)
     seen = _Measures(
         known,
         wrong,
         probabilities,
-        _right(support, adapter, known),
+        _right(support, adapter, blend),
         _influence(support, known, notes),
         _distances(support),
         list(sizes or [None] * n),
@@ -154,7 +155,7 @@ def _finding(support: Support, seen: _Measures, i: int, problems: tuple[str, ...
 
 
 def _labels(
-    support: Support, known: NDArray[np.bool_], notes: list[str]
+    support: Support, known: NDArray[np.bool_], blend: torch.Tensor | None, notes: list[str]
 ) -> tuple[Doubles, Doubles, float | None]:
     """`[N]` P(wrong), `[N, C]` probabilities and the rate; by text where nothing is known."""
     targets = torch.from_numpy(support.targets)
@@ -162,7 +163,7 @@ def _labels(
     probabilities = np.zeros((len(targets), len(support.text.classes)))
     rate = None
     if not known.all():
-        by_text = suspicion(_left_out("zero_shot", support), targets)
+        by_text = suspicion(_left_out(_method("zero_shot"), support), targets)
         wrong[~known] = by_text.wrong.numpy()[~known]
         probabilities[~known] = by_text.probabilities.numpy()[~known]
         lone = int((~known).sum())
@@ -172,28 +173,34 @@ def _labels(
             f"{'their labels were' if lone > 1 else 'its label was'} judged by the text alone, "
             "which is a weaker witness"
         )
-    if known.any():
-        judged = suspicion(_left_out("auto", support)[torch.from_numpy(known)], targets[known])
+    if blend is not None:
+        judged = suspicion(blend[known], targets[known])
         wrong[known] = judged.wrong.numpy()
         probabilities[known] = judged.probabilities.numpy()
         rate = judged.rate
     return wrong, probabilities, rate
 
 
-def _left_out(method: str, support: Support) -> torch.Tensor:
-    adapter = plugins.get("adapters", method)()
-    if len(support.ids) < 2:  # only zero-shot, which has seen none of them, comes here
-        adapter.fit(support.features, support.targets, support.text)
-        return torch.from_numpy(adapter.logits(support.features))
-    return torch.from_numpy(adapter.leave_one_out(support.features, support.targets, support.text))
+def _method(name: str, **params: Any) -> Any:
+    return plugins.get("adapters", name)(**params)
 
 
-def _right(support: Support, adapter: Any, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if not known.any():
-        return known
+def _left_out(adapter: Any, support: Support) -> torch.Tensor:
+    X, y, text = support.features, support.targets, support.text
+    if len(X) < 2:  # only zero-shot, which has seen none of them, comes here
+        return torch.from_numpy(adapter.fit(X, y, text).logits(X))
+    return torch.from_numpy(adapter.leave_one_out(X, y, text))
+
+
+def _right(support: Support, adapter: Any, blend: torch.Tensor | None) -> NDArray[np.bool_]:
+    """`[N]` does the skill's own method, which `blend` may be, know each image unseen?"""
+    if blend is None:
+        return np.zeros(len(support.ids), dtype=np.bool_)
+    usual = _method("auto")
     fresh = type(adapter)(**adapter.get_params(deep=False))
-    logits = fresh.leave_one_out(support.features, support.targets, support.text)
-    return np.asarray(logits.argmax(axis=1) == support.targets)
+    same = type(fresh) is type(usual) and fresh.get_params() == usual.get_params()
+    logits = blend if same else _left_out(fresh, support)
+    return np.asarray(logits.argmax(dim=1).numpy() == support.targets)
 
 
 def _influence(support: Support, known: NDArray[np.bool_], notes: list[str]) -> Doubles:
