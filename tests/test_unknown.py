@@ -203,6 +203,16 @@ def test_reserved_folders_are_no_class(skill):
     assert "Background" not in pack.manifest["training"]["counts"]
 
 
+def test_the_card_tells_it(skill):
+    pack = Pack.load(skill)
+    card = (skill / "README.md").read_text()
+    assert "## When it does not know" in card
+    assert f"{100 * pack.manifest['unknown']['smallest']:.1f} %" in card
+    for stranger in (None, 3, {}, {"accepted": 3}, {"accepted": {"x": "y"}}):
+        assert unknown.told({"unknown": stranger}) == ""
+    assert "cannot" in unknown.told({"unknown": {"cannot": "x"}})
+
+
 def test_a_class_that_is_really_called_so():
     pictures = tuple(ImageRef.of(np.full((8, 8, 3), v, np.uint8)) for v in range(6))
     data = Dataset(pictures, ("cat", "dog", "other") * 2)

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from handful import plugins
 from handful.errors import UnknownNameError
-from handful.packs import multi
+from handful.packs import multi, unknown
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -33,6 +33,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _chosen(manifest["training"].get("selection")),
         multi.thresholds_told(manifest, _cell),
         _numbers(manifest["evaluation"]),
+        unknown.told(manifest),
         _limits(manifest),
     ]
     return "\n".join(section for section in sections if section)
@@ -200,8 +201,8 @@ _TOGETHER = {
 
 def _limits(manifest: Mapping[str, Any]) -> str:
     lines = [
-        f"- It always answers with one of its {len(manifest['classes'])} classes, also for a photo "
-        "that shows none of them.",
+        f"- Unless asked to say `unknown`, it answers with one of its {len(manifest['classes'])} "
+        "classes, also for a photo that shows none of them.",
         "- Its scores add up to one and rank the answers; they are not calibrated frequencies.",
         "- It knows the classes as the images it was taught with show them: other cameras, "
         "places or styles can be worse than any number above.",

@@ -145,6 +145,44 @@ def read(
     return Detector(unknown.Look.of(*_tensors(support)), learned)
 
 
+def told(manifest: Mapping[str, Any]) -> str:
+    """The card's section about it; nothing where the skill states nothing that we understand."""
+    statement = manifest.get("unknown")
+    if not isinstance(statement, Mapping):
+        return ""
+    head = "## When it does not know\n"
+    if "cannot" in statement:
+        return "\n".join(
+            [head, "It cannot tell photos that show none of its classes: too few.", ""]
+        )
+    try:
+        accepted = dict(statement["accepted"])
+        rows = [
+            f"| {100 * float(rate):g} | "
+            + ("not known" if share is None else f"{100 * float(share):.0f}")
+            + " |"
+            for rate, share in accepted.items()
+        ]
+        worth = (
+            f"Learned from {int(statement['images'])} images whose class was left out and "
+            f"{int(statement['reserved'])} of something else, worth "
+            f"{float(statement['effective']):.0f} that have nothing in common. The smallest "
+            f"false-accept rate that they can promise is {100 * float(statement['smallest']):.1f} "
+            "%; it holds on average over things like the classes, and for one kind of thing it can "
+            "be well above or below."
+        )
+    except (KeyError, TypeError, ValueError):  # another version's, or a stranger's
+        return ""
+    table = [
+        "| photos of something else taken for a class, at most, % | support photos kept, % |",
+        "|---:|---:|",
+        *rows,
+        "",
+    ]
+    use = "`handful predict SKILL photo.jpg --unknown 0.05` answers `unknown` instead of guessing."
+    return "\n".join([head, use, "", worth, "", *(table if rows else [])])
+
+
 def _tensors(support: Support) -> tuple[torch.Tensor, ...]:
     other = support.reserved
     width = support.features.shape[1]
