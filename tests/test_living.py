@@ -312,3 +312,6 @@ def test_a_skill_without_its_support_set():
         with pytest.raises(PackError, match="old: was saved without the features of its images"):
             change()
     assert living.rename(old, {"class d0": "cow"}).classes[0] == "cow"
+    several = Pack(old.manifest | {"multi_label": {"thresholds": {}}}, bare)
+    with pytest.raises(PackError, match="several labels an image does not keep"):
+        living.remove(several, [0])

@@ -133,15 +133,8 @@ def rename(pack: Pack, names: Mapping[str, str]) -> Pack:
     _check_known(pack, names)
     check_names([new for old, new in names.items() if new != old])
     class_names([names.get(name, name) for name in pack.classes])
-    manifest = dict(pack.manifest)
-    manifest["classes"] = [names.get(name, name) for name in pack.classes]
-    manifest["training"] = manifest["training"] | {"words": _words(pack)}
-    for key, inner in (("training", "words"), ("training", "counts"), ("evaluation", "per_class")):
-        found = (manifest[key] or {}).get(inner)
-        if isinstance(found, Mapping):
-            called = {names.get(name, name): value for name, value in found.items()}
-            manifest[key] = manifest[key] | {inner: called}
-    return replace(pack, manifest=manifest)
+    facts = pack.manifest | {"training": pack.manifest["training"] | {"words": _words(pack)}}
+    return replace(pack, manifest=_called(facts, pack.classes, names))
 
 
 def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
@@ -205,6 +198,11 @@ def of(pack: Pack) -> Support:
     Raises:
         PackError: it was saved without one.
     """
+    if pack.support is None and pack.manifest.get("multi_label"):
+        raise PackError(
+            f"{pack.where}: a skill of several labels an image does not keep its images' features "
+            "yet, so it cannot grow or forget; teach it again with handful fit"
+        )
     if pack.support is None:
         raise PackError(
             f"{pack.where}: was saved without the features of its images (by a Handful before they "
@@ -272,6 +270,18 @@ def _words(pack: Pack) -> dict[str, str]:
 
 def _spelled(pack: Pack, same: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(same.get(name, name) for name in pack.classes)
+
+
+def _called(value: Any, classes: tuple[str, ...], names: Mapping[str, str]) -> Any:
+    """Facts with every table of all classes under their new names."""
+    if isinstance(value, Mapping):
+        told = {key: _called(inner, classes, names) for key, inner in value.items()}
+        if {*told} != {*classes}:
+            return told
+        return {names.get(name, name): inner for name, inner in told.items()}
+    if isinstance(value, list) and tuple(value) == classes:
+        return [names.get(name, name) for name in value]
+    return value
 
 
 def _lost(first: Pack, second: Pack) -> dict[str, int]:
