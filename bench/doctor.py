@@ -129,8 +129,8 @@ def main() -> None:
         f"images with a probability of a wrong label above {SUSPECT}. before, after, clean: test "
         "accuracy, %, of `auto` taught with the wrong labels, without what was named, and with "
         "the right labels. gain: after less before, with a 95 % interval (Student's t). Goal: a "
-        "ratio of 2, and no loss. Where zero-shot is above 50 no ranking can reach twice that. Chance is "
-        "above 10 because few labels are wrong in a support set so small."
+        "ratio of 2, and no loss. Where zero-shot is above 50 no ranking can reach twice that. "
+        "Chance is above 10 because few labels are wrong in a support set so small."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import ImageOps
 
 from handful import album
 from handful.errors import InputError
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
     from handful.contracts import ImageRef
     from handful.doctor import Examination, Finding
+    from handful.packs.support import Support
     from handful.reasons import Reasons
 
 _ACROSS = 6  # photographs in a row
 _MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
 _LONGEST = 26
+_PIXELS = (256, 256)  # whole, not cropped; squares, so that rows and titles stay in line
 _KINDS = (".png", ".pdf", ".svg", ".jpg")
 _ALARM, _QUIET = "#D55E00", "#0072B2"  # Okabe and Ito's, told apart by colour-blind readers too
 
@@ -103,7 +106,7 @@ def check_kind(path: Path) -> None:
 def _bars(axes: Any, why: Reasons, rows: Sequence[int]) -> None:
     """What each image, the other images, the text and the rest add to the lead."""
     leads, support = why.image_leads, why.support
-    parts = [(_cut(support.names[i] or support.ids[i][:12], tail=True), leads[i]) for i in rows]
+    parts = [(_bar_name(support, i), leads[i]) for i in rows]
     if len(leads) > len(rows):
         parts.append((f"{len(leads) - len(rows)} other images", leads.sum() - leads[rows].sum()))
     parts += [("the text", why.text_lead), ("neither", why.rest_lead)]
@@ -119,6 +122,13 @@ def _bars(axes: Any, why: Reasons, rows: Sequence[int]) -> None:
         axes.text(value, place, f" {value:+.2f} ", va="center", ha=side, fontsize=7)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _bar_name(support: Support, row: int) -> str:
+    """Its class, and enough of its name to find it: names start with the class as a rule."""
+    name = (support.names[row] or support.ids[row]).split("/")[-1]
+    short = name if len(name) <= 12 else f"{name[:11]}…"
+    return f"{_cut(support.labels[row])}: {short}"
 
 
 def _blocks(found: Examination) -> list[tuple[str, list[tuple[Finding, str, str]]]]:
@@ -184,8 +194,7 @@ def _show(axes: Any, ref: ImageRef | None, name: str, caption: str, colour: str)
             parse_math=False, transform=axes.transAxes,
         )  # fmt: skip
     else:
-        picture.thumbnail((256, 256))
-        axes.imshow(np.asarray(picture))
+        axes.imshow(np.asarray(ImageOps.pad(picture, _PIXELS, color="white")))
     axes.set_title(caption, fontsize=7, parse_math=False)
 
 
