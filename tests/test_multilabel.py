@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from handful import data, multilabel
+from handful import data, multilabel, pipeline
+from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiDataset, playground
 from handful.errors import InputError, PackError
@@ -321,6 +322,13 @@ def test_draw_stops_when_there_is_enough_and_passes_over_nothing():
 # the whole road
 
 
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return int(stop.value.code or 0), *capsys.readouterr()
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory) -> Path:
     """A table of scenes of the playground: which of four colours they show, if any."""
@@ -415,3 +423,58 @@ def test_the_card_tells_thresholds_and_no_accuracy(fitted, scenes):
     assert "add up to one and" not in words
     strange = pack.manifest | {"multi_label": True}
     assert "When it says yes" not in card.write(strange)
+
+
+def test_the_commands(scenes, tmp_path, capsys):
+    table, skill = scenes / "t.csv", tmp_path / "s"
+    code, out, _ = run(capsys, "fit", table, "--out", skill, "--multi-label")
+    assert code == 0
+    assert "yes/no questions" in out
+    assert "its own left-out images" in out
+    test = data.multilabel(table).split("test")
+    photos = [str(i.path) for i in test.images]
+    code, out, _ = run(capsys, "predict", skill, *photos, "--json")
+    given = {r["file_name"]: [p["label"] for p in r["predictions"]] for r in json.loads(out)}
+    assert sorted(map(len, given.values()))[0] == 0
+    assert max(map(len, given.values())) > 1
+    truth = dict(zip(photos, test.labels, strict=True))
+    assert sum(sorted(given[p]) == sorted(truth[p]) for p in photos) > 0.7 * len(photos)
+    none = next(p for p in photos if not given[p])
+    assert "none of the classes" in run(capsys, "predict", skill, none)[1]
+    assert f"{none},,\n" in run(capsys, "predict", skill, none, "--format", "csv")[1]
+    code, out, _ = run(capsys, "evaluate", skill, table, "--json", "--record")
+    assert code == 0
+    assert json.loads(out)["micro_f1"] > 0.8
+    assert "micro-F1" in (skill / "README.md").read_text()
+    assert "with every threshold at 0.5" in run(capsys, "evaluate", skill, table)[1]
+
+
+def test_what_the_commands_refuse(scenes, tmp_path, capsys):
+    out = ("--out", tmp_path / "s")
+    code, _, err = run(
+        capsys, "fit", scenes / "t.csv", *out, "--multi-label", "--method", "tip"
+    )  # fmt: skip
+    assert code == 2
+    assert "--method tip answers with one class" in err
+    assert not (tmp_path / "s").exists()
+    code, _, err = run(capsys, "fit", scenes, *out, "--multi-label")
+    assert code == 2
+    assert "expected a table" in err
+
+
+def test_a_class_on_every_image_is_told(scenes, tmp_path, capsys):
+    lines = (scenes / "t.csv").read_text().splitlines()[1:]
+    rows = [f"{scenes}/{line.split(',')[0]},red,1,{i % 2}" for i, line in enumerate(lines)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,group,thing,odd", *rows]))
+    code, out, err = run(capsys, "fit", table, "--out", tmp_path / "s", "--multi-label")
+    assert code == 0
+    assert "all classes; with one positive, or no negative" in out
+    assert "every image shows thing; it will always be answered" in err
+
+
+def test_a_skill_of_one_label_is_measured_elsewhere(photos, tmp_path):
+    skill = pipeline.fit(photos, method="zero_shot").pack.save(tmp_path / "s")
+    (tmp_path / "t.csv").write_text(f"path,labels\n{next(photos.rglob('*.png'))},red\n")
+    with pytest.raises(InputError, match="answers with one class an image"):
+        multilabel.evaluate(skill, tmp_path / "t.csv")

@@ -10,11 +10,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from handful import encoders, extract, plugins
+from handful import encoders, extract
 from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
 from handful.extract import Progress
-from handful.packs import Pack
+from handful.packs import Pack, multi, restore
 from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
 
@@ -35,7 +35,9 @@ class Prediction:
 
     Args:
         name: the image's name: its path where it has one.
-        scores: answers, the best first; their scores add up to one over all classes.
+        scores: answers, the best first; their scores add up to one over all classes. Of a skill of
+            several labels an image, the classes that it shows, perhaps none, with a probability
+            each.
         error: why there is no answer, naming the image; None where there is one.
         unknown: true where the image shows none of the classes; None where nobody asked.
         familiar: share of unknown images that look as familiar as this one, or more so; None where
@@ -164,7 +166,7 @@ class Predictor:
                 progress(done, total)
 
     def _one_by_one(self) -> bool:
-        method = plugins.get("adapters", self.pack.manifest["method"])
+        method = restore.method(self.pack.manifest["method"])
         return str(getattr(method, "semantics", "inductive")) == "inductive"
 
     def _batch(
@@ -222,12 +224,13 @@ class Predictor:
     def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
         if not len(features):
             return []
-        classes = self.pack.classes
-        probabilities = self.pack.probabilities(features)
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        pack, classes = self.pack, self.pack.classes
+        probabilities = pack.probabilities(features)
+        shown = multi.shown(pack.manifest, pack.tensors, probabilities, pack.where)
+        best = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            [{"label": classes[c], "score": float(row[c])} for c in order]
-            for row, order in zip(probabilities, best, strict=True)
+            [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
+            for row, yes, order in zip(probabilities, shown, best, strict=True)
         ]
 
 

@@ -31,7 +31,13 @@ class Format(StrEnum):
 def run(
     skill: _options.Skill,
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    top_k: Annotated[int, typer.Option(min=1, help="Answers an image.")] = 1,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Answers an image; default 1, all that apply where there are several labels.",
+        ),
+    ] = None,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="How to write them; default a table, or as --out ends."),
@@ -51,6 +57,7 @@ def run(
 ) -> int:
     """Classify photos with a skill."""
     from handful import data, report
+    from handful.packs import multi
     from handful.predictor import Predictor
 
     form = _format(form, out, json_too=json_too)
@@ -59,7 +66,8 @@ def run(
     images = data.find(paths)
     predictor = Predictor(skill, encoder=encoder, unknown=unknown)
     with _console.progress("looking") as progress:
-        predictions = predictor.predict(images, top_k=top_k, progress=progress)
+        most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
+        predictions = predictor.predict(images, top_k=most, progress=progress)
     if form is Format.table:
         _console.say_table(_table(predictions))
     else:
@@ -109,7 +117,7 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file_name", "classification", "score"])
     for p in predictions:
-        writer.writerows([p.name, label, f"{score:.6f}"] for label, score in _answers(p))
+        writer.writerows([p.name, *answer] for answer in _answers(p, 6))
     return text.getvalue()
 
 
@@ -131,17 +139,22 @@ def _row(p: Prediction) -> dict[str, Any]:
     return row
 
 
-def _answers(p: Prediction) -> list[tuple[str, float]]:
-    """What is shown: the classes with their scores, or that it is none of them."""
+def _answers(p: Prediction, digits: int) -> list[tuple[str, str]]:
+    """What is shown: the classes with their scores, or that it is none of them.
+
+    One empty answer for an image of which a skill of several labels says yes to none.
+    """
+    if p.error:
+        return []
     if p.unknown:
-        return [("unknown", p.familiar or 0.0)]
-    return [(str(s["label"]), s["score"]) for s in p.scores]
+        return [("unknown", f"{p.familiar or 0:.{digits}f}")]
+    return [(s["label"], f"{s['score']:.{digits}f}") for s in p.scores] or [("", "")]
 
 
 def _table(predictions: Sequence[Prediction]) -> Table:
     rows = [
-        [p.name if i == 0 else "", label, f"{score:.3f}"]
+        [p.name if i == 0 else "", label or "none of the classes", score]
         for p in predictions
-        for i, (label, score) in enumerate(_answers(p))
+        for i, (label, score) in enumerate(_answers(p, 3))
     ]
     return _console.table(["image", "class", "score"], rows, right=[2])
