@@ -151,9 +151,22 @@ def test_reserved_images_that_look_alike_are_called_unknown():
     support, queries, known = support_of()
     strange = queries[~known]
     near = strange[::2]
+    found = detector(with_reserved(support, near[:10]))
+    assert not found.learned.told_by_reserved  # too few to speak alone
     before = (detector(support).rates(strange[1::2]) <= 0.2).mean()
-    after = (detector(with_reserved(support, near)).rates(strange[1::2]) <= 0.2).mean()
-    assert after <= before
+    assert (found.rates(strange[1::2]) <= 0.2).mean() <= before
+
+
+def test_enough_reserved_images_say_what_is_unknown():
+    accepted = []
+    for seed in range(8):
+        support, queries, known = support_of(16, 6, 8, seed)
+        strange = queries[~known]
+        found = detector(with_reserved(support, strange[::2]))
+        assert found.learned.told_by_reserved
+        assert found.smallest == pytest.approx(1 / (1 + len(strange[::2])))
+        accepted.append((found.rates(strange[1::2]) <= 0.1).mean())
+    assert np.mean(accepted) < 0.15
 
 
 def test_a_support_set_with_reserved_images_comes_back(tmp_path):
@@ -209,8 +222,8 @@ def test_the_card_tells_it(skill):
     assert "## When it does not know" in card
     assert f"{100 * pack.manifest['unknown']['smallest']:.1f} %" in card
     for stranger in (None, 3, {}, {"accepted": 3}, {"accepted": {"x": "y"}}):
-        assert unknown.told({"unknown": stranger}) == ""
-    assert "cannot" in unknown.told({"unknown": {"cannot": "x"}})
+        assert unknown.told({"unknown": stranger}, str) == ""
+    assert "cannot" in unknown.told({"unknown": {"cannot": "x"}}, str)
 
 
 def test_a_class_that_is_really_called_so():
@@ -251,6 +264,14 @@ def test_evaluate_counts_false_accepts_and_rejects(skill, photos):
     assert set(found["at"]) == {"0.05", "0.1", "0.2"}
     shares = [v["false_accept"] for v in found["at"].values()]
     assert shares == sorted(shares)
+
+
+def test_evaluate_tells_them_on_the_command_line(skill, photos):
+    command = [sys.executable, "-m", "handful", "evaluate", str(skill), str(photos)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "16 images of no class" in done.stdout
+    assert "taken for a class" in done.stdout
 
 
 def test_nobody_asked(skill, photos):

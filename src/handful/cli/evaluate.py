@@ -56,6 +56,7 @@ def run(
         )
     answer = {
         **done.result.as_dict(),
+        **({"unknown": dict(done.unknown)} if done.unknown else {}),
         "leaks": list(done.leaks),
         "ignored": dict(done.ignored),
         "failed": len(done.failures),
@@ -98,3 +99,16 @@ def _show(done: Evaluated) -> None:
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
         f"macro-F1 {result.macro_f1:.3f}, {result.count} images"
     )
+    if done.unknown and "cannot" in done.unknown:
+        _console.say(str(done.unknown["cannot"]))
+    elif done.unknown:
+        _console.say(
+            f"{done.unknown['unknown']} images of no class: told from the others with "
+            f"AUROC {done.unknown['auroc']:.3f}"
+        )
+        rows = [
+            [rate, *(f"{100 * found[key]:.1f}" for key in ("false_accept", "false_reject"))]
+            for rate, found in done.unknown["at"].items()
+        ]
+        headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
+        _console.say_table(_console.table(headers, rows, right=[0, 1, 2]))

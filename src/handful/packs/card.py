@@ -33,7 +33,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _chosen(manifest["training"].get("selection")),
         multi.thresholds_told(manifest, _cell),
         _numbers(manifest["evaluation"]),
-        unknown.told(manifest),
+        unknown.told(manifest, _cell),
         _limits(manifest),
     ]
     return "\n".join(section for section in sections if section)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,8 +145,13 @@ def read(
     return Detector(unknown.Look.of(*_tensors(support)), learned)
 
 
-def told(manifest: Mapping[str, Any]) -> str:
-    """The card's section about it; nothing where the skill states nothing that we understand."""
+def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The card's section about it; nothing where the skill states nothing that we understand.
+
+    Args:
+        manifest: of the skill.
+        cell: keeps what a stranger wrote from being read as markdown.
+    """
     statement = manifest.get("unknown")
     if not isinstance(statement, Mapping):
         return ""
@@ -165,11 +170,11 @@ def told(manifest: Mapping[str, Any]) -> str:
         ]
         worth = (
             f"Learned from {int(statement['images'])} images whose class was left out and "
-            f"{int(statement['reserved'])} of something else, worth "
+            f"{int(statement['reserved'])} of something else; what rates come from is worth "
             f"{float(statement['effective']):.0f} that have nothing in common. The smallest "
             f"false-accept rate that they can promise is {100 * float(statement['smallest']):.1f} "
-            "%; it holds on average over things like the classes, and for one kind of thing it can "
-            "be well above or below."
+            f"%. How: {cell(statement['how'])}. For one kind of thing the share can be well "
+            "above or below."
         )
     except (KeyError, TypeError, ValueError):  # another version's, or a stranger's
         return ""
@@ -199,20 +204,22 @@ def _rows(X: Array) -> torch.Tensor:
 
 
 def _how(learned: unknown.Unknown) -> str:
-    if len(learned.left_out):
-        taken = "each class in turn was left out and its images taken as unknown"
-    else:
+    taken = "each class in turn was left out and its images taken as unknown"
+    if not len(learned.left_out):
         taken = "with fewer than three classes only the reserved images were taken as unknown"
+    elif learned.told_by_reserved:
+        taken += ", as the reserved images were, and rates are over the reserved ones"
     if not len(learned.known):
         taken += (
             "; with one image a class no image can be left out of its class, so the weights are "
             "fixed ones and nothing is known of the share of known images that are accepted"
         )
-    return f"from the support set alone: {taken}; rates hold on average over such classes"
+    such = "images" if learned.told_by_reserved else "classes"
+    return f"from the support set alone: {taken}; rates hold on average over such {such}"
 
 
 def _told(learned: unknown.Unknown) -> str:
-    if not len(learned.left_out):
+    if learned.told_by_reserved:
         return f"{len(learned.reserved)} reserved images"
     classes = len(np.unique(learned.groups))
     also = f" and {len(learned.reserved)} reserved images" if len(learned.reserved) else ""

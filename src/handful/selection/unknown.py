@@ -28,6 +28,7 @@ _ONE_SHOT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can b
 _PULL = 20.0  # how strongly they are held, divided by the square of the classes left out
 _FEWEST = 8  # classes; below, what images of a class have in common cannot be told
 _ROUNDS = 16  # classes are left out one by one up to here, then several together
+_ENOUGH = 19  # reserved images, for a rate of 1 / (19 + 1)
 _FOLDS = 8
 _SHRINKAGE, _FEW_SHRINKAGE, _FEW = 0.5, 0.8, 4  # of the covariance; the second below 4 shots
 _PRIOR, _DEVIATION = 2.0, 0.1  # of the discriminant: as text-prior GDA has them
@@ -153,16 +154,21 @@ class Unknown:
         `(1 + #{left out >= s}) / (U + 1)`, exact if images were drawn one by one, and Student's t
         for a class not seen before, `m + t_r sqrt(v_b (1 + 1/C) + v_w)`, v_b and v_w the variances
         between and within the C left-out classes: images come in classes, and C of them are few.
-        Reserved images have the last word where enough of them are above.
+
+        Reserved images say what is unknown here: from 19 on, enough for a rate of 5 %, the first
+        estimate over them alone is the answer; fewer can only raise the others.
         """
-        parts = [np.zeros(len(scores))]
-        if len(self.left_out):
-            parts += [_share(self.left_out, scores), self._of_new_class(scores)]
-            if len(self.reserved):
-                parts.append(_share(self.reserved, scores) - 1 / (len(self.reserved) + 1))
-        else:
-            parts.append(_share(self.reserved, scores))
+        if self.told_by_reserved:
+            return _share(self.reserved, scores)
+        parts = [_share(self.left_out, scores), self._of_new_class(scores)]
+        if len(self.reserved):
+            parts.append(_share(self.reserved, scores) - 1 / (len(self.reserved) + 1))
         return np.asarray(np.max(parts, axis=0))
+
+    @property
+    def told_by_reserved(self) -> bool:
+        """Whether rates are over the reserved images, not over classes that were left out."""
+        return len(self.reserved) >= _ENOUGH or not len(self.left_out)
 
     @property
     def effective(self) -> float:
@@ -170,7 +176,7 @@ class Unknown:
 
         `U / (1 + (U / C - 1) v_b / (v_b + v_w))`; of fewer than eight classes just C.
         """
-        if not len(self.left_out):
+        if self.told_by_reserved:
             return float(len(self.reserved))
         between, within, count, _ = self._variances()
         size = len(self.left_out) / count
@@ -178,7 +184,7 @@ class Unknown:
         alike = between / total if total > 0 else 0.0
         if count < _FEWEST:
             alike = 1.0
-        return max(len(self.left_out) / (1 + (size - 1) * alike), float(len(self.reserved)))
+        return len(self.left_out) / (1 + (size - 1) * alike)
 
     @property
     def smallest(self) -> float:
