@@ -213,9 +213,9 @@ def test_classes_that_cannot_tell_take_the_shared_threshold():
     assert fitted.thresholds_[1] == fitted.thresholds_[2] == np.float32(fitted.given_.shared)
     assert fitted.thresholds_[0] != fitted.thresholds_[1]
     rows = fitted.stated()["thresholds"]
-    assert rows["class 1"]["positives"] == 1
-    assert "one positive" in rows["class 1"]["from"]
-    assert "own left-out" in rows["class 0"]["from"]
+    assert rows[1]["positives"] == 1
+    assert "one positive" in rows[1]["from"]
+    assert "own left-out" in rows[0]["from"]
     assert fitted.predict(X)[:, 2].all()
 
 
@@ -224,7 +224,7 @@ def test_one_positive_a_class_falls_back_to_one_half():
     fitted = MultiLabel().fit(X, np.eye(4), text)
     assert fitted.thresholds_.tolist() == [0.5] * 4
     assert not fitted.calibrated_
-    assert "no class has" in fitted.stated()["thresholds"]["class 0"]["from"]
+    assert "no class has" in fitted.stated()["thresholds"][0]["from"]
 
 
 def test_calibration_finds_the_line_and_refuses_a_wrong_sign():
@@ -353,12 +353,12 @@ def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
     assert pack.method == "multi_label"
     assert pack.support is None
     stated = pack.manifest["multi_label"]["thresholds"]
-    assert list(stated) == list(COLOURS)
+    assert pack.classes == COLOURS
     assert pack.manifest["training"]["without labels"] > 0
     X = unit(np.random.default_rng(0).standard_normal((5, pack.manifest["encoder"]["dim"])))
     assert (pack.logits(X) == fitted.pack.logits(X)).all()
     kept = pack.tensors["head.thresholds"]
-    assert kept.tolist() == pytest.approx([row["threshold"] for row in stated.values()], abs=1e-4)
+    assert kept.tolist() == pytest.approx([row["threshold"] for row in stated], abs=1e-4)
 
 
 def test_evaluate_is_good_and_leaves_support_images_out(fitted, scenes):
@@ -478,3 +478,8 @@ def test_a_skill_of_one_label_is_measured_elsewhere(photos, tmp_path):
     (tmp_path / "t.csv").write_text(f"path,labels\n{next(photos.rglob('*.png'))},red\n")
     with pytest.raises(InputError, match="answers with one class an image"):
         multilabel.evaluate(skill, tmp_path / "t.csv")
+
+
+def test_a_skill_of_several_labels_is_not_measured_as_one_of_one(fitted, photos):
+    with pytest.raises(InputError, match=r"handful\.multilabel\.evaluate"):
+        pipeline.evaluate(Predictor(fitted.pack), photos)

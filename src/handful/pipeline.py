@@ -22,7 +22,7 @@ from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Extraction, Failure, Progress
 from handful.metrics import Evaluation
-from handful.packs import Pack
+from handful.packs import Pack, multi
 from handful.packs.support import Reserved, Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
@@ -194,6 +194,11 @@ def evaluate(
         skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
     )
     pack = predictor.pack
+    if multi.is_multi_label(pack.manifest):
+        raise InputError(
+            f"{pack.where}: says of each class whether an image shows it; measure it with "
+            "handful.multilabel.evaluate"
+        )
     dataset, none = inputs.set_apart(dataset, None, pack.classes)
     unknown = sorted(set(dataset.labels) - set(pack.classes))
     if unknown:

@@ -33,7 +33,8 @@ def fit(
         _console.say_json(_fitted(fitted, out))
     else:
         _tell(fitted, out)
-    for name, row in fitted.pack.manifest["multi_label"]["thresholds"].items():
+    stated = fitted.pack.manifest["multi_label"]["thresholds"]
+    for name, row in zip(fitted.pack.classes, stated, strict=True):
         if row["positives"] == fitted.pack.manifest["training"]["images"]:
             _console.complain(f"every image shows {name}; it will always be answered")
     return _console.report_failures(fitted.failures)
@@ -108,7 +109,7 @@ def _tell(fitted: Fitted, out: Path) -> None:
     )
     rows = [
         [name, str(row["positives"]), f"{row['threshold']:.3f}", row["from"]]
-        for name, row in stated["thresholds"].items()
+        for name, row in zip(fitted.pack.classes, stated["thresholds"], strict=True)
     ]
     headers = ["class", "images", "yes from", "learned from"]
     _console.say_table(_console.table(headers, rows, right=[1, 2]))

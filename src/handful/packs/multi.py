@@ -73,10 +73,10 @@ def thresholds_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> 
         cell: makes text safe inside a table.
     """
     try:
-        stated = manifest["multi_label"]["thresholds"] if is_multi_label(manifest) else {}
+        stated = manifest["multi_label"]["thresholds"] if is_multi_label(manifest) else []
         rows = [
             f"| {cell(name)} | {row['threshold']:.3f} | {cell(row['from'])} |"
-            for name, row in stated.items()
+            for name, row in zip(manifest["classes"], stated, strict=False)
         ]
     except (AttributeError, KeyError, TypeError, ValueError):
         rows = []

@@ -154,16 +154,16 @@ class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         return self.predict_proba(X) >= self.thresholds_
 
     def stated(self) -> dict[str, Any]:
-        """What a skill states of its thresholds, for people and machines."""
+        """What a skill states of its thresholds, for people and machines; in order of the classes."""
         nobody = not self.given_.own.any()
-        rows = {
-            name: {
+        rows = [
+            {
                 "threshold": round(float(self.thresholds_[c]), 4),
                 "positives": int(self.positives_[c]),
                 "from": _HALF if nobody else _OWN if self.given_.own[c] else _SHARED,
             }
-            for c, name in enumerate(self.classes_.tolist())
-        }
+            for c in range(len(self.classes_))
+        ]
         return {
             "thresholds": rows,
             "shared": round(self.given_.shared, 4),
