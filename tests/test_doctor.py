@@ -20,6 +20,7 @@ from handful.doctor import diagnose, examine
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
+from handful.reasons import explain
 from handful.selection import ridge
 from handful.selection.suspicion import ridge_influence, suspicion
 from tasks import make
@@ -227,3 +228,21 @@ def test_arguments_that_cannot_be_meant_are_refused():
         examine(support, auto(), similar=0.0)
     with pytest.raises(InputError, match="expected 20 sizes"):
         examine(support, auto(), sizes=[(1, 1)])
+
+
+def test_images_of_no_class_are_left_out_and_said_so(planted, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(planted / "train", folder)
+    shutil.copytree(sorted(folder.iterdir())[0], folder / "background")
+    found = diagnose(folder).examination
+    assert "background" not in found.counts
+    assert any("of no class (background)" in note for note in found.notes)
+
+
+def test_a_skill_of_several_labels_is_refused(skill, tmp_path):
+    pack = Pack.load(skill)
+    several = Pack(pack.manifest | {"multi_label": {"thresholds": {}}}, pack.tensors)
+    with pytest.raises(InputError, match="several labels"):
+        diagnose(several)
+    with pytest.raises(InputError, match="several labels"):
+        explain(several, pack.support.features[0])

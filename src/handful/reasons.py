@@ -23,6 +23,7 @@ from handful.adapters.tip import TipHead
 from handful.contracts import Array, Encoder, ImageRef, unit
 from handful.errors import ImageError, InputError
 from handful.packs import Pack, restore
+from handful.packs.multi import is_multi_label
 from handful.packs.support import Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
@@ -147,15 +148,16 @@ def explain(pack: Pack, features: Array) -> Reasons:
     beside it are explained so. The rest is what remains: biases, what a mean image would be told,
     and what no mixture of the support images says. All of it sums to the logits.
 
-    For a head trained by gradient descent the mixture is a description, not its history.
+    For a head trained by gradient descent the mixture is a description, not its history. A method
+    whose answers depend on other images is asked about this one alone.
 
     Args:
         pack: a skill with its support set.
         features: `[D]` of the image.
 
     Raises:
-        InputError: a skill without its support set; features of another width; a method whose
-            answers depend on other images.
+        InputError: a skill without its support set, or of several labels an image; features of
+            another width.
     """
     support = _support(pack)
     x = np.asarray(features, dtype=np.float32)
@@ -218,6 +220,11 @@ def of_image(
 
 
 def _support(pack: Pack) -> Support:
+    if is_multi_label(pack.manifest):
+        raise InputError(
+            f"{pack.where}: answers several labels an image, none of which is ahead of another; "
+            "reasons are told for skills of one label an image only"
+        )
     if pack.support is None:
         raise InputError(
             f"{pack.where}: was saved without its support set, so it cannot say which images "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from handful.doctor._findings import Examination
 from handful.errors import InputError
 from handful.extract import Failure, Progress
 from handful.packs import Pack
+from handful.packs.multi import is_multi_label
 from handful.packs.support import Support
 from handful.store import FeatureStore
 
@@ -78,6 +79,7 @@ def diagnose(
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
     dataset = inputs.part(inputs.load_images(source), "train")
+    dataset, none = inputs.set_apart(dataset, words)
     names = inputs.names_of(dataset, words)
     tower = inputs.load_encoder(encoder)
     text = inputs.class_text(tower, names, prompts.expand(templates))
@@ -96,11 +98,21 @@ def diagnose(
     result = examine(
         support, plugins.get("adapters", "auto")(), sizes=_sizes(refs), similar=similar
     )
+    if len(none):
+        note = (
+            f"{len(none)} images of no class ({', '.join(sorted(set(none.labels)))}) were left out"
+        )
+        result = replace(result, notes=(*result.notes, note))
     pictures = dict(zip(support.ids, refs, strict=True))
     return Diagnosis(result, pictures, found.encoded, found.failures, dataset.ignored)
 
 
 def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
+    if is_multi_label(pack.manifest):
+        raise InputError(
+            f"{pack.where}: answers several labels an image; the doctor knows skills of one label "
+            "an image only"
+        )
     support = pack.support
     if support is None:
         raise InputError(
