@@ -154,7 +154,7 @@ class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         return self.predict_proba(X) >= self.thresholds_
 
     def stated(self) -> dict[str, Any]:
-        """What a skill states of its thresholds, for people and machines; in order of the classes."""
+        """What a skill states of its thresholds, in the order of the classes."""
         nobody = not self.given_.own.any()
         rows = [
             {
