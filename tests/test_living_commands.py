@@ -146,11 +146,12 @@ def test_refusals_give_the_cure(desk, tmp_path, capsys):
     skill = Pack.load(desk / "skill")
     first = skill.classes[0]
     of_first = [n for n in skill.support.names if n.startswith(first)]
-    shutil.copytree(desk / "more" / first, tmp_path / "odd" / "background")
+    shutil.copytree(desk / "first" / first, tmp_path / "odd" / "background")
     shutil.copytree(desk / "first" / first, tmp_path / "clash" / skill.classes[1])
     cases = {
         "--drop": ("remove", desk / "skill", *of_first),
-        "stand for what is none of the classes": ("add", desk / "skill", tmp_path / "odd"),
+        f"is {first!r} already and 'none of": ("add", desk / "skill", tmp_path / "odd"),
+        "stand for what is none of the classes": ("rename", desk / "skill", f"{first}=other"),
         "byte for byte the same": ("add", desk / "skill", tmp_path / "clash"),
         "nothing to remove": ("remove", desk / "skill"),
         "no class 'cow'": ("rename", desk / "skill", "cow=dog"),
@@ -199,3 +200,29 @@ def test_recorded_numbers_go(desk, photos, tmp_path, capsys):
     assert "no longer on its card" in err
     assert Pack.load(tmp_path / "s").manifest["evaluation"] is None
     assert image not in (tmp_path / "s" / "pack.json").read_text()
+
+
+def test_more_of_what_is_none_of_the_classes(desk, tmp_path, capsys):
+    new = sorted(path.name for path in (desk / "all").iterdir())[-1]
+    shutil.copytree(desk / "more" / new, tmp_path / "photos" / "background")
+    code, out, _ = run(
+        capsys, "add", desk / "skill", tmp_path / "photos", "--out", tmp_path / "s", "--json"
+    )
+    answer, skill = json.loads(out), Pack.load(desk / "skill")
+    assert code == 0
+    assert answer["images"]["none of the classes"] == {"before": 0, "after": 8}
+    assert (answer["refitted"], answer["classes"]) == (False, list(skill.classes))
+    taught = Pack.load(tmp_path / "s")
+    assert all(
+        np.array_equal(taught.tensors[name], values)
+        for name, values in skill.tensors.items()
+        if name.startswith(("head.", "golden."))
+    )
+    name = taught.support.reserved.names[0]
+    code, out, _ = run(capsys, "remove", tmp_path / "s", name, "--overwrite")
+    assert code == 0
+    assert len(Pack.load(tmp_path / "s").support.reserved.ids) == 7
+    code, out, _ = run(capsys, "add", tmp_path / "s", tmp_path / "photos", "--overwrite", "--json")
+    assert (code, json.loads(out)["encoded"]) == (0, 0)
+    assert len(json.loads(out)["repeated"]) == 7
+    assert Pack.load(tmp_path / "s").support.reserved.ids[-1] == taught.support.reserved.ids[0]

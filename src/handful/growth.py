@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from handful import extract, inputs
-from handful.contracts import Encoder, ImageRef
+from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import Dataset
 from handful.errors import ImageError, InputError
-from handful.extract import Extraction, Failure, Progress
+from handful.extract import Failure, Progress
 from handful.packs import Pack, living, sets
 from handful.packs.support import Support
 from handful.predictor import Predictor
@@ -50,11 +52,9 @@ class Grown:
 
     @property
     def refitted(self) -> bool:
-        """Whether the head was fitted again; not for new names, and not where nothing was new."""
-        return any(
-            self.pack.tensors[name] is not self.former.tensors.get(name)
-            for name in self.pack.tensors
-        )
+        """Whether the head was fitted again; not for new names or images of none of the classes."""
+        heads = [name for name in self.pack.tensors if name.startswith("head.")]
+        return any(self.pack.tensors[n] is not self.former.tensors.get(n) for n in heads)
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -84,8 +84,9 @@ def add(
 ) -> Grown:
     """Teach a skill more images of its classes, and new classes.
 
-    Only images that the skill does not hold are encoded, in the views it was taught with; only new
-    classes are read by the text tower, in the skill's own templates.
+    Images labelled `background`, `none`, `noise` or `other` show what is none of the classes, as in
+    `handful.fit`. Only images that the skill does not hold are encoded, in the views it was taught
+    with; only new classes are read by the text tower, in the skill's own templates.
 
     Args:
         skill: a pack or its folder.
@@ -105,30 +106,23 @@ def add(
     old = living.of(pack)
     dataset = inputs.part(inputs.load_images(source), "train")
     said = _new_words(pack, dataset, words)
-    unread, held, failures = _sorted_out(dataset, frozenset(old.ids))
+    unread, held, failures = _sorted_out(pack, dataset)
     # refuses what is another class in the skill
-    sets.fresh(old, [id_ for _, id_ in held], [dataset.labels[i] for i, _ in held])
+    sets.fresh(old, [id_ for _, id_ in held], [_label(pack, dataset.labels[i]) for i, _ in held])
     repeated = [dataset.images[i].name for i, _ in held]
     if not unread:
         inputs.check_counts(said, {}, failures)
         return Grown(pack, pack, 0.0, 0.0, 0, tuple(repeated), failures, dataset.ignored)
     tower = Predictor(pack, encoder=str(encoder) if isinstance(encoder, Path) else encoder).encoder
-    found = _encoded(pack, tower, [dataset.images[i] for i in unread], store, progress)
-    failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in found.failures)
-    new = dataset.subset([unread[i] for i in found.kept])
-    inputs.check_counts(said, Counter(new.labels), failures)
-    names = [image.name for image in new.images]
-    once = frozenset(sets.fresh(old, found.features.ids, new.labels))
-    repeated += [name for i, name in enumerate(names) if i not in once]
+    more = _encoded(pack, tower, dataset.subset(unread), store, progress)
+    failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in more.failures)
+    inputs.check_counts(said, Counter(more.labels), failures)
+    once = frozenset(sets.fresh(old, more.ids, more.labels))
+    repeated += [name for i, name in enumerate(more.names) if i not in once]
     text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
-    short = [inputs.short_name(name) for name in names]
-    values, ids = found.features.values, found.features.ids
     return replace(
-        _timed(
-            pack,
-            lambda: living.add(pack, values, new.labels, ids, short, text, said) if ids else pack,
-        ),
-        encoded=found.encoded,
+        _timed(pack, lambda: _grown(pack, more, text, said)),
+        encoded=more.encoded,
         repeated=tuple(repeated),
         failures=failures,
         ignored=dataset.ignored,
@@ -240,15 +234,16 @@ def _new_words(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) ->
         )
     there = set(dataset.labels)
     order = [*given, *(name for name in dataset.classes if name not in given)]
-    new = [name for name in order if name in there and name not in known]
-    sets.check_names(new)
+    new = [n for n in order if n in there and n not in known and not sets.is_reserved(n)]
     return {name: given.get(name, name) for name in new}
 
 
 def _sorted_out(
-    dataset: Dataset, ids: frozenset[str]
+    pack: Pack, dataset: Dataset
 ) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
     """Positions to encode; positions and digests of those the skill holds; those without bytes."""
+    support = living.of(pack)
+    ids = {*support.ids, *(support.reserved.ids if support.reserved else ())}
     unread, held, failures = [], [], []
     for i, image in enumerate(dataset.images):
         try:
@@ -263,17 +258,63 @@ def _sorted_out(
     return unread, held, tuple(failures)
 
 
+@dataclass(frozen=True, eq=False)
+class _More:
+    """New images as features; those of none of the classes are labelled `sets.NONE`."""
+
+    values: Array
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    encoded: int
+
+
 def _encoded(
     pack: Pack,
     encoder: Encoder,
-    images: Sequence[ImageRef],
+    dataset: Dataset,
     store: FeatureStore | None,
     progress: Progress | None,
-) -> Extraction:
-    """Features as the skill's own were made: the same views from the same seed."""
+) -> _More:
+    """Features as the skill's own were made: a class's in the same views from the same seed."""
     facts = pack.manifest["training"]
     views, seed = facts.get("views") or 1, facts.get("seed") or 0
-    return extract.features(encoder, images, store, views=views, seed=seed, progress=progress)
+    labels = [_label(pack, label) for label in dataset.labels]
+    found = []
+    for none in (False, True):
+        places = [i for i, label in enumerate(labels) if (label == sets.NONE) == none]
+        if places:
+            images, seen = [dataset.images[i] for i in places], 1 if none else views
+            got = extract.features(encoder, images, store, views=seen, seed=seed, progress=progress)
+            found.append((places, got))
+    kept = [places[i] for places, got in found for i in got.kept]
+    return _More(
+        np.concatenate([got.features.values for _, got in found]),
+        tuple(id_ for _, got in found for id_ in got.features.ids),
+        tuple(labels[i] for i in kept),
+        tuple(dataset.images[i].name for i in kept),
+        tuple(replace(f, index=places[f.index]) for places, got in found for f in got.failures),
+        sum(got.encoded for _, got in found),
+    )
+
+
+def _grown(pack: Pack, more: _More, text: ClassText | None, words: Mapping[str, str]) -> Pack:
+    short = [inputs.short_name(name) for name in more.names]
+    none = [i for i, label in enumerate(more.labels) if label == sets.NONE]
+    rows = [i for i, label in enumerate(more.labels) if label != sets.NONE]
+    if rows:
+        labels, ids, names = ([v[i] for i in rows] for v in (more.labels, more.ids, short))
+        pack = living.add(pack, more.values[rows], labels, ids, names, text, words)
+    if none:
+        ids, names = ([v[i] for i in none] for v in (more.ids, short))
+        pack = living.add_reserved(pack, more.values[none], ids, names)
+    return pack
+
+
+def _label(pack: Pack, label: str) -> str:
+    """The label; what a reserved one stands for where the skill has no such class."""
+    return sets.NONE if sets.is_reserved(label) and label not in pack.classes else label
 
 
 def _rows(support: Support, image: str, label: str | None) -> list[int]:

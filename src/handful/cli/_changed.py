@@ -33,10 +33,10 @@ def destination(skill: Path, out: Path | None, *, overwrite: bool) -> Path:
     return target
 
 
-def tell(done: Grown, out: Path, *, overwrite: bool, as_json: bool) -> int:
+def tell(done: Grown, out: Path, *, overwrite: bool, as_json: bool, counts: bool = True) -> int:
     """Save the skill and say what changed; returns the exit code."""
     done.pack.save(out, overwrite=overwrite)
-    changed = {n: pair for n, pair in done.counts.items() if pair[0] != pair[1]}
+    changed = {n: pair for n, pair in done.counts.items() if counts and pair[0] != pair[1]}
     if as_json:
         _console.say_json(_answer(done, out))
     else:
@@ -91,7 +91,7 @@ def _answer(done: Grown, out: Path) -> dict[str, Any]:
 
 
 def _told(done: Grown, changed: dict[str, tuple[int, int]]) -> None:
-    if changed and done.refitted:
+    if changed:
         rows = [[name, str(b), str(a), f"{a - b:+d}"] for name, (b, a) in changed.items()]
         headers = ["class", "images before", "now", "change"]
         _console.say_table(_console.table(headers, rows, right=[1, 2, 3]))
@@ -102,6 +102,11 @@ def _told(done: Grown, changed: dict[str, tuple[int, int]]) -> None:
             f"Refitted {done.pack.method} from the {images} features in the skill in "
             f"{done.seconds:.2f} s: {len(done.pack.classes)} classes ({done.encoded} encoded now). "
             f"What it states of itself is made anew ({done.stating:.2f} s)."
+        )
+    elif changed:
+        _console.say(
+            f"The head is as it was; what the skill states of itself is made anew "
+            f"({done.stating:.2f} s)."
         )
     elif done.pack is done.former:
         _console.say("Nothing new: the skill is as it was.")

@@ -25,4 +25,4 @@ def run(
     if not as_json:
         for old, new in called.items():
             _console.say(f"{old} is now {new}")
-    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)
+    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json, counts=False)

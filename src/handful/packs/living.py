@@ -17,9 +17,11 @@ from numpy.typing import ArrayLike
 
 from handful.contracts import ClassText, class_names
 from handful.errors import InputError, MismatchError, PackError
+from handful.packs import statements
 from handful.packs.pack import Pack, _differences
 from handful.packs.schema import KEYS
 from handful.packs.sets import (
+    NONE,
     check_names,
     find,
     fresh,
@@ -29,7 +31,7 @@ from handful.packs.sets import (
     together,
     without,
 )
-from handful.packs.support import Support
+from handful.packs.support import Reserved, Support
 
 
 def add(
@@ -73,6 +75,31 @@ def add(
         return pack
     said = {name: (words or {}).get(name, name) for name in new}
     return _again(pack, joined(old, given.subset(rows), text), words=_words(pack) | said)
+
+
+def add_reserved(pack: Pack, features: ArrayLike, ids: Sequence[str], names: Sequence[str]) -> Pack:
+    """More images that show none of the classes, for the answer "unknown"; the head stays.
+
+    Args:
+        pack: a skill with its support set.
+        features: `[R, D]` unit rows from the skill's encoder.
+        ids: R image digests; one that the skill holds as such already does not count twice.
+        names: R names of the images.
+
+    Raises:
+        InputError: sizes that disagree, an image that the skill holds in a class.
+        PackError: the skill was saved without its support set.
+    """
+    support = of(pack)
+    more = Reserved(np.asarray(features, np.float32), tuple(ids), tuple(names))
+    if not fresh(support, more.ids, [NONE] * len(more.ids)):
+        return pack
+    both = replace(support, reserved=reserved_of_both(support, replace(support, reserved=more)))
+    facts = {key: value for key, value in pack.manifest.items() if key not in statements.KEYS}
+    old = tuple(f"{key}." for key in statements.KEYS)
+    tensors = {name: t for name, t in pack.tensors.items() if not name.startswith(old)}
+    facts |= {"support": both.stated(), "evaluation": None}
+    return Pack(facts, tensors | both.tensors(), pack.where)
 
 
 def remove(pack: Pack, images: Iterable[int | str]) -> Pack:

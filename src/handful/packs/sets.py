@@ -187,8 +187,8 @@ def check_names(names: Iterable[str]) -> None:
     if bad:
         raise InputError(
             f"{bad[0]!r} cannot be a class: {', '.join(sorted(RESERVED))} stand for what is none "
-            "of the classes; call it what it shows, or teach the skill again with such a folder "
-            "(handful fit), so that it learns to say unknown"
+            "of the classes (images in a folder called so teach a skill to say unknown); call it "
+            "what it shows"
         )
 
 
