@@ -19,6 +19,7 @@ from handful.selection import unknown
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
 
+_CHUNK = 1024  # images at once against all support images
 _TOO_FEW = (
     "too few classes: leaving one of two out leaves nothing to tell apart; teach a third class, "
     "or give images of something else in a folder 'background'"
@@ -45,8 +46,8 @@ class Detector:
 
     def rates(self, X: Array) -> NDArray[np.float64]:
         """`[M, D]` features to `[M]` shares of unknown images that look as familiar, or more so."""
-        signals = self.look(_rows(X))
-        return self.learned.rates(self.learned.scores(signals))
+        parts = [self.look(rows) for rows in torch.split(_rows(X), _CHUNK)]
+        return self.learned.rates(self.learned.scores(np.concatenate(parts)))
 
     def measure(self, known: Array, strange: Array) -> dict[str, Any]:
         """False accepts and rejects on features of images with and without a class.
