@@ -260,9 +260,10 @@ def _mixture(slope: Tensor, query: Tensor, support: Support) -> tuple[float, Ten
     middle = F.mean(0)
     centred = F - middle
     turned = torch.linalg.solve(noise, centred.T).T  # rows f_i P
-    gram = centred @ turned.T
-    gram.diagonal().add_(_RIDGE * max(float(gram.diagonal().mean()), _NOTHING))
-    mixture = torch.linalg.solve(gram, centred @ (W - believed * T).T)
+    ridge = _RIDGE * max(float((centred * turned).sum(1).mean()), _NOTHING)
+    # A as in `explain`, by products [D, D], which are smaller than [N, N] where it matters
+    about = centred.T @ centred + ridge * noise
+    mixture = centred @ torch.linalg.solve(about, noise @ (W - believed * T).T)
     return believed, mixture * (turned @ (query - middle))[:, None]
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from handful import plugins
+from handful.contracts import Array
 from handful.doctor._findings import Examination, Finding, Twins
 from handful.errors import InputError
 from handful.packs.support import Support
@@ -25,6 +26,7 @@ _CLOSE = 0.25  # ... if they are also this much closer than neighbours usually a
 SMALL = 32  # pixels of the shorter side; encoders see at least 7 times as many
 _SMALL_SHARE = 0.25  # of the median shorter side, below `_SMALL_BELOW` pixels
 _SMALL_BELOW = 128
+_BLOCK = 1024  # images compared with all at once
 _AT_LEAST = 3  # images of a class before one of them can be far from it
 _INFLUENCE_UP_TO = 2048  # images: exact influence takes N² C time and N² memory
 _BETA, _PENALTY = 1.5, 0.1  # of the kernel ridge regression that stands for all methods there
@@ -86,25 +88,22 @@ def examine(
 
 def twins(support: Support, similar: float = SIMILAR) -> tuple[Twins, ...]:
     """Pairs that are byte for byte the same, or much closer than neighbours are, across first."""
-    X = support.features
-    cosines = np.clip(X @ X.T, -1, 1)
-    np.fill_diagonal(cosines, -1)
-    usual = float(np.median(1 - cosines.max(axis=1)))
-    near = (cosines > similar) & (1 - cosines < _CLOSE * usual) if len(X) > 2 else cosines > similar
-    near |= cosines > 1 - 1e-6
-    ids = np.array(support.ids)
-    same = ids[:, None] == ids
-    pairs = zip(*np.nonzero(np.triu(near | same, 1)), strict=True)
-    result = [
-        Twins(
-            int(i),
-            int(j),
-            float(cosines[i, j]),
-            bool(same[i, j]),
-            bool(support.targets[i] != support.targets[j]),
-        )
-        for i, j in pairs
-    ]
+    X, targets = support.features, support.targets
+    _, codes = np.unique(np.array(support.ids), return_inverse=True)
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]
+    nearest = np.concatenate([_cosines(X, at).max(axis=1) for at in blocks])
+    usual = float(np.median(1 - nearest)) if len(X) > 2 else np.inf
+    least = min(max(similar, 1 - _CLOSE * usual), 1 - 1e-6)
+    result = []
+    for at in blocks:
+        cosines = _cosines(X, at)
+        same = codes[at][:, None] == codes
+        for i, j in zip(*np.nonzero((cosines > least) | same), strict=True):
+            first, second = int(i) + at.start, int(j)
+            if first < second:
+                across = bool(targets[first] != targets[second])
+                close = float(cosines[i, j])
+                result.append(Twins(first, second, close, bool(same[i, j]), across))
     return tuple(sorted(result, key=lambda t: (not t.across, not t.exact, -t.cosine, t.first)))
 
 
@@ -133,6 +132,13 @@ def _problems(seen: _Measures) -> list[tuple[str, ...]]:
         }
         told.append(tuple(name for name, true in has.items() if true))
     return told
+
+
+def _cosines(X: Array, at: slice) -> Array:
+    """`[n, N]` of some rows with all; -1 with themselves."""
+    cosines: Array = np.clip(X[at] @ X.T, -1, 1)
+    cosines[np.arange(len(cosines)), np.arange(len(cosines)) + at.start] = -1
+    return cosines
 
 
 def _finding(support: Support, seen: _Measures, i: int, problems: tuple[str, ...]) -> Finding:

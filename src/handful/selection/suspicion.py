@@ -16,7 +16,7 @@ from torch import Tensor
 _WRONG, _RIGHT = 2.0, 38.0
 _USUAL_SHARPNESS = 0.5
 _BOUNDS = [(-3.0, 4.0), (-8.0, 0.0)]  # a rate above a half says that the labels mean nothing
-_CHUNK = 64  # samples whose absence is tried at once: [64, N, C] in float64
+_CELLS = 1 << 22  # numbers held at once, [n, N, C] in float64: 32 MB
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def ridge_influence(
     scale = sharpness.sharpness / spread
     before = (scale * alone).log_softmax(1)[rows, targets]
     result = []
-    for at in torch.split(rows, _CHUNK):
+    for at in torch.split(rows, max(1, _CELLS // residuals.numel())):
         shared = inverse[at]  # [n, N]
         denominator = own[at][:, None] * own - shared.square()
         denominator[torch.arange(len(at)), at] = 1.0
