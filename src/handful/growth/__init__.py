@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from handful import extract, inputs
-from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful import inputs
+from handful.contracts import Encoder, ImageRef
 from handful.data import Dataset
-from handful.errors import ImageError, InputError
+from handful.errors import InputError
 from handful.extract import Failure, Progress
+from handful.growth import _more
 from handful.packs import Pack, living, sets
 from handful.packs.support import Support
 from handful.predictor import Predictor
@@ -105,23 +104,24 @@ def add(
     pack = _load(skill)
     old = living.of(pack)
     dataset = inputs.part(inputs.load_images(source), "train")
-    said = _new_words(pack, dataset, words)
-    unread, held, failures = _sorted_out(pack, dataset)
+    said = _more.new_words(pack, dataset, words)
+    unread, held, failures = _more.sorted_out(pack, dataset)
     # refuses what is another class in the skill
-    sets.fresh(old, [id_ for _, id_ in held], [_label(pack, dataset.labels[i]) for i, _ in held])
+    labels = [_more.meant(pack, dataset.labels[i]) for i, _ in held]
+    sets.fresh(old, [id_ for _, id_ in held], labels)
     repeated = [dataset.images[i].name for i, _ in held]
     if not unread:
         inputs.check_counts(said, {}, failures)
         return Grown(pack, pack, 0.0, 0.0, 0, tuple(repeated), failures, dataset.ignored)
     tower = Predictor(pack, encoder=str(encoder) if isinstance(encoder, Path) else encoder).encoder
-    more = _encoded(pack, tower, dataset.subset(unread), store, progress)
+    more = _more.encoded(pack, tower, dataset.subset(unread), store, progress)
     failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in more.failures)
     inputs.check_counts(said, Counter(more.labels), failures)
     once = frozenset(sets.fresh(old, more.ids, more.labels))
     repeated += [name for i, name in enumerate(more.names) if i not in once]
     text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
     return replace(
-        _timed(pack, lambda: _grown(pack, more, text, said)),
+        _timed(pack, lambda: _more.grown(pack, more, text, said)),
         encoded=more.encoded,
         repeated=tuple(repeated),
         failures=failures,
@@ -220,101 +220,6 @@ def _timed(pack: Pack, change: Callable[[], Pack]) -> Grown:
     if made is not pack:
         made = made.stated()
     return Grown(made, pack, changed - began, time.perf_counter() - changed)
-
-
-def _new_words(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
-    """New labels and what prompts call them, in the order of the data or of `words`."""
-    given = dict(words or {})
-    known = {name: pack.manifest["training"].get("words", {}).get(name) for name in pack.classes}
-    other = [n for n, said in given.items() if n in known and said not in (n, known[n])]
-    if other:
-        raise InputError(
-            f"the skill's prompts call {other[0]!r} {known[other[0]] or other[0]!r} already, not "
-            f"{given[other[0]]!r}; the words of a class are given when it is first taught"
-        )
-    there = set(dataset.labels)
-    order = [*given, *(name for name in dataset.classes if name not in given)]
-    new = [n for n in order if n in there and n not in known and not sets.is_reserved(n)]
-    return {name: given.get(name, name) for name in new}
-
-
-def _sorted_out(
-    pack: Pack, dataset: Dataset
-) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
-    """Positions to encode; positions and digests of those the skill holds; those without bytes."""
-    support = living.of(pack)
-    ids = {*support.ids, *(support.reserved.ids if support.reserved else ())}
-    unread, held, failures = [], [], []
-    for i, image in enumerate(dataset.images):
-        try:
-            digest = image.digest()
-        except ImageError as error:
-            failures.append(Failure(image.name, str(error), i))
-            continue
-        if digest in ids:
-            held.append((i, digest))
-        else:
-            unread.append(i)
-    return unread, held, tuple(failures)
-
-
-@dataclass(frozen=True, eq=False)
-class _More:
-    """New images as features; those of none of the classes are labelled `sets.NONE`."""
-
-    values: Array
-    ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    names: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    encoded: int
-
-
-def _encoded(
-    pack: Pack,
-    encoder: Encoder,
-    dataset: Dataset,
-    store: FeatureStore | None,
-    progress: Progress | None,
-) -> _More:
-    """Features as the skill's own were made: a class's in the same views from the same seed."""
-    facts = pack.manifest["training"]
-    views, seed = facts.get("views") or 1, facts.get("seed") or 0
-    labels = [_label(pack, label) for label in dataset.labels]
-    found = []
-    for none in (False, True):
-        places = [i for i, label in enumerate(labels) if (label == sets.NONE) == none]
-        if places:
-            images, seen = [dataset.images[i] for i in places], 1 if none else views
-            got = extract.features(encoder, images, store, views=seen, seed=seed, progress=progress)
-            found.append((places, got))
-    kept = [places[i] for places, got in found for i in got.kept]
-    return _More(
-        np.concatenate([got.features.values for _, got in found]),
-        tuple(id_ for _, got in found for id_ in got.features.ids),
-        tuple(labels[i] for i in kept),
-        tuple(dataset.images[i].name for i in kept),
-        tuple(replace(f, index=places[f.index]) for places, got in found for f in got.failures),
-        sum(got.encoded for _, got in found),
-    )
-
-
-def _grown(pack: Pack, more: _More, text: ClassText | None, words: Mapping[str, str]) -> Pack:
-    short = [inputs.short_name(name) for name in more.names]
-    none = [i for i, label in enumerate(more.labels) if label == sets.NONE]
-    rows = [i for i, label in enumerate(more.labels) if label != sets.NONE]
-    if rows:
-        labels, ids, names = ([v[i] for i in rows] for v in (more.labels, more.ids, short))
-        pack = living.add(pack, more.values[rows], labels, ids, names, text, words)
-    if none:
-        ids, names = ([v[i] for i in none] for v in (more.ids, short))
-        pack = living.add_reserved(pack, more.values[none], ids, names)
-    return pack
-
-
-def _label(pack: Pack, label: str) -> str:
-    """The label; what a reserved one stands for where the skill has no such class."""
-    return sets.NONE if sets.is_reserved(label) and label not in pack.classes else label
 
 
 def _rows(support: Support, image: str, label: str | None) -> list[int]:
