@@ -61,7 +61,7 @@ def test_add_encodes_what_is_new_alone(desk, tmp_path, capsys, monkeypatch):
     grown = Pack.load(tmp_path / "s")
     held = len(Pack.load(desk / "skill").support_ids)
     assert looked[0] == len(whole.support_ids) - held
-    assert f"{held} images are in the skill already, byte for byte, and count once" in err
+    assert f"{held} images are in the skill already, byte for byte; each counts once" in err
     assert f"Refitted tip from the {len(whole.support_ids)} features" in out
     assert grown.classes == whole.classes
     assert grown.manifest["training"]["counts"] == whole.manifest["training"]["counts"]
@@ -94,7 +94,7 @@ def test_what_is_known_changes_nothing(desk, tmp_path, capsys):
     code, out, err = run(capsys, "add", desk / "skill", desk / "first", "--out", tmp_path / "s")
     assert code == 0
     assert "Nothing new" in out
-    assert "count once" in err
+    assert "counts once" in err
     assert content(tmp_path / "s") == content(desk / "skill")
 
 

@@ -47,8 +47,8 @@ def tell(done: Grown, out: Path, *, overwrite: bool, as_json: bool, counts: bool
     if done.repeated:
         count = len(done.repeated)
         _console.complain(
-            f"{count} image{'s are' if count > 1 else ' is'} in the skill already, byte for byte, "
-            f"and count once ({', '.join(done.repeated[:3])}{', ...' if count > 3 else ''})"
+            f"{count} image{'s are' if count > 1 else ' is'} in the skill already, byte for byte; "
+            f"each counts once ({', '.join(done.repeated[:3])}{', ...' if count > 3 else ''})"
         )
     if done.dropped_numbers:
         _console.complain(
