@@ -13,7 +13,8 @@ from handful.data.dataset import Dataset
 from handful.data.features import FeatureSet, feature_file, save_features
 from handful.data.folder import find, folder
 from handful.data.images import decode
-from handful.data.multilabel import MultiDataset, multilabel
+from handful.data.multidataset import MultiDataset
+from handful.data.multilabel import multilabel
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
 from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
