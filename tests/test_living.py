@@ -69,7 +69,21 @@ def brief(method: str, params: dict[str, Any]) -> Any:
     return adapter.set_params(**{k: v for k, v in short.items() if k in adapter.get_params()})
 
 
+MADE: dict[tuple[Any, ...], Pack] = {}  # the same few skills are asked for again and again
+
+
 def fitted(support: Support, case: tuple[str, dict[str, Any]] = ("tip", {}), **more: Any) -> Pack:
+    """A skill from nothing."""
+    reserved = support.reserved.ids if support.reserved else None
+    key = (str(case), support.ids, support.text.classes, reserved)
+    if more:
+        return made(support, case, **more)
+    if key not in MADE:
+        MADE[key] = made(support, case)
+    return MADE[key]
+
+
+def made(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pack:
     adapter = brief(*case)
     adapter.fit(support.features, np.array(support.labels), support.text)
     training = {
