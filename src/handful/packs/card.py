@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from handful import plugins
 from handful.errors import UnknownNameError
-from handful.packs import multi, unknown
+from handful.packs import confidence, multi, unknown
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -33,6 +33,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _chosen(manifest["training"].get("selection")),
         multi.thresholds_told(manifest, _cell),
         _numbers(manifest["evaluation"]),
+        confidence.told(manifest, _cell),
         unknown.told(manifest, _cell),
         _limits(manifest),
     ]
@@ -203,7 +204,7 @@ def _limits(manifest: Mapping[str, Any]) -> str:
     lines = [
         f"- Unless asked to say `unknown`, it answers with one of its {len(manifest['classes'])} "
         "classes, also for a photo that shows none of them.",
-        "- Its scores add up to one and rank the answers; they are not calibrated frequencies.",
+        f"- Its scores add up to one and rank the answers; {_sure(manifest)}.",
         "- It knows the classes as the images it was taught with show them: other cameras, "
         "places or styles can be worse than any number above.",
         "- What the encoder does not see, no head can tell; the encoder's own biases remain.",
@@ -217,6 +218,13 @@ def _limits(manifest: Mapping[str, Any]) -> str:
     if manifest["license"] == "unknown":
         lines.append("- No licence was stated; ask whoever gave it to you before you pass it on.")
     return "\n".join(["## Limits\n", *lines, ""])
+
+
+def _sure(manifest: Mapping[str, Any]) -> str:
+    entry = manifest.get("confidence")
+    if isinstance(entry, Mapping) and "factor" in entry:
+        return "they are calibrated on the support images alone, for photos like those"
+    return "they are not calibrated frequencies"
 
 
 def _encoder(manifest: Mapping[str, Any]) -> str:

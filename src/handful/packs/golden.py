@@ -8,7 +8,7 @@ counter, so no photo of anybody leaks into a pack that is shared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from PIL import Image
 
 from handful.contracts import Array, Encoder, unit
 from handful.errors import PackError
+from handful.packs.confidence import probabilities
 from handful.packs.format import Tensors
 from handful.packs.restore import REFUSALS
 
@@ -29,17 +30,24 @@ _CLOSE = 1e-4  # golden logits, relative to the largest: other processors round 
 HEIGHT, WIDTH = 96, 128  # not square and not a size any encoder takes: resize and crop are tested
 
 
-def make(adapter: Any, encoder: Encoder) -> dict[str, NDArray[Any]]:
-    """The golden tensors of a fitted adapter; row 0 of the features is that of the image."""
+def make(adapter: Any, encoder: Encoder, factor: float = 1.0) -> dict[str, NDArray[Any]]:
+    """The golden tensors of a fitted adapter; row 0 of the features is that of the image.
+
+    Args:
+        adapter: the method.
+        encoder: looks at the pictures.
+        factor: what the skill multiplies logits by before the softmax.
+    """
+    answer = _answer(adapter, factor)
     images = [picture(index) for index in range(PICTURES)]
     first = features = _look(encoder, images)
     best, golden, row = -np.inf, images[0], features[:1]
     for left in reversed(range(_ROUNDS)):
-        worth = telling(features, adapter.predict_proba)
+        worth = telling(features, answer)
         if worth.max() > best:
             found = int(worth.argmax())
             best, golden, row = float(worth[found]), images[found], features[found : found + 1]
-        scores = adapter.predict_proba(features)
+        scores = answer(features)
         answers = scores.argmax(axis=1)
         turns = np.flatnonzero(answers[1:] != answers[:-1])
         dull = best < TOLERANCE / 5 and scores.max(axis=1).min() >= _SURE
@@ -48,10 +56,10 @@ def make(adapter: Any, encoder: Encoder) -> dict[str, NDArray[Any]]:
         # sure of all: somewhere between two answers lies a picture of which the skill is not
         images = _between(images[turns[0]], images[turns[0] + 1])
         features = _look(encoder, images)
-    return _tensors(golden, np.concatenate([row, first]), adapter)
+    return _tensors(golden, np.concatenate([row, first]), adapter, answer)
 
 
-def again(tensors: Tensors, adapter: Any) -> dict[str, NDArray[Any]]:
+def again(tensors: Tensors, adapter: Any, factor: float = 1.0) -> dict[str, NDArray[Any]]:
     """The golden tensors of another head on the same encoder, without it.
 
     The picture is chosen anew among the eight whose features are there, so that nothing of the
@@ -59,16 +67,26 @@ def again(tensors: Tensors, adapter: Any) -> dict[str, NDArray[Any]]:
     pictures, this cannot, and takes the best of the eight.
     """
     rows = tensors["golden.features"][1:]  # [PICTURES, D]
-    best = int(telling(rows, adapter.predict_proba).argmax())
-    return _tensors(picture(best), np.concatenate([rows[best : best + 1], rows]), adapter)
+    answer = _answer(adapter, factor)
+    best = int(telling(rows, answer).argmax())
+    return _tensors(picture(best), np.concatenate([rows[best : best + 1], rows]), adapter, answer)
 
 
-def _tensors(image: NDArray[np.uint8], features: Array, adapter: Any) -> dict[str, NDArray[Any]]:
+def _answer(adapter: Any, factor: float) -> Callable[[Array], Array]:
+    """What the skill will say; a method of several labels an image has no softmax to be scaled."""
+    if factor == 1:
+        return cast(Callable[[Array], Array], adapter.predict_proba)
+    return lambda rows: probabilities(adapter.logits(rows), factor)
+
+
+def _tensors(
+    image: NDArray[np.uint8], features: Array, adapter: Any, answer: Callable[[Array], Array]
+) -> dict[str, NDArray[Any]]:
     return {
         "golden.image": image,
         "golden.features": features,
         "golden.logits": adapter.logits(features),
-        "golden.probabilities": adapter.predict_proba(features[:1])[0],
+        "golden.probabilities": answer(features[:1])[0],
     }
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, disk, golden, restore, statements
+from handful.packs import card, confidence, disk, golden, restore, statements
 from handful.packs.format import FORMAT, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
@@ -46,6 +46,7 @@ class Pack:
             self, "_adapter", restore.adapter(self.manifest, self.tensors, self.where)
         )
         golden.check(self.tensors, self._adapter, self.where)
+        confidence.factor(self.manifest, self.where)
         support = read_support(self.manifest, self.tensors, self.where)
         object.__setattr__(self, "support", support)
 
@@ -106,8 +107,10 @@ class Pack:
             "training": plain(training, "training"),
             "evaluation": plain(evaluation, "evaluation"),
         }
-        tensors = restore.tensors_of(adapter) | golden.make(adapter, encoder)
-        return cls(manifest, tensors | (support.tensors() if support else {})).stated()
+        entries, more = statements.state(adapter, support) if support else ({}, {})
+        manifest |= plain(entries, "statements")
+        made_of = restore.tensors_of(adapter) | (support.tensors() if support else {}) | more
+        return cls(manifest, made_of | golden.make(adapter, encoder, confidence.factor(manifest)))
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
@@ -176,7 +179,11 @@ class Pack:
         entries, more = statements.state(self._adapter, self.support)
         old = tuple(f"{key}." for key in statements.KEYS)
         tensors = {n: t for n, t in self.tensors.items() if not n.startswith(old)} | more
-        return replace(self, manifest=self.manifest | plain(entries, "statements"), tensors=tensors)
+        manifest = self.manifest | plain(entries, "statements")
+        factor = confidence.factor(manifest)
+        if factor != confidence.factor(self.manifest):  # other probabilities, another picture
+            tensors |= golden.again(self.tensors, self._adapter, factor)
+        return replace(self, manifest=manifest, tensors=tensors)
 
     def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
         """The same skill with numbers measured on images it has not seen."""
@@ -208,8 +215,24 @@ class Pack:
         return cast(Array, self._adapter.logits(X))
 
     def probabilities(self, X: Array) -> Array:
-        """`[M, D]` features to `[M, C]` probabilities."""
-        return cast(Array, self._adapter.predict_proba(X))
+        """`[M, D]` features to `[M, C]` probabilities, calibrated where the skill states how."""
+        factor = confidence.factor(self.manifest, self.where)
+        if factor == 1:  # also methods whose probabilities are no softmax
+            return cast(Array, self._adapter.predict_proba(X))
+        return confidence.probabilities(self.logits(X), factor)
+
+    def sets(self, X: Array, error: float) -> NDArray[np.bool_]:
+        """`[M, D]` features to `[M, C]`: which classes each image may be of.
+
+        The true class is missing from at most `error` of the sets, on average over support sets
+        and images like the support images. A set can hold several classes, or none where the image
+        is less like every class than the promise asks for.
+
+        Raises:
+            InputError: a rate the support set is too small to promise, or a skill that has no
+                left-out answers (one image a class, made before, answers depend on other images).
+        """
+        return confidence.sets(self.manifest, self.tensors, self.logits(X), error, self.where)
 
     def check_encoder(self, encoder: Encoder) -> float:
         """Does this encoder see what the skill was taught with?

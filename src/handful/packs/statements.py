@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from handful.packs import unknown
+from handful.packs import confidence, unknown
 from handful.packs.support import Support
 
-KEYS = ("unknown",)  # of the manifest; tensors go by the same names, `unknown.*`
+KEYS = ("confidence", "unknown")  # of the manifest; tensors go by the same names, `unknown.*`
 
 
 def state(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -20,4 +20,5 @@ def state(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDA
         support: features, labels and text.
     """
     entry, tensors = unknown.fit(support)
-    return {"unknown": entry}, tensors
+    sure, scores = confidence.fit(adapter, support)
+    return {"confidence": sure, "unknown": entry}, tensors | scores
