@@ -274,9 +274,24 @@ def test_evaluate_tells_them_on_the_command_line(skill, photos):
     assert "taken for a class" in done.stdout
 
 
+def test_sets_of_answers_stand_beside_them(skill, photos):
+    command = [sys.executable, "-m", "handful", "predict", str(skill), str(photos / "test")]
+    ask = [*command, "--error", "0.2", "--json"]
+    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    answers = Predictor(skill, error=0.2).predict([row["file_name"] for row in rows])
+    assert [tuple(row["among"]) for row in rows] == [a.among for a in answers]
+    assert any(len(row["among"]) > 1 for row in rows)
+    wider = Predictor(skill).predict(rows[0]["file_name"], error=0.1)[0]
+    assert set(answers[0].among) <= set(wider.among)
+    with pytest.raises(InputError):
+        Predictor(skill, encoder="nowhere at all", error=0.0001)
+
+
 def test_nobody_asked(skill, photos):
     (answer,) = Predictor(skill).predict(next((photos / "test").glob("*/*.png")))
-    assert (answer.unknown, answer.familiar) == (None, None)
+    assert (answer.unknown, answer.familiar, answer.among) == (None, None, None)
 
 
 def test_what_cannot_be_promised_is_refused_before_any_image(skill):

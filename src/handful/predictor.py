@@ -42,6 +42,7 @@ class Prediction:
         unknown: true where the image shows none of the classes; None where nobody asked.
         familiar: share of unknown images that look as familiar as this one, or more so; None where
             nobody asked. What has at most the false-accept rate is taken for known.
+        among: the classes that it may be, at the error that was asked for; None where nobody did.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Prediction:
     error: str | None = None
     unknown: bool | None = None
     familiar: float | None = None
+    among: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class _Asked:
     """What answers are to tell beside the class: see `Predictor`."""
 
     unknown: float | None = None
+    error: float | None = None
 
 
 _NOTHING = _Asked()
@@ -70,6 +73,8 @@ class Predictor:
         store: where features are kept; the user's own store when not given.
         unknown: a false-accept rate: of images that show none of the classes, at most this share
             is taken for one of them; the others are answered `unknown`. Not asked for by default.
+        error: an error rate: each answer also names the classes that the image may be of, and at
+            most this share of images is of another one. Not asked for by default.
 
     Raises:
         PackError: the skill cannot be used as it is on disk.
@@ -89,11 +94,12 @@ class Predictor:
         store: FeatureStore | None = None,
         *,
         unknown: float | None = None,
+        error: float | None = None,
     ) -> None:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
-        self.unknown = unknown
+        self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
-        self._ask(unknown)  # before an encoder is loaded in vain
+        self._ask(unknown, error)  # before an encoder is loaded in vain
         self.encoder = _joined(self.pack, encoder)
         self.store = store
 
@@ -104,6 +110,7 @@ class Predictor:
         progress: Progress | None = None,
         *,
         unknown: float | None = None,
+        error: float | None = None,
     ) -> list[Prediction]:
         """Classify images; one that cannot be read gets an `error` and stops no other.
 
@@ -113,6 +120,7 @@ class Predictor:
             top_k: answers an image; all classes when not given.
             progress: called with (images done, images in all).
             unknown: a false-accept rate instead of the predictor's own.
+            error: an error rate instead of the predictor's own.
 
         Returns:
             One prediction an image, in their order.
@@ -120,7 +128,9 @@ class Predictor:
         Raises:
             InputError: as the constructor does.
         """
-        asked = self._ask(self.unknown if unknown is None else unknown)
+        asked = self._ask(
+            self.unknown if unknown is None else unknown, self.error if error is None else error
+        )
         several = [images] if _single(images) else list(images)
         size, held = BATCH, None
         if not self._one_by_one():  # an answer depends on all of them: they stay together
@@ -139,7 +149,7 @@ class Predictor:
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
         """
-        return self._answers(images, top_k, batch, None, 0, asked=_Asked(self.unknown))
+        return self._answers(images, top_k, batch, None, 0, asked=_Asked(self.unknown, self.error))
 
     def logits(self, features: Array) -> Array:
         """`[M, D]` features of this encoder to `[M, C]` logits."""
@@ -202,6 +212,12 @@ class Predictor:
                 replace(one, unknown=bool(rate > asked.unknown), familiar=float(rate))
                 for one, rate in zip(said, rates, strict=True)
             ]
+        if asked.error is not None:
+            sets = self.pack.sets(features, asked.error)
+            said = [
+                replace(one, among=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
+                for one, row in zip(said, sets, strict=True)
+            ]
         return said
 
     def detector(self) -> Detector:
@@ -215,11 +231,13 @@ class Predictor:
             self._detector = read(pack.manifest, pack.tensors, pack.support, pack.where)
         return self._detector
 
-    def _ask(self, unknown: float | None) -> _Asked:
+    def _ask(self, unknown: float | None, error: float | None) -> _Asked:
         """Refuse what the skill cannot promise before any image is looked at."""
         if unknown is not None:
             self.detector().check(unknown)
-        return _Asked(unknown)
+        if error is not None:
+            self.pack.sets(self.pack.tensors["golden.features"][:1], error)
+        return _Asked(unknown, error)
 
     def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
         if not len(features):

@@ -53,6 +53,13 @@ def run(
             "photos, 0.05 say, is taken for a known one."
         ),
     ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(
+            help="List the classes a photo may be of; at most this share of photos, 0.1 say, is "
+            "of another one."
+        ),
+    ] = None,
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill."""
@@ -64,7 +71,7 @@ def run(
     if out is not None:
         report.check_folder(out.parent)
     images = data.find(paths)
-    predictor = Predictor(skill, encoder=encoder, unknown=unknown)
+    predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
     with _console.progress("looking") as progress:
         most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
         predictions = predictor.predict(images, top_k=most, progress=progress)
@@ -111,13 +118,16 @@ def _format(form: Format | None, out: Path | None, *, json_too: bool) -> Format:
 def as_csv(predictions: Sequence[Prediction]) -> str:
     """`file_name,classification,score`, a row an answer; failed images have no row.
 
-    An image of no class has the one row `unknown`.
+    An image of no class has the one row `unknown`. Where it was asked for, `may be` holds the
+    classes that the image may be of, each in a line of its own.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file_name", "classification", "score"])
+    sets = any(p.among is not None for p in predictions)
+    writer.writerow(["file_name", "classification", "score", *(["may be"] if sets else [])])
     for p in predictions:
-        writer.writerows([p.name, *answer] for answer in _answers(p, 6))
+        among = ["\n".join(p.among or ())] if sets else []
+        writer.writerows([p.name, *answer, *among] for answer in _answers(p, 6))
     return text.getvalue()
 
 
@@ -125,7 +135,7 @@ def as_json(predictions: Sequence[Prediction]) -> str:
     """A list of `{file_name, predictions: [{label, score}]}`, or `{file_name, error}`.
 
     Where it was asked for, also `unknown` (true or false) and `familiar`, the share of unknown
-    images that look as familiar.
+    images that look as familiar; and `among`, the classes that the image may be of.
     """
     return _console.to_json([_row(p) for p in predictions]) + "\n"
 
@@ -136,6 +146,8 @@ def _row(p: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {"file_name": p.name, "predictions": p.scores}
     if p.unknown is not None:
         row |= {"unknown": p.unknown, "familiar": p.familiar}
+    if p.among is not None:
+        row["among"] = list(p.among)
     return row
 
 
@@ -152,9 +164,12 @@ def _answers(p: Prediction, digits: int) -> list[tuple[str, str]]:
 
 
 def _table(predictions: Sequence[Prediction]) -> Table:
+    sets = any(p.among is not None for p in predictions)
     rows = [
         [p.name if i == 0 else "", label or "none of the classes", score]
+        + ([", ".join(p.among or ()) if i == 0 else ""] if sets else [])
         for p in predictions
         for i, (label, score) in enumerate(_answers(p, 3))
     ]
-    return _console.table(["image", "class", "score"], rows, right=[2])
+    headers = ["image", "class", "score", *(["may be"] if sets else [])]
+    return _console.table(headers, rows, right=[2])
