@@ -26,6 +26,7 @@ TITLES = {
     "multilabel": "Several labels an image",
     "auto": "Choosing by itself: time and memory",
     "living": "Changing a skill",
+    "confidence": "How sure a skill is",
     "unknown": "Telling unknown images",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
@@ -71,6 +72,7 @@ def main() -> None:
         "photos": arguments.photos,
         "whu_rs19": features,
         "selection": ["--features", *features] if features else [],
+        "confidence": ["--features", *features] if features else [],
         "unknown": ["--features", *features] if features else [],
         "doctor": ["--features", *features] if features else [],
     }

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handful import metrics, plugins
+from handful import metrics, pipeline, plugins, report
 from handful.errors import InputError, PackError
+from handful.packs import Pack
 from handful.packs import confidence as stated
 from handful.packs.support import Support
 from handful.selection import confidence
@@ -160,3 +161,28 @@ def test_the_calibration_error_is_that_of_its_definition():
         metrics.reliability([[3.0, 1.0]], [0])
     with pytest.raises(InputError, match="bin"):
         metrics.reliability([[0.5, 0.5]], [0], 0)
+
+
+def test_skill_states_it_and_evaluate_measures_it(tmp_path, photos):
+    fitted = pipeline.fit(photos, method="text_gda")
+    pack = fitted.pack
+    factor = pack.manifest["confidence"]["factor"]
+    X = pack.support.features
+    assert np.allclose(pack.probabilities(X), confidence.softmax(pack.logits(X), factor), atol=1e-6)
+    assert (np.diff(pack.tensors["confidence.scores"]) >= 0).all()
+    pack.save(tmp_path / "skill")
+    again = Pack.load(tmp_path / "skill")
+    assert (again.sets(X, 0.2) == pack.sets(X, 0.2)).all()
+    assert "calibrated on the support images" in (tmp_path / "skill" / "README.md").read_text()
+    with pytest.raises(InputError, match="at best"):
+        again.sets(X, 0.001)
+    old = Pack({k: v for k, v in pack.manifest.items() if k != "confidence"}, pack.tensors)
+    assert np.allclose(old.probabilities(X), confidence.softmax(pack.logits(X)), atol=1e-6)
+    with pytest.raises(InputError, match="made before"):
+        old.sets(X, 0.2)
+    done = pipeline.evaluate(tmp_path / "skill", photos, keep_leaks=True)
+    told = done.confidence
+    assert 0 <= told["ece"] <= 1
+    assert 0 <= told["sets"]["0.2"]["coverage"] <= 1
+    path = report.save(report.reliability_figure(told), tmp_path / "reliability.png")
+    assert path.stat().st_size > 5000

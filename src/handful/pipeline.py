@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful import data, extract, inputs, metrics, plugins, prompts
 from handful.contracts import Array, Encoder
@@ -22,7 +23,7 @@ from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Extraction, Failure, Progress
 from handful.metrics import Evaluation
-from handful.packs import Pack, multi
+from handful.packs import Pack, confidence, multi
 from handful.packs.support import Reserved, Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
@@ -73,6 +74,7 @@ class Evaluated:
     leaks: tuple[str, ...]
     ignored: Mapping[str, int]
     unknown: Mapping[str, Any] | None = None
+    confidence: Mapping[str, Any] | None = None
 
 
 def fit(
@@ -226,7 +228,33 @@ def evaluate(
         tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
         dataset.ignored,
         _unknown(predictor, found.features.values[keep], strange, keep_leaks=keep_leaks),
+        _confidence(pack, logits, targets),
     )
+
+
+def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
+    """See `Evaluated.confidence`."""
+    told: dict[str, Any] = {"bins": {}}
+    for key, factor in (("ece", confidence.factor(pack.manifest)), ("ece_uncalibrated", 1.0)):
+        chances = confidence.probabilities(logits, factor)
+        told[key] = metrics.calibration_error(chances, targets)
+        told["bins"][key] = [
+            {"from": b.low, "to": b.high, "count": b.count}
+            | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
+            for b in metrics.reliability(chances, targets)
+        ]
+    told["sets"] = {}
+    for error in confidence.ERRORS:
+        try:
+            among = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
+        except InputError as refused:
+            told["sets"][f"{error:g}"] = {"cannot": str(refused)}
+            continue
+        told["sets"][f"{error:g}"] = {
+            "coverage": float(among[np.arange(len(targets)), targets].mean()),
+            "size": float(among.sum(axis=1).mean()),
+        }
+    return told
 
 
 def _unknown(

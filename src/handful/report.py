@@ -97,6 +97,33 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def reliability_figure(found: Mapping[str, Any]) -> Figure:
+    """How often answers are right, by how sure they are; `handful.pipeline.Evaluated.confidence`.
+
+    A point on the diagonal is an honest probability; its area is the share of the answers.
+    """
+    figure, axes = _axes(4.8, 4.4)
+    axes.plot([0, 1], [0, 1], "--", color=_COLOURS[7], linewidth=1)
+    shown = (
+        ("ece_uncalibrated", "method's own", _COLOURS[4]),
+        ("ece", "this skill", _COLOURS[5]),
+    )
+    for key, name, colour in shown:
+        bins = [b for b in found["bins"][key] if b["count"]]
+        total = sum(b["count"] for b in bins)
+        x, y = ([b[side] for b in bins] for side in ("confidence", "accuracy"))
+        told = f"{name}, ECE {100 * found[key]:.1f} %"
+        axes.plot(x, y, color=colour, linewidth=1, label=told)
+        axes.scatter(x, y, s=[8 + 200 * b["count"] / total for b in bins], color=colour, alpha=0.6)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("probability of the answer")
+    axes.set_ylabel("share that is right")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
 def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
     """Write a figure, a text or JSON whole or not at all.
 

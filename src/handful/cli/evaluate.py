@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +19,8 @@ def run(
     skill: _options.Skill,
     images: _options.Images,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for confusion.png and evaluation.json.")
+        Path | None,
+        typer.Option(help="Folder for confusion.png, reliability.png and evaluation.json."),
     ] = None,
     encoder: _options.OtherEncoder = None,
     keep_leaks: Annotated[
@@ -57,6 +59,7 @@ def run(
     answer = {
         **done.result.as_dict(),
         **({"unknown": dict(done.unknown)} if done.unknown else {}),
+        **({"confidence": dict(done.confidence)} if done.confidence else {}),
         "leaks": list(done.leaks),
         "ignored": dict(done.ignored),
         "failed": len(done.failures),
@@ -69,7 +72,11 @@ def run(
     if out is not None:
         report.save(answer, out / "evaluation.json")
         path = report.save(report.confusion_figure(done.result), out / "confusion.png")
-        _console.complain(f"wrote {path} and evaluation.json beside it")
+        beside = "evaluation.json"
+        if done.confidence:
+            report.save(report.reliability_figure(done.confidence), out / "reliability.png")
+            beside = "reliability.png and evaluation.json"
+        _console.complain(f"wrote {path} and {beside} beside it")
     if record:
         facts = {k: v for k, v in answer.items() if k != "failures"}  # names of files stay here
         facts |= {"dataset": images.resolve().name, "leaks": len(done.leaks)}
@@ -99,6 +106,8 @@ def _show(done: Evaluated) -> None:
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
         f"macro-F1 {result.macro_f1:.3f}, {result.count} images"
     )
+    if done.confidence:
+        _show_confidence(done.confidence)
     if done.unknown and "cannot" in done.unknown:
         _console.say(str(done.unknown["cannot"]))
     elif done.unknown:
@@ -112,3 +121,20 @@ def _show(done: Evaluated) -> None:
         ]
         headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
         _console.say_table(_console.table(headers, rows, right=[0, 1, 2]))
+
+
+def _show_confidence(found: Mapping[str, Any]) -> None:
+    _console.say(
+        f"calibration error (ECE, 15 bins) {100 * found['ece']:.1f} %, "
+        f"{100 * found['ece_uncalibrated']:.1f} % of the method's own scores"
+    )
+    sets = {rate: row for rate, row in found["sets"].items() if "cannot" not in row}
+    if not sets:  # one reason holds for all of them, and the highest rate has the mildest
+        _console.say(next(iter(found["sets"].values()))["cannot"])
+        return
+    rows = [
+        [f"{100 * float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
+        for rate, row in sets.items()
+    ]
+    headers = ["error asked for, %", "sets without the class, %", "classes in a set"]
+    _console.say_table(_console.table(headers, rows, right=[0, 1, 2]))
