@@ -23,6 +23,7 @@ TITLES = {
     "defaults": "Defaults of the trained methods",
     "whu_rs19": "Methods on real features",
     "photos": "Real photos through `tiny`",
+    "conditions": "Which method wins when",
     "auto": "Choosing by itself: time and memory",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
@@ -66,16 +67,24 @@ def main() -> None:
         "encode": arguments.photos[:1],
         "photos": arguments.photos,
         "whu_rs19": features,
+        "conditions": [
+            *(["--features", *features] if features else []),
+            *(["--photos", *arguments.photos] if arguments.photos else []),
+        ],
         "selection": ["--features", *features] if features else [],
     }
-    texts = sections(PAGE.read_text()) if PAGE.exists() else {}
     for name in arguments.names or TITLES:
         extra = given.get(name, [])
         if name in ("whu_rs19", "photos") and not extra:
             continue
         print(f"measuring {name}", file=sys.stderr, flush=True)
-        body = measure(name, extra)
-        texts[name] = f"\n## {TITLES[name]}\n\n{body}\n"
+        replace(name, measure(name, extra))
+
+
+def replace(name: str, body: str) -> None:
+    """Write one section; the page is read anew, since another run may have written others."""
+    texts = sections(PAGE.read_text()) if PAGE.exists() else {}
+    texts[name] = f"\n## {TITLES[name]}\n\n{body}\n"
     head = (
         "# Benchmarks\n\nWritten by `python bench/write.py`; every table was printed by the script "
         "named above it. Speeds are compared side by side in one run: trust the ratios, not the "
