@@ -137,11 +137,9 @@ def test_it_tells_shares_and_accuracies():
 
 
 def test_trained_members_take_part_below_four_shots():
-    trained = {"cross_modal", "linear"}
     for shots, there in ((3, True), (4, False)):
         methods = {row["method"] for row in fit(make(shots=shots)).explain()["ranking"]}
-        assert (trained <= methods) == there
-        assert there or not trained & methods
+        assert ("cross_modal" in methods) == there
 
 
 def test_a_class_without_shots_is_still_found():

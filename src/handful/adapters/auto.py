@@ -60,10 +60,9 @@ class _Choice:
 # features; see docs/methods.md.
 _WITHOUT_TEXT = _Member("text_gda", 0.2, {})
 _MEMBERS = (
-    _Member("zero_shot", 0.15, {}),
-    _Member("proker", 0.25, {}, counts_absence=True),
+    _Member("zero_shot", 0.1, {}),
+    _Member("proker", 0.4, {}, counts_absence=True),
     _Member("cross_modal", 0.4, {}, trained=True, counts_absence=True),
-    _Member("linear", 0.15, {}, trained=True, counts_absence=True),
     _WITHOUT_TEXT,
     _Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
     _Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
@@ -75,7 +74,7 @@ class Auto(Adapter):
     """Blend methods by what each says of support images it has not seen; nothing to tune.
 
     `logits = sum_j w_j Z_j`, Z_j the logits of zero-shot, ProKeR, text-prior GDA at four strengths
-    of its prior and, below four shots, the cross-modal and the linear probe. All are linear in the
+    of its prior and, below four shots, the cross-modal probe. All are linear in the
     image or in its affinities to the support, so the blend is one matrix and one kernel term,
     whatever was chosen. The weights maximise the likelihood of the support images under
     leave-one-out logits, drawn to fixed weights the more, the fewer shots there are
