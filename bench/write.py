@@ -1,6 +1,6 @@
 """Run every benchmark and write what they print into docs/benchmarks.md.
 
-Usage: python bench/write.py [--photos FOLDER] [--features FOLDER] [NAME ...]
+Usage: python bench/write.py [NAME ...] [--features FOLDER] [--photos FOLDER ...]
 
 Without names all sections are measured anew; with names the others keep their last text.
 """
@@ -62,6 +62,9 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", default=[], help="folders, for photos and encode")
     parser.add_argument("--features", help="a folder of features, for whu_rs19")
     arguments = parser.parse_args()
+    for folder in arguments.photos:  # a section named after --photos is taken for one
+        if not Path(folder).is_dir():
+            parser.error(f"{folder} is no folder; names of sections stand before --photos")
     features = [arguments.features] if arguments.features else []
     given = {
         "encode": arguments.photos[:1],
