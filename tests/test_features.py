@@ -242,15 +242,17 @@ class Evil:
 
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("name", ["keys_2shots.pt", "values_2shots.pt", "test_f.pt", "val_l.pt"])
-def test_a_malicious_file_is_refused_and_not_run(tmp_path, name, plain):
+def test_a_malicious_file_is_refused_and_not_run(tmp_path, name, plain, recwarn):
     folder, mark = cache(tmp_path / "a"), tmp_path / "ran"
     if plain:
         (folder / name).write_bytes(pickle.dumps(Evil(mark)))
     else:
         torch.save({"tensor": torch.ones(2), "more": Evil(mark)}, folder / name)
-    with pytest.raises(HandfulError, match=rf"{name}: refused"):
+    with pytest.raises(HandfulError, match=rf"{name}: refused") as refused:
         data.load_features(folder)
     assert not mark.exists()
+    assert "weights_only" not in str(refused.value)  # torch advises to run it after all
+    assert not recwarn.list
 
 
 BROKEN = {
