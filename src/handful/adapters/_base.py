@@ -112,7 +112,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
             raise InputError(str(error)) from error
         self.classes_, targets = _targets(np.asarray(y), text)
         rows = unit_or_zero(np.asarray(X))
-        order = _canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
+        order = canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
         return rows, targets, order, text
 
     @abstractmethod
@@ -222,7 +222,7 @@ def _fitting(text: ClassText, features: Tensor) -> ClassText:
     return text
 
 
-def _canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:
+def canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:
     """An order that depends on the samples alone, so that shuffling them changes no answer."""
     keys = [(row.tobytes(), str(label)) for row, label in zip(rows, labels, strict=True)]
     return sorted(range(len(keys)), key=keys.__getitem__)
