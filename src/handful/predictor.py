@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from handful import encoders, extract, plugins
+from handful import encoders, extract
 from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
 from handful.extract import Progress
@@ -86,7 +86,7 @@ class Predictor:
         """
         several = [images] if _single(images) else list(images)
         size, held = BATCH, None
-        if not self._one_by_one():  # an answer depends on all of them: they stay together
+        if self.pack.semantics != "inductive":  # answers depend on one another
             size, held = max(1, len(several)), sys.maxsize
         return list(self._answers(several, top_k, size, progress, len(several), held))
 
@@ -126,10 +126,6 @@ class Predictor:
             done += len(batch)
             if progress is not None:
                 progress(done, total)
-
-    def _one_by_one(self) -> bool:
-        method = plugins.get("adapters", self.pack.manifest["method"])
-        return str(getattr(method, "semantics", "inductive")) == "inductive"
 
     def _batch(
         self, batch: list[ImageRef | Prediction], top_k: int | None, progress: Progress | None

@@ -18,7 +18,7 @@ from handful.errors import HandfulError, InputError
 from handful.extract import Progress
 from handful.protocols.journal import Journal
 from handful.protocols.task import Lesson, digest
-from handful.trials import adapter_of, semantics
+from handful.trials import adapter_of, semantics, shuffled
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _measure(arm: Arm, lesson: Lesson) -> dict[str, Any]:
         for exam in lesson.exams:
             images, targets = exam.images, exam.targets
             if semantics(arm.method) != "inductive":  # sources are sorted by class, a stream is not
-                turn = np.random.default_rng(lesson.seed).permutation(len(images))
+                turn = shuffled(np.ones(len(images), dtype=bool), lesson.seed)
                 images, targets = images[turn], targets[turn]
             logits = adapter.logits(exam.task.rows(images))
             among = logits if exam.columns is None else logits[:, exam.columns]
