@@ -60,9 +60,9 @@ class _Choice:
 # features; see docs/methods.md.
 _WITHOUT_TEXT = _Member("text_gda", 0.2, {})
 _MEMBERS = (
-    _Member("zero_shot", 0.1, {}),
-    _Member("proker", 0.4, {}, counts_absence=True),
-    _Member("cross_modal", 0.4, {}, trained=True, counts_absence=True),
+    _Member("zero_shot", 0.0, {}),
+    _Member("proker", 0.2, {}, counts_absence=True),
+    _Member("cross_modal", 0.6, {}, trained=True, counts_absence=True),
     _WITHOUT_TEXT,
     _Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
     _Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
