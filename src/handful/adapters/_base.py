@@ -109,7 +109,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
             if np.asarray(y).dtype.kind == "f":  # it warns of whole numbers with few of each
                 check_classification_targets(y)
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(_told(error)) from error
         self.classes_, targets = _targets(np.asarray(y), text)
         rows = unit_or_zero(np.asarray(X))
         order = canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
@@ -135,7 +135,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         try:
             X = validate_data(self, X, reset=False, dtype=np.float32)
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(_told(error)) from error
         rows = torch.from_numpy(unit_or_zero(np.asarray(X)))
         chunk = _CHUNK if self.semantics == "inductive" else len(rows)
         with torch.inference_mode():
@@ -170,6 +170,17 @@ def class_means(features: Tensor, targets: Tensor, classes: int) -> Tensor:
     sums = features.new_zeros(classes, features.shape[1]).index_add_(0, targets, features)
     counts = torch.bincount(targets, minlength=classes).clamp(min=1)
     return sums / counts[:, None]
+
+
+def _told(error: ValueError) -> str:
+    """What scikit-learn refuses, without its advice for other estimators and the whole array."""
+    full = str(error)
+    first = full.split("\n")[0].rstrip(":.")
+    if "Reshape your data" in full:
+        return f"{first}. Reshape your data to rows of features, [N, D]"
+    if "contains NaN" in first or "contains infinity" in first:
+        return f"{first}; encode the images again"
+    return first
 
 
 def _targets(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
