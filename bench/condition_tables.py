@@ -180,7 +180,7 @@ def told(scores: Sequence[Score], say: Callable[[str], None]) -> None:
         low, total = low + sum(f[0] for f in falls), total + sum(f[1] for f in falls)
     say(
         f"\nAuto fell more than {NOISE} points below zero-shot in {low} of {total} draws of all "
-        "tables."
+        "tables that ask about all classes."
     )
 
 

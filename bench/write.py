@@ -16,6 +16,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import methods_page
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {
@@ -82,6 +84,8 @@ def main() -> None:
             continue
         print(f"measuring {name}", file=sys.stderr, flush=True)
         replace(name, measure(name, extra))
+        if name == "conditions":
+            methods_page.main()
 
 
 def replace(name: str, body: str) -> None:
