@@ -30,7 +30,7 @@ COST = """
 ### What fitting costs
 
 100 classes x 16 images x 512, features drawn at random, one core. "8 fits" is leave-one-out over
-eight folds. What answers by the batch or the stream does its work when it answers.
+as many folds. What answers by the batch or the stream does its work when it answers.
 """
 
 
@@ -80,7 +80,7 @@ def speed(classes: int = 100, shots: int = 16, rounds: int = 3) -> Iterator[str]
         adapter = trials.adapter_of(name, 0)
         adapter.fit(X[::shots], y[::shots], text)  # libraries load once
         fitted = seconds(lambda a=adapter: a.fit(X, y, text), rounds)
-        cost = "8 fits"
+        cost = f"{getattr(adapter, 'folds', 8)} fits"
         if type(adapter)._left_out is not Adapter._left_out:
             cost = f"{seconds(lambda a=adapter: a.leave_one_out(X, y, text), rounds):.3f}"
         yield f"| {adapter.title} | `{name}` | {adapter.semantics} | {fitted:.3f} | {cost} |"
