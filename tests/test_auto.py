@@ -140,6 +140,7 @@ def test_trained_members_take_part_below_four_shots():
     for shots, there in ((3, True), (4, False)):
         methods = {row["method"] for row in fit(make(shots=shots)).explain()["ranking"]}
         assert ("cross_modal" in methods) == there
+        assert ("zs_lp" in methods) == (not there)
 
 
 def test_a_class_without_shots_is_still_found():

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from handful.adapters._training import few_threads
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
 
@@ -39,6 +40,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         semantics: `inductive`: an answer depends on its own row alone; `batch`: on all rows handed
             in together; `stream`: on the rows before it. Only inductive numbers are comparable
             with each other.
+        folds: fits that stand in for leaving out each image, where there is no closed form.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
     """
@@ -49,6 +51,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     neutral: ClassVar[Mapping[str, Any] | None] = None
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     semantics: ClassVar[str] = "inductive"
+    folds: ClassVar[int] = 8
 
     def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
         """Learn from the support set.
@@ -64,7 +67,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         """
         rows, targets, order, text = self._prepare(X, y, text)
         # a caller's inference mode would make tensors that no gradient can pass
-        with torch.inference_mode(False), torch.enable_grad():
+        size = len(rows) * len(self.classes_) * rows.shape[1]
+        with torch.inference_mode(False), torch.enable_grad(), few_threads(size):
             features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
             text = _fitting(text or _text_from_means(features, labels, self.classes_), features)
             self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
@@ -74,7 +78,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         """`[N, C]` logits of every support image, each from a fit that has not seen it.
 
         What a method says of its own support set is worth nothing; this is worth something. In
-        closed form where the method has one, else over eight folds. With one image a class, the
+        closed form where the method has one, else over `folds`. With one image a class, the
         class of an image left out is known by its text alone.
 
         Args:
@@ -88,7 +92,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         rows, targets, order, given = self._prepare(X, y, text)
         if len(rows) < 2:
             raise InputError("leaving one image out needs at least two images, got 1")
-        with torch.inference_mode(False), torch.enable_grad():
+        size = len(rows) * len(self.classes_) * rows.shape[1]
+        with torch.inference_mode(False), torch.enable_grad(), few_threads(size):
             features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
             logits = self._left_out(features, labels, _fitting(given or text, features))
         result = np.empty(logits.shape, dtype=np.float32)
@@ -121,7 +126,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """`[N, C]` logits, each row by a fit without it; a method with a closed form overrides."""
-        folds = _folds(targets)
+        folds = _folds(targets, self.folds)
         logits = features.new_zeros(len(features), len(text.classes))
         for fold in range(int(folds.max()) + 1):
             out = folds == fold
@@ -211,7 +216,7 @@ def _targets(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDA
     return classes, targets.astype(np.int64)
 
 
-def _folds(targets: Tensor, most: int = 8) -> Tensor:
+def _folds(targets: Tensor, most: int) -> Tensor:
     """`[N]` fold of each sample: the images of a class are dealt out in turn, classes staggered."""
     order = torch.argsort(targets, stable=True)
     folds = torch.empty_like(targets)

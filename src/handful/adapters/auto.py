@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,25 +17,46 @@ from handful.adapters._head import KernelHead, number, scalar, whole
 from handful.contracts import ClassText
 from handful.selection import stack, trust
 
-_TRAINED_BELOW = 4  # shots; from here on the closed forms know as much, in a tenth of the time
 _KERNEL_UP_TO = 8192  # images: kernel ridge takes N² memory and N³ time
+_WORK = 1e8  # N C D up to which a probe may be trained five times while someone waits
 _BELIEF = 1.0  # weight of `_WITHOUT_TEXT` where zero-shot deserves no trust at all
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A method in the blend, and its weight before anything is known of the task."""
+    """A method in the blend.
+
+    Args:
+        name: of the adapter.
+        weight: before anything is known of the task.
+        params: of the adapter, where they are not its defaults.
+        shots: from how many images a class it takes part, and below how many.
+        images: up to how many in all.
+        work: up to how many images times classes times width.
+        counts_absence: takes it as evidence against a class that it has no shots.
+    """
 
     name: str
     weight: float
-    params: Mapping[str, Any]
-    trained: bool = False
-    counts_absence: bool = False  # takes it as evidence that a class has no shots
+    params: Mapping[str, Any] = field(default_factory=dict)
+    shots: tuple[float, float] = (0, math.inf)
+    images: float = math.inf
+    work: float = math.inf
+    counts_absence: bool = False
 
     def build(self, seed: int) -> Adapter:
-        seeded = {"seed": seed} if self.trained else {}
-        adapter: Adapter = plugins.get("adapters", self.name)(**self.params, **seeded)
-        return adapter
+        adapter: Adapter = plugins.get("adapters", self.name)(**self.params)
+        return adapter.set_params(seed=seed) if "seed" in adapter.get_params() else adapter
+
+    def suits(self, counts: Tensor, width: int) -> bool:
+        """Does it take part with these `[C]` images a class?"""
+        count, classes = int(counts.sum()), len(counts)
+        return (
+            self.shots[0] <= count / int(counts.count_nonzero()) < self.shots[1]
+            and count <= self.images
+            and count * classes * width <= self.work
+            and not (self.counts_absence and counts.min() == 0)
+        )
 
 
 @dataclass(frozen=True)
@@ -58,11 +80,12 @@ class _Choice:
 
 # Weights and settings were chosen on playground draws that no reported number uses and on made
 # features; see docs/methods.md.
-_WITHOUT_TEXT = _Member("text_gda", 0.2, {})
+_WITHOUT_TEXT = _Member("text_gda", 0.2)
 _MEMBERS = (
-    _Member("zero_shot", 0.0, {}),
-    _Member("proker", 0.2, {}, counts_absence=True),
-    _Member("cross_modal", 0.6, {}, trained=True, counts_absence=True),
+    _Member("zero_shot", 0.0),
+    _Member("proker", 0.2, images=_KERNEL_UP_TO, counts_absence=True),
+    _Member("cross_modal", 0.6, shots=(0, 4), counts_absence=True),
+    _Member("zs_lp", 0.1, shots=(4, math.inf), work=_WORK, counts_absence=True),
     _WITHOUT_TEXT,
     _Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
     _Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
@@ -74,11 +97,12 @@ class Auto(Adapter):
     """Blend methods by what each says of support images it has not seen; nothing to tune.
 
     `logits = sum_j w_j Z_j`, Z_j the logits of zero-shot, ProKeR, text-prior GDA at four strengths
-    of its prior and, below four shots, the cross-modal probe. All are linear in the
-    image or in its affinities to the support, so the blend is one matrix and one kernel term,
-    whatever was chosen. The weights maximise the likelihood of the support images under
-    leave-one-out logits, drawn to fixed weights the more, the fewer shots there are
-    (`handful.selection.stack`). Zero-shot is a member: where the images teach nothing it wins.
+    of its prior, and one trained probe: cross-modal below four shots, then ZS-LP (not where
+    training it several times would take long). All of them are linear in the image or in its
+    affinities to the support, so the blend is one matrix and one kernel term, whatever was chosen.
+    The weights maximise the likelihood of the support images under leave-one-out logits, drawn to
+    fixed weights the more, the fewer shots there are (`handful.selection.stack`). Zero-shot is a
+    member: where the images teach nothing it wins.
 
     With one image in every class there is nothing to leave out, since its class would then be
     known by text alone. The fixed weights are used, and text-prior GDA, which can do without the
@@ -130,13 +154,7 @@ class Auto(Adapter):
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
         counts = torch.bincount(targets, minlength=len(text.classes))
         shots = len(targets) / int(counts.count_nonzero())
-        members = [
-            m
-            for m in _MEMBERS
-            if not (m.counts_absence and counts.min() == 0)
-            and not (m.trained and shots >= _TRAINED_BELOW)
-            and not (m.name == "proker" and len(targets) > _KERNEL_UP_TO)
-        ]
+        members = [m for m in _MEMBERS if m.suits(counts, features.shape[1])]
         with torch.no_grad():
             zero_shot = _MEMBERS[0].build(seed)._fit(features, targets, text)(features)
         believed = trust(zero_shot, targets)
@@ -159,27 +177,19 @@ def _left_out(
 
 def _sum(heads: Sequence[nn.Module], weights: Tensor) -> KernelHead:
     """One head that says `sum_j w_j Z_j`, with a kernel of nothing where no member has one."""
-    tensors: dict[str, Tensor] = {"keys": torch.zeros(1, 1), "beta": scalar(0)}
-    rows, bias, coefficients = (torch.zeros((), dtype=torch.float64) for _ in range(3))
-    for head, weight in zip(heads, weights, strict=True):
-        part = dict(head.named_buffers())
-        rows = rows + weight * part["weights"].double() * part.get("scale", 1.0)
-        bias = bias + weight * part.get("bias", torch.zeros(len(rows))).double()
-        if "coefficients" in part and weight > 0:
-            tensors = {"keys": part["keys"], "beta": part["beta"]}
-            coefficients = weight * part["coefficients"].double()
-    if not coefficients.ndim:
-        tensors["keys"], coefficients = (
-            rows.new_zeros(1, rows.shape[1]),
-            rows.new_zeros(1, len(rows)),
-        )
-    return KernelHead(
-        weights=rows.float(),
-        bias=bias.float(),
-        keys=tensors["keys"].float(),
-        coefficients=coefficients.float(),
-        beta=tensors["beta"],
-    )
+    first = heads[0].get_buffer("weights")
+    rows, bias = torch.zeros_like(first), torch.zeros(len(first))
+    kernel = {"keys": first[:1] * 0, "coefficients": bias[None].clone(), "beta": scalar(0)}
+    for head, weight in zip(heads, weights.tolist(), strict=True):
+        if isinstance(head, KernelHead):
+            part, shift = head.weights, head.bias
+            kernel = {"keys": head.keys, "coefficients": weight * head.coefficients}
+            kernel["beta"] = head.beta
+        else:  # asked with unit vectors, a linear head tells its matrix
+            shift = head(torch.zeros_like(first[:1]))[0]
+            part = (head(torch.eye(first.shape[1])) - shift).T
+        rows, bias = rows + weight * part.double(), bias + weight * shift.double()
+    return KernelHead(weights=rows.float(), bias=bias.float(), **kernel)
 
 
 def _explanation(chosen: _Choice, spread: Tensor, targets: Tensor) -> dict[str, Any]:
