@@ -1,6 +1,6 @@
 """Run every benchmark and write what they print into docs/benchmarks.md.
 
-Usage: python bench/write.py [--photos FOLDER] [--features FOLDER] [NAME ...]
+Usage: python bench/write.py [NAME ...] [--features FOLDER] [--photos FOLDER ...]
 
 Without names all sections are measured anew; with names the others keep their last text.
 """
@@ -16,6 +16,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import methods_page
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {
@@ -23,6 +25,7 @@ TITLES = {
     "defaults": "Defaults of the trained methods",
     "whu_rs19": "Methods on real features",
     "photos": "Real photos through `tiny`",
+    "conditions": "Which method wins when",
     "multilabel": "Several labels an image",
     "auto": "Choosing by itself: time and memory",
     "living": "Changing a skill",
@@ -66,24 +69,37 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", default=[], help="folders, for photos and encode")
     parser.add_argument("--features", help="a folder of features, for whu_rs19")
     arguments = parser.parse_args()
+    for folder in arguments.photos:  # a section named after --photos is taken for one
+        if not Path(folder).is_dir():
+            parser.error(f"{folder} is no folder; names of sections stand before --photos")
     features = [arguments.features] if arguments.features else []
     given = {
         "encode": arguments.photos[:1],
         "photos": arguments.photos,
         "whu_rs19": features,
+        "conditions": [
+            *(["--features", *features] if features else []),
+            *(["--photos", *arguments.photos] if arguments.photos else []),
+        ],
         "selection": ["--features", *features] if features else [],
         "confidence": ["--features", *features] if features else [],
         "unknown": ["--features", *features] if features else [],
         "doctor": ["--features", *features] if features else [],
     }
-    texts = sections(PAGE.read_text()) if PAGE.exists() else {}
     for name in arguments.names or TITLES:
         extra = given.get(name, [])
         if name in ("whu_rs19", "photos") and not extra:
             continue
         print(f"measuring {name}", file=sys.stderr, flush=True)
-        body = measure(name, extra)
-        texts[name] = f"\n## {TITLES[name]}\n\n{body}\n"
+        replace(name, measure(name, extra))
+        if name == "conditions":
+            methods_page.main()
+
+
+def replace(name: str, body: str) -> None:
+    """Write one section; the page is read anew, since another run may have written others."""
+    texts = sections(PAGE.read_text()) if PAGE.exists() else {}
+    texts[name] = f"\n## {TITLES[name]}\n\n{body}\n"
     head = (
         "# Benchmarks\n\nWritten by `python bench/write.py`; every table was printed by the script "
         "named above it. Speeds are compared side by side in one run: trust the ratios, not the "

@@ -336,6 +336,8 @@ def test_inspect_takes_any_training(skill, tmp_path, capsys):
     code, out, _ = run(capsys, "inspect", odd.save(tmp_path / "odd"))
     assert code == 0
     assert "(?)" in out
+    odd = replace(pack, manifest=pack.manifest | {"training": {"selection": {"reason": "Luck."}}})
+    assert "Luck." in run(capsys, "inspect", odd.save(tmp_path / "why"))[1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")

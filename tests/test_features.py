@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -34,6 +36,20 @@ def written(folder, changes=None, meta=None):
     words = {"classes": CLASSES, "logit_scale": 100.0, **(meta or {})}
     (folder / "meta.json").write_text(json.dumps({k: v for k, v in words.items() if v is not None}))
     return folder
+
+
+def test_an_npz_that_claims_more_than_memory_is_refused(tmp_path, recwarn):
+    claim = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 512), }"
+    head = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + claim.ljust(117).encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("images.npy", head)
+    with pytest.raises(InputError, match=r"a\.npz: claims arrays that do not fit into memory"):
+        data.load_features(tmp_path / "a.npz")
+    (tmp_path / "b.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match=r"b\.npz: is not an \.npz"):
+        data.load_features(tmp_path / "b.npz")
+    gc.collect()
+    assert not recwarn.list  # of a file left open
 
 
 def test_folder_and_file_are_the_same(tmp_path):
@@ -242,15 +258,17 @@ class Evil:
 
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("name", ["keys_2shots.pt", "values_2shots.pt", "test_f.pt", "val_l.pt"])
-def test_a_malicious_file_is_refused_and_not_run(tmp_path, name, plain):
+def test_a_malicious_file_is_refused_and_not_run(tmp_path, name, plain, recwarn):
     folder, mark = cache(tmp_path / "a"), tmp_path / "ran"
     if plain:
         (folder / name).write_bytes(pickle.dumps(Evil(mark)))
     else:
         torch.save({"tensor": torch.ones(2), "more": Evil(mark)}, folder / name)
-    with pytest.raises(HandfulError, match=rf"{name}: refused"):
+    with pytest.raises(HandfulError, match=rf"{name}: refused") as refused:
         data.load_features(folder)
     assert not mark.exists()
+    assert "weights_only" not in str(refused.value)  # torch advises to run it after all
+    assert not recwarn.list
 
 
 BROKEN = {

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from handful import plugins
 from handful.contracts import ClassText
 from handful.data.splits import draw
+from handful.errors import InputError
 from handful.selection import (
     cache_left_out,
     gaussian,
@@ -219,3 +220,14 @@ def test_it_foretells_the_test_accuracy(name, shared):
     told = (adapter.leave_one_out(X[at], labels[at], text).argmax(1) == labels[at]).mean()
     found = (adapter.fit(X[at], labels[at], text).predict(X[rest]) == labels[rest]).mean()
     assert abs(told - found) < 0.03  # three standard errors of 304 images at 97 %
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_penalty_without_a_solution_is_refused(penalty):
+    kernel, residuals = torch.ones(3, 3), torch.eye(3)  # three images that are all alike
+    for call in (ridge, ridge_left_out):
+        with pytest.raises(InputError, match="penalties above 0"):
+            call(kernel, residuals, penalty)
+    for path in (ridge_path, linear_ridge_path):
+        with pytest.raises(InputError, match="penalties above 0"):
+            path(kernel, residuals, [1.0, penalty])

@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import handful
 from handful import demo
 from handful.comparison import compare
 from handful.errors import HandfulError, InputError
+from handful.packs import Pack
 from handful.store import FeatureStore
 
 
@@ -66,6 +68,22 @@ def test_evaluate_keeps_to_the_predictors_store(photos, tmp_path):
     before = sum(s.count for s in own.summary())
     handful.evaluate(handful.Predictor(pack, store=own), photos)
     assert sum(s.count for s in own.summary()) > before
+
+
+def test_a_stream_is_not_asked_class_by_class(photos, monkeypatch):
+    asked = []
+    answer = Pack.logits
+    monkeypatch.setattr(Pack, "logits", lambda self, X: asked.append(X) or answer(self, X))
+    numbers = {}
+    for method in ("zero_shot", "tda"):
+        params = {"alpha": 0.0, "negative_alpha": 0.0} if method == "tda" else {}
+        skill = handful.Predictor(handful.fit(photos, shots=2, method=method, params=params).pack)
+        asked.clear()
+        numbers[method] = handful.evaluate(skill, photos).result.as_dict(), asked[-1]
+    (by_class, rows), (stream, turned) = numbers.values()
+    assert not np.array_equal(rows, turned)
+    assert np.array_equal(np.sort(rows, axis=0), np.sort(turned, axis=0))
+    assert stream == by_class  # tda without its queues is zero-shot: labels moved along
 
 
 def test_a_copy_of_a_support_image_is_never_tested_on(photos, tmp_path):

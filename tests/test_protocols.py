@@ -24,7 +24,7 @@ from handful.errors import InputError, MismatchError
 from handful.protocols import bench, figure, plans, table, text
 from handful.protocols.bench import Request, prepare
 from handful.protocols.journal import Journal
-from handful.protocols.runner import Arm, Score, arms_of, run, trial_key
+from handful.protocols.runner import Arm, Score, arms_of, made_of, run, trial_key
 from handful.protocols.task import Task, digest
 from handful.store import FeatureStore
 
@@ -291,6 +291,12 @@ def test_whatever_decides_a_number_is_in_its_key():
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return FeatureStore(tmp_path_factory.mktemp("store"))
+
+
+def test_a_method_is_new_when_one_that_it_is_made_of_is():
+    assert made_of("tip") == ["tip"]
+    assert sorted(made_of("tip_f")) == ["tip", "tip_f"]  # imports its head
+    assert {"proker", "text_gda", "zero_shot"} < set(made_of("auto"))  # blends them
 
 
 def test_images_give_what_compare_gives(photos, store):

@@ -177,6 +177,9 @@ def evaluate(
 ) -> Evaluated:
     """Measure a skill on labelled images; support images found among them are left out.
 
+    A method that learns from the images it is asked (`semantics` is not `inductive`) gets them in
+    a shuffled order, always the same: as they lie on disk, by class, their order tells labels.
+
     Args:
         skill: a pack's folder or a `Predictor`.
         source: as for `fit`; where it states splits, only `test` is used. Images labelled
@@ -218,6 +221,9 @@ def evaluate(
         raise InputError(_nothing_left(len(seen), found.failures))
     column = {name: i for i, name in enumerate(pack.classes)}
     targets = np.array([column[dataset.labels[found.kept[i]]] for i in keep])
+    if pack.semantics != "inductive":
+        turn = np.random.default_rng(0).permutation(len(keep))
+        keep, targets = keep[turn], targets[turn]
     logits = pack.logits(found.features.values[keep])
     strange = None
     if len(none):

@@ -14,7 +14,7 @@ from handful import encoders, extract
 from handful.contracts import Array, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, MissingModelError
 from handful.extract import Progress
-from handful.packs import Pack, multi, restore
+from handful.packs import Pack, multi
 from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
 
@@ -133,7 +133,7 @@ class Predictor:
         )
         several = [images] if _single(images) else list(images)
         size, held = BATCH, None
-        if not self._one_by_one():  # an answer depends on all of them: they stay together
+        if self.pack.semantics != "inductive":  # answers depend on one another
             size, held = max(1, len(several)), sys.maxsize
         return list(self._answers(several, top_k, size, progress, len(several), held, asked))
 
@@ -174,10 +174,6 @@ class Predictor:
             done += len(batch)
             if progress is not None:
                 progress(done, total)
-
-    def _one_by_one(self) -> bool:
-        method = restore.method(self.pack.manifest["method"])
-        return str(getattr(method, "semantics", "inductive")) == "inductive"
 
     def _batch(
         self,

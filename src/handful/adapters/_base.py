@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from handful.adapters._training import few_threads
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
 
@@ -39,6 +40,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         semantics: `inductive`: an answer depends on its own row alone; `batch`: on all rows handed
             in together; `stream`: on the rows before it. Only inductive numbers are comparable
             with each other.
+        calibrated: its probabilities are the likeliest for left-out images as they are.
+        folds: fits that stand in for leaving out each image, where there is no closed form.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
     """
@@ -49,6 +52,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     neutral: ClassVar[Mapping[str, Any] | None] = None
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     semantics: ClassVar[str] = "inductive"
+    folds: ClassVar[int] = 8
+    calibrated: ClassVar[bool] = False
 
     def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
         """Learn from the support set.
@@ -64,7 +69,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         """
         rows, targets, order, text = self._prepare(X, y, text)
         # a caller's inference mode would make tensors that no gradient can pass
-        with torch.inference_mode(False), torch.enable_grad():
+        size = len(rows) * len(self.classes_) * rows.shape[1]
+        with torch.inference_mode(False), torch.enable_grad(), few_threads(size):
             features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
             text = _fitting(text or _text_from_means(features, labels, self.classes_), features)
             self.module_ = self._fit(features, labels, text).eval().requires_grad_(False)
@@ -74,7 +80,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         """`[N, C]` logits of every support image, each from a fit that has not seen it.
 
         What a method says of its own support set is worth nothing; this is worth something. In
-        closed form where the method has one, else over eight folds. With one image a class, the
+        closed form where the method has one, else over `folds`. With one image a class, the
         class of an image left out is known by its text alone.
 
         Args:
@@ -88,7 +94,8 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         rows, targets, order, given = self._prepare(X, y, text)
         if len(rows) < 2:
             raise InputError("leaving one image out needs at least two images, got 1")
-        with torch.inference_mode(False), torch.enable_grad():
+        size = len(rows) * len(self.classes_) * rows.shape[1]
+        with torch.inference_mode(False), torch.enable_grad(), few_threads(size):
             features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
             logits = self._left_out(features, labels, _fitting(given or text, features))
         result = np.empty(logits.shape, dtype=np.float32)
@@ -109,10 +116,10 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
             if np.asarray(y).dtype.kind == "f":  # it warns of whole numbers with few of each
                 check_classification_targets(y)
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(_told(error)) from error
         self.classes_, targets = _targets(np.asarray(y), text)
         rows = unit_or_zero(np.asarray(X))
-        order = _canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
+        order = canonical_order(rows, np.array(text.classes if text else self.classes_)[targets])
         return rows, targets, order, text
 
     @abstractmethod
@@ -121,7 +128,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """`[N, C]` logits, each row by a fit without it; a method with a closed form overrides."""
-        folds = _folds(targets)
+        folds = _folds(targets, self.folds)
         logits = features.new_zeros(len(features), len(text.classes))
         for fold in range(int(folds.max()) + 1):
             out = folds == fold
@@ -135,7 +142,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         try:
             X = validate_data(self, X, reset=False, dtype=np.float32)
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(_told(error)) from error
         rows = torch.from_numpy(unit_or_zero(np.asarray(X)))
         chunk = _CHUNK if self.semantics == "inductive" else len(rows)
         with torch.inference_mode():
@@ -172,6 +179,17 @@ def class_means(features: Tensor, targets: Tensor, classes: int) -> Tensor:
     return sums / counts[:, None]
 
 
+def _told(error: ValueError) -> str:
+    """What scikit-learn refuses, without its advice for other estimators and the whole array."""
+    full = str(error)
+    first = full.split("\n")[0].rstrip(":.")
+    if "Reshape your data" in full:
+        return f"{first}. Reshape your data to rows of features, [N, D]"
+    if "contains NaN" in first or "contains infinity" in first:
+        return f"{first}; encode the images again"
+    return first
+
+
 def _targets(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The labels of the columns, and `[N]` columns of the samples."""
     if text is None:
@@ -200,7 +218,7 @@ def _targets(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDA
     return classes, targets.astype(np.int64)
 
 
-def _folds(targets: Tensor, most: int = 8) -> Tensor:
+def _folds(targets: Tensor, most: int) -> Tensor:
     """`[N]` fold of each sample: the images of a class are dealt out in turn, classes staggered."""
     order = torch.argsort(targets, stable=True)
     folds = torch.empty_like(targets)
@@ -222,7 +240,7 @@ def _fitting(text: ClassText, features: Tensor) -> ClassText:
     return text
 
 
-def _canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:
+def canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:
     """An order that depends on the samples alone, so that shuffling them changes no answer."""
     keys = [(row.tobytes(), str(label)) for row, label in zip(rows, labels, strict=True)]
     return sorted(range(len(keys)), key=keys.__getitem__)

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+# The published search for GDA's alpha on validation sets (11 data sets, 3 seeds) ended, in the
+# geometric mean, at these values: the best alpha is nearly a function of the shots alone.
+GDA_ALPHA: Mapping[int, float] = {1: 0.002, 2: 0.04, 4: 0.25, 8: 1.0, 16: 7.0}
+
 
 def by_shots(table: Mapping[int, float], targets: Tensor) -> float:
     """The table's value for the images a class there are, log-linear between its entries.

@@ -2,91 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from handful import plugins
 from handful.adapters._base import Adapter
+from handful.adapters._choice import Choice, Member, explanation
 from handful.adapters._head import KernelHead, number, scalar, whole
+from handful.adapters._memory import check_memory
 from handful.contracts import ClassText
 from handful.selection import stack, trust
 
-_TRAINED_BELOW = 4  # shots; from here on the closed forms know as much, in a tenth of the time
 _KERNEL_UP_TO = 8192  # images: kernel ridge takes N² memory and N³ time
+_WORK = 1e8  # N C D up to which a probe may be trained five times while someone waits
+_BYTES = 100  # a left-out logit of all members, with what the search for weights makes of it
 _BELIEF = 1.0  # weight of `_WITHOUT_TEXT` where zero-shot deserves no trust at all
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A method in the blend, and its weight before anything is known of the task."""
-
-    name: str
-    weight: float
-    params: Mapping[str, Any]
-    trained: bool = False
-    counts_absence: bool = False  # takes it as evidence that a class has no shots
-
-    def build(self, seed: int) -> Adapter:
-        seeded = {"seed": seed} if self.trained else {}
-        adapter: Adapter = plugins.get("adapters", self.name)(**self.params, **seeded)
-        return adapter
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What the support set said.
-
-    Args:
-        members: J methods that take part.
-        weights: `[J]`.
-        left_out: `[J, N, C]` logits of each image by a fit without it; None at one shot.
-        known: `[N]` true where the image's class has others.
-        believed: 0 to 1, how far zero-shot can be trusted on these images.
-    """
-
-    members: Sequence[_Member]
-    weights: Tensor
-    left_out: Tensor | None
-    known: Tensor
-    believed: float
 
 
 # Weights and settings were chosen on playground draws that no reported number uses and on made
 # features; see docs/methods.md.
-_WITHOUT_TEXT = _Member("text_gda", 0.2, {})
+_WITHOUT_TEXT = Member("text_gda", 0.2)
 _MEMBERS = (
-    _Member("zero_shot", 0.15, {}),
-    _Member("proker", 0.25, {}, counts_absence=True),
-    _Member("cross_modal", 0.4, {}, trained=True, counts_absence=True),
-    _Member("linear", 0.15, {}, trained=True, counts_absence=True),
+    Member("zero_shot", 0.0),
+    Member("proker", 0.2, images=_KERNEL_UP_TO),
+    Member("cross_modal", 0.6, shots=(0, 4)),
+    Member("zs_lp", 0.1, shots=(4, math.inf), work=_WORK),
     _WITHOUT_TEXT,
-    _Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
-    _Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
-    _Member("text_gda", 0.1, {"prior": 64.0, "shrinkage": 0.95}),
+    Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
+    Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
+    Member("text_gda", 0.1, {"prior": 64.0, "shrinkage": 0.95}),
 )
+
+
+class AutoHead(KernelHead):
+    """`logits = B`, `B = x Wᵀ + b + phi(x Fᵀ) A`; other than that where a class has no shots.
+
+    Then, with `z = x Tᵀ` and S the classes that have some, `logits = log p`:
+    `p_c = softmax(z)_c` outside S, and `p_c = softmax_S(B)_c * sum_S softmax(z)` in it.
+
+    Args:
+        text: T, `[C, D]` class texts, times their scale and how far they are believed.
+        seen: `[C]` true where a class has shots.
+    """
+
+    text: Tensor
+    seen: Tensor
+
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__(**tensors)
+        self._all = bool(self.seen.all())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[M, D]` unit rows to `[M, C]` logits."""
+        answers = super().forward(x)
+        return answers if self._all else share_out(answers, x @ self.text.T, self.seen)
 
 
 class Auto(Adapter):
     """Blend methods by what each says of support images it has not seen; nothing to tune.
 
     `logits = sum_j w_j Z_j`, Z_j the logits of zero-shot, ProKeR, text-prior GDA at four strengths
-    of its prior and, below four shots, the cross-modal and the linear probe. All are linear in the
-    image or in its affinities to the support, so the blend is one matrix and one kernel term,
-    whatever was chosen. The weights maximise the likelihood of the support images under
-    leave-one-out logits, drawn to fixed weights the more, the fewer shots there are
-    (`handful.selection.stack`). Zero-shot is a member: where the images teach nothing it wins.
+    of its prior, and one trained probe: cross-modal below four shots, then ZS-LP (not where
+    training it several times would take long). All of them are linear in the image or in its
+    affinities to the support, so the blend is one matrix and one kernel term, whatever was chosen.
+    The weights maximise the likelihood of the support images under leave-one-out logits, drawn to
+    fixed weights the more, the fewer shots there are (`handful.selection.stack`). Zero-shot is a
+    member: where the images teach nothing it wins.
 
     With one image in every class there is nothing to leave out, since its class would then be
     known by text alone. The fixed weights are used, and text-prior GDA, which can do without the
     text, takes over as far as zero-shot, which has seen none of the support images, is wrong about
     them (`handful.selection.trust`).
 
-    A class without shots leaves only members that do not take that for evidence against it.
+    A class without shots takes no part in this. Zero-shot says how likely it is that an image shows
+    one of the classes with shots, and how likely each of the others is; the blend shares out the
+    former (`AutoHead`).
 
     Args:
         pull: how strongly the weights are drawn to the fixed ones, divided by the shots.
@@ -96,7 +90,8 @@ class Auto(Adapter):
     """
 
     title = "Auto"
-    head = KernelHead
+    head = AutoHead
+    calibrated = True
 
     def __init__(self, pull: float = 8.0, seed: int = 0) -> None:
         self.pull = pull
@@ -112,32 +107,42 @@ class Auto(Adapter):
         return self.explanation_
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        chosen = self._choose(features, targets, text)
-        heads = [m.build(self.seed)._fit(features, targets, text) for m in chosen.members]
+        seen, within, words = _with_shots(targets, text)
+        if seen.sum() < 2:  # nothing to tell apart: zero-shot alone
+            within, words = targets, text
+        chosen = self._choose(features, within, words)
+        heads = [m.build(self.seed)._fit(features, within, words) for m in chosen.members]
         with torch.no_grad():
             spread = torch.stack([h(features[:2048]).std(dim=1).mean() for h in heads]).double()
-            self.explanation_ = _explanation(chosen, spread, targets)
-            return _sum(heads, chosen.weights)
+            self.explanation_ = explanation(chosen, spread, within)
+            blend = _sum(heads, chosen.weights)
+        zero_shot = chosen.believed * text.scale * torch.from_numpy(text.weights)
+        return _spread_out(blend, zero_shot, seen)
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """By the weights of the whole support set."""
-        chosen = self._choose(features, targets, text)
+        seen, within, words = _with_shots(targets, text)
+        if seen.sum() < 2:
+            within, words = targets, text
+        chosen = self._choose(features, within, words)
         left_out = chosen.left_out
         if left_out is None:
-            left_out = _left_out(chosen.members, self.seed, features, targets, text)
-        return torch.einsum("j,jnc->nc", chosen.weights.float(), left_out)
+            left_out = _left_out(chosen.members, self.seed, features, within, words)
+        blend = torch.einsum("j,jnc->nc", chosen.weights.float(), left_out)
+        if blend.shape[1] == len(seen):
+            return blend
+        answers = blend.new_zeros(len(blend), len(seen))
+        answers[:, seen] = blend
+        zero_shot = chosen.believed * text.scale * torch.from_numpy(text.weights)
+        return share_out(answers, features @ zero_shot.T, seen)
 
-    def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> _Choice:
+    def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> Choice:
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
         counts = torch.bincount(targets, minlength=len(text.classes))
         shots = len(targets) / int(counts.count_nonzero())
-        members = [
-            m
-            for m in _MEMBERS
-            if not (m.counts_absence and counts.min() == 0)
-            and not (m.trained and shots >= _TRAINED_BELOW)
-            and not (m.name == "proker" and len(targets) > _KERNEL_UP_TO)
-        ]
+        members = [m for m in _MEMBERS if m.suits(counts, features.shape[1])]
+        size = _BYTES * len(targets) * len(counts)
+        check_memory(size, f"auto: comparing methods on {len(targets)} x {len(counts)} logits")
         with torch.no_grad():
             zero_shot = _MEMBERS[0].build(seed)._fit(features, targets, text)(features)
         believed = trust(zero_shot, targets)
@@ -145,14 +150,56 @@ class Auto(Adapter):
         first[members.index(_WITHOUT_TEXT)] += (1 - believed) * _BELIEF
         known = counts[targets] > 1
         if known.sum() < 2:
-            return _Choice(members, first, None, known, believed)
+            return Choice(members, first, None, known, believed)
         left_out = _left_out(members, seed, features, targets, text)
         weights = stack(left_out[:, known], targets[known], first, pull / shots)
-        return _Choice(members, weights, left_out, known, believed)
+        return Choice(members, weights, left_out, known, believed)
+
+
+def share_out(answers: Tensor, words: Tensor, seen: Tensor) -> Tensor:
+    """`[M, C]` log-probabilities where some classes have no shots; see `AutoHead`.
+
+    Args:
+        answers: `[M, C]` logits of the blend, of use where `seen`.
+        words: `[M, C]` logits of zero-shot.
+        seen: `[C]` true where a class has shots.
+    """
+    told = words.log_softmax(1)
+    mass = told.masked_fill(~seen, -math.inf).logsumexp(1, keepdim=True)
+    inside = answers.masked_fill(~seen, -math.inf).log_softmax(1)
+    return torch.where(seen, inside + mass, told)
+
+
+def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, ClassText]:
+    """`[C]` which classes have shots, `[N]` columns among them, and their text."""
+    seen = torch.bincount(targets, minlength=len(text.classes)) > 0
+    if seen.all():
+        return seen, targets, text
+    names = tuple(n for n, there in zip(text.classes, seen.tolist(), strict=True) if there)
+    words = ClassText(text.embeddings[seen.numpy()], names, text.scale)
+    return seen, (seen.cumsum(0) - 1)[targets], words
+
+
+def _spread_out(blend: KernelHead, zero_shot: Tensor, seen: Tensor) -> AutoHead:
+    """The head of all classes from that of the classes with shots."""
+    if len(blend.bias) == len(seen):
+        seen = torch.ones_like(seen)
+    rows = torch.zeros_like(zero_shot)
+    bias, coefficients = rows.new_zeros(len(seen)), rows.new_zeros(len(blend.keys), len(seen))
+    rows[seen], bias[seen], coefficients[:, seen] = blend.weights, blend.bias, blend.coefficients
+    return AutoHead(
+        weights=rows,
+        bias=bias,
+        keys=blend.keys,
+        coefficients=coefficients,
+        beta=blend.beta,
+        text=zero_shot,
+        seen=seen,
+    )
 
 
 def _left_out(
-    members: Sequence[_Member], seed: int, features: Tensor, targets: Tensor, text: ClassText
+    members: Sequence[Member], seed: int, features: Tensor, targets: Tensor, text: ClassText
 ) -> Tensor:
     """`[J, N, C]`."""
     return torch.stack([m.build(seed)._left_out(features, targets, text) for m in members])
@@ -160,71 +207,16 @@ def _left_out(
 
 def _sum(heads: Sequence[nn.Module], weights: Tensor) -> KernelHead:
     """One head that says `sum_j w_j Z_j`, with a kernel of nothing where no member has one."""
-    tensors: dict[str, Tensor] = {"keys": torch.zeros(1, 1), "beta": scalar(0)}
-    rows, bias, coefficients = (torch.zeros((), dtype=torch.float64) for _ in range(3))
-    for head, weight in zip(heads, weights, strict=True):
-        part = dict(head.named_buffers())
-        rows = rows + weight * part["weights"].double() * part.get("scale", 1.0)
-        bias = bias + weight * part.get("bias", torch.zeros(len(rows))).double()
-        if "coefficients" in part and weight > 0:
-            tensors = {"keys": part["keys"], "beta": part["beta"]}
-            coefficients = weight * part["coefficients"].double()
-    if not coefficients.ndim:
-        tensors["keys"], coefficients = (
-            rows.new_zeros(1, rows.shape[1]),
-            rows.new_zeros(1, len(rows)),
-        )
-    return KernelHead(
-        weights=rows.float(),
-        bias=bias.float(),
-        keys=tensors["keys"].float(),
-        coefficients=coefficients.float(),
-        beta=tensors["beta"],
-    )
-
-
-def _explanation(chosen: _Choice, spread: Tensor, targets: Tensor) -> dict[str, Any]:
-    """See `Auto.explain`."""
-    shares = chosen.weights * spread
-    shares = shares / shares.sum() if shares.sum() > 0 else shares
-    accuracies: list[float | None] = [None] * len(chosen.members)
-    if chosen.left_out is not None:
-        right = chosen.left_out[:, chosen.known].argmax(2) == targets[chosen.known]
-        accuracies = right.double().mean(1).tolist()
-    ranking = [
-        {
-            "method": member.name,
-            "title": plugins.get("adapters", member.name).title,
-            "params": dict(member.params),
-            "weight": round(float(weight), 4),
-            "share": round(float(share), 4),
-            "accuracy": None if accuracy is None else round(accuracy, 4),
-        }
-        for member, weight, share, accuracy in zip(
-            chosen.members, chosen.weights, shares, accuracies, strict=True
-        )
-    ]
-    ranking.sort(key=lambda row: (-(row["accuracy"] or 0), -row["share"]))
-    return {"reason": _reason(chosen, ranking), "ranking": ranking}
-
-
-def _reason(chosen: _Choice, ranking: Sequence[Mapping[str, Any]]) -> str:
-    parts: dict[str, float] = {}
-    for row in ranking:
-        parts[row["title"]] = parts.get(row["title"], 0.0) + row["share"]
-    told = ", ".join(
-        f"{100 * share:.0f} % {title}"
-        for title, share in sorted(parts.items(), key=lambda p: -p[1])
-        if share >= 0.005
-    )
-    if chosen.left_out is None:
-        return (
-            "With one image a class nothing can be left out, so the weights are fixed ones "
-            f"and the text is believed at {chosen.believed:.2f} (1 is fully): {told}."
-        )
-    best = ranking[0]
-    return (
-        f"Leaving out each of {int(chosen.known.sum())} support images in turn, "
-        f"{best['title']} alone was right on {100 * best['accuracy']:.1f} % "
-        f"and the likeliest blend is {told}."
-    )
+    first = heads[0].get_buffer("weights")
+    rows, bias = torch.zeros_like(first), torch.zeros(len(first))
+    kernel = {"keys": first[:1] * 0, "coefficients": bias[None].clone(), "beta": scalar(0)}
+    for head, weight in zip(heads, weights.tolist(), strict=True):
+        if isinstance(head, KernelHead):
+            part, shift = head.weights, head.bias
+            kernel = {"keys": head.keys, "coefficients": weight * head.coefficients}
+            kernel["beta"] = head.beta
+        else:  # asked with unit vectors, a linear head tells its matrix
+            shift = head(torch.zeros_like(first[:1]))[0]
+            part = (head(torch.eye(first.shape[1])) - shift).T
+        rows, bias = rows + weight * part.double(), bias + weight * shift.double()
+    return KernelHead(weights=rows.float(), bias=bias.float(), **kernel)

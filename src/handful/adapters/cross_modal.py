@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._base import Adapter
-from handful.adapters._base import _canonical_order as canonical_order
+from handful.adapters._base import Adapter, canonical_order
 from handful.adapters._head import LinearHead, number, scalar
 from handful.adapters._training import Recipe, batches, train
 from handful.contracts import ClassText

@@ -34,7 +34,7 @@ class LpPlusPlusHead(Head):
 
 
 class LpPlusPlus(Adapter):
-    """LP++: image weights and text multipliers by full-batch descent in steps the data set.
+    """LP++: image weights and text multipliers by descent in steps that the data set.
 
     `logits = x (W + diag(alpha) T)ᵀ`. W starts at the class means, alpha at
     `init * mean_c mean_{i in c} f_i · t_c` in every class. With momentum 0.9,

@@ -10,8 +10,7 @@ from torch.nn.functional import normalize
 
 from handful.adapters._base import Adapter, class_means
 from handful.adapters._head import AffineHead, number
-from handful.adapters._shots import by_shots
-from handful.adapters.gda import _ALPHA
+from handful.adapters._shots import GDA_ALPHA, by_shots
 from handful.contracts import ClassText
 from handful.selection import gaussian
 
@@ -73,7 +72,7 @@ class Timo(Adapter):
         labels = torch.cat([targets, seen.repeat_interleave(shots.shape[1])])
         if alpha is None:
             counted = seen.repeat(min(_COUNTED, prompts.shape[1]) if share else 0)
-            alpha = by_shots(_ALPHA, torch.cat([targets, counted]))
+            alpha = by_shots(GDA_ALPHA, torch.cat([targets, counted]))
         weights, bias = gaussian(rows, labels, words)
         weights = text.scale * words + alpha * weights
         return AffineHead(weights=weights.float(), bias=(alpha * bias).float())

@@ -64,6 +64,7 @@ class ZsLp(Adapter):
     """
 
     title = "ZS-LP"
+    folds = 4  # each costs a training, and `auto` waits for them
     head = CosineHead
     neutral = {"steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
 

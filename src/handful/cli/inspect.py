@@ -18,8 +18,11 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         return 0
     counts = manifest["training"].get("counts")
     counts = counts if isinstance(counts, Mapping) else {}  # anybody may have written it
+    chosen = manifest["training"].get("selection")
+    reason = chosen.get("reason") if isinstance(chosen, Mapping) else None
     facts = {
         "method": f"{manifest['method']} {manifest['params'] or ''}",
+        **({"chosen": str(reason)} if reason else {}),
         "encoder": manifest["encoder"]["name"],
         "fingerprint": manifest["encoder"]["fingerprint"],
         "fitted in": manifest["encoder"]["precision"],

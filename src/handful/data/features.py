@@ -215,10 +215,12 @@ def _safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 def _npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise InputError(f"{path}: holds one array; {EXPECTED}")
             return {name: file[name] for name in file.files if name in _WANTED}, {}
+    except MemoryError as error:
+        raise InputError(f"{path}: claims arrays that do not fit into memory ({error})") from error
     except (ValueError, OSError, EOFError, BadZipFile, AttributeError, TypeError) as error:
         if isinstance(error, InputError):
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from handful.errors import InputError
 
 SCALE = 100.0  # the factor that these codes write out
 _KEYS = re.compile(r"keys_(\d+)shots?\.pt")
+_CALLED = re.compile(r"GLOBAL ([\w.]{1,100})")  # what a pickle wants to call, in torch's message
 _UNIT = 0.02  # half precision, and averages of views that were not scaled again
 
 
@@ -138,14 +140,18 @@ def _tensor(path: Path) -> Array:
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles by other programs, which are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: does not exist; it belongs to the cache") from error
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
+        # torch's own words tell the reader how to run the program; only the name in them is of use
+        named = _CALLED.search(str(error))
+        told = f"it asks for {named[1]}; " if named else ""
         raise InputError(
-            f"{path}: refused: it is damaged, or holds something other than a tensor, which can "
-            f"be a program ({reason:.200})"
+            f"{path}: refused and not run: it is damaged, or holds something other than a tensor, "
+            f"which can be a program ({told}expected what torch.save writes of one tensor)"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

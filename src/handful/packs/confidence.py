@@ -24,6 +24,11 @@ HOW = (
     "fits without them (one of each class at a time), the scores are 1 - p of their true class"
 )
 
+HOW_CALIBRATED = (
+    "softmax of the logits, whose weights are the likeliest for support images left out one at a "
+    "time; the scores are 1 - p of their true class by the same left-out answers"
+)
+
 
 def fit(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The factor on the logits, and the scores that sets of answers are made from.
@@ -37,15 +42,19 @@ def fit(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDArr
     known = np.bincount(support.targets)[support.targets] > 1
     if known.sum() < 2:
         return {"cannot": _ALONE}, {}
-    logits = left_out(adapter, support)[known]
     targets = support.targets[known]
-    factor = confidence.temperature(logits, targets)
+    if adapter.calibrated:
+        labels = np.array(support.labels)
+        logits, factor = adapter.leave_one_out(support.features, labels, support.text)[known], 1.0
+    else:
+        logits = left_out(adapter, support)[known]
+        factor = confidence.temperature(logits, targets)
     scores = confidence.scores(confidence.softmax(logits, factor), targets)
     statement = {
         "factor": factor,
         "images": len(scores),
         "smallest": round(confidence.smallest(len(scores)), 6),
-        "how": HOW,
+        "how": HOW_CALIBRATED if adapter.calibrated else HOW,
     }
     return statement, {SCORES: scores}
 

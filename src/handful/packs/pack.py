@@ -201,6 +201,11 @@ class Pack:
         return str(self.manifest["method"])
 
     @property
+    def semantics(self) -> str:
+        """`inductive`, `batch` or `stream`: what an answer depends on besides its own image."""
+        return str(getattr(self._adapter, "semantics", "inductive"))
+
+    @property
     def fingerprint(self) -> str:
         """The encoder it belongs to."""
         return str(self.manifest["encoder"]["fingerprint"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from handful.errors import HandfulError, InputError
 from handful.extract import Progress
 from handful.protocols.journal import Journal
 from handful.protocols.task import Lesson, digest
-from handful.trials import adapter_of, semantics
+from handful.trials import adapter_of, semantics, shuffled
+
+_NAMED = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,22 @@ def trial_key(lesson: str, seed: int, arm: Arm) -> str:
 
 @functools.cache
 def code(method: str) -> str:
-    """Digest of a method's source and of what all methods share: an edited method is new."""
-    own = Path(inspect.getfile(plugins.get("adapters", method)))
+    """Digest of a method's source and of all that it is made of: an edited method is new."""
     shared = Path(inspect.getfile(plugins)).parent
-    files = [own, *(shared / "adapters").glob("_*.py"), *shared.glob("selection*.py")]
-    files += (shared / "selection").glob("*.py")
+    files = [*(shared / "adapters").glob("_*.py"), *(shared / "selection").glob("*.py")]
+    files += [Path(inspect.getfile(plugins.get("adapters", name))) for name in made_of(method)]
     contents = [hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)]
     return digest(contents)
+
+
+def made_of(method: str) -> list[str]:
+    """The method and all others that its source imports or names, as a blend names its members."""
+    found = [method]
+    for name in found:  # grows on the way
+        file = Path(inspect.getfile(plugins.get("adapters", name)))
+        said = set().union(*_NAMED.findall(file.read_text(encoding="utf-8")))
+        found += [n for n in plugins.names("adapters") if n in said and n not in found]
+    return found
 
 
 def _measure(arm: Arm, lesson: Lesson) -> dict[str, Any]:
@@ -124,7 +136,7 @@ def _measure(arm: Arm, lesson: Lesson) -> dict[str, Any]:
         for exam in lesson.exams:
             images, targets = exam.images, exam.targets
             if semantics(arm.method) != "inductive":  # sources are sorted by class, a stream is not
-                turn = np.random.default_rng(lesson.seed).permutation(len(images))
+                turn = shuffled(np.ones(len(images), dtype=bool), lesson.seed)
                 images, targets = images[turn], targets[turn]
             logits = adapter.logits(exam.task.rows(images))
             among = logits if exam.columns is None else logits[:, exam.columns]

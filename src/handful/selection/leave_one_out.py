@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from handful.errors import InputError
 from handful.selection._text_means import (
     NOWHERE,
     Means,
@@ -62,6 +64,7 @@ def ridge_path(
         residuals: R, `[N, C]`.
         penalties: L values of lambda, all positive.
     """
+    _check(*penalties)
     values, basis = torch.linalg.eigh(kernel)
     values = values.clamp(min=0)
     turned, squares = basis.T @ residuals, basis.square()
@@ -86,6 +89,7 @@ def linear_ridge_path(
         residuals: R, `[N, C]`.
         penalties: L values of lambda, all positive.
     """
+    _check(*penalties)
     n, width = features.shape
     if n <= width:
         coefficients, left_out = ridge_path(features @ features.T, residuals, penalties)
@@ -156,8 +160,16 @@ def _told(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
     return torch.where(nowhere, rows @ text.T, inner / torch.where(nowhere, 1.0, squares).sqrt())
 
 
+def _check(*penalties: float) -> None:
+    """Refuse what has no solution where two samples are alike."""
+    wrong = [p for p in penalties if not 0 < p < math.inf]
+    if wrong:
+        raise InputError(f"expected penalties above 0 and finite, got {wrong[0]}")
+
+
 def _factor(kernel: Tensor, penalty: float, overwrite: bool) -> Tensor:
     """`[N, N]` lower L, `L Lᵀ = K + lambda I`."""
+    _check(penalty)
     matrix = kernel if overwrite else kernel.clone()
     matrix.diagonal().add_(penalty)
     columns = matrix.mT  # the same matrix, in the order that LAPACK works in without a copy

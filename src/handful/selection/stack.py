@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
+_FAINT = 1e-3
 _FLOOR = 0.1  # a member whose first weight is zero may still earn one
 
 
@@ -20,7 +21,8 @@ def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tens
 
     v makes every class count the same and has mean 1. The sum over samples grows with the support
     set and the pull does not: with few samples the first weights f hold, with many the likelihood.
-    Convex, so the start does not matter.
+    Convex, so the start does not matter. Where no member is better than guessing, the first weights
+    are kept a thousand times fainter: the best there is, and claiming next to nothing.
 
     Args:
         left_out: Z, `[J, N, C]` logits of J methods, each row by a fit that has not seen it.
@@ -56,7 +58,9 @@ def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tens
     result = minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start)
     )
-    return torch.from_numpy(result.x)
+    weights = torch.from_numpy(result.x)
+    # all members worse than knowing nothing: the first weights, so faint that nothing is claimed
+    return weights if weights.any() else _FAINT * first.double()
 
 
 def trust(logits: Tensor, targets: Tensor) -> float:
