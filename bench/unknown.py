@@ -26,9 +26,9 @@ from handful import data, encoders
 from handful.contracts import Array, ClassText
 from handful.data import playground
 from handful.demo import draw
+from handful.inputs import adapter_of
 from handful.packs import unknown
 from handful.packs.support import Support
-from handful.trials import adapter_of
 
 METHODS = ("auto", "tip", "gda", "clip_adapter", "text_gda")
 SHOTS = (4, 8, 16)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from handful import data, encoders, prompts
+from handful import data, encoders, plugins, prompts
 from handful.contracts import ClassText, Encoder, class_names
 from handful.data import Dataset
 from handful.errors import InputError
@@ -24,6 +25,33 @@ def load_images(source: str | Path | Dataset) -> Dataset:
 def load_encoder(encoder: str | Path | Encoder) -> Encoder:
     """An encoder by name or folder, or the one handed in."""
     return encoders.load(str(encoder)) if isinstance(encoder, str | Path) else encoder
+
+
+def adapter_of(method: str, seed: int, params: Mapping[str, Any] | None = None) -> Any:
+    """An adapter that is not fitted yet; the seed goes to those that have one.
+
+    Raises:
+        InputError: a parameter that the method does not have.
+    """
+    return built(plugins.get("adapters", method), method, {"seed": seed}, params)
+
+
+def built(
+    kind: Any, name: str, usual: Mapping[str, Any], params: Mapping[str, Any] | None = None
+) -> Any:
+    """An estimator with `params`, and of what is `usual` that which it takes.
+
+    Raises:
+        InputError: a parameter that it does not have; says which it has.
+    """
+    accepted = kind().get_params()
+    given = dict(params or {})
+    unknown = sorted(given.keys() - accepted.keys())
+    if unknown:
+        raise InputError(
+            f"{name} has no parameter {', '.join(unknown)}; it has: {', '.join(accepted) or 'none'}"
+        )
+    return kind(**{k: v for k, v in usual.items() if k in accepted} | given)
 
 
 def part(dataset: Dataset, split: str) -> Dataset:

@@ -81,7 +81,7 @@ def fit(
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
     templates = prompts.expand(templates)
-    adapter = _estimator(params)
+    adapter = inputs.built(MultiLabel, "multi_label", {}, params)
     dataset = _part(_load(source), "train")
     names = _names(dataset, words)
     if shots is not None:
@@ -205,16 +205,6 @@ def _load(source: str | Path | MultiDataset) -> MultiDataset:
 
 def _part(dataset: MultiDataset, split: str) -> MultiDataset:
     return dataset.split(split) if any(dataset.splits) else dataset
-
-
-def _estimator(params: Mapping[str, Any] | None) -> MultiLabel:
-    accepted = MultiLabel().get_params()
-    unknown = sorted(set(params or {}) - accepted.keys())
-    if unknown:
-        raise InputError(
-            f"multi_label has no parameter {', '.join(unknown)}; it has: {', '.join(accepted)}"
-        )
-    return MultiLabel(**(params or {}))
 
 
 def _names(dataset: MultiDataset, words: Mapping[str, str] | None) -> dict[str, str]:

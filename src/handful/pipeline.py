@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data, extract, inputs, metrics, plugins, prompts
+from handful import data, extract, inputs, metrics, prompts
 from handful.contracts import Array, Encoder
 from handful.data import Dataset
 from handful.errors import InputError
@@ -67,6 +67,8 @@ class Evaluated:
         ignored: files passed over while looking for images: how many of each kind.
         unknown: how often images of no class are taken for known and the other way round, where
             there were any (`handful.selection.unknown.errors`), or `cannot` and why; else None.
+        confidence: calibration error and its bins, with the skill's factor and without, and what
+            sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot.
     """
 
     result: Evaluation
@@ -116,7 +118,7 @@ def fit(
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
     templates = prompts.expand(templates)
-    adapter = _adapter(method, params, seed)
+    adapter = inputs.adapter_of(method, seed, params)
     dataset = inputs.part(inputs.load_images(source), "train")
     dataset, none = inputs.set_apart(dataset, words)
     names = inputs.names_of(dataset, words)
@@ -286,19 +288,6 @@ def _reserved(none: Dataset, found: Extraction | None) -> Reserved | None:
         return None
     names = tuple(inputs.short_name(none.images[i].name) for i in found.kept)
     return Reserved(found.features.values, found.features.ids, names)
-
-
-def _adapter(method: str, params: Mapping[str, Any] | None, seed: int) -> Any:
-    cls = plugins.get("adapters", method)
-    accepted = cls().get_params()
-    unknown = sorted(set(params or {}) - accepted.keys())
-    if unknown:
-        raise InputError(
-            f"{method} has no parameter {', '.join(unknown)}; "
-            f"it has: {', '.join(accepted) or 'none'}"
-        )
-    seeded = {"seed": seed} if "seed" in accepted else {}
-    return cls(**{**seeded, **(params or {})})
 
 
 def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:

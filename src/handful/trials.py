@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handful import data, metrics, plugins
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
+from handful.inputs import adapter_of
 
 SHOTS = (1, 2, 4, 8, 16)
 SEMANTICS = {
@@ -140,20 +141,3 @@ def draw(
     if not rest.any():
         raise InputError(f"{shots} shots leave no test image; use fewer shots or more images")
     return drawn, rest
-
-
-def adapter_of(method: str, seed: int, params: Mapping[str, Any] | None = None) -> Any:
-    """An adapter that is not fitted yet; the seed goes to those that have one.
-
-    Raises:
-        InputError: a parameter that the method does not have.
-    """
-    cls = plugins.get("adapters", method)
-    accepted = cls().get_params()
-    unknown = sorted(set(params or {}) - accepted.keys())
-    if unknown:
-        raise InputError(
-            f"{method} has no parameter {', '.join(unknown)}; "
-            f"it has: {', '.join(accepted) or 'none'}"
-        )
-    return cls(**{**({"seed": seed} if "seed" in accepted else {}), **(params or {})})

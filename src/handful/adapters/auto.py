@@ -108,33 +108,27 @@ class Auto(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         seen, within, words = _with_shots(targets, text)
-        if seen.sum() < 2:  # nothing to tell apart: zero-shot alone
-            within, words = targets, text
         chosen = self._choose(features, within, words)
         heads = [m.build(self.seed)._fit(features, within, words) for m in chosen.members]
         with torch.no_grad():
             spread = torch.stack([h(features[:2048]).std(dim=1).mean() for h in heads]).double()
             self.explanation_ = explanation(chosen, spread, within)
             blend = _sum(heads, chosen.weights)
-        zero_shot = chosen.believed * text.scale * torch.from_numpy(text.weights)
-        return _spread_out(blend, zero_shot, seen)
+        return _spread_out(blend, _believed(chosen, text), seen)
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """By the weights of the whole support set."""
         seen, within, words = _with_shots(targets, text)
-        if seen.sum() < 2:
-            within, words = targets, text
         chosen = self._choose(features, within, words)
         left_out = chosen.left_out
         if left_out is None:
             left_out = _left_out(chosen.members, self.seed, features, within, words)
         blend = torch.einsum("j,jnc->nc", chosen.weights.float(), left_out)
-        if blend.shape[1] == len(seen):
+        if seen.all():
             return blend
         answers = blend.new_zeros(len(blend), len(seen))
         answers[:, seen] = blend
-        zero_shot = chosen.believed * text.scale * torch.from_numpy(text.weights)
-        return share_out(answers, features @ zero_shot.T, seen)
+        return share_out(answers, features @ _believed(chosen, text).T, seen)
 
     def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> Choice:
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
@@ -171,19 +165,25 @@ def share_out(answers: Tensor, words: Tensor, seen: Tensor) -> Tensor:
 
 
 def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, ClassText]:
-    """`[C]` which classes have shots, `[N]` columns among them, and their text."""
+    """`[C]` which classes take part, `[N]` columns among them, and their text.
+
+    Those that have shots; all of them where that is a single one, from which nothing is told apart.
+    """
     seen = torch.bincount(targets, minlength=len(text.classes)) > 0
-    if seen.all():
-        return seen, targets, text
+    if seen.all() or seen.sum() < 2:
+        return torch.ones_like(seen), targets, text
     names = tuple(n for n, there in zip(text.classes, seen.tolist(), strict=True) if there)
     words = ClassText(text.embeddings[seen.numpy()], names, text.scale)
     return seen, (seen.cumsum(0) - 1)[targets], words
 
 
+def _believed(chosen: Choice, text: ClassText) -> Tensor:
+    """`[C, D]` class texts, times their scale and how far they are believed."""
+    return chosen.believed * text.scale * torch.from_numpy(text.weights)
+
+
 def _spread_out(blend: KernelHead, zero_shot: Tensor, seen: Tensor) -> AutoHead:
     """The head of all classes from that of the classes with shots."""
-    if len(blend.bias) == len(seen):
-        seen = torch.ones_like(seen)
     rows = torch.zeros_like(zero_shot)
     bias, coefficients = rows.new_zeros(len(seen)), rows.new_zeros(len(blend.keys), len(seen))
     rows[seen], bias[seen], coefficients[:, seen] = blend.weights, blend.bias, blend.coefficients

@@ -17,9 +17,10 @@ import numpy as np
 from handful import __version__, metrics, plugins
 from handful.errors import HandfulError, InputError
 from handful.extract import Progress
+from handful.inputs import adapter_of
 from handful.protocols.journal import Journal
 from handful.protocols.task import Lesson, digest
-from handful.trials import adapter_of, semantics, shuffled
+from handful.trials import semantics, shuffled
 
 _NAMED = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 
