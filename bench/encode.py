@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
 
 from handful import data, encoders, extract
 from handful.contracts import Encoder, ImageRef
+from handful.encoders._library import transformers
 from handful.store import FeatureStore, space
 
 Times = dict[str, list[float]]  # a contestant's name to its seconds, round by round

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
 
 import handful
 from handful import encoders, plugins
 from handful.contracts import ClassText, Encoder
+from handful.encoders._library import transformers
 from handful.errors import MismatchError
 from handful.packs import Pack, golden
 

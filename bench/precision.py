@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
 from torch.nn import functional
 
 from handful import encoders, prompts
 from handful.encoders import _precision
+from handful.encoders._library import transformers
 from handful.errors import MissingModelError
 
 CPU = torch.device("cpu")

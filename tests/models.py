@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
+
+from handful.encoders._library import transformers
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = ["a", "photo", "of", "the", "cat", "dog", "red", "circle", "forest", "annual", "crop"]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -24,6 +23,7 @@ import models
 from handful import encoders
 from handful.contracts import Encoder
 from handful.encoders import _files, _known, _precision
+from handful.encoders._library import transformers
 from handful.encoders.transformers import TextCutWarning
 from handful.errors import InputError, MissingExtraError, MissingModelError, UnknownNameError
 

@@ -11,12 +11,12 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
-from transformers.utils import logging as library_logging
 
 from handful.encoders import _files
 from handful.encoders._families import Family
+from handful.encoders._library import logging as library_logging
+from handful.encoders._library import transformers
 from handful.errors import InputError, MissingExtraError
 
 _LOADING = (
