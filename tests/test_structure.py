@@ -40,6 +40,7 @@ LEVELS = {
     "metrics": 3,
     "multimetrics": 3,
     "packs": 3,
+    "towers": 2.1,
     "contracts": 2,
     "plugins": 2,
     "errors": 1,

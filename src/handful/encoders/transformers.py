@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from handful.contracts import Array, unit
-from handful.encoders import _families, _files, _fingerprint, _load, _precision
+from handful.encoders import _families, _files, _fingerprint, _load, _precision, _towers
 from handful.encoders._pixels import Pixels
 from handful.encoders._text import Texts
 from handful.errors import InputError
@@ -24,8 +24,9 @@ _TEXT_BATCH = 128
 class TransformersEncoder:
     """A frozen two-tower model of the transformers library.
 
-    Beyond the contract: `model`, `tokenizer` and `processor` are that library's own objects, for
-    what changes an encoder; load with `precision="float32"` to find every weight in them.
+    Beyond the contract: `model`, `tokenizer` and `processor` are that library's own objects, and
+    `vision` and `text` tell a tuner what is where in the model (`handful.towers`); load with
+    `precision="float32"` to find every weight in it.
 
     Args:
         name: what the user calls it.
@@ -55,6 +56,7 @@ class TransformersEncoder:
             self.family.name, folder, weights, towers, self.processor
         )
         self.scale, self.bias = _load.temperature(self.model, folder)
+        self.vision, self.text = _towers.vision(self.model), _towers.text(self.model)
         self._pixels = Pixels(self.processor)
         self._texts = Texts(self.tokenizer, self.family, config.text_config)
         self._warned = False
@@ -79,8 +81,7 @@ class TransformersEncoder:
         if not len(batch):
             return np.zeros((0, self.dim), dtype=np.float32)
         with torch.inference_mode():
-            inputs = self._pixels.batch(batch, self.device)
-            out = _rows(self.model.get_image_features(**inputs))
+            out = _rows(self.vision.forward(self.pixels(batch)))
         return unit(out, f"image features of {self.name}")
 
     def texts(self, batch: Sequence[str]) -> Array:
@@ -93,16 +94,24 @@ class TransformersEncoder:
         rows: dict[int, Array] = {}
         for start in range(0, len(order), _TEXT_BATCH):
             part = order[start : start + _TEXT_BATCH]
-            inputs, cut = self._texts.tokens([texts[i] for i in part])
-            if cut is not None:
-                self._warn(texts[part[cut]])
             with torch.inference_mode():
-                moved = {k: v.to(self.device) for k, v in inputs.items()}
-                out = unit(_rows(self.model.get_text_features(**moved)), f"texts of {self.name}")
+                found = self.text.forward(self.tokens([texts[i] for i in part]))
+                out = unit(_rows(found), f"texts of {self.name}")
             rows.update(zip(part, out, strict=True))
         if not rows:
             return np.zeros((0, self.dim), dtype=np.float32)
         return np.stack([rows[i] for i in range(len(texts))])
+
+    def pixels(self, batch: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """N prepared pictures to the inputs of the tower that sees."""
+        return self._pixels.batch(batch, self.device)
+
+    def tokens(self, batch: Sequence[str]) -> dict[str, torch.Tensor]:
+        """N texts to the inputs of the tower that reads, padded to the longest of them."""
+        inputs, cut = self._texts.tokens(batch)
+        if cut is not None:
+            self._warn(batch[cut])
+        return {k: v.to(self.device) for k, v in inputs.items()}
 
     def _warn(self, text: str) -> None:
         if not self._warned:
@@ -111,7 +120,7 @@ class TransformersEncoder:
                 f"{self.name}: texts longer than {self._texts.window} tokens are cut, "
                 f"such as {text[:60]!r}",
                 TextCutWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _choose(self, precision: str) -> None:
@@ -146,7 +155,5 @@ class TextCutWarning(UserWarning):
     """A text did not fit into the encoder's window."""
 
 
-def _rows(out: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """`[N, D]` features, from whichever shape of answer the library's version gives."""
-    tensor = out if isinstance(out, torch.Tensor) else out.pooler_output
-    return np.asarray(tensor.float().cpu().numpy(), dtype=np.float32)
+def _rows(out: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.asarray(out.float().cpu().numpy(), dtype=np.float32)

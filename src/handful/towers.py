@@ -1,0 +1,195 @@
+"""What a tuner may touch of an encoder: one description for every library's model.
+
+A `Tower` is one half of a loaded model, told by the names of its parts. Nothing of the library's
+forward pass is written again: passing over blocks, starting in the middle and replacing token
+embeddings all override the `forward` of the library's own modules for the length of one call, so
+parity holds by construction. Such a call changes the model, so it belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from handful.contracts import Encoder
+from handful.errors import InputError
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a tower, by the names of its parts in the library's model.
+
+    Args:
+        name: dotted name; its output is `[N, L, W]`, or `[N, W, H, W']` of a ResNet's stage.
+        width: W.
+        attention: the module that attends; its output, or the first item of it, is `[N, L, W]`.
+        mlp: the module after it; its output is `[N, L, W]`.
+        mlp_input: the module whose input `[N, L, W]` is the MLP's; `mlp` itself where not said.
+        projections: query, key and value as three `nn.Linear`, or the one module that holds all
+            three (`nn.MultiheadAttention`, or an `nn.Linear` three times as wide).
+    """
+
+    name: str
+    width: int
+    attention: str = ""
+    mlp: str = ""
+    mlp_input: str = ""
+    projections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """One half of a model.
+
+    Args:
+        kind: which half.
+        model: the library's whole model; names count from it.
+        call: inputs of the library to `[N, D]` features before they are scaled to length one.
+        blocks: in the order of computation; empty where the tower has none that we know.
+        prefixes: what the names of this tower's parameters begin with.
+        embedding: module and method whose result enters the first block; not computed by `resumed`.
+            Empty where it has to be.
+        projection: the last linear map, an `nn.Linear` or a Parameter `[W, D]`; empty if none.
+        token_embedding: of a text tower, the `nn.Embedding` of its tokens.
+    """
+
+    kind: Literal["vision", "text"]
+    model: nn.Module
+    call: Callable[[Inputs], Tensor]
+    blocks: tuple[Block, ...]
+    prefixes: tuple[str, ...]
+    embedding: tuple[str, str] | None = None
+    projection: str = ""
+    token_embedding: str = ""
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = sum(p.numel() for p in self.parameters().values())
+        object.__setattr__(self, "size", total)
+
+    def module(self, name: str) -> nn.Module:
+        """The module of that dotted name."""
+        return self.model.get_submodule(name)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """This tower's parameters by dotted name."""
+        named = self.model.named_parameters()
+        return {n: p for n, p in named if n.startswith(self.prefixes)}
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """`[N, D]` features as the library computes them, not scaled to length one."""
+        return self.call(inputs)
+
+    def entering(self, inputs: Inputs, block: int) -> Tensor:
+        """`[N, L, W]`: what enters a block; what comes after it is not computed.
+
+        Args:
+            inputs: as for `forward`.
+            block: its place among `blocks`; `len(blocks)` stands for what leaves the last one.
+        """
+        self._check(block)
+        seen: list[Tensor] = []
+        watched = self.module(self.blocks[min(block, len(self.blocks) - 1)].name)
+        with ExitStack() as stack, torch.no_grad():
+            for later in self.blocks[block:]:  # passed over, they hand on what enters them
+                stack.enter_context(overridden(self.module(later.name), "forward", _first))
+            hook = watched.register_forward_hook(lambda _m, _a, out: seen.append(out))
+            stack.callback(hook.remove)
+            self.call(inputs)
+        return seen[0].detach()
+
+    def resumed(self, activations: Tensor, inputs: Inputs, block: int) -> Tensor:
+        """`[N, D]`: the library's forward from a block on, given what enters it.
+
+        Args:
+            activations: `[N, L, W]`, as `entering` gave them.
+            inputs: as for `forward`; of a text tower its tokens, for they say where texts end.
+            block: as for `entering`.
+        """
+        self._check(block)
+        if block == 0:
+            return self.call(inputs)
+        with ExitStack() as stack:
+            if self.embedding is not None:
+                module, method = self.embedding
+                target = self.module(module)
+                stack.enter_context(overridden(target, method, lambda *_a, **_k: activations))
+            for earlier in self.blocks[: block - 1]:
+                stack.enter_context(overridden(self.module(earlier.name), "forward", _first))
+            last = self.module(self.blocks[block - 1].name)
+            stack.enter_context(overridden(last, "forward", lambda *_a, **_k: activations))
+            return self.call(inputs)
+
+    @contextmanager
+    def embedded(self, embeddings: Tensor) -> Iterator[None]:
+        """Token embeddings `[N, L, W]` in place of what the table says of the tokens."""
+        table = self.module(self.token_embedding)
+        with overridden(table, "forward", lambda *_a, **_k: embeddings):
+            yield
+
+    def _check(self, block: int) -> None:
+        if not self.blocks:
+            raise InputError(f"the {self.kind} tower has no blocks that are known to Handful")
+        if not 0 <= block <= len(self.blocks):
+            raise InputError(
+                f"the {self.kind} tower has {len(self.blocks)} blocks, 0 to {len(self.blocks)}; "
+                f"got {block}"
+            )
+
+
+@runtime_checkable
+class Tunable(Encoder, Protocol):
+    """An encoder whose insides can be reached."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def model(self) -> nn.Module:
+        """The library's model."""
+        ...
+
+    @property
+    def vision(self) -> Tower:
+        """The half that sees."""
+        ...
+
+    @property
+    def text(self) -> Tower:
+        """The half that reads."""
+        ...
+
+    def pixels(self, batch: Sequence[Any]) -> dict[str, Tensor]:
+        """N prepared pictures to the inputs of `vision`, on the device."""
+        ...
+
+    def tokens(self, batch: Sequence[str]) -> dict[str, Tensor]:
+        """N texts to the inputs of `text`, on the device."""
+        ...
+
+
+@contextmanager
+def overridden(target: nn.Module, method: str, stand_in: Callable[..., Any]) -> Iterator[None]:
+    """One object's method replaced; hooks of the module still run."""
+    before = vars(target).get(method)
+    object.__setattr__(target, method, stand_in)
+    try:
+        yield
+    finally:
+        if before is None:
+            object.__delattr__(target, method)
+        else:
+            object.__setattr__(target, method, before)
+
+
+def _first(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+    return hidden
