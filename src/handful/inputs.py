@@ -112,8 +112,7 @@ def names_of(dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str
 
 def class_text(tower: Encoder, names: Mapping[str, str], templates: Sequence[str]) -> ClassText:
     """Text of classes whose label and whose words in a prompt may differ."""
-    text = prompts.embed(tower, tuple(names.values()), templates)
-    return replace(text, classes=class_names(tuple(names)))
+    return prompts.embed(tower, names, templates)
 
 
 def check_counts(

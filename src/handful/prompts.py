@@ -7,7 +7,8 @@ Several templates make an ensemble: every prompt is embedded and normalised on i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
@@ -109,24 +110,65 @@ def expand(items: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(result))
 
 
+@dataclass(frozen=True)
+class ClassPrompts:
+    """Prompts of C classes, before any text tower has read them.
+
+    Args:
+        classes: C class names; they fix the order of the columns.
+        names: what prompts call each of them.
+        templates: P templates with `{}` where the name goes.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """`C * P` prompts, those of one class together."""
+        return [t.replace("{}", name) for name in self.names for t in self.templates]
+
+
+def write(classes: Mapping[str, str] | Sequence[str], templates: Sequence[str]) -> ClassPrompts:
+    """The prompts of each class.
+
+    Args:
+        classes: C class names, or a mapping of each to the words that prompts use for it.
+        templates: P templates with `{}` where the name goes.
+
+    Raises:
+        InputError: a template without `{}`, class names that repeat or are empty.
+
+    >>> write({"n02123045": "tabby_cat"}, ["a {}."]).texts
+    ['a tabby cat.']
+    """
+    check(templates)
+    spoken = tuple(classes.values()) if isinstance(classes, Mapping) else tuple(classes)
+    names = tuple(words(name) or name for name in class_names(spoken))
+    return ClassPrompts(class_names(tuple(classes)), names, tuple(templates))
+
+
+def read(tower: TextTower, prompts: ClassPrompts) -> ClassText:
+    """What a text tower says of each class: `[C, P, D]`; equal prompts are read once."""
+    unique = list(dict.fromkeys(prompts.texts))
+    row = {prompt: i for i, prompt in enumerate(unique)}
+    rows = np.asarray(tower.texts(unique), dtype=np.float32)[[row[p] for p in prompts.texts]]
+    shape = len(prompts.classes), len(prompts.templates), -1
+    return ClassText(rows.reshape(shape), prompts.classes, tower.scale)
+
+
 def embed(
-    tower: TextTower, classes: Sequence[str], templates: Sequence[str] = DEFAULT
+    tower: TextTower, classes: Mapping[str, str] | Sequence[str], templates: Sequence[str] = DEFAULT
 ) -> ClassText:
-    """What a text tower says of each class: `[C, P, D]`, P prompts a class.
+    """`write` and `read` in one.
 
     Args:
         tower: an encoder, or the half of one that reads.
-        classes: C class names; they fix the order of the columns.
+        classes: C class names, or a mapping of each to the words that prompts use for it.
         templates: P templates with `{}` where the name goes.
 
     Raises:
         InputError: a template without `{}`, class names that repeat or are empty.
     """
-    check(templates)
-    names = class_names(classes)
-    read = [words(name) or name for name in names]
-    prompts = [t.replace("{}", name) for name in read for t in templates]
-    unique = list(dict.fromkeys(prompts))
-    row = {prompt: i for i, prompt in enumerate(unique)}
-    rows = np.asarray(tower.texts(unique), dtype=np.float32)[[row[p] for p in prompts]]
-    return ClassText(rows.reshape(len(names), len(templates), -1), names, tower.scale)
+    return read(tower, write(classes, templates))

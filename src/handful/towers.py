@@ -114,17 +114,26 @@ class Tower:
             block: as for `entering`.
         """
         self._check(block)
-        if block == 0:
-            return self.call(inputs)
+
+        def given(*_args: Any, **_kwargs: Any) -> Tensor:
+            return activations
+
         with ExitStack() as stack:
             if self.embedding is not None:
                 module, method = self.embedding
-                target = self.module(module)
-                stack.enter_context(overridden(target, method, lambda *_a, **_k: activations))
-            for earlier in self.blocks[: block - 1]:
+                stack.enter_context(overridden(self.module(module), method, given))
+            for earlier in self.blocks[: max(0, block - 1)]:
                 stack.enter_context(overridden(self.module(earlier.name), "forward", _first))
-            last = self.module(self.blocks[block - 1].name)
-            stack.enter_context(overridden(last, "forward", lambda *_a, **_k: activations))
+            if block:
+                stack.enter_context(
+                    overridden(self.module(self.blocks[block - 1].name), "forward", given)
+                )
+            else:  # nothing stands before the first block that could hand it on
+                first = self.module(self.blocks[0].name)
+                hook = first.register_forward_pre_hook(
+                    lambda _m, args, kwargs: ((activations, *args[1:]), kwargs), with_kwargs=True
+                )
+                stack.callback(hook.remove)
             return self.call(inputs)
 
     @contextmanager
