@@ -512,8 +512,8 @@ def test_folders_that_are_no_checkpoint(clip_folder: Path, tmp_path: Path) -> No
         load(broken)
     (tmp_path / "oc").mkdir()
     (tmp_path / "oc" / "open_clip_config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"open_clip checkpoint, which is not .* clip, metaclip_2"):
-        load(tmp_path / "oc")
+    with pytest.raises(InputError, match=r"checkpoint of the open_clip library; load it as 'local"):
+        encoders.load(f"transformers:{tmp_path / 'oc'}")
 
 
 def test_a_name_that_is_nothing_says_what_it_could_be() -> None:

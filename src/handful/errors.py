@@ -42,6 +42,10 @@ class MissingExtraError(HandfulError, ImportError):
         )
 
 
+class BrokenLibraryError(HandfulError, ImportError):
+    """A library that is installed and does not load."""
+
+
 class StorageError(HandfulError, OSError):
     """The disk refused: full, read-only, or locked by another process."""
 

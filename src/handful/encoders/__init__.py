@@ -6,8 +6,11 @@ is needed. A name may say its backend, as in `transformers:openai/clip-vit-base-
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from handful import plugins
 from handful.contracts import Encoder
+from handful.encoders._families import of_open_clip
 from handful.encoders._known import Known, known
 from handful.errors import InputError
 
@@ -22,7 +25,8 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
 
     Args:
         name: `tiny` (shipped with Handful), a folder with a checkpoint, or a hub name such as
-            `openai/clip-vit-base-patch32`. A prefix names the backend: `transformers:...`.
+            `openai/clip-vit-base-patch32`. A prefix names the backend: `transformers:...`, or
+            `open_clip:ViT-B-32/openai`; `hf-hub:...` and `local-dir:...` are open_clip's too.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor or GPU computes
             it and the features stay the same (cosine >= 0.999, measured while loading).
         device: `auto` takes a GPU where there is one; else as torch names it (`cpu`, `cuda:1`).
@@ -34,10 +38,19 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
     """
     if precision not in _PRECISIONS:
         raise InputError(f"expected precision {', '.join(_PRECISIONS)}, got {precision!r}")
-    backend, _, rest = name.partition(":")
-    if not rest or len(backend) < 2 or not backend.isidentifier():  # C:\models is a folder
-        backend, rest = "transformers", name
+    backend, rest = _backend(name)
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device
     )
     return encoder
+
+
+def _backend(name: str) -> tuple[str, str]:
+    """Which backend a name means, and what is left of the name for it."""
+    if name.startswith(("hf-hub:", "local-dir:")):
+        return "open_clip", name
+    backend, _, rest = name.partition(":")
+    if rest and len(backend) > 1 and backend.isidentifier():  # C:\models is a folder
+        return backend, rest
+    folder = Path(name).expanduser()
+    return ("open_clip" if of_open_clip(folder) else "transformers"), name

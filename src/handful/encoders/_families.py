@@ -53,10 +53,10 @@ def family(name: str, folder: Path) -> Family:
         InputError: no checkpoint, or one without an image and a text tower.
     """
     if not (folder / "config.json").is_file():
-        if (folder / "open_clip_config.json").is_file():
+        if (folder / _files.OPEN_CLIP).is_file():
+            place = "local-dir" if Path(name).is_dir() else "hf-hub"
             raise InputError(
-                f"{name}: is an open_clip checkpoint, which is not supported; expected a "
-                f"transformers checkpoint of one of these: {', '.join(FAMILIES)}"
+                f"{name}: is a checkpoint of the open_clip library; load it as '{place}:{name}'"
             )
         raise InputError(
             f"{folder}: is not a checkpoint (no config.json); expected a folder written by "
@@ -72,6 +72,14 @@ def family(name: str, folder: Path) -> Family:
     if found.name == "siglip" and _gemma(folder):
         return replace(found, case="lower")  # SigLIP 2 of fixed size calls itself siglip
     return found
+
+
+def of_open_clip(folder: Path) -> bool:
+    """Whether the folder is a checkpoint of open_clip and none that transformers can use."""
+    if not (folder / _files.OPEN_CLIP).is_file():
+        return False
+    config = folder / "config.json"
+    return not config.is_file() or _files.read_json(config).get("model_type", "") not in FAMILIES
 
 
 def _gemma(folder: Path) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+OPEN_CLIP = "open_clip_config.json"  # what that library calls its configuration
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 VOCABULARIES = (  # the first says everything; without it, all of the others that are there count
     "tokenizer.json",
@@ -30,7 +32,7 @@ VOCABULARIES = (  # the first says everything; without it, all of the others tha
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-_SMALL = (
+SMALL = (
     "config.json",
     *PROCESSORS,
     *VOCABULARIES,
@@ -110,15 +112,27 @@ def complete(folder: Path) -> bool:
 
 def _download(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
+
+    with reaching(name):
+        info = HfApi().model_info(name, timeout=20)
+        files = [s.rfilename for s in info.siblings or ()]
+        return Path(snapshot_download(name, allow_patterns=[*SMALL, *_wanted(name, files)]))
+
+
+@contextlib.contextmanager
+def reaching(name: str) -> Iterator[None]:
+    """What goes wrong on the way to the hub, as an error that says what to do.
+
+    Raises:
+        MissingModelError: for every refusal of the hub and every fault on the way.
+    """
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     # Which HTTP library huggingface_hub builds on changes between versions; its own error tells.
     failures: tuple[type[Exception], ...] = (HfHubHTTPError, OSError)
     failures += tuple(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
     try:
-        info = HfApi().model_info(name, timeout=20)
-        files = [s.rfilename for s in info.siblings or ()]
-        return Path(snapshot_download(name, allow_patterns=[*_SMALL, *_wanted(name, files)]))
+        yield
     except GatedRepoError as error:
         raise MissingModelError(
             f"{name}: its owner asks for consent. Accept the terms on "
@@ -142,6 +156,10 @@ def _download(name: str) -> Path:
 def _wanted(name: str, files: Iterable[str]) -> list[str]:
     """Weights to fetch: one kind only, safetensors before pickled tensors."""
     here = set(files)
+    if OPEN_CLIP in here and "config.json" not in here:
+        raise InputError(
+            f"{name}: is a checkpoint of the open_clip library; load it as 'hf-hub:{name}'"
+        )
     for weights in WEIGHTS:
         if weights in here:
             stem, kind = weights.split(".")[:2]

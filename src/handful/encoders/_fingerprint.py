@@ -66,9 +66,9 @@ def fingerprint(
     parts = {
         "model": family,
         "weights": weights,
-        "architecture": _digest(_canonical(architecture)),
-        "preprocessing": _digest(_canonical(_facts(processor, used))),
-        "tokenizer": _tokenizer_digest(folder),
+        "architecture": digest(canonical(architecture)),
+        "preprocessing": digest(canonical(_facts(processor, used))),
+        "tokenizer": tokenizer_digest(folder),
     }
     return " ".join(f"{key}:{value}" for key, value in parts.items())
 
@@ -84,7 +84,7 @@ def weights_digest(files: Iterable[Path]) -> str:
         for path in files:
             reader = _safetensors if path.suffix == ".safetensors" else _pickled
             lines.extend(pool.map(_line, *zip(*reader(path), strict=True)))
-    return _digest("\n".join(sorted(lines)).encode())
+    return digest("\n".join(sorted(lines)).encode())
 
 
 def _line(name: str, kind: str, shape: tuple[int, ...], data: Any) -> str:
@@ -144,6 +144,10 @@ def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path}: is cut short or damaged; download it again") from error
+    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
+        tensors = tensors["state_dict"]  # of a training run: beside the optimiser's state
+    if not isinstance(tensors, dict):
+        raise InputError(f"{path}: expected tensors by name, got {type(tensors).__name__}")
     for name, value in tensors.items():
         if isinstance(value, torch.Tensor):
             raw = value.contiguous().reshape(-1).view(torch.uint8).numpy().data
@@ -151,47 +155,49 @@ def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
             yield name, _KINDS.get(kind, kind), tuple(value.shape), raw
 
 
-def _tokenizer_digest(folder: Path) -> str:
+def tokenizer_digest(folder: Path) -> str:
     """Vocabulary bytes and settings; `tokenizer.json` alone where it lies, for it says it all."""
     whole, *others = VOCABULARIES
     names = [whole] if (folder / whole).is_file() else [*others, "merges.txt", "added_tokens.json"]
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name in names:
         if (folder / name).is_file():
-            digest.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
+            found.update(name.encode() + hashlib.sha256((folder / name).read_bytes()).digest())
     path = folder / "tokenizer_config.json"
     stated = read_json(path) if path.is_file() else {}
     settings = {key: stated[key] for key in _TOKENIZER if stated.get(key) is not None}
     # A special token is written as a string or, by older versions, as an object around it.
-    plain = {k: v.get("content") if isinstance(v, dict) else v for k, v in settings.items()}
-    digest.update(_canonical(plain))
-    return digest.hexdigest()[:16]
+    bare = {k: v.get("content") if isinstance(v, dict) else v for k, v in settings.items()}
+    found.update(canonical(bare))
+    return found.hexdigest()[:16]
 
 
 def _facts(source: Any, keys: Iterable[str]) -> dict[str, Any]:
     """The named settings; None and False are the same as absent, as versions differ in that."""
     values = {k: getattr(source, k, None) for k in keys}
-    return {k: _plain(v) for k, v in values.items() if v is not None and v is not False}
+    return {k: plain(v) for k, v in values.items() if v is not None and v is not False}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON of a setting; never the look of a library's own class, which versions change."""
     if isinstance(value, str | bool):
         return value
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     try:
         pairs = dict(value)  # a mapping, or the library's own kind of size
     except (TypeError, ValueError) as error:
         raise InputError(f"a setting of the checkpoint cannot be read: {value!r}") from error
-    return {str(k): _plain(v) for k, v in pairs.items() if v is not None}
+    return {str(k): plain(v) for k, v in pairs.items() if v is not None}
 
 
-def _canonical(value: Any) -> bytes:
+def canonical(value: Any) -> bytes:
+    """The one way to write a value as JSON."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """Sixteen hexadecimal digits of SHA-256: a part of a fingerprint."""
     return hashlib.sha256(data).hexdigest()[:16]

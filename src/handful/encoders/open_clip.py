@@ -1,0 +1,160 @@
+"""The open_clip backend: that library's architectures, weights, checkpoints and folders."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+
+from handful.contracts import Array, unit
+from handful.encoders import _fingerprint, _load, _precision
+from handful.encoders._open_clip import build, identity
+from handful.encoders._open_clip.pixels import Pixels
+from handful.encoders._open_clip.source import FOLDER, HUB, Source, find
+from handful.encoders._open_clip.words import first_cut
+from handful.encoders.transformers import TextCutWarning
+from handful.errors import InputError
+
+_TEXT_BATCH = 128
+
+
+class OpenClipEncoder:
+    """A frozen two-tower model of the open_clip library.
+
+    Beyond the contract: `model` and `tokenizer` are that library's own objects, `transform` its
+    preprocessing; load with `precision="float32"` to find every weight in the model.
+
+    Args:
+        name: what the user calls it.
+        source: its configuration and where its files lie.
+        precision: `auto`, `float32` or `bfloat16`.
+        device: where it computes.
+    """
+
+    plugin: ClassVar[bool] = True
+
+    def __init__(self, name: str, source: Source, precision: str, device: torch.device) -> None:
+        self.name, self.device = name, device
+        with ThreadPoolExecutor(1) as pool:  # hashing waits for the disk, loading for the processor
+            digest = pool.submit(_fingerprint.weights_digest, [source.weights])
+            self.tokenizer = build.tokenizer(source)
+            try:
+                self.model = build.model(source).to(device)
+            except InputError:
+                digest.result()  # knows better what is wrong with a damaged file
+                raise
+            weights = digest.result()
+        self.transform = build.transform(self.model, source)
+        self.fingerprint = identity.fingerprint(source, weights, self.model, self.tokenizer)
+        self.scale, self.bias = self._temperature()
+        self.window = int(self.tokenizer.context_length)
+        self._pixels = Pixels(self.transform)
+        self._warned = False
+        _precision.choose_kernels(self.model, device)
+        self.precision = "float32"
+        self.agreement = 1.0
+        self.dim = int(self.texts(["a photo"]).shape[1])
+        self._choose(precision)
+
+    @classmethod
+    def load(cls, name: str, *, precision: str = "auto", device: str = "auto") -> Self:
+        """See `handful.encoders.load`.
+
+        Args:
+            name: `ARCHITECTURE/TAG`, `ARCHITECTURE/FILE`, `hf-hub:owner/name`, `local-dir:FOLDER`
+                or a folder.
+            precision: `auto`, `float32` or `bfloat16`.
+            device: `auto`, or as torch names it.
+        """
+        where = _load.device(device)
+        own = name.startswith((HUB, FOLDER))
+        return cls(name if own else f"open_clip:{name}", find(name), precision, where)
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """One decoded RGB picture, resized and cropped as the checkpoint says; thread-safe."""
+        return self._pixels.prepare(image)
+
+    def images(self, batch: Sequence[Any]) -> Array:
+        """N prepared pictures to `[N, D]` float32 unit rows."""
+        if not len(batch):
+            return np.zeros((0, self.dim), dtype=np.float32)
+        with torch.inference_mode():
+            out = self.model.encode_image(self._pixels.batch(batch, self.device), normalize=False)
+        return unit(out.float().cpu().numpy(), f"image features of {self.name}")
+
+    def texts(self, batch: Sequence[str]) -> Array:
+        """N texts to `[N, D]` float32 unit rows.
+
+        A text longer than the window is cut as the library cuts it; a warning says so once.
+        """
+        texts = list(batch)
+        rows = []
+        for start in range(0, len(texts), _TEXT_BATCH):
+            tokens = self._tokens(texts[start : start + _TEXT_BATCH])
+            with torch.inference_mode():
+                out = self.model.encode_text(tokens, normalize=False)
+            rows.append(unit(out.float().cpu().numpy(), f"texts of {self.name}"))
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
+
+    def _tokens(self, texts: list[str]) -> torch.Tensor:
+        """N texts to token ids `[N, L]` on the device."""
+        tokens: torch.Tensor = self.tokenizer(texts)
+        words = int(self.model.vocab_size)
+        if words and int(tokens.max()) >= words:
+            raise InputError(
+                f"{self.name}: the tokenizer gives token {int(tokens.max())} and the text tower "
+                f"knows {words}; they do not belong together"
+            )
+        if not self._warned:
+            cut = first_cut(self.tokenizer, texts, tokens)
+            if cut is not None:
+                self._warned = True
+                warnings.warn(
+                    f"{self.name}: texts longer than {self.window} tokens are cut, "
+                    f"such as {texts[cut][:60]!r}",
+                    TextCutWarning,
+                    stacklevel=3,
+                )
+        return tokens.to(self.device)
+
+    def _temperature(self) -> tuple[float, float]:
+        """What a cosine is multiplied by, and what is added (SigLIP's bias)."""
+        scale = float(self.model.logit_scale.float().exp())
+        stated = getattr(self.model, "logit_bias", None)
+        bias = float(stated.float()) if stated is not None else 0.0
+        if not (math.isfinite(scale) and scale > 0 and math.isfinite(bias)):
+            raise InputError(f"{self.name}: has the logit scale {scale} and bias {bias}; damaged")
+        return scale, bias
+
+    def _choose(self, precision: str) -> None:
+        """Switch to bfloat16 where that is asked for, or pays and changes nothing."""
+        force = precision == "bfloat16"
+        if precision == "float32" or not (force or _precision.has_bfloat16(self.device)):
+            return
+        wanted = self._probe()
+        found = _precision.to_bfloat16(
+            self.model.visual,
+            lambda: _precision.cosine(wanted, self._probe()),
+            force=force,
+        )
+        if force and found is None:
+            raise InputError(f"{self.name}: has no layers that bfloat16 applies to; use float32")
+        if found is not None:
+            self.precision, self.agreement = "bfloat16", found
+
+    def _probe(self) -> Array:
+        """Features of two made pictures, `[2, D]`."""
+        rng = np.random.default_rng(0)
+        made = [
+            Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(
+                (320, 40 * rows), Image.Resampling.BICUBIC
+            )
+            for rows in (6, 10)
+        ]
+        return self.images([self.prepare(image) for image in made])
