@@ -95,15 +95,19 @@ class Tower:
             block: its place among `blocks`; `len(blocks)` stands for what leaves the last one.
         """
         self._check(block)
-        seen: list[Tensor] = []
-        watched = self.module(self.blocks[min(block, len(self.blocks) - 1)].name)
         with ExitStack() as stack, torch.no_grad():
-            for later in self.blocks[block:]:  # passed over, they hand on what enters them
-                stack.enter_context(overridden(self.module(later.name), "forward", _first))
-            hook = watched.register_forward_hook(lambda _m, _a, out: seen.append(out))
-            stack.callback(hook.remove)
-            self.call(inputs)
-        return seen[0].detach()
+            if block < len(self.blocks):
+                here = self.module(self.blocks[block].name)
+                stack.enter_context(overridden(here, "forward", _stop))
+            else:
+                last = self.module(self.blocks[-1].name)
+                hook = last.register_forward_hook(lambda _m, _a, out: _stop(out))
+                stack.callback(hook.remove)
+            try:
+                self.call(inputs)
+            except _ReachedError as reached:
+                return reached.hidden.detach()
+        raise InputError(f"the {self.kind} tower never came to its block {block}")
 
     def resumed(self, activations: Tensor, inputs: Inputs, block: int) -> Tensor:
         """`[N, D]`: the library's forward from a block on, given what enters it.
@@ -202,3 +206,15 @@ def overridden(target: nn.Module, method: str, stand_in: Callable[..., Any]) -> 
 
 def _first(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
     return hidden
+
+
+class _ReachedError(Exception):
+    """Not an error: ends the library's forward where nothing that follows is of interest."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+def _stop(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+    raise _ReachedError(hidden)

@@ -104,11 +104,18 @@ def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool
     Returns:
         the agreement, or None where the tower stays in float32.
     """
+    # timm multiplies by the weight of `qkv` itself where query and value have biases of their own
+    bypassed = {
+        f"{name}.qkv"
+        for name, module in tower.named_modules()
+        if getattr(module, "q_bias", None) is not None
+    }
     wide = [
         (name, module)
         for name, module in tower.named_modules()
         if isinstance(module, nn.Linear)
         and _BLOCKS.search(f".{name}.")
+        and name not in bypassed
         and (force or min(module.in_features, module.out_features) >= _WORTHWHILE)
         and type(module) in (nn.Linear, OneDnnLinear)
     ]

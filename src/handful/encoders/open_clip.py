@@ -14,7 +14,7 @@ from PIL import Image
 
 from handful.contracts import Array, unit
 from handful.encoders import _fingerprint, _load, _precision
-from handful.encoders._open_clip import build, identity
+from handful.encoders._open_clip import build, identity, towers
 from handful.encoders._open_clip.pixels import Pixels
 from handful.encoders._open_clip.source import FOLDER, HUB, Source, find
 from handful.encoders._open_clip.words import first_cut
@@ -28,7 +28,8 @@ class OpenClipEncoder:
     """A frozen two-tower model of the open_clip library.
 
     Beyond the contract: `model` and `tokenizer` are that library's own objects, `transform` its
-    preprocessing; load with `precision="float32"` to find every weight in the model.
+    preprocessing, `vision` and `text` the model's halves; load with `precision="float32"` to find
+    every weight in the model.
 
     Args:
         name: what the user calls it.
@@ -56,6 +57,7 @@ class OpenClipEncoder:
         self.window = int(self.tokenizer.context_length)
         self._pixels = Pixels(self.transform)
         self._warned = False
+        self.vision, self.text = towers.vision(self.model), towers.text(self.model)
         _precision.choose_kernels(self.model, device)
         self.precision = "float32"
         self.agreement = 1.0
@@ -85,7 +87,7 @@ class OpenClipEncoder:
         if not len(batch):
             return np.zeros((0, self.dim), dtype=np.float32)
         with torch.inference_mode():
-            out = self.model.encode_image(self._pixels.batch(batch, self.device), normalize=False)
+            out = self.vision.forward(self.pixels(batch))
         return unit(out.float().cpu().numpy(), f"image features of {self.name}")
 
     def texts(self, batch: Sequence[str]) -> Array:
@@ -96,14 +98,18 @@ class OpenClipEncoder:
         texts = list(batch)
         rows = []
         for start in range(0, len(texts), _TEXT_BATCH):
-            tokens = self._tokens(texts[start : start + _TEXT_BATCH])
             with torch.inference_mode():
-                out = self.model.encode_text(tokens, normalize=False)
+                out = self.text.forward(self.tokens(texts[start : start + _TEXT_BATCH]))
             rows.append(unit(out.float().cpu().numpy(), f"texts of {self.name}"))
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
 
-    def _tokens(self, texts: list[str]) -> torch.Tensor:
-        """N texts to token ids `[N, L]` on the device."""
+    def pixels(self, batch: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """N prepared pictures to the inputs of `vision`: `pixel_values` [N, 3, H, W]."""
+        return {"pixel_values": self._pixels.batch(batch, self.device)}
+
+    def tokens(self, batch: Sequence[str]) -> dict[str, torch.Tensor]:
+        """N texts to the inputs of `text`: `input_ids` [N, L]."""
+        texts = list(batch)
         tokens: torch.Tensor = self.tokenizer(texts)
         words = int(self.model.vocab_size)
         if words and int(tokens.max()) >= words:
@@ -121,7 +127,7 @@ class OpenClipEncoder:
                     TextCutWarning,
                     stacklevel=3,
                 )
-        return tokens.to(self.device)
+        return {"input_ids": tokens.to(self.device)}
 
     def _temperature(self) -> tuple[float, float]:
         """What a cosine is multiplied by, and what is added (SigLIP's bias)."""

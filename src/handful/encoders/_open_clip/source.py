@@ -193,14 +193,17 @@ def _same_activation(name: str, repo: str, model: dict[str, Any]) -> None:
 def _stated(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The model's and the preprocessing's configuration from a checkpoint's file."""
     value = _files.read_json(path)
-    model, pixels = value.get("model_cfg"), value.get("preprocess_cfg", {})
-    if isinstance(model, dict) and isinstance(pixels, dict) and "embed_dim" in model:
-        if all(isinstance(model.get(part), dict) for part in ("vision_cfg", "text_cfg")):
-            return model, pixels
-    raise InputError(
-        f"{path}: expected 'model_cfg' with embed_dim, vision_cfg and text_cfg; this is no "
-        "configuration of an open_clip model"
-    )
+    model: Any = value.get("model_cfg")
+    pixels: Any = value.get("preprocess_cfg", {})
+    parts = [model, pixels]
+    if isinstance(model, dict):
+        parts += [model.get("vision_cfg"), model.get("text_cfg")]
+    if not all(isinstance(part, dict) for part in parts) or "embed_dim" not in model:
+        raise InputError(
+            f"{path}: expected 'model_cfg' with embed_dim, vision_cfg and text_cfg; this is no "
+            "configuration of an open_clip model"
+        )
+    return model, pixels
 
 
 def _weights(folder: Path) -> Path:
