@@ -15,8 +15,9 @@ from handful.encoders._open_clip.source import Source
 # Settings that steer the computation and leave no trace in the weights. A setting of a later
 # version of the library is added with its default left out, so that no encoder changes its name.
 _VISION = (
-    "head_width", "attentional_pool", "attn_pooler_heads", "pos_embed_type", "final_ln_after_pool", "pool_type", "act_kwargs",
-    "norm_kwargs", "block_type", "scaled_cosine_attn", "timm_model_name", "timm_pool", "timm_proj",
+    "head_width", "attentional_pool", "attn_pooler_heads", "pos_embed_type",
+    "final_ln_after_pool", "pool_type", "act_kwargs", "norm_kwargs", "block_type",
+    "scaled_cosine_attn", "timm_model_name", "timm_pool", "timm_proj",
 )  # fmt: skip
 _TEXT = (
     "heads", "pad_id", "eos_id", "embed_cls", "no_causal_mask",
