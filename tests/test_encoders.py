@@ -675,7 +675,7 @@ def test_known_says_what_is_here(tmp_path: Path) -> None:
     listed = encoders.known()
     assert len({k.name for k in listed}) == len(listed)
     assert all(k.good_for and k.licence and k.source for k in listed)
-    assert {k.family for k in listed} <= {"clip", "siglip", "chinese_clip", "align"}
+    assert {k.family for k in listed} <= {"clip", "siglip", "chinese_clip", "align", "open_clip"}
     assert _known.hub_names()[0] == "tiny"
 
 

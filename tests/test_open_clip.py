@@ -422,7 +422,9 @@ def test_code_in_weights_is_not_run(
     torch.save(tensors, folder / "open_clip_pytorch_model.bin")
     assert load(folder).fingerprint == vit.fingerprint
     (folder / "open_clip_pytorch_model.bin").unlink()
-    torch.jit.script(torch.nn.Linear(2, 2)).save(folder / "ViT-B-32.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(torch.nn.Linear(2, 2)).save(folder / "ViT-B-32.pt")
     with pytest.raises(InputError, match="TorchScript archive, which holds code"):
         load(folder)
 
@@ -518,9 +520,32 @@ def test_weights_of_ones_own_by_architecture_and_file(tmp_path: Path) -> None:
         encoders.load(f"open_clip:My-ViT/{tmp_path / 'note.txt'}")
 
 
+def test_weights_alone_in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "RemoteCLIP-ViT-B-32.pt"
+    torch.save({}, file)
+    asked = fake_hub(monkeypatch, {f"ckpt/{file.name}": file})
+    found = source.find(f"ViT-B-32/hf-hub:someone/RemoteCLIP/ckpt/{file.name}")
+    assert asked == [("someone/RemoteCLIP", f"ckpt/{file.name}")]
+    assert found.weights == file
+
+
+def test_the_list_names_architectures_and_weights_that_there_are() -> None:
+    listed = [k for k in encoders.known() if k.family == "open_clip"]
+    named = [k for k in listed if k.name.startswith("open_clip:")]
+    assert len(named) >= 5
+    for known in named:
+        architecture, tag = known.name.removeprefix("open_clip:").split("/", 1)
+        config = open_clip.get_model_config(architecture)
+        assert (config["embed_dim"], config["vision_cfg"]["image_size"]) == (known.dim, known.image)
+        if not tag.startswith("hf-hub:"):
+            stated = open_clip.get_pretrained_cfg(architecture, tag)
+            assert stated["hf_hub"].rpartition("/")[0] == known.hub
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("open_clip:ViT-B-32/hf-hub:someone/x", "expected hf-hub:owner/name/FILE after"),
         ("open_clip:ViT-B-31/openai", "no architecture 'ViT-B-31'. Did you mean 'ViT-B-32'"),
         ("open_clip:ViT-B-32/openia", "Did you mean 'open_clip:ViT-B-32/openai'.*laion2b"),
         ("open_clip:ViT-B-32", "no tag to say which weights.*Known of ViT-B-32: openai"),

@@ -15,13 +15,14 @@ class Known:
 
     Args:
         name: what `handful.encoders.load` takes.
-        family: which architecture's facts apply.
+        family: which architecture's facts apply; `open_clip` where that library loads it.
         dim: feature width D.
         image: side of the picture it sees, in pixels.
         good_for: when to choose it.
         licence: of the weights, as its page stated when this list was written; `ASK` where we
             could not read it.
         source: who trained it, on what.
+        hub: the repository its files lie in, where the name does not say it.
         here: whether it can be used without a download.
     """
 
@@ -32,6 +33,7 @@ class Known:
     good_for: str
     licence: str
     source: str
+    hub: str = ""
     here: bool = False
 
 
@@ -59,6 +61,43 @@ _LIST = (
           "class names in Chinese", ASK, "OFA-Sys, about 200 M Chinese pairs"),
     Known("kakaobrain/align-base", "align", 640, 289,
           "photos; a convolutional image tower", ASK, "Kakao Brain, COYO-700M"),
+    Known("open_clip:RN50/openai", "open_clip", 1024, 224,
+          "photos; a ResNet, as many papers report it", "MIT", "OpenAI, 400 M web pairs",
+          "timm/resnet50_clip.openai"),
+    Known("open_clip:ViT-B-16-SigLIP/webli", "open_clip", 768, 224,
+          "photos; SigLIP as open_clip has it", "Apache-2.0", "Google, WebLI",
+          "timm/ViT-B-16-SigLIP"),
+    Known("open_clip:EVA02-B-16/merged2b_s8b_b131k", "open_clip", 512, 224,
+          "photos; EVA-02, stronger than CLIP of its size", "MIT", "BAAI, Merged-2B",
+          "timm/eva02_base_patch16_clip_224.merged2b_s8b_b131k"),
+    Known("hf-hub:imageomics/bioclip", "open_clip", 512, 224,
+          "plants, animals, fungi by their names", "MIT", "Imageomics, TreeOfLife-10M"),
+    Known("hf-hub:imageomics/bioclip-2", "open_clip", 768, 224,
+          "plants, animals, fungi; stronger, needs a GPU or patience", "MIT",
+          "Imageomics, TreeOfLife-200M"),
+    Known("hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", "open_clip", 512, 224,
+          "medicine: X-rays, microscopy, figures; for research, says its page", "MIT",
+          "Microsoft, PMC-15M"),
+    Known("flaviagiammarino/pubmed-clip-vit-base-patch32", "clip", 512, 224,
+          "medicine: radiology", "MIT", "PubMedCLIP's authors, ROCO"),
+    Known("google/medsiglip-448", "siglip", 1152, 448,
+          "medicine: X-rays, skin, eyes, tissue; its owner asks for consent",
+          "Health AI Developer Foundations", "Google, de-identified medical images"),
+    Known("hf-hub:wisdomik/QuiltNet-B-32", "open_clip", 512, 224,
+          "medicine: tissue under the microscope", ASK, "Quilt's authors, Quilt-1M"),
+    Known("open_clip:ViT-B-32/hf-hub:chendelong/RemoteCLIP/RemoteCLIP-ViT-B-32.pt", "open_clip",
+          512, 224, "pictures from satellites and aeroplanes", ASK, "RemoteCLIP's authors"),
+    Known("open_clip:ViT-B-32-quickgelu/hf-hub:Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt",
+          "open_clip", 512, 224, "pictures from satellites and aeroplanes", ASK,
+          "Om AI Lab, RS5M"),
+    Known("flax-community/clip-rsicd-v2", "clip", 512, 224,
+          "pictures from satellites and aeroplanes", ASK, "Flax community, RSICD"),
+    Known("open_clip:MobileCLIP-S2/datacompdr", "open_clip", 512, 256,
+          "phones; small and quick", "apple-amlr", "Apple, DataCompDR",
+          "apple/MobileCLIP-S2-OpenCLIP"),
+    Known("open_clip:MobileCLIP2-S0/dfndr2b", "open_clip", 512, 256,
+          "phones; the smallest of its family", ASK, "Apple, DFNDR-2B",
+          "timm/MobileCLIP2-S0-OpenCLIP"),
 )  # fmt: skip
 
 
@@ -80,10 +119,20 @@ def known() -> list[Known]:
         if entry.name == "tiny":
             result.append(_embedded(entry))
             continue
-        weights = ("model.safetensors", "pytorch_model.bin")
-        found = any(isinstance(try_to_load_from_cache(entry.name, w), str) for w in weights)
+        repo, weights = _place(entry)
+        found = any(isinstance(try_to_load_from_cache(repo, w), str) for w in weights)
         result.append(replace(entry, here=found))
     return result
+
+
+def _place(entry: Known) -> tuple[str, tuple[str, ...]]:
+    """The repository, and the files any of which are its weights."""
+    if entry.family != "open_clip":
+        return entry.name, ("model.safetensors", "pytorch_model.bin")
+    place = entry.hub or entry.name.rpartition("hf-hub:")[2]
+    owner, name, *file = place.split("/", 2)
+    own = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return f"{owner}/{name}", tuple(file) or own
 
 
 def _embedded(entry: Known) -> Known:

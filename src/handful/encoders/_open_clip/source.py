@@ -52,8 +52,8 @@ def find(name: str) -> Source:
     """What a name stands for.
 
     Args:
-        name: `ARCHITECTURE/TAG`, `ARCHITECTURE/FILE`, `hf-hub:owner/name` or `local-dir:FOLDER`;
-            a folder may also go without its prefix.
+        name: `ARCHITECTURE/TAG`, `ARCHITECTURE/FILE`, `ARCHITECTURE/hf-hub:owner/name/FILE`,
+            `hf-hub:owner/name` or `local-dir:FOLDER`; a folder may also go without its prefix.
 
     Raises:
         MissingModelError: no such thing, or not on this disk and not to be had.
@@ -100,6 +100,8 @@ def _of_library(name: str) -> Source:
     architecture, tag = "-".join(parts[: ends[-1]]), "/".join(parts[ends[-1] :])
     model = open_clip().get_model_config(architecture)
     file = Path(tag).expanduser()
+    if tag.startswith(HUB):
+        file = _of_repository(name, tag.removeprefix(HUB))
     if tag and file.is_file():
         return Source(name, model, {}, _readable(file), _words(model, name), _text(model, name))
     stated = _pretrained(name, architecture, tag)
@@ -115,6 +117,18 @@ def _of_library(name: str) -> Source:
         wanted.insert(0, f"{Path(file_name).stem}.safetensors")
     weights = hub.fetch(repo, wanted, name)
     return Source(name, model, stated, weights, _words(model, name), _text(model, name))
+
+
+def _of_repository(name: str, place: str) -> Path:
+    """One file with weights in a repository that says nothing else of the model."""
+    owner, _, rest = place.partition("/")
+    repo, _, file = rest.partition("/")
+    if not (owner and repo and file):
+        raise MissingModelError(
+            f"open_clip:{name}: expected hf-hub:owner/name/FILE after the architecture; a "
+            f"repository that has an {_files.OPEN_CLIP} is named alone: hf-hub:owner/name"
+        )
+    return hub.fetch(f"{owner}/{repo}", [file], name)
 
 
 def _nothing(name: str, known: list[str]) -> str:
