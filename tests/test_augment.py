@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from handful.contracts import ImageRef
-from handful.data.augment import LARGEST, RATIO, SCALE, _crop, view
+from handful.data import _semantic, playground
+from handful.data.augment import KINDS, LARGEST, RATIO, SCALE, _crop, view
 from handful.data.splits import generator
-from handful.errors import InputError
+from handful.errors import InputError, MissingExtraError
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -107,3 +112,187 @@ def test_the_view_of_a_decoded_image() -> None:
 
     image = decode(ImageRef.of(np.asarray(ramp(30, 20))))
     assert view(image, 0, 0).mode == "RGB"
+
+
+def test_crops_are_bit_for_bit_those_that_stores_hold() -> None:
+    """Features of views lie on people's disks under the seed and the index; made before kinds."""
+    whole = hashlib.sha256()
+    for size in ((80, 60), (33, 120), (700, 600)):
+        for index in range(6):
+            shown = view(ramp(*size), 7, index, key="digest")
+            assert same(shown, view(ramp(*size), 7, index, key="digest", kind="crop"))
+            whole.update(repr(shown.size).encode() + shown.tobytes())
+    assert whole.hexdigest() == "7cd3107b5405ce36a5f37f1f8f92c8c5d2edd31064695c5928f81e1bfba7c38a"
+
+
+def test_a_kind_that_is_none() -> None:
+    with pytest.raises(InputError, match="among crop, semantic, got 'wild'"):
+        view(ramp(4, 4), 0, 0, kind="wild")
+
+
+def semantic(image: Image.Image, seed: int, index: int, **given: object) -> Image.Image:
+    pytest.importorskip("kornia")
+    return view(image, seed, index, kind="semantic", **given)  # type: ignore[arg-type]
+
+
+def test_a_semantic_view_comes_again_and_every_part_of_its_name_counts() -> None:
+    image = ramp(80, 60)
+    first = semantic(image, 0, 0)
+    assert same(first, semantic(image.copy(), 0, 0))
+    for other in ((image, 0, 1), (image, 1, 0)):
+        assert not same(first, semantic(*other))
+    assert not same(first, semantic(image, 0, 0, key="digest"))
+
+
+def test_semantic_views_of_many_threads_are_those_of_one() -> None:
+    image = ramp(90, 70)
+    before, state = image.tobytes(), torch.random.get_rng_state()
+    alone = [semantic(image, 3, i).tobytes() for i in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda i: semantic(image, 3, i).tobytes(), range(60))) == alone
+    assert torch.equal(torch.random.get_rng_state(), state)  # and it draws from nobody's generator
+    torch.manual_seed(11)
+    assert [semantic(image, 3, i).tobytes() for i in range(60)] == alone
+    torch.random.set_rng_state(state)
+    assert image.tobytes() == before
+
+
+def test_semantic_views_depend_neither_on_mixed_precision_nor_on_the_threads_of_torch() -> None:
+    image = Image.fromarray(playground.render(playground.scene(1), 224))
+    plain = [semantic(image, 0, i).tobytes() for i in range(6)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert [semantic(image, 0, i).tobytes() for i in range(6)] == plain
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if before > 1 else 2)
+        assert [semantic(image, 0, i).tobytes() for i in range(6)] == plain
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (100, 400), (64, 64), (33, 20)])
+def test_semantic_views_keep_proportions_and_show_nearly_everything(size: tuple[int, int]) -> None:
+    width, height = size
+    for index in range(20):
+        shown = semantic(ramp(width, height), 0, index)
+        assert shown.mode == "RGB"
+        assert abs(shown.width * height - shown.height * width) <= 2 * max(size)
+        limit = _semantic.LARGEST * 1.01
+        assert math.sqrt(shown.width * shown.height) <= limit
+        if max(size) < 300:
+            assert 0.85 * width - 1 <= shown.width <= width
+    assert min(semantic(ramp(width, height), 0, 0, size=96).size) == 96
+
+
+def change(**given: float) -> _semantic.Change:
+    """A change that changes nothing, but for what is given."""
+    still = {"shown": 1.0, "right": 0.0, "down": 0.0, "angle": 0.0}
+    light = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
+    rest = {"blur": 0.0, "noise": 0.0, "mirrored": False}
+    return _semantic.Change(**{**still, **light, **rest, **given})  # type: ignore[arg-type]
+
+
+def pixels(image: Image.Image, **given: float) -> np.ndarray:
+    """`[H, W, 3]` of the changed picture, whole numbers."""
+    pytest.importorskip("kornia")
+    side = math.sqrt(image.width * image.height) * given.get("shown", 1.0)
+    made = _semantic.changed(image, change(**given), side, generator("noise"))
+    return np.asarray(made).astype(int)
+
+
+def test_a_change_of_nothing_gives_the_picture_back() -> None:
+    image = Image.fromarray(playground.render(playground.scene(2), 64))
+    assert np.abs(pixels(image) - np.asarray(image).astype(int)).max() <= 1
+
+
+def test_each_change_does_what_it_says() -> None:
+    image = ramp(61, 41)
+    before = np.asarray(image).astype(int)
+    assert np.abs(pixels(image, mirrored=True) - before[:, ::-1]).max() <= 1
+    inner = pixels(image, shown=0.9, right=1.0, down=0.0)
+    assert np.abs(inner - before[:37, 61 - 55 :]).max() <= 1  # the upper right corner
+    assert np.abs(pixels(image, brightness=0.9) - 0.9 * before).max() <= 1
+    middle = before.mean()
+    expected = np.clip(middle + 0.8 * (before - middle), 0, 255)
+    assert np.abs(pixels(image, contrast=0.8) - expected).max() <= 2
+    noisy = pixels(image, noise=0.02) - before
+    inside = noisy[(before > 20) & (before < 235)]
+    assert 0.9 * 0.02 * 255 < inside.std() < 1.1 * 0.02 * 255
+    assert abs(inside.mean()) < 0.5
+
+
+def test_turning_keeps_the_middle_and_turns_around_it() -> None:
+    spot = np.zeros((41, 61, 3), dtype=np.uint8)
+    spot[19:22, 29:32] = 255  # the middle
+    spot[19:22, 49:52] = 255  # and 20 pixels to the right of it
+    turned = pixels(Image.fromarray(spot), angle=8.0)[:, :, 0]
+    rows, columns = np.nonzero(turned > 128)
+    left, right = columns < 40, columns >= 40
+    assert abs(rows[left].mean() - 20) < 0.5
+    assert abs(columns[left].mean() - 30) < 0.5
+    lift = abs(rows[right].mean() - 20)
+    assert abs(lift - 20 * math.sin(math.radians(8))) < 0.5
+
+
+def test_blur_takes_detail_and_leaves_the_mean() -> None:
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    image = Image.fromarray(np.stack([board] * 3, axis=2).astype(np.uint8))
+    blurred = pixels(image, blur=0.02)
+    assert blurred.std() < 40 < np.asarray(image).std()
+    assert abs(blurred.mean() - board.mean()) < 2
+
+
+@pytest.mark.parametrize("name", playground.COLOURS)
+def test_the_playground_s_colours_keep_their_names(name: str) -> None:
+    """Colours are classes there: even at the ends of all limits each is nearest to itself."""
+    pytest.importorskip("kornia")
+    names = list(playground.COLOURS)
+    others = np.stack([lab(np.array(playground.COLOURS[n])) for n in names])
+    image = Image.new("RGB", (4, 4), playground.COLOURS[name])
+    ends = (_semantic.LIGHT, _semantic.LIGHT, _semantic.COLOURFUL, (-_semantic.HUE, _semantic.HUE))
+    for light, contrast, saturation, hue in itertools.product(*ends):
+        seen = pixels(image, brightness=light, contrast=contrast, saturation=saturation, hue=hue)
+        distance = np.linalg.norm(others - lab(seen[0, 0]), axis=1)
+        assert names[int(distance.argmin())] == name
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB, in which distances are about what people see."""
+    from kornia.color import rgb_to_lab
+
+    return rgb_to_lab(torch.from_numpy(rgb / 255).view(1, 3, 1, 1)).view(3).numpy()
+
+
+def test_what_is_drawn_stays_within_its_limits_and_reaches_them() -> None:
+    drawn = [_semantic.Change.drawn(generator("limits", i)) for i in range(3000)]
+
+    def reaches(name: str, low: float, high: float) -> None:
+        values = np.array([getattr(c, name) for c in drawn])
+        assert low <= values.min() <= low + 0.02 * (high - low)
+        assert high >= values.max() >= high - 0.02 * (high - low)
+
+    reaches("shown", *_semantic.SHOWN)
+    reaches("angle", -_semantic.ANGLE, _semantic.ANGLE)
+    reaches("hue", -_semantic.HUE, _semantic.HUE)
+    for name in ("brightness", "contrast"):
+        reaches(name, *_semantic.LIGHT)
+    reaches("saturation", *_semantic.COLOURFUL)
+    assert not any(c.blur and c.noise for c in drawn)
+    for name in ("blur", "noise"):
+        assert 0.3 < np.mean([getattr(c, name) > 0 for c in drawn]) < 0.37
+    assert 0.45 < np.mean([c.mirrored for c in drawn]) < 0.55
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (3, 400)])
+def test_semantic_views_of_tiny_and_narrow_pictures(size: tuple[int, int]) -> None:
+    for index in range(20):
+        shown = np.asarray(semantic(Image.new("RGB", size, (128, 128, 128)), 0, index)).astype(int)
+        assert shown.size > 0
+        assert np.abs(shown - 128).max() < 70  # nothing from outside of the picture, no NaN
+
+
+def test_without_kornia_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kornia", None)
+    with pytest.raises(MissingExtraError, match=r"handful\[tune\]"):
+        view(ramp(8, 8), 0, 0, kind="semantic")
+    assert view(ramp(8, 8), 0, 0, kind=KINDS[0]).mode == "RGB"

@@ -17,12 +17,16 @@ from torch import Tensor
 
 from handful.errors import MissingExtraError
 
+LARGEST = 384  # pixels of a square's side: what CLIP-like encoders read at most, as a rule
+
 # How far each property may move, and why no further.
 SHOWN = (0.85, 1.0)  # of each side: 72 % of the area at least, so a subject is rarely cut off
 ANGLE = 8.0  # degrees: as a camera is held askew; "slanted" and "upright" stay two things
-LIGHT = (0.85, 1.15)  # brightness and contrast: another lamp, not day and night
-COLOURFUL = (0.8, 1.2)  # saturation: gray stays gray, and no colour becomes gray
-HUE = 4.0  # degrees, the tint of a lamp: red and orange are 30 apart, and may be two classes
+# The next three together: 15 % of light and 20 % of saturation already took the playground's red
+# for brown (nearest in CIELAB) where all were at their ends; colours may be classes.
+LIGHT = (0.9, 1.1)  # brightness and contrast: another lamp, not day and night
+COLOURFUL = (0.85, 1.15)  # saturation
+HUE = 4.0  # degrees, the tint of a lamp: red and orange are 30 apart
 BLUR = 0.004  # of a side, in standard deviations: 0.9 pixels of 224, less than any texture
 NOISE = 0.02  # standard deviation of values from 0 to 1: a sensor's, in poor light
 

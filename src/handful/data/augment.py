@@ -37,11 +37,11 @@ def view(
     preparation then resizes; give `size` to do it in one step.
 
     `semantic`: what the picture shows is left alone. A window of at least 85 % of each side, turned
-    by up to 8 degrees, never stretched; brightness and contrast within 15 %, saturation within
-    20 %, hue within 4 degrees; a third of the views slightly blurred, a third slightly noisy; half
+    by up to 8 degrees, never stretched; brightness and contrast within 10 %, saturation within
+    15 %, hue within 4 degrees; a third of the views slightly blurred, a third slightly noisy; half
     mirrored. The limits and their reasons stand in `data/_semantic.py`. The result keeps the
-    picture's proportions, in at most `LARGEST` squared pixels. By kornia, with parameters from a
-    generator of its own.
+    picture's proportions, in at most 384 x 384 pixels or as many in another shape. By kornia, with
+    parameters from a generator of its own.
 
     Both mirror: where left and right make the difference (writing, stripes that rise or fall),
     neither leaves the meaning alone.
@@ -86,7 +86,7 @@ def _meant(image: Image.Image, random: np.random.Generator, size: int | None) ->
     """A view that leaves the meaning alone."""
     change = _semantic.Change.drawn(random)
     short, area = min(image.size), math.sqrt(image.width * image.height)
-    side = size * area / short if size else min(LARGEST, change.shown * area)
+    side = size * area / short if size else min(_semantic.LARGEST, change.shown * area)
     return _semantic.changed(image, change, side, random)
 
 
