@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 import open_clip_models as checkpoints  # before open_clip: makes torchvision importable
 from handful import encoders
 from handful.contracts import Encoder
-from handful.encoders import _files, _precision
+from handful.encoders import _attention, _files, _precision
 from handful.encoders._open_clip import library, source
 from handful.encoders.transformers import TextCutWarning
 from handful.errors import (
@@ -140,7 +140,7 @@ def test_towers_can_be_entered_and_resumed_anywhere(kind: str, tmp_path: Path) -
                 torch.testing.assert_close(resumed, whole, atol=1e-6, rtol=1e-5)
             other = torch.rand_like(tower.entering(inputs, 1))
             assert (tower.resumed(other, inputs, 1) - whole).abs().max() > whole.abs().mean() / 100
-        torch.testing.assert_close(tower.forward(inputs), whole)
+            torch.testing.assert_close(tower.forward(inputs), whole)
 
 
 def test_towers_name_parts_that_exist(tmp_path: Path) -> None:
@@ -389,6 +389,34 @@ def test_bfloat16_rounds_the_blocks_alone(tmp_path: Path, monkeypatch: pytest.Mo
     kept = load(folder, precision="auto")
     assert kept.precision == "float32"
     np.testing.assert_array_equal(kept.images(batch), plain.images(batch))
+
+
+def test_fused_attention_is_rounded_too_and_the_plain_one_computes_the_same(tmp_path: Path) -> None:
+    plain = torch.nn.MultiheadAttention(64, 4, batch_first=True).eval().requires_grad_(False)
+    own = _attention.OneDnnAttention(plain)
+    assert own.state_dict().keys() == plain.state_dict().keys()
+    assert own.in_proj_weight is plain.in_proj_weight
+    x, mask = torch.randn(3, 7, 64), torch.triu(torch.full((7, 7), -torch.inf), 1)
+    with torch.no_grad():
+        for given in (None, mask):
+            wanted = plain(x, x, x, need_weights=False, attn_mask=given)[0]
+            got = own(x, x, x, need_weights=False, attn_mask=given)[0]
+            torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)
+            half = _attention.HalfAttention(plain)(x, x, x, attn_mask=given)[0]
+            torch.testing.assert_close(half.float(), wanted, atol=2e-2, rtol=2e-2)
+        other = torch.randn(3, 5, 64)  # not self-attention: the plain path
+        wanted, weights = plain(x, other, other)
+        got, kept = own(x, other, other)
+        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close(kept, weights)
+    x.requires_grad_(True)
+    own(x, x, x, need_weights=False)[0].sum().backward()
+    assert x.grad.abs().sum() > 0
+    encoder = load(checkpoints.checkpoint("wide", tmp_path), precision="bfloat16")
+    kinds = {name: type(m).__name__ for name, m in encoder.model.named_modules()}
+    assert kinds["visual.transformer.resblocks.0.attn"] == "HalfAttention"
+    assert kinds["visual.transformer.resblocks.0.mlp.c_fc"] == "HalfLinear"
+    assert "Half" not in kinds["transformer.resblocks.0.attn"]
 
 
 def test_bfloat16_where_timm_bypasses_its_layers_and_where_there_are_none(tmp_path: Path) -> None:

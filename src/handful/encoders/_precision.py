@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handful.contracts import Array
+from handful.encoders._attention import HalfAttention, OneDnnAttention, can_stand_in
 
 # The lowest cosine between bfloat16 and float32 features that `auto` accepts; 0.999 is what we
 # promise. A skill fitted here must give the same probabilities to 0.01 elsewhere: a turn of 0.01
@@ -87,7 +88,9 @@ def choose_kernels(model: nn.Module, device: torch.device) -> None:
     ):
         return
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear:
+        if type(module) is nn.MultiheadAttention and can_stand_in(module):
+            model.set_submodule(name, OneDnnAttention(module))
+        elif type(module) is nn.Linear:
             stand_in = OneDnnLinear(module.in_features, module.out_features, device="meta")
             stand_in.weight, stand_in.bias = module.weight, module.bias
             model.set_submodule(name, stand_in)
@@ -113,22 +116,29 @@ def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool
     wide = [
         (name, module)
         for name, module in tower.named_modules()
-        if isinstance(module, nn.Linear)
-        and _BLOCKS.search(f".{name}.")
+        if _BLOCKS.search(f".{name}.")
         and name not in bypassed
-        and (force or min(module.in_features, module.out_features) >= _WORTHWHILE)
-        and type(module) in (nn.Linear, OneDnnLinear)
+        and (can_stand_in(module) or type(module) in (nn.Linear, OneDnnLinear))
+        and (force or _width(module) >= _WORTHWHILE)
     ]
     if not wide:
         return None
     for name, module in wide:
-        tower.set_submodule(name, HalfLinear(module))
+        half = HalfLinear(module) if isinstance(module, nn.Linear) else HalfAttention(module)
+        tower.set_submodule(name, half)
     found = agreement()
     if force or found >= AGREEMENT:
         return found
     for name, module in wide:
         tower.set_submodule(name, module)
     return None
+
+
+def _width(module: Any) -> int:
+    """The narrower side of its products."""
+    if isinstance(module, nn.MultiheadAttention):
+        return int(module.embed_dim)
+    return min(int(module.in_features), int(module.out_features))
 
 
 def cosine(a: Array, b: Array) -> float:

@@ -111,7 +111,8 @@ class OpenClipEncoder:
         """N texts to the inputs of `text`: `input_ids` [N, L]."""
         texts = list(batch)
         tokens: torch.Tensor = self.tokenizer(texts)
-        words = int(self.model.vocab_size)
+        table = self.text.token_embedding
+        words = int(self.text.module(table).num_embeddings) if table else 0  # type: ignore[arg-type]
         if words and int(tokens.max()) >= words:
             raise InputError(
                 f"{self.name}: the tokenizer gives token {int(tokens.max())} and the text tower "
@@ -143,6 +144,8 @@ class OpenClipEncoder:
         force = precision == "bfloat16"
         if precision == "float32" or not (force or _precision.has_bfloat16(self.device)):
             return
+        if not force and not any(block.mlp for block in self.vision.blocks):
+            return  # mostly convolutions: measured, it is no faster
         wanted = self._probe()
         found = _precision.to_bfloat16(
             self.model.visual,
