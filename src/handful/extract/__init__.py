@@ -6,29 +6,29 @@ a power cut), the next run goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handful.contracts import Encoder, Features, ImageRef
 from handful.data.splits import checked_seed
 from handful.errors import InputError
-from handful.extract._run import Progress, Run
-from handful.extract._threads import threads
+from handful.extract._activations import Activations, activations
+from handful.extract._features import FeatureRun
+from handful.extract._results import BATCH, Failure, failures
+from handful.extract._run import Progress
+from handful.extract._threads import processors, threads
 from handful.store import FeatureStore
 
-__all__ = ["BATCH", "Extraction", "Failure", "Progress", "features", "processors"]
-
-BATCH = 64
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One image that could not be used: what it is called, why, and where it stood."""
-
-    name: str
-    reason: str
-    index: int
+__all__ = [
+    "BATCH",
+    "Activations",
+    "Extraction",
+    "Failure",
+    "Progress",
+    "activations",
+    "features",
+    "processors",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +91,16 @@ def features(
         )
     seed = checked_seed(seed)
     kept_in = FeatureStore() if store is None else store
-    run = Run(encoder, images, kept_in, views, seed, progress or (lambda done, total: None))
+    run = FeatureRun(encoder, images, kept_in, views, seed, progress or (lambda done, total: None))
     with threads(workers or processors()) as pool:
         run.look_up(pool)
-        run.encode(pool, batch_size)
+        run.encode(pool, max(1, batch_size // views))
     return _result(run)
 
 
-def processors() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _result(run: Run) -> Extraction:
+def _result(run: FeatureRun) -> Extraction:
     """The rows in the order of the images."""
-    slot_of = {place: slot for slot, places in enumerate(run.places) for place in places}
-    kept = tuple(i for i in range(len(run.images)) if i not in run.reasons)
-    slots = [slot_of[i] for i in kept]
+    kept, slots = run.kept()
     ids = tuple(run.digests[slot] for slot in slots)
-    failures = tuple(Failure(run.images[i].name, run.reasons[i], i) for i in sorted(run.reasons))
     rows = Features(run.values[slots], ids, run.encoder.fingerprint)
-    return Extraction(rows, kept, failures, run.encoded, run.known)
+    return Extraction(rows, kept, failures(run), run.encoded, run.known)

@@ -3,10 +3,27 @@
 A *space* is everything two features must share to be compared: the encoder's fingerprint, the
 precision it computed in and, for averaged views, their number and seed. Within a space a row is
 found by the digest of the image's content.
+
+Activations, what enters the first tuned block of an encoder, are kept beside them; their space also
+names the block and the view.
 """
 
-from handful.store._database import FILE, default_folder
-from handful.store._store import FeatureStore, space
-from handful.store._upkeep import Health, Pruned, Space
+from handful.store._activations import ActivationStore, activation_space
+from handful.store._common import Health, Pruned
+from handful.store._database import default_folder
+from handful.store._rooms import Room
+from handful.store._store import FILE, FeatureStore, space
+from handful.store._upkeep import Space
 
-__all__ = ["FILE", "FeatureStore", "Health", "Pruned", "Space", "default_folder", "space"]
+__all__ = [
+    "FILE",
+    "ActivationStore",
+    "FeatureStore",
+    "Health",
+    "Pruned",
+    "Room",
+    "Space",
+    "activation_space",
+    "default_folder",
+    "space",
+]

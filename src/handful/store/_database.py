@@ -1,4 +1,4 @@
-"""The one file the features are in: where it lies, how it is opened, what its errors mean.
+"""A file of ours: where it lies, how it is opened, what its errors mean.
 
 SQLite with a rollback journal: a commit is on the disk or it never was, writers of any number of
 processes queue up, and reading needs neither a writable folder nor a second file. docs/store.md
@@ -13,32 +13,33 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import StorageError
 
-FILE = "features.sqlite3"
-FORMAT = 1
 WAIT = 60.0  # seconds to queue behind another process; one batch takes milliseconds
-_MARK = 0x48464C31  # "HFL1" in the header tells our file from any other SQLite file
 _PAGE = 32_768  # 15 rows of 512 float32 a page; at SQLite's usual 4096 half of each page is air
 _MAPPED = 0x7FFF0000  # as much of the file as SQLite will map
-_SCHEMA = """
-CREATE TABLE spaces (
-    number INTEGER PRIMARY KEY,
-    space TEXT NOT NULL UNIQUE,
-    encoder TEXT NOT NULL,
-    dim INTEGER NOT NULL,
-    used REAL NOT NULL
-);
-CREATE TABLE rows (
-    number INTEGER PRIMARY KEY,
-    space INTEGER NOT NULL,
-    id BLOB NOT NULL,
-    value BLOB NOT NULL,
-    UNIQUE (space, id)
-);
-"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one of our files is.
+
+    Args:
+        file: its name in the folder.
+        title: what errors call it, with an article.
+        mark: in its header, tells it from any other SQLite file.
+        format: the newest that this version reads.
+        schema: SQL that makes its tables.
+    """
+
+    file: str
+    title: str
+    mark: int
+    format: int
+    schema: str
 
 
 def default_folder() -> Path:
@@ -65,7 +66,7 @@ def default_folder() -> Path:
     return home_folder / below / "handful"
 
 
-def connect(folder: Path) -> tuple[sqlite3.Connection, bool]:
+def connect(folder: Path, layout: Layout) -> tuple[sqlite3.Connection, bool]:
     """Open the file in a folder, making both where that is possible.
 
     Returns:
@@ -75,30 +76,30 @@ def connect(folder: Path) -> tuple[sqlite3.Connection, bool]:
     Raises:
         StorageError: not our file, damaged, from a newer format, or locked for too long.
     """
-    file = folder / FILE
+    file = folder / layout.file
     with failures(file, "opening"):
-        if _writable(folder, file):
+        if _writable(folder, file, layout):
             db = _opened(file, "rwc")
             try:
-                _prepare(db, file)
+                _prepare(db, file, layout)
             except BaseException:
                 db.close()
                 raise
             return db, True
         if not file.exists():
             db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            _create(db)
+            _create(db, layout)
             return db, False
         db = _opened(file, "ro")
-        _check_format(db, file)
+        _check_format(db, file, layout)
         return db, False
 
 
-def _writable(folder: Path, file: Path) -> bool:
+def _writable(folder: Path, file: Path, layout: Layout) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise StorageError(f"{folder}: is a file; the feature store needs a folder") from error
+        raise StorageError(f"{folder}: is a file; {layout.title} needs a folder") from error
     except OSError:
         return False
     return os.access(folder, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
@@ -116,46 +117,47 @@ def _opened(file: Path, mode: str) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, file: Path) -> None:
+def _prepare(db: sqlite3.Connection, file: Path, layout: Layout) -> None:
     """Make the tables of a new file; two processes may meet here."""
     db.execute("PRAGMA synchronous=FULL")
     if db.execute("PRAGMA page_count").fetchone()[0]:
-        return _check_format(db, file)
+        return _check_format(db, file, layout)
     db.execute(f"PRAGMA page_size={_PAGE}")
     db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # so that prune can shrink the file step by step
     with transaction(db):
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(db)
-    return _check_format(db, file)
+            _create(db, layout)
+    return _check_format(db, file, layout)
 
 
-def _create(db: sqlite3.Connection) -> None:
-    db.execute(f"PRAGMA application_id={_MARK}")
-    db.execute(f"PRAGMA user_version={FORMAT}")
-    for statement in filter(str.strip, _SCHEMA.split(";")):
+def _create(db: sqlite3.Connection, layout: Layout) -> None:
+    db.execute(f"PRAGMA application_id={layout.mark}")
+    db.execute(f"PRAGMA user_version={layout.format}")
+    for statement in filter(str.strip, layout.schema.split(";")):
         db.execute(statement)
 
 
-def _check_format(db: sqlite3.Connection, file: Path) -> None:
+def _check_format(db: sqlite3.Connection, file: Path, layout: Layout) -> None:
     mark = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if mark != _MARK:
+    if mark != layout.mark:
         raise StorageError(
-            f"{file}: is a SQLite file but not a feature store; move it away, or name another "
-            "folder in $HANDFUL_HOME"
+            f"{file}: is a SQLite file but not {layout.title}; move it away, or name "
+            "another folder in $HANDFUL_HOME"
         )
-    if version > FORMAT:
+    if version > layout.format:
         raise StorageError(
-            f"{file}: written by a newer Handful (format {version}, this one reads {FORMAT}); "
-            "update handful, or name another folder in $HANDFUL_HOME"
+            f"{file}: written by a newer Handful (format {version}, this one reads "
+            f"{layout.format}); update handful, or name another folder in $HANDFUL_HOME"
         )
 
 
 class Database:
     """The connection of one process, opened when first needed, shared by its threads."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / FILE
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.file = folder / layout.file
+        self.layout = layout
         self._folder = folder
         self._lock = threading.RLock()
         self._open: tuple[sqlite3.Connection, bool] | None = None
@@ -174,7 +176,7 @@ class Database:
                 self._inherited.append(self._open)
                 self._open, self._process = None, os.getpid()
             if self._open is None:
-                self._open = connect(self._folder)
+                self._open = connect(self._folder, self.layout)
             try:
                 yield self._open
             except sqlite3.DatabaseError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,28 @@ from numpy.typing import NDArray
 
 from handful.contracts import Array
 from handful.errors import InputError, StorageError
-from handful.store import _upkeep
-from handful.store._database import Database, default_folder, is_damage, transaction
+from handful.store import _common, _upkeep
+from handful.store._database import Database, Layout, default_folder, is_damage, transaction
 
+FILE = "features.sqlite3"
 _ASKED = 500  # keys in one question; the time is flat from 100 to 2000
-_DIGEST = re.compile("[0-9a-f]{64}")
+_SCHEMA = """
+CREATE TABLE spaces (
+    number INTEGER PRIMARY KEY,
+    space TEXT NOT NULL UNIQUE,
+    encoder TEXT NOT NULL,
+    dim INTEGER NOT NULL,
+    used REAL NOT NULL
+);
+CREATE TABLE rows (
+    number INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    value BLOB NOT NULL,
+    UNIQUE (space, id)
+);
+"""
+_LAYOUT = Layout(FILE, "a feature store", 0x48464C31, 1, _SCHEMA)  # "HFL1"
 
 
 def space(fingerprint: str, precision: str, views: int = 1, seed: int = 0) -> str:
@@ -48,7 +64,7 @@ class FeatureStore:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = Path(path).expanduser() if path is not None else default_folder()
-        self._database = Database(self.path)
+        self._database = Database(self.path, _LAYOUT)
         self.file = self._database.file
 
     def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
@@ -60,7 +76,7 @@ class FeatureStore:
         Returns:
             `[K, D]` float32 rows in the order of `ids`, and `[N]`: whether each id is known.
         """
-        keys = _keys(ids)
+        keys = _common.keys_of(ids)
         slots = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         with self._database.session("reading") as (db, writable):
             with transaction(db, "DEFERRED"):  # one state of the file for both questions
@@ -73,7 +89,7 @@ class FeatureStore:
                         if len(value) == width:
                             at = slots[key] * width
                             room[at : at + width] = value
-            if number and writable and time.time() - used > _upkeep.DAY:
+            if number and writable and time.time() - used > _common.DAY:
                 with suppress(sqlite3.OperationalError):  # reading must not fail for a note
                     db.execute("UPDATE spaces SET used = ? WHERE number = ?", [time.time(), number])
         places = np.array([slots[key] for key in keys], dtype=np.int64)
@@ -93,13 +109,13 @@ class FeatureStore:
             InputError: rows that are not finite, not of unit length, or of another width.
             StorageError: the disk is full, read-only or damaged; nothing of the batch is stored.
         """
-        keys, rows = _keys(ids), np.ascontiguousarray(values, dtype="<f4")
+        keys, rows = _common.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
         if rows.ndim != 2 or len(rows) != len(keys) or not rows.size:
             raise InputError(f"expected features [{len(keys)}, D] to store, got {list(rows.shape)}")
         if not _upkeep.is_unit(rows).all():
             raise InputError("features to store must be finite rows of length one; encode again")
         with self._database.session("writing") as (db, writable):
-            self._demand(writable)
+            _common.demand(self._database, writable)
             with transaction(db):
                 number = _number(db, space, encoder, rows.shape[1])
                 db.executemany(
@@ -121,27 +137,27 @@ class FeatureStore:
 
     def summary(self) -> tuple[_upkeep.Space, ...]:
         """What is in the store, the last used space first; nothing where there is no store yet."""
-        if _upkeep.is_missing(self.file):
+        if _common.is_missing(self.file):
             return ()
         with self._database.session("reading") as (db, _):
             return _upkeep.summary(db)
 
-    def check(self) -> _upkeep.Health:
+    def check(self) -> _common.Health:
         """Read everything, the structure of the file and every row; changes nothing.
 
         A store that was never made is an empty one.
         """
-        if _upkeep.is_missing(self.file):
-            return _upkeep.Health(0, ())
+        if _common.is_missing(self.file):
+            return _common.Health(0, ())
         try:
             with self._database.session("checking") as (db, _):
                 counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
-                broken = _upkeep.structure(db)
+                broken = _common.structure(db)
                 bad = _upkeep.bad_rows(db)
         except StorageError as error:
             if not is_damage(error.__cause__):
                 raise
-            return _upkeep.Health(0, (str(error),))
+            return _common.Health(0, (str(error),))
         cure = "`handful store prune --damaged`"
         problems = [f"the file: {line}; {cure} makes room for a new one" for line in broken]
         problems += [
@@ -149,7 +165,7 @@ class FeatureStore:
             f"the wrong width; {cure} removes them"
             for key, numbers in bad.items()
         ]
-        return _upkeep.Health(counted, tuple(problems))
+        return _common.Health(counted, tuple(problems))
 
     def prune(
         self,
@@ -158,7 +174,7 @@ class FeatureStore:
         unused_days: float | None = None,
         max_bytes: int | None = None,
         damaged: bool = False,
-    ) -> _upkeep.Pruned:
+    ) -> _common.Pruned:
         """Remove features and shrink the file; what is missed later is computed again.
 
         Args:
@@ -174,21 +190,21 @@ class FeatureStore:
         """
         if wanted is None and unused_days is None and max_bytes is None and not damaged:
             raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
-        if _upkeep.is_missing(self.file):
+        if _common.is_missing(self.file):
             raise InputError(f"{self.path}: holds no feature store, so there is nothing to prune")
         size, removed = self.size, 0
-        if damaged and self._is_broken():
-            self._start_again()
+        if damaged and _common.is_broken(self._database):
+            _common.start_again(self._database)
         with self._database.session("pruning") as (db, writable):
-            self._demand(writable)
+            _common.demand(self._database, writable)
             if damaged:
                 removed += sum(_upkeep.delete_rows(db, n) for n in _upkeep.bad_rows(db).values())
             if wanted is not None or unused_days is not None:
                 removed += _upkeep.delete_unwanted(db, wanted, unused_days)
-            _upkeep.shrink(db)
+            _common.shrink(db)
             if max_bytes is not None:
                 removed += _upkeep.shrink_to(db, max_bytes)
-        return _upkeep.Pruned(removed, size - self.size)
+        return _common.Pruned(removed, size - self.size)
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""
@@ -199,37 +215,6 @@ class FeatureStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _demand(self, writable: bool) -> None:
-        if not writable:
-            raise StorageError(
-                f"{self.path}: the feature store cannot be written here; correct the permissions "
-                "of the folder, or name another one in $HANDFUL_HOME"
-            )
-
-    def _is_broken(self) -> bool:
-        try:
-            with self._database.session("checking") as (db, _):
-                return bool(_upkeep.structure(db))
-        except StorageError as error:
-            if not is_damage(error.__cause__):
-                raise
-            return True
-
-    def _start_again(self) -> None:
-        self.close()
-        try:
-            for file in (self.file, self.file.with_name(f"{self.file.name}-journal")):
-                file.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self.file}: cannot be removed ({error.strerror})") from error
-
-
-def _keys(ids: Sequence[str]) -> list[bytes]:
-    wrong = next((i for i in ids if not _DIGEST.fullmatch(i)), None)
-    if wrong is not None:
-        raise InputError(f"expected image digests of 64 hexadecimal digits, got {wrong!r}")
-    return [bytes.fromhex(i) for i in ids]
 
 
 def _ask(db: sqlite3.Connection, number: int, keys: list[bytes]) -> Iterator[tuple[bytes, Any]]:

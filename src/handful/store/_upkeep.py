@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import UNIT_TOLERANCE, Array
-from handful.errors import InputError, StorageError
+from handful.errors import InputError
+from handful.store._common import DAY, STEP, part, pragma, shrink
 from handful.store._database import transaction
-
-DAY = 86_400.0
-_STEP = 4_096  # rows or pages in one transaction: bounds memory, and the journal on a full disk
 
 
 @dataclass(frozen=True)
@@ -48,33 +44,6 @@ class Space:
         return wanted in (self.space, self.encoder) or wanted in self.space.split()
 
 
-@dataclass(frozen=True)
-class Health:
-    """What a check looked at and what it found; no problems is healthy."""
-
-    rows: int
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """What housekeeping removed, and by how much the file shrank."""
-
-    rows: int
-    bytes: int
-
-
-def is_missing(file: Path) -> bool:
-    """Whether there is no store yet, so that looking at it would have to make it.
-
-    Raises:
-        StorageError: a file lies where the folder should be.
-    """
-    if os.path.isfile(file.parent):  # noqa: PTH113  # Path raises where it may not look
-        raise StorageError(f"{file.parent}: is a file; the feature store needs a folder")
-    return not os.path.exists(file)  # noqa: PTH110
-
-
 def is_unit(rows: Array) -> NDArray[np.bool_]:
     """`[N]`: which of `[N, D]` rows have length one; NaN and infinity have not."""
     squares: Array = np.einsum("nd,nd->n", rows, rows)
@@ -90,17 +59,11 @@ def summary(db: sqlite3.Connection) -> tuple[Space, ...]:
     ).fetchall()
     return tuple(
         Space(
-            key, name, _part(key, "precision"), int(_part(key, "views") or 1), dim, n,
+            key, name, part(key, "precision"), int(part(key, "views") or 1), dim, n,
             4 * dim * n, used,
         )
         for key, name, dim, used, n in found
     )  # fmt: skip
-
-
-def structure(db: sqlite3.Connection) -> tuple[str, ...]:
-    """What SQLite finds wrong with the file as a whole."""
-    told = [str(row[0]) for row in db.execute("PRAGMA integrity_check(20)")]
-    return () if told == ["ok"] else tuple(told)
 
 
 def bad_rows(db: sqlite3.Connection) -> dict[str, list[int]]:
@@ -111,7 +74,7 @@ def bad_rows(db: sqlite3.Connection) -> dict[str, list[int]]:
     while True:
         part = db.execute(
             "SELECT number, space, value FROM rows WHERE number > ? ORDER BY number LIMIT ?",
-            [last, _STEP],
+            [last, STEP],
         ).fetchall()
         if not part:
             return bad
@@ -125,9 +88,9 @@ def bad_rows(db: sqlite3.Connection) -> dict[str, list[int]]:
 
 def delete_rows(db: sqlite3.Connection, numbers: list[int]) -> int:
     """Remove rows by number; says how many."""
-    for start in range(0, len(numbers), _STEP):
+    for start in range(0, len(numbers), STEP):
         with transaction(db):
-            part = [(n,) for n in numbers[start : start + _STEP]]
+            part = [(n,) for n in numbers[start : start + STEP]]
             db.executemany("DELETE FROM rows WHERE number = ?", part)
     return len(numbers)
 
@@ -167,7 +130,7 @@ def shrink_to(db: sqlite3.Connection, max_bytes: int) -> int:
     """Remove the longest unused rows until the file has `max_bytes`; says how many."""
     removed = 0
     while True:
-        page, pages = (_pragma(db, name) for name in ("page_size", "page_count"))
+        page, pages = (pragma(db, name) for name in ("page_size", "page_count"))
         spaces = summary(db)
         surplus = page * pages - max_bytes
         if surplus <= 0 or not spaces:
@@ -175,22 +138,3 @@ def shrink_to(db: sqlite3.Connection, max_bytes: int) -> int:
         oldest = spaces[-1]  # removed by what its values take; the rest shows in the next round
         removed += delete_oldest(db, oldest.space, -(-surplus // (4 * oldest.dim)))
         shrink(db)
-
-
-def shrink(db: sqlite3.Connection) -> None:
-    """Give the pages of removed rows back to the system, a step at a time."""
-    free = _pragma(db, "freelist_count")
-    while free:
-        db.execute(f"PRAGMA incremental_vacuum({_STEP})").fetchall()
-        left = _pragma(db, "freelist_count")
-        if left >= free:  # someone else fills it meanwhile
-            return
-        free = left
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _part(key: str, name: str) -> str:
-    return next((p.partition(":")[2] for p in key.split() if p.startswith(f"{name}:")), "")

@@ -1,0 +1,298 @@
+"""Activations on disk: what enters the first tuned block, for each image and each view of it.
+
+A row is large (ViT-B/32: 154 kB), so rows lie in plain files, one a space, and SQLite only keeps
+the index: where each row stands and its checksum. Removing a space is removing a file, which
+takes no time and works on a full disk too. docs/store.md has the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.contracts import Array
+from handful.errors import InputError, StorageError
+from handful.store import _common, _rooms
+from handful.store._database import Database, Layout, default_folder, is_damage, transaction
+from handful.store._rooms import Room
+
+FILE = "activations.sqlite3"
+LARGEST = 10_000_000_000  # bytes that are kept where nobody says how many
+_SHARE = 10  # and not more than a tenth of what the disk has left
+_FRESH = 60.0  # seconds for which a space counts as just used
+_LAYOUT = Layout(FILE, "an activation store", 0x48464C41, 1, _rooms.SCHEMA)  # "HFLA"
+
+
+def activation_space(
+    fingerprint: str,
+    precision: str,
+    block: int,
+    *,
+    tower: str = "vision",
+    augmentation: str = "none",
+    view: int = 0,
+    seed: int = 0,
+) -> str:
+    """The key of a space of activations; view 0 is the picture as it is, whatever the others are.
+
+    >>> activation_space("model:clip weights:0f", "float32", 10, augmentation="crop", view=2)
+    'model:clip weights:0f precision:float32 tower:vision block:10 augmentation:crop view:2 seed:0'
+    """
+    key = f"{fingerprint} precision:{precision} tower:{tower} block:{block}"
+    return key if view == 0 else f"{key} augmentation:{augmentation} view:{view} seed:{seed}"
+
+
+class ActivationStore:
+    """Activations on disk; safe for several threads and processes, and against being killed.
+
+    Args:
+        path: the folder of the store, the one of the features; without it `default_folder()`.
+        max_bytes: what all activations together may take. Longest unused spaces make room for new
+            ones. Without it 10 GB, and at most a tenth of what the disk has left.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, ActivationStore(folder) as store:
+    ...     store.put("model:a block:2", ["0" * 64], np.ones((1, 5, 3), dtype="f4"))
+    ...     values, found = store.get("model:a block:2", ["1" * 64, "0" * 64])
+    ...     print(values.shape, found)
+    True
+    (1, 5, 3) [False  True]
+    """
+
+    def __init__(self, path: str | Path | None = None, *, max_bytes: int | None = None) -> None:
+        if max_bytes is not None and max_bytes < 0:
+            raise InputError(f"expected max_bytes of 0 or more, got {max_bytes}")
+        self.path = Path(path).expanduser() if path is not None else default_folder()
+        self.max_bytes = max_bytes
+        self._database = Database(self.path, _LAYOUT)
+        self.file = self._database.file
+
+    def shape(self, space: str) -> tuple[int, ...] | None:
+        """Shape of one row of a space; None where nothing is kept of it."""
+        with self._database.session("reading") as (db, _):
+            room = _rooms.find(db, space)
+        return None if room is None else room.shape
+
+    def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
+        """Known rows among N image digests.
+
+        Returns:
+            `[K, ...]` float32 rows in the order of `ids`, and `[N]`: whether each id is known.
+        """
+        values: Array = np.empty((len(ids), *(self.shape(space) or (0,))), dtype=np.float32)
+        found = self.read(space, ids, values)
+        return (values if found.all() else values[found]), found
+
+    def read(self, space: str, ids: Sequence[str], into: Array) -> NDArray[np.bool_]:
+        """Read known rows of N image digests straight into their places.
+
+        A row that is cut short or whose checksum is wrong counts as unknown.
+
+        Args:
+            space: see `activation_space()`.
+            ids: N image digests.
+            into: `[N, ...]` float32; each `into[i]` contiguous. Rows of unknown digests are left
+                with anything.
+
+        Returns:
+            `[N]`: whether each id is known.
+        """
+        keys = _common.keys_of(ids)
+        found = np.zeros(len(keys), dtype=np.bool_)
+        with self._database.session("reading") as (db, writable):
+            with transaction(db, "DEFERRED"):  # one state of the file for both questions
+                room = _rooms.find(db, space)
+                if room is None or room.shape != into.shape[1:]:
+                    return found
+                places = _rooms.places(db, room.number, keys)
+            if writable and time.time() - room.used > _FRESH:
+                with suppress(sqlite3.OperationalError):  # reading must not fail for a note
+                    _rooms.touch(db, room.number)
+        file = _rooms.data_file(self.path, room.number)
+        wanted = sorted((places[key], i) for i, key in enumerate(keys) if key in places)
+        for i in _rooms.read(file, room.width, [(*at, keys[i], i) for at, i in wanted], into):
+            found[i] = True
+        return found
+
+    def put(
+        self,
+        space: str,
+        ids: Sequence[str],
+        values: Array,
+        *,
+        encoder: str = "",
+        spare: Collection[str] = (),
+    ) -> bool:
+        """Store a batch, all of it or nothing; it is on the disk when this returns.
+
+        A row that is there already is written over; a kill just then leaves that row unknown.
+
+        Args:
+            space: see `activation_space()`.
+            ids: N different image digests (64 hexadecimal digits).
+            values: `[N, ...]` finite float32 rows.
+            encoder: the name people know the encoder by, for `summary`.
+            spare: spaces that must not make room for it, such as the other views.
+
+        Returns:
+            Whether it was kept: False where the budget has no room for it.
+
+        Raises:
+            InputError: rows that are not finite or of another shape than the space's.
+            StorageError: the disk is full, read-only or damaged; nothing of the batch is stored.
+        """
+        keys, rows = _common.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
+        if rows.ndim < 2 or len(rows) != len(keys) or not rows.size:
+            raise InputError(f"expected activations [{len(keys)}, ...], got {list(rows.shape)}")
+        if not np.isfinite(rows).all():
+            raise InputError("activations to store must be finite; compute them again")
+        with self._database.session("writing") as (db, writable):
+            _common.demand(self._database, writable)
+            if not self._make_room(db, rows.nbytes, {space, *spare}):
+                return False
+            with transaction(db):
+                room = _rooms.find(db, space) or _rooms.make(db, self.path, space, rows.shape[1:])
+                if room.shape != rows.shape[1:]:
+                    raise InputError(
+                        f"expected activations {list(room.shape)} in this space, "
+                        f"got {list(rows.shape[1:])}: {space}"
+                    )
+                _rooms.write(db, self.path, room, keys, rows)
+                _rooms.touch(db, room.number, encoder)
+        return True
+
+    @property
+    def writable(self) -> bool:
+        """Whether `put` can work here; a read-only store still answers."""
+        with self._database.session("opening") as (_, writable):
+            return writable
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk, the index included."""
+        files = [self.file, *_rooms.data_files(self.path)]
+        return sum(_rooms.length(file) for file in files)
+
+    @property
+    def budget(self) -> int:
+        """Bytes that all activations together may take now."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        there = next((p for p in (self.path, *self.path.absolute().parents) if p.exists()), None)
+        free = shutil.disk_usage(there).free if there else 0
+        return min(LARGEST, (free + self.size) // _SHARE)
+
+    def summary(self) -> tuple[Room, ...]:
+        """What is in the store, the last used space first; nothing where there is no store yet."""
+        if _common.is_missing(self.file):
+            return ()
+        with self._database.session("reading") as (db, _):
+            return _rooms.summary(db)
+
+    def check(self) -> _common.Health:
+        """Read everything, the structure of the index and every row; changes nothing."""
+        if _common.is_missing(self.file):
+            return _common.Health(0, ())
+        try:
+            with self._database.session("checking") as (db, _):
+                broken = _common.structure(db)
+                rooms = _rooms.summary(db)
+                bad = {r: _rooms.bad_rows(db, self.path, r) for r in rooms}
+        except StorageError as error:
+            if not is_damage(error.__cause__):
+                raise
+            return _common.Health(0, (str(error),))
+        cure = "`handful store prune --damaged`"
+        problems = [f"the file: {line}; {cure} makes room for a new one" for line in broken]
+        problems += [
+            f"{room.space}: {len(keys)} of {room.count} rows of activations are cut short or "
+            f"changed; {cure} removes them"
+            for room, keys in bad.items()
+            if keys
+        ]
+        return _common.Health(sum(room.count for room in rooms), tuple(problems))
+
+    def prune(
+        self,
+        wanted: str | None = None,
+        *,
+        unused_days: float | None = None,
+        max_bytes: int | None = None,
+        damaged: bool = False,
+    ) -> _common.Pruned:
+        """Remove activations; what is missed later is computed again.
+
+        Args:
+            wanted: remove spaces with this key, encoder name, or `part:value` of the key.
+            unused_days: remove spaces that nobody has used for so many days.
+            max_bytes: remove whole spaces, longest unused first, until this is enough.
+            damaged: remove broken rows; where the structure of the index is broken, everything.
+
+        Raises:
+            InputError: nothing was asked for, there is no store, or no space is called `wanted`.
+            StorageError: the store cannot be written.
+        """
+        if wanted is None and unused_days is None and max_bytes is None and not damaged:
+            raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
+        if _common.is_missing(self.file):
+            raise InputError(f"{self.path}: holds no activations, so there is nothing to prune")
+        size, removed = self.size, 0
+        if damaged and _common.is_broken(self._database):
+            _common.start_again(self._database)
+        with self._database.session("pruning") as (db, writable):
+            _common.demand(self._database, writable)
+            rooms = _rooms.summary(db)
+            if wanted is not None and not any(room.has(wanted) for room in rooms):
+                known = ", ".join(sorted({r.encoder or r.space for r in rooms})) or "none"
+                raise InputError(f"no activations of anything called {wanted!r}; known: {known}")
+            if damaged:
+                removed += sum(_rooms.forget_bad(db, self.path, room) for room in rooms)
+            old = math.inf if unused_days is None else unused_days * _common.DAY
+            gone = [
+                room for room in rooms
+                if time.time() - room.used > old or (wanted is not None and room.has(wanted))
+            ]  # fmt: skip
+            removed += sum(_rooms.drop(db, self.path, room) for room in gone)
+            if max_bytes is not None:
+                removed += self._shrink(db, max_bytes)
+            with transaction(db):  # nobody else is just making one
+                _rooms.sweep(db, self.path)
+            _common.shrink(db)
+        return _common.Pruned(removed, size - self.size)
+
+    def close(self) -> None:
+        """Let go of the file; the next call opens it again."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _make_room(self, db: sqlite3.Connection, wanted: int, spare: set[str]) -> bool:
+        """Whether so many bytes may be added; longest unused spaces go for them."""
+        rooms = _rooms.summary(db)
+        surplus = sum(room.bytes for room in rooms) + wanted - self.budget
+        others = [room for room in rooms if room.space not in spare]
+        if surplus > sum(room.bytes for room in others):
+            return False
+        while surplus > 0:
+            surplus -= others[-1].bytes
+            _rooms.drop(db, self.path, others.pop())
+        return True
+
+    def _shrink(self, db: sqlite3.Connection, max_bytes: int) -> int:
+        rooms, removed = list(_rooms.summary(db)), 0
+        while rooms and sum(room.bytes for room in rooms) > max_bytes:
+            removed += _rooms.drop(db, self.path, rooms.pop())
+        return removed
