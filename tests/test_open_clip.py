@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import hub
 import open_clip_models as checkpoints  # before open_clip: makes torchvision importable
 from handful import encoders
 from handful.contracts import Encoder
@@ -31,6 +32,7 @@ from handful.errors import (
     MissingModelError,
 )
 from handful.towers import Tunable
+from test_encoders import run_hub
 
 open_clip = checkpoints.open_clip
 TEXTS = ["a photo of a cat", "the red circle", "a dog", "Forest & annual-crop"]
@@ -612,6 +614,42 @@ def test_the_hub_cache_is_enough(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     found = encoders.load("hf-hub:someone/skill", precision="float32")
     assert (found.name, found.fingerprint) == ("hf-hub:someone/skill", vit.fingerprint)
+
+
+DOWNLOAD = """
+import sys
+sys.path.insert(0, {tests!r})
+import open_clip_models
+from handful import encoders, errors
+
+encoder = encoders.load("hf-hub:someone/skill", precision="float32", device="cpu")
+print(encoder.name, "|", encoder.fingerprint)
+for name in ("hf-hub:someone/else", "hf-hub:someone/skill/x", "someone/skill"):
+    try:
+        encoders.load(name)
+    except errors.HandfulError as error:
+        print(error)
+"""
+
+
+def test_a_download_from_a_hub_then_works_without_one(tmp_path: Path) -> None:
+    folder = checkpoints.checkpoint("siglip", tmp_path)
+    change(folder, "text_cfg", hf_tokenizer_name="someone/skill")
+    wanted = load(folder).fingerprint
+    torch.save({"not": torch.zeros(1)}, folder / "open_clip_pytorch_model.bin")
+    code = DOWNLOAD.format(tests=str(Path(__file__).parent))
+    with hub.serve("someone/skill", folder) as (address, asked):
+        said = run_hub(code, tmp_path / "cache", offline=False, address=address)
+    assert f"hf-hub:someone/skill | {wanted}" in said, said
+    assert "someone/else: the hub knows no such model, or it is private" in said
+    assert "hf-hub:someone/skill/x" in said
+    assert "someone/skill: is a checkpoint of the open_clip library; load it as 'hf-hub:" in said
+    fetched = {path.rpartition("/")[2] for path in asked if "/resolve/" in path}
+    assert fetched >= {"open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"}
+    assert "open_clip_pytorch_model.bin" not in fetched
+    said = run_hub(code, tmp_path / "cache", offline=True)
+    assert f"hf-hub:someone/skill | {wanted}" in said, said
+    assert "of someone/else is not on this disk, and HF_HUB_OFFLINE forbids a download" in said
 
 
 # ---- the library itself

@@ -24,7 +24,7 @@ def fetch(repo: str, names: Sequence[str], asked: str) -> Path:
     """
     from huggingface_hub import HfApi, constants, hf_hub_download
 
-    found = _cached(repo, names)
+    found = _cached(repo, names, asked)
     if found is not None:
         return found
     if constants.HF_HUB_OFFLINE:
@@ -49,7 +49,7 @@ def words(repo: str, asked: str) -> Path:
     """
     from huggingface_hub import constants, snapshot_download
 
-    found = _cached(repo, _files.VOCABULARIES)
+    found = _cached(repo, _files.VOCABULARIES, asked)
     if found is not None:
         return found.parent
     if constants.HF_HUB_OFFLINE:
@@ -58,7 +58,7 @@ def words(repo: str, asked: str) -> Path:
         return Path(snapshot_download(repo, allow_patterns=list(_files.SMALL)))
 
 
-def _cached(repo: str, names: Sequence[str]) -> Path | None:
+def _cached(repo: str, names: Sequence[str], asked: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -66,7 +66,7 @@ def _cached(repo: str, names: Sequence[str]) -> Path | None:
         found = (try_to_load_from_cache(repo, name) for name in names)
         return next((Path(f) for f in found if isinstance(f, str)), None)
     except HFValidationError as error:
-        raise MissingModelError(f"{repo}: is no hub name; expected owner/name") from error
+        raise MissingModelError(f"{asked}: {repo!r} is no hub name (owner/name)") from error
 
 
 def _offline(repo: str, what: str, asked: str) -> None:
