@@ -655,7 +655,9 @@ def test_a_download_from_a_hub_then_works_without_one(tmp_path: Path) -> None:
 # ---- the library itself
 
 
-def test_a_library_that_is_missing_or_broken_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_missing_or_broken_is_explained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def gone(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
@@ -668,6 +670,8 @@ def test_a_library_that_is_missing_or_broken_is_explained(monkeypatch: pytest.Mo
     monkeypatch.setattr(library, "import_module", broken)
     with pytest.raises(BrokenLibraryError, match=r"does not load .*halted.*Install it again"):
         library.open_clip()
+    with pytest.raises(BrokenLibraryError, match="does not load"):
+        load(folder)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setattr(library, "TORCHVISION_PROBLEM", "operator torchvision::nms does not exist")
     with pytest.raises(BrokenLibraryError, match=r"does not fit this torch \(operator.*pip inst"):

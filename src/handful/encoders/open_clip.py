@@ -14,7 +14,7 @@ from PIL import Image
 
 from handful.contracts import Array, unit
 from handful.encoders import _fingerprint, _load, _precision
-from handful.encoders._open_clip import build, identity, towers
+from handful.encoders._open_clip import build, identity, library, towers
 from handful.encoders._open_clip.pixels import Pixels
 from handful.encoders._open_clip.source import FOLDER, HUB, Source, find
 from handful.encoders._open_clip.words import first_cut
@@ -75,6 +75,7 @@ class OpenClipEncoder:
             device: `auto`, or as torch names it.
         """
         where = _load.device(device)
+        library.open_clip()  # before anything is looked for: without it nothing can be done
         own = name.startswith((HUB, FOLDER))
         return cls(name if own else f"open_clip:{name}", find(name), precision, where)
 

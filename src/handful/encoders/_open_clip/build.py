@@ -20,7 +20,7 @@ from handful.encoders import _files
 from handful.encoders._library import logging as library_logging
 from handful.encoders._open_clip.library import open_clip
 from handful.encoders._open_clip.source import Source
-from handful.errors import InputError, MissingExtraError
+from handful.errors import HandfulError, InputError, MissingExtraError
 
 _LOADING = (
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError,
@@ -130,7 +130,7 @@ def _quietly(source: Source) -> Iterator[None]:
         root.addHandler(silent)  # or the library's first word would set up logging for everybody
         try:
             yield
-        except (InputError, MissingExtraError):
+        except HandfulError:
             raise
         except _LOADING as error:
             said = " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,8 +1,8 @@
 """The towers of an open_clip model, found by the names that library and timm give to their parts.
 
-Every attention that can be tuned query, key and value apart from each other names its
-`projections`: `nn.MultiheadAttention` as one module, timm's `qkv` or `q_proj`, `k_proj`, `v_proj`.
-Where timm multiplies by the weight of `qkv` without calling it (EVA-01), nothing is named.
+Attention names its `projections`: `nn.MultiheadAttention` as one module, timm's `qkv` or `q_proj`,
+`k_proj`, `v_proj`. Beware: some of timm's (EVA-01's) multiply by the weight of `qkv` themselves,
+without calling it.
 """
 
 from __future__ import annotations
@@ -113,8 +113,6 @@ def _timm(model: Any, place: str) -> tuple[Block, ...]:
         if not all(hasattr(block, part) for part in ("attn", "mlp", "norm1")):
             return ()
         inside = next((p for p in _TIMM if all(_linear(block.attn, n) for n in p)), ())
-        if len(inside) == 1 and getattr(block.attn, "q_bias", None) is not None:
-            inside = ()
         projections = tuple(f"{own}.attn.{n}" for n in inside)
         width = int(model.visual.trunk.embed_dim)
         found.append(Block(own, width, f"{own}.attn", f"{own}.mlp", f"{own}.mlp", projections))
