@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import handful.store
 from handful import extract
 from handful.contracts import ImageRef
 from handful.data import augment
@@ -461,6 +463,90 @@ def test_prune_what_nobody_used_and_to_a_size(store):
     assert [room.space for room in store.summary()] == [OTHER]
     assert store.prune(max_bytes=10 * ROW).rows == 0
     assert store.prune(max_bytes=10 * ROW - 1).rows == 10
+
+
+# --- beside the features
+
+
+@pytest.fixture
+def both(tmp_path) -> Path:
+    """A folder with features of one encoder and activations of two."""
+    with FeatureStore(tmp_path) as features, ActivationStore(tmp_path) as activations:
+        rows = np.eye(8, dtype="f4")
+        features.put("model:a weights:01 precision:float32", ids_of(*range(8)), rows, encoder="a")
+        activations.put(KEY, ids_of(*range(10)), rows_of(*range(10)), encoder="a")
+        activations.put(OTHER, ids_of(1), rows_of(1), encoder="b")
+    return tmp_path
+
+
+def left(folder: Path) -> tuple[int, int]:
+    with FeatureStore(folder) as features, ActivationStore(folder) as activations:
+        spaces, rooms = features.summary(), activations.summary()
+    return sum(s.count for s in spaces), sum(r.count for r in rooms)
+
+
+@pytest.mark.parametrize(
+    ("asked", "after"),
+    [
+        ({"wanted": "a"}, (0, 1)),
+        ({"wanted": "b"}, (8, 10)),
+        ({"wanted": "a", "activations": True}, (8, 1)),
+        ({"activations": True}, (8, 0)),
+        ({"max_bytes": 0}, (0, 0)),
+        ({"unused_days": 1}, (8, 11)),
+        ({"unused_days": 0}, (0, 0)),
+        ({"damaged": True}, (8, 11)),
+    ],
+)
+def test_one_prune_for_both(both, asked, after):
+    size = FeatureStore(both).size + ActivationStore(both).size
+    done = handful.store.prune(both, **asked)
+    assert left(both) == after
+    assert done.pruned.rows == 19 - sum(after)
+    assert done.pruned.bytes == size - FeatureStore(both).size - ActivationStore(both).size
+    assert handful.store.check(both).rows == sum(after)
+
+
+def test_activations_go_before_features(both):
+    with ActivationStore(both) as activations:
+        activations.put("large", ids_of(*range(10)), rows_of(*range(10), shape=(50, 768)))
+    size = FeatureStore(both).size
+    handful.store.prune(both, max_bytes=size + 2_000_000)
+    assert left(both) == (8, 21)
+    handful.store.prune(both, max_bytes=size + 1_000_000)
+    assert left(both) == (8, 0)
+
+
+def test_one_prune_explains_what_cannot_be(both, tmp_path):
+    with pytest.raises(InputError, match="nothing called 'huge'; known: a, b"):
+        handful.store.prune(both, "huge")
+    with pytest.raises(InputError, match="say what to prune"):
+        handful.store.prune(both)
+    with pytest.raises(InputError, match="holds no feature store"):
+        handful.store.prune(both / "elsewhere", unused_days=1)
+    with pytest.raises(InputError, match="holds no activations"):
+        handful.store.prune(both / "elsewhere", activations=True)
+
+
+def test_the_command_line_shows_and_prunes_both(both, capsys):
+    from test_cli import run
+
+    code, out, _ = run(capsys, "store", "look", "--path", both)
+    assert code == 0
+    assert "5 x 12" in out
+    assert "as it is" in out
+    _, out, _ = run(capsys, "store", "look", "--path", both, "--json")
+    kept = json.loads(out)["activations"]
+    assert {space["encoder"] for space in kept["spaces"]} == {"a", "b"}
+    assert kept["bytes"] > 11 * ROW
+    code, out, _ = run(capsys, "store", "check", "--path", both)
+    assert (code, out) == (0, "19 rows, healthy\n")
+    code, out, _ = run(capsys, "store", "prune", "--activations", "--path", both)
+    assert code == 0
+    assert "removed 11 rows" in out
+    os.truncate(both / "features.sqlite3", 1000)
+    code, out, _ = run(capsys, "store", "check", "--path", both)
+    assert code == 1
 
 
 # --- from pictures

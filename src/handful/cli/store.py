@@ -1,19 +1,18 @@
-"""`handful store`: look at the features on disk, check them, remove them."""
+"""`handful store`: look at the features and activations on disk, check them, remove them."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from handful.cli import _console, _options
 
-if TYPE_CHECKING:
-    from handful.store import Health
-
-app = typer.Typer(help="Features on disk: look, check, prune.", no_args_is_help=True)
+app = typer.Typer(
+    help="Features and activations on disk: look, check, prune.", no_args_is_help=True
+)
 
 Folder = Annotated[
     Path | None, typer.Option("--path", help="The store's folder; default the user's own.")
@@ -23,37 +22,59 @@ Folder = Annotated[
 @app.command()
 @_console.exits
 def look(path: Folder = None, as_json: _options.Json = False) -> int:
-    """Show what is kept: one line an encoder and precision."""
+    """Show what is kept: one line an encoder and precision, and for activations block and view."""
     from dataclasses import asdict
 
-    from handful.store import FeatureStore
+    from handful.store import ActivationStore, FeatureStore
 
-    with FeatureStore(path) as store:
-        spaces = store.summary()
-        size = store.size
+    with FeatureStore(path) as store, ActivationStore(path) as activations:
+        spaces, size = store.summary(), store.size
+        rooms, taken, budget = activations.summary(), activations.size, activations.budget
     if as_json:
-        answer = {"file": str(store.file), "bytes": size, "spaces": [asdict(s) for s in spaces]}
-        _console.say_json(answer)
+        kept = [asdict(room) | {"bytes": room.bytes} for room in rooms]
+        _console.say_json(
+            {
+                "file": str(store.file),
+                "bytes": size,
+                "spaces": [asdict(s) for s in spaces],
+                "activations": {"bytes": taken, "budget": budget, "spaces": kept},
+            }
+        )
         return 0
     rows = [
         [s.encoder or s.space, s.precision, str(s.views), str(s.dim), str(s.count),
-         f"{s.bytes / 1e6:.1f}", time.strftime("%Y-%m-%d", time.localtime(s.used))]
+         f"{s.bytes / 1e6:.1f}", _day(s.used)]
         for s in spaces
     ]  # fmt: skip
     headers = ["encoder", "precision", "views", "width", "images", "MB", "last used"]
     _console.say_table(_console.table(headers, rows, right=[2, 3, 4, 5]))
     _console.say(f"{store.file}, {size / 1e6:.1f} MB")
+    if not rooms:
+        return 0
+    rows = [
+        [r.encoder or r.space, r.part("precision"), r.part("tower"), r.part("block"),
+         f"{r.part('augmentation')} {r.part('view')}".strip() or "as it is",
+         " x ".join(map(str, r.shape)), str(r.count), f"{r.bytes / 1e6:.1f}", _day(r.used)]
+        for r in rooms
+    ]  # fmt: skip
+    headers = ["encoder", "precision", "tower", "block", "view", "shape", "rows", "MB", "last used"]
+    _console.say("")
+    _console.say_table(_console.table(headers, rows, right=[3, 6, 7]))
+    _console.say(f"activations, {taken / 1e6:.1f} MB of at most {budget / 1e6:.0f} MB")
     return 0
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 @app.command()
 @_console.exits
 def check(path: Folder = None, as_json: _options.Json = False) -> int:
     """Read every row and say what is wrong; changes nothing."""
-    from handful.store import FeatureStore
+    from handful import store
 
-    with FeatureStore(path) as store:
-        health = store.check()
+    health = store.check(path)
     if as_json:
         _console.say_json({"rows": health.rows, "problems": list(health.problems)})
     else:
@@ -61,12 +82,6 @@ def check(path: Folder = None, as_json: _options.Json = False) -> int:
             _console.say(problem)
         _console.say(f"{health.rows} rows, {'healthy' if not health.problems else 'damaged'}")
     return int(bool(health.problems))
-
-
-def _is_lost(health: Health) -> bool:
-    """Is the file itself broken, so that no row can be saved?"""
-    whole = any(problem.startswith("the file: ") for problem in health.problems)
-    return whole or (health.rows == 0 and bool(health.problems))
 
 
 @app.command()
@@ -82,20 +97,33 @@ def prune(
         float | None, typer.Option(min=0, help="Shrink to this size, longest unused first.")
     ] = None,
     damaged: Annotated[bool, typer.Option("--damaged", help="Remove what check finds.")] = False,
+    activations: Annotated[
+        bool,
+        typer.Option("--activations", help="Only activations, never features; alone: all of them."),
+    ] = False,
     path: Folder = None,
     as_json: _options.Json = False,
 ) -> int:
-    """Remove features; what is missed later is computed again."""
-    from handful.store import FeatureStore
+    """Remove features and activations; what is missed later is computed again.
+
+    With --max-mb both together shrink to that size, activations first.
+    """
+    from handful import store
 
     limit = None if max_mb is None else int(max_mb * 1e6)
-    with FeatureStore(path) as store:
-        lost = damaged and _is_lost(store.check())
-        gone = store.prune(wanted, unused_days=unused_days, max_bytes=limit, damaged=damaged)
+    done = store.prune(
+        path,
+        wanted,
+        unused_days=unused_days,
+        max_bytes=limit,
+        damaged=damaged,
+        activations=activations,
+    )
+    gone = done.pruned
     if as_json:
-        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": lost})
+        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": done.replaced})
     else:
-        if lost:
+        if done.replaced:
             _console.say("the damaged file was removed whole; an empty one is in its place")
-        _console.say(f"removed {gone.rows} rows; the file is {gone.bytes / 1e6:.1f} MB smaller")
+        _console.say(f"removed {gone.rows} rows; {gone.bytes / 1e6:.1f} MB of the disk are free")
     return 0

@@ -9,6 +9,7 @@ names the block and the view.
 """
 
 from handful.store._activations import ActivationStore, activation_space
+from handful.store._both import Cleared, check, prune
 from handful.store._common import Health, Pruned
 from handful.store._database import default_folder
 from handful.store._rooms import Room
@@ -18,12 +19,15 @@ from handful.store._upkeep import Space
 __all__ = [
     "FILE",
     "ActivationStore",
+    "Cleared",
     "FeatureStore",
     "Health",
     "Pruned",
     "Room",
     "Space",
     "activation_space",
+    "check",
     "default_folder",
+    "prune",
     "space",
 ]
