@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import models
+import open_clip_models as checkpoints
 from handful import encoders, prompts
 from handful.contracts import ImageRef
 from handful.data import playground
@@ -31,10 +32,24 @@ def tiny():
     return encoders.load("tiny", precision="float32", device="cpu")
 
 
-@pytest.fixture(scope="module", params=models.ALL, ids=lambda b: b.__name__)
+OURS = [build.__name__ for build in models.ALL]
+OPEN_CLIP = ["vit", "siglip", "bert"]
+
+
+@pytest.fixture(
+    scope="module", params=[*OURS, *(f"open_clip {kind}" for kind in OPEN_CLIP)], ids=str
+)
 def small(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("soft")
-    return encoders.load(str(request.param(folder)), precision="float32", device="cpu")
+    folder, kind = tmp_path_factory.mktemp("soft"), request.param
+    if kind in OURS:
+        made = getattr(models, kind)(folder)
+    else:
+        made = checkpoints.checkpoint(kind.partition(" ")[2], folder)
+    return encoders.load(str(made), precision="float32", device="cpu")
+
+
+def window_of(encoder):
+    return encoder.window if hasattr(encoder, "window") else encoder._texts.window
 
 
 def delta_of(tuner, encoder, names=NAMES, move=0.0):
@@ -234,14 +249,14 @@ def test_parameter_counts_are_those_of_the_papers(tiny):
 def test_contexts_fit_up_to_the_last_token_of_the_window(small):
     names = ("cat", "red dog")
 
-    window = small._texts.window
+    window = window_of(small)
 
     def fits(length):
         return refusal(SoftPrompt(length=length), small, names) == ""
 
     def tokens(length):  # of the longest, cut by nobody
         words = " ".join([Places(small, 2, "end").pair[0]] * length)
-        return len(small.tokenizer(small._texts._clean(f"{words} red dog."))["input_ids"])
+        return uncut(small, f"{words} red dog.")
 
     for length in range(2, 70):
         assert fits(length) == (tokens(length) <= window), length
@@ -254,6 +269,16 @@ def test_contexts_fit_up_to_the_last_token_of_the_window(small):
     said = refusal(SoftPrompt(length=longest + 1), small, names)
     assert "red dog" in said
     assert f"{window} tokens; give a smaller length" in said
+
+
+def uncut(encoder, text):
+    """How many tokens the text has in the library's own tokenizer."""
+    if hasattr(encoder, "_texts"):
+        return len(encoder.tokenizer(encoder._texts._clean(text))["input_ids"])
+    if hasattr(encoder.tokenizer, "encode"):
+        return len(encoder.tokenizer.encode(text)) + 2
+    cleaned = encoder.tokenizer.clean_fn(text)
+    return len(encoder.tokenizer.tokenizer(cleaned)["input_ids"])
 
 
 def refusal(tuner, encoder, names):
