@@ -135,7 +135,8 @@ class SoftPrompt(Tuner):
         def similar(part: Tensor) -> Tensor:
             contexts = prompt.now() + prompt.shift(part)[:, None]  # [n, M, W]
             found = prompt.read(encoder, self.position, texts, contexts, each=True)
-            return torch.einsum("nd,ncd->nc", part, normalize(found.float(), dim=-1))
+            # no matrix product, which mixed precision would round
+            return (part[:, None] * normalize(found.float(), dim=-1)).sum(dim=-1)
 
         parts = torch.split(features, max(1, _PROMPTS // len(texts)))
         if len(parts) > 1 and torch.is_grad_enabled():  # one part's activations at a time
