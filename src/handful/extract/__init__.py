@@ -1,4 +1,6 @@
-"""Pictures to features: what is known comes from disk, the rest is decoded ahead and encoded.
+"""Pictures to features or activations: what is known comes from disk, the rest is encoded.
+
+Pictures are decoded in threads, ahead of the encoder.
 
 Every finished batch is stored before the next begins, so that whatever ends a run (Ctrl-C, a kill,
 a power cut), the next run goes on where it stopped.
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 from handful.contracts import Encoder, Features, ImageRef
 from handful.data.splits import checked_seed
 from handful.errors import InputError
-from handful.extract._activations import Activations, activations
+from handful.extract._activations import activations
 from handful.extract._features import FeatureRun
-from handful.extract._results import BATCH, Failure, failures
+from handful.extract._results import BATCH, Activations, Failure, failures
 from handful.extract._run import Progress
 from handful.extract._threads import processors, threads
 from handful.store import FeatureStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +16,7 @@ from handful.data import augment
 from handful.data.splits import checked_seed
 from handful.errors import InputError
 from handful.extract import _memory
-from handful.extract._results import BATCH, Failure, failures
+from handful.extract._results import BATCH, Activations, failures
 from handful.extract._run import Group, Progress, Run, asked_singly
 from handful.extract._threads import processors, threads
 from handful.store import ActivationStore, activation_space
@@ -25,28 +24,6 @@ from handful.store import ActivationStore, activation_space
 AUGMENTATIONS = ("none", "crop", "semantic")
 Compute = Callable[[list[Any]], Any]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Activations:
-    """What enters a block, of the good images and their views, and an account of the others.
-
-    Args:
-        values: `[K, V, ...]` float32: of each good image in order, its V views; view 0 is the
-            picture as it is.
-        ids: digests of the K images.
-        kept: K positions of them among the images asked for.
-        failures: the images that could not be used, in order.
-        encoded: different pictures that went through the encoder now.
-        known: images of which everything was in the store already.
-    """
-
-    values: Array
-    ids: tuple[str, ...]
-    kept: tuple[int, ...]
-    failures: tuple[Failure, ...]
-    encoded: int
-    known: int
 
 
 def activations(
@@ -252,7 +229,7 @@ class ActivationRun(Run):
                 self.keeps = self.store.put(
                     space, ids, rows, encoder=self.encoder.name, spare=self.spaces
                 )
-        if not self.keeps:
+        if not self.keeps and self.store.max_bytes != 0:
             _log.warning(
                 "%s has no room for more activations than %.2f GB (max_bytes); the rest is "
                 "computed again next time",

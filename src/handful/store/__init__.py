@@ -8,12 +8,13 @@ Activations, what enters the first tuned block of an encoder, are kept beside th
 names the block and the view.
 """
 
-from handful.store._activations import ActivationStore, activation_space
+from handful.store._activations import ActivationStore
 from handful.store._both import Cleared, check, prune
 from handful.store._common import Health, Pruned
 from handful.store._database import default_folder
 from handful.store._rooms import Room
-from handful.store._store import FILE, FeatureStore, space
+from handful.store._spaces import activation_space, space
+from handful.store._store import FILE, FeatureStore
 from handful.store._upkeep import Space
 
 __all__ = [

@@ -7,7 +7,6 @@ takes no time and works on a full disk too. docs/store.md has the numbers.
 
 from __future__ import annotations
 
-import math
 import shutil
 import sqlite3
 import time
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from handful.contracts import Array
 from handful.errors import InputError, StorageError
-from handful.store import _common, _rooms
+from handful.store import _common, _rooms, _rowfile
 from handful.store._database import Database, Layout, default_folder, is_damage, transaction
 from handful.store._rooms import Room
 
@@ -30,25 +29,6 @@ LARGEST = 10_000_000_000  # bytes that are kept where nobody says how many
 _SHARE = 10  # and not more than a tenth of what the disk has left
 _FRESH = 60.0  # seconds for which a space counts as just used
 _LAYOUT = Layout(FILE, "an activation store", 0x48464C41, 1, _rooms.SCHEMA)  # "HFLA"
-
-
-def activation_space(
-    fingerprint: str,
-    precision: str,
-    block: int,
-    *,
-    tower: str = "vision",
-    augmentation: str = "none",
-    view: int = 0,
-    seed: int = 0,
-) -> str:
-    """The key of a space of activations; view 0 is the picture as it is, whatever the others are.
-
-    >>> activation_space("model:clip weights:0f", "float32", 10, augmentation="crop", view=2)
-    'model:clip weights:0f precision:float32 tower:vision block:10 augmentation:crop view:2 seed:0'
-    """
-    key = f"{fingerprint} precision:{precision} tower:{tower} block:{block}"
-    return key if view == 0 else f"{key} augmentation:{augmentation} view:{view} seed:{seed}"
 
 
 class ActivationStore:
@@ -117,9 +97,9 @@ class ActivationStore:
             if writable and time.time() - room.used > _FRESH:
                 with suppress(sqlite3.OperationalError):  # reading must not fail for a note
                     _rooms.touch(db, room.number)
-        file = _rooms.data_file(self.path, room.number)
+        file = _rowfile.data_file(self.path, room.number)
         wanted = sorted((places[key], i) for i, key in enumerate(keys) if key in places)
-        for i in _rooms.read(file, room.width, [(*at, keys[i], i) for at, i in wanted], into):
+        for i in _rowfile.read(file, room.width, [(*at, keys[i], i) for at, i in wanted], into):
             found[i] = True
         return found
 
@@ -157,7 +137,10 @@ class ActivationStore:
             raise InputError("activations to store must be finite; compute them again")
         with self._database.session("writing") as (db, writable):
             _common.demand(self._database, writable)
-            if not self._make_room(db, rows.nbytes, {space, *spare}):
+            rooms = _rooms.summary(db)
+            surplus = sum(room.bytes for room in rooms) + rows.nbytes - self.budget
+            others = [room for room in rooms if room.space not in {space, *spare}]
+            if _rooms.make_room(db, self.path, surplus, others) is None:
                 return False
             with transaction(db):
                 room = _rooms.find(db, space) or _rooms.make(db, self.path, space, rows.shape[1:])
@@ -179,8 +162,8 @@ class ActivationStore:
     @property
     def size(self) -> int:
         """Bytes on the disk, the index included."""
-        files = [self.file, *_rooms.data_files(self.path)]
-        return sum(_rooms.length(file) for file in files)
+        files = [self.file, *_rowfile.data_files(self.path)]
+        return sum(_rowfile.length(file) for file in files)
 
     @property
     def budget(self) -> int:
@@ -251,19 +234,14 @@ class ActivationStore:
         with self._database.session("pruning") as (db, writable):
             _common.demand(self._database, writable)
             rooms = _rooms.summary(db)
-            if wanted is not None and not any(room.has(wanted) for room in rooms):
-                known = ", ".join(sorted({r.encoder or r.space for r in rooms})) or "none"
-                raise InputError(f"no activations of anything called {wanted!r}; known: {known}")
+            gone = _rooms.unwanted(rooms, wanted, unused_days)
             if damaged:
                 removed += sum(_rooms.forget_bad(db, self.path, room) for room in rooms)
-            old = math.inf if unused_days is None else unused_days * _common.DAY
-            gone = [
-                room for room in rooms
-                if time.time() - room.used > old or (wanted is not None and room.has(wanted))
-            ]  # fmt: skip
             removed += sum(_rooms.drop(db, self.path, room) for room in gone)
             if max_bytes is not None:
-                removed += self._shrink(db, max_bytes)
+                rooms = _rooms.summary(db)
+                surplus = sum(room.bytes for room in rooms) - max_bytes
+                removed += _rooms.make_room(db, self.path, surplus, rooms) or 0
             with transaction(db):  # nobody else is just making one
                 _rooms.sweep(db, self.path)
             _common.shrink(db)
@@ -278,21 +256,3 @@ class ActivationStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _make_room(self, db: sqlite3.Connection, wanted: int, spare: set[str]) -> bool:
-        """Whether so many bytes may be added; longest unused spaces go for them."""
-        rooms = _rooms.summary(db)
-        surplus = sum(room.bytes for room in rooms) + wanted - self.budget
-        others = [room for room in rooms if room.space not in spare]
-        if surplus > sum(room.bytes for room in others):
-            return False
-        while surplus > 0:
-            surplus -= others[-1].bytes
-            _rooms.drop(db, self.path, others.pop())
-        return True
-
-    def _shrink(self, db: sqlite3.Connection, max_bytes: int) -> int:
-        rooms, removed = list(_rooms.summary(db)), 0
-        while rooms and sum(room.bytes for room in rooms) > max_bytes:
-            removed += _rooms.drop(db, self.path, rooms.pop())
-        return removed

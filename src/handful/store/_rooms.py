@@ -7,25 +7,22 @@ fails its checksum.
 
 from __future__ import annotations
 
-import errno
+import math
 import os
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
 
 from handful.contracts import Array
-from handful.errors import StorageError
-from handful.store._common import part, remove
+from handful.errors import InputError
+from handful.store import _rowfile
+from handful.store._common import DAY, part, remove
 from handful.store._database import transaction
 
-FOLDER = "activations"
 SCHEMA = """
 CREATE TABLE spaces (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -44,7 +41,6 @@ CREATE TABLE rows (
 ) WITHOUT ROWID;
 """
 _ASKED = 500  # keys in one question
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @dataclass(frozen=True)
@@ -86,21 +82,6 @@ class Room:
     def has(self, wanted: str) -> bool:
         """Whether `wanted` is its key, its encoder's name, or one `part:value` of its key."""
         return wanted in (self.space, self.encoder) or wanted in self.space.split()
-
-
-def data_file(folder: Path, number: int) -> Path:
-    """Where the rows of a room are."""
-    return folder / FOLDER / f"{number}.f32"
-
-
-def data_files(folder: Path) -> list[Path]:
-    """The files of all rooms, listed or not."""
-    return sorted((folder / FOLDER).glob("*.f32"))
-
-
-def length(file: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
-    return file.stat().st_size if file.is_file() else 0
 
 
 def summary(db: sqlite3.Connection) -> tuple[Room, ...]:
@@ -156,49 +137,60 @@ def places(db: sqlite3.Connection, number: int, keys: list[bytes]) -> dict[bytes
     return known
 
 
-def read(
-    file: Path, width: int, wanted: Iterable[tuple[int, int, bytes, int]], into: Array
-) -> Iterator[int]:
-    """Read rows (place, checksum, key, i) into `into[i]`; gives each i whose row is sound."""
-    try:
-        with FileIO(file) as opened:
-            for place, checksum, key, i in wanted:
-                row = memoryview(into[i]).cast("B")
-                opened.seek(place * width)
-                if _fill(opened, row) and zlib.crc32(row, zlib.crc32(key)) == checksum:
-                    yield i
-    except FileNotFoundError:  # someone removed the room since
-        return
-    except OSError as error:
-        raise StorageError(
-            f"{file}: reading failed ({error.strerror}); look with `handful store check`"
-        ) from error
-
-
 def write(db: sqlite3.Connection, folder: Path, room: Room, keys: list[bytes], rows: Array) -> None:
     """Write rows `[N, ...]` and list them; within a transaction."""
-    file = data_file(folder, room.number)
+    file = _rowfile.data_file(folder, room.number)
     filled = room.filled
-    if length(file) < room.bytes:  # lost or cut short: nothing in it can be trusted
+    if _rowfile.length(file) < room.bytes:  # lost or cut short: nothing in it can be trusted
         db.execute("DELETE FROM rows WHERE space = ?", [room.number])
         filled = 0
     known = places(db, room.number, keys)
     new = [key for key in keys if key not in known]
     place_of = {key: filled + i for i, key in enumerate(new)}
     place_of |= {key: place for key, (place, _) in known.items()}
-    with _writing(file, filled * room.width) as opened:
+    with _rowfile.writing(file, filled * room.width) as opened:
         for key, row in zip(keys, rows, strict=True):
             opened.seek(place_of[key] * room.width)
-            _pour(opened, memoryview(row).cast("B"))
+            _rowfile.pour(opened, memoryview(row).cast("B"))
         os.fsync(opened.fileno())
     db.executemany(
         "INSERT OR REPLACE INTO rows (space, id, place, checksum) VALUES (?, ?, ?, ?)",
         (
-            (room.number, key, place_of[key], zlib.crc32(row, zlib.crc32(key)))
+            (room.number, key, place_of[key], _rowfile.checksum(key, row))
             for key, row in zip(keys, rows, strict=True)
         ),
     )
     db.execute("UPDATE spaces SET filled = ? WHERE number = ?", [filled + len(new), room.number])
+
+
+def unwanted(rooms: Sequence[Room], wanted: str | None, unused_days: float | None) -> list[Room]:
+    """Rooms called `wanted` and rooms not used for so many days.
+
+    Raises:
+        InputError: nothing is called so.
+    """
+    if wanted is not None and not any(room.has(wanted) for room in rooms):
+        known = ", ".join(sorted({room.encoder or room.space for room in rooms})) or "none"
+        raise InputError(f"no activations of anything called {wanted!r}; known: {known}")
+    oldest = math.inf if unused_days is None else unused_days * DAY
+    return [
+        room
+        for room in rooms
+        if time.time() - room.used > oldest or (wanted is not None and room.has(wanted))
+    ]
+
+
+def make_room(
+    db: sqlite3.Connection, folder: Path, surplus: int, rooms: Sequence[Room]
+) -> int | None:
+    """Drop rooms from the end until so many bytes are free; rows dropped, None: not enough."""
+    removed, left = 0, list(rooms)
+    if surplus > sum(room.bytes for room in left):
+        return None
+    while surplus > 0:
+        surplus -= left[-1].bytes
+        removed += drop(db, folder, left.pop())
+    return removed
 
 
 def drop(db: sqlite3.Connection, folder: Path, room: Room) -> int:
@@ -207,7 +199,7 @@ def drop(db: sqlite3.Connection, folder: Path, room: Room) -> int:
     The file goes first: on a full disk that makes the room which the index needs to forget it.
     """
     with transaction(db):
-        remove(data_file(folder, room.number))
+        remove(_rowfile.data_file(folder, room.number))
         db.execute("DELETE FROM rows WHERE space = ?", [room.number])
         db.execute("DELETE FROM spaces WHERE number = ?", [room.number])
     return room.count
@@ -215,8 +207,8 @@ def drop(db: sqlite3.Connection, folder: Path, room: Room) -> int:
 
 def sweep(db: sqlite3.Connection, folder: Path) -> None:
     """Remove files of rooms that the index does not list: of a batch killed in the middle."""
-    listed = {data_file(folder, row[0]) for row in db.execute("SELECT number FROM spaces")}
-    for file in data_files(folder):
+    listed = {_rowfile.data_file(folder, row[0]) for row in db.execute("SELECT number FROM spaces")}
+    for file in _rowfile.data_files(folder):
         if file not in listed:
             remove(file)
 
@@ -230,7 +222,9 @@ def bad_rows(db: sqlite3.Connection, folder: Path, room: Room) -> list[bytes]:
     bad = []
     for place, checksum, key in listed:
         wanted = [(place, checksum, key, 0)]
-        if not list(read(data_file(folder, room.number), room.width, wanted, row)):
+        if not list(
+            _rowfile.read(_rowfile.data_file(folder, room.number), room.width, wanted, row)
+        ):
             bad.append(key)
     return bad
 
@@ -244,46 +238,3 @@ def forget_bad(db: sqlite3.Connection, folder: Path, room: Room) -> int:
         values = [(room.number, key) for key in bad]
         db.executemany("DELETE FROM rows WHERE space = ? AND id = ?", values)
     return len(bad)
-
-
-@contextmanager
-def _writing(file: Path, before: int) -> Iterator[FileIO]:
-    """A room's file to write; where the disk refuses, it is as long as before."""
-    try:
-        file.parent.mkdir(exist_ok=True)
-        with FileIO(file, "r+" if file.exists() else "w+") as opened:
-            try:
-                yield opened
-            except OSError:
-                opened.truncate(before)
-                raise
-    except OSError as error:
-        full = error.errno in _FULL
-        cure = (
-            "free some space, run `handful store prune --activations`, name another folder in "
-            "$HANDFUL_HOME, or keep fewer (max_bytes, fewer views, a higher first block)"
-            if full
-            else "correct the permissions of the folder, or name another one in $HANDFUL_HOME"
-        )
-        cause = "the disk is full or a size limit was met" if full else "cannot be written"
-        raise StorageError(
-            f"{file}: {cause} ({error.strerror}); what was stored before is kept. To go on, {cure}"
-        ) from error
-
-
-def _pour(opened: FileIO, row: memoryview) -> None:
-    """Write all of a row; the system may take it in pieces."""
-    done = 0
-    while done < len(row):
-        done += opened.write(row[done:]) or 0
-
-
-def _fill(opened: FileIO, row: memoryview) -> bool:
-    """Read a whole row; False where the file ends before."""
-    done = 0
-    while done < len(row):
-        got = opened.readinto(row[done:])
-        if not got:
-            return False
-        done += got
-    return True

@@ -38,16 +38,6 @@ CREATE TABLE rows (
 _LAYOUT = Layout(FILE, "a feature store", 0x48464C31, 1, _SCHEMA)  # "HFL1"
 
 
-def space(fingerprint: str, precision: str, views: int = 1, seed: int = 0) -> str:
-    """The key of a space; the seed only counts where an image has several views.
-
-    >>> space("model:clip weights:0f", "bfloat16", views=10, seed=1)
-    'model:clip weights:0f precision:bfloat16 views:10 seed:1'
-    """
-    key = f"{fingerprint} precision:{precision}"
-    return key if views == 1 else f"{key} views:{views} seed:{seed}"
-
-
 class FeatureStore:
     """Features on disk; safe for several threads and processes, and against being killed.
 
