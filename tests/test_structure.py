@@ -27,14 +27,16 @@ LEVELS = {
     "reasons": 4.1,  # answers one image by the predictor
     "pictures": 4,
     "album": 3.8,  # finds pictures by their content
+    "joined": 3.8,  # a pack and its encoder; attaches what a tuner learned
     "inputs": 3.7,  # reads Failure, which extract makes
+    "tuning": 3.75,  # the tuners of a command line, read and trained
+    "tuners": 3.6,  # they see images as extract and data prepare them
     "extract": 3.5,
     "data": 3,
     "encoders": 3,
     "prompts": 3,
     "store": 3,
     "adapters": 3,
-    "tuners": 3,
     "tasks": 3,
     "selection": 3,
     "metrics": 3,

@@ -22,9 +22,11 @@ def load_images(source: str | Path | Dataset) -> Dataset:
     return data.load(source) if isinstance(source, str | Path) else source
 
 
-def load_encoder(encoder: str | Path | Encoder) -> Encoder:
+def load_encoder(encoder: str | Path | Encoder, precision: str = "auto") -> Encoder:
     """An encoder by name or folder, or the one handed in."""
-    return encoders.load(str(encoder)) if isinstance(encoder, str | Path) else encoder
+    if isinstance(encoder, str | Path):
+        return encoders.load(str(encoder), precision=precision)
+    return encoder
 
 
 def adapter_of(method: str, seed: int, params: Mapping[str, Any] | None = None) -> Any:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from handful.packs import Pack, confidence, multi
 from handful.packs.support import Reserved, Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
+
+if TYPE_CHECKING:
+    from handful.tuning import Tuning
 
 DEFAULT_METHOD = "auto"
 
@@ -90,6 +93,7 @@ def fit(
     words: Mapping[str, str] | None = None,
     seed: int = 0,
     views: int = 1,
+    tuning: Tuning | None = None,
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -111,6 +115,8 @@ def fit(
             themselves will not do: `{"n02123045": "tabby cat"}`.
         seed: of the draw, of augmented views and of the adapter where it has one.
         views: augmented views averaged into each support feature; 1 means the image as it is.
+        tuning: what to change inside the encoder before the adapter is fitted on its features; the
+            encoder then computes in float32.
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all).
 
@@ -126,7 +132,16 @@ def fit(
     drawn = dataset
     if shots is not None:
         drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
-    tower = inputs.load_encoder(encoder)
+    tower = inputs.load_encoder(encoder, precision="float32" if tuning else "auto")
+    if tuning is not None:
+        from handful.tuning import tune  # the training half of torch; most skills need none of it
+
+        prompted = prompts.write(names, templates)
+        trained = tune(
+            tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, store=store,
+            progress=progress,
+        )  # fmt: skip
+        tower, templates = trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     strange = extract.features(tower, none.images, store) if len(none) else None

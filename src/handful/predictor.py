@@ -10,10 +10,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from handful import encoders, extract
+from handful import extract
 from handful.contracts import Array, Encoder, ImageRef
-from handful.errors import InputError, MismatchError, MissingModelError
+from handful.errors import InputError
 from handful.extract import Progress
+from handful.joined import join
 from handful.packs import Pack, multi
 from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
@@ -100,7 +101,7 @@ class Predictor:
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._ask(unknown, error)  # before an encoder is loaded in vain
-        self.encoder = _joined(self.pack, encoder)
+        self.encoder = join(self.pack, encoder)
         self.store = store
 
     def predict(
@@ -246,32 +247,6 @@ class Predictor:
             [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
             for row, yes, order in zip(probabilities, shown, best, strict=True)
         ]
-
-
-def _joined(pack: Pack, encoder: Encoder | str | None) -> Encoder:
-    """The encoder for a pack; of those that we choose, one precise enough for it."""
-    if encoder is not None and not isinstance(encoder, str):
-        pack.check_encoder(encoder)
-        return encoder
-    name = encoder or pack.manifest["encoder"]["name"]
-    try:
-        loaded = encoders.load(name)
-    except (MissingModelError, InputError) as error:
-        if encoder:
-            raise
-        raise MissingModelError(
-            f"{error} (so the skill names its encoder; if it lies elsewhere now, name that place: "
-            "--encoder on the command line, encoder= in Python)"
-        ) from error
-    try:
-        pack.check_encoder(loaded)
-    except MismatchError:
-        then = pack.manifest["encoder"]["precision"]
-        if loaded.precision == then or loaded.fingerprint != pack.fingerprint:
-            raise
-        loaded = encoders.load(name, precision=then)
-        pack.check_encoder(loaded)
-    return loaded
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:

@@ -145,6 +145,37 @@ def report_failures(failures: Sequence[Failure], most: int = 20) -> int:
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on standard error; nothing at all when that is not a terminal."""
+    with _bars() as bars:
+        if bars is None:
+            yield None
+            return
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training_progress(
+    title: str,
+) -> Iterator[tuple[Callable[[int, int], None] | None, Callable[..., None] | None]]:
+    """The same, and a second bar with the loss and the time left while something is trained."""
+    with _bars() as bars:
+        if bars is None:
+            yield None, None
+            return
+        first = bars.add_task(title, total=None)
+        training: list[Any] = []
+
+        def live(done: int, total: int, loss: float, left: float) -> None:
+            said = f"training, loss {loss:.3f}, {left:.0f} s left"
+            if not training:
+                training.append(bars.add_task(said, total=total))
+            bars.update(training[0], completed=done, total=total, description=said)
+
+        yield lambda done, total: bars.update(first, completed=done, total=total), live
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -157,7 +188,7 @@ def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    text = TextColumn("{task.description}")
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield bars

@@ -36,6 +36,27 @@ Classes = Annotated[
         "really called background, none, noise or other has to stand here",
     ),
 ]
+TunerName = Annotated[
+    str | None,
+    typer.Option("--tuner", help="Change the encoder inside too: block, lora, soft_prompt, ..."),
+]
+With = Annotated[
+    str | None,
+    typer.Option("--with", help="A second tuner, trained together with the first."),
+]
+TuneParams = Annotated[
+    list[str] | None,
+    typer.Option("--tune", help="An argument of the tuner or its training: epochs=40; repeatable."),
+]
+Unlabelled = Annotated[
+    Path | None,
+    typer.Option(help="Photos of the new domain without labels; needs --tune consistency=1."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="Folder that training writes after each epoch and goes on from."),
+]
+Log = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's record of the training.")]
 Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
 Skill = Annotated[Path, typer.Argument(help="A skill's folder, as written by handful fit.")]
 
@@ -74,13 +95,13 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     report.check_folder(out.parent)
 
 
-def read_params(pairs: list[str] | None) -> dict[str, Any]:
+def read_params(pairs: list[str] | None, option: str = "--param") -> dict[str, Any]:
     """`alpha=2` to `{"alpha": 2}`; values are JSON where they can be, else text."""
     result = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--param {pair!r}: expected NAME=VALUE, such as alpha=2.0")
+            raise InputError(f"{option} {pair!r}: expected NAME=VALUE, such as alpha=2.0")
         try:
             result[name.strip()] = json.loads(value)
         except json.JSONDecodeError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from handful.cli import _console, _multilabel, _options
+from handful.cli import _console, _multilabel, _options, _tuning
 
 
 def run(
@@ -25,6 +26,12 @@ def run(
         list[str] | None, typer.Option(help="An argument of the method: alpha=2.0; repeatable.")
     ] = None,
     views: Annotated[int, typer.Option(min=1, help="Augmented views a support image.")] = 1,
+    tuner: _options.TunerName = None,
+    with_: _options.With = None,
+    tune: _options.TuneParams = None,
+    unlabelled: _options.Unlabelled = None,
+    checkpoint: _options.Checkpoint = None,
+    log: _options.Log = None,
     seed: _options.Seed = 0,
     several: Annotated[
         bool,
@@ -48,14 +55,17 @@ def run(
         "seed": seed,
         "views": views,
     }
+    tuning = _tuning.asked(tuner, with_, tune, unlabelled, checkpoint, log)
     if several:
+        _tuning.refuse(tuning)
         return _multilabel.fit(
             images, out, method=method, overwrite=overwrite, as_json=as_json, **given
         )
-    with _console.progress("encoding") as progress:
-        fitted = pipeline.fit(
-            images, method=method or pipeline.DEFAULT_METHOD, progress=progress, **given
-        )
+    method = method or pipeline.DEFAULT_METHOD
+    with _console.training_progress("encoding") as (progress, live):
+        if tuning is not None:
+            tuning = replace(tuning, live=live)
+        fitted = pipeline.fit(images, method=method, tuning=tuning, progress=progress, **given)
     fitted.pack.save(out, overwrite=overwrite)
     counts = fitted.pack.manifest["training"]["counts"]
     none = fitted.pack.manifest["support"].get("reserved", {}).get("images", [])

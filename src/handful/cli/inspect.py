@@ -9,7 +9,7 @@ from handful.cli import _console, _options
 
 def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     """Verify a skill and show what it is made of."""
-    from handful.packs import Pack
+    from handful.packs import Pack, deltas
 
     pack = Pack.load(skill)
     manifest = pack.manifest
@@ -24,6 +24,7 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         **({"chosen": str(reason)} if reason else {}),
         "encoder": manifest["encoder"]["name"],
+        **{f"tuner {name}": said for name, said in deltas.told(manifest).items()},
         "fingerprint": manifest["encoder"]["fingerprint"],
         "fitted in": manifest["encoder"]["precision"],
         "templates": " | ".join(manifest["templates"]),

@@ -16,7 +16,7 @@ from handful.doctor._examine import SIMILAR, examine
 from handful.doctor._findings import Examination
 from handful.errors import InputError
 from handful.extract import Failure, Progress
-from handful.packs import Pack
+from handful.packs import Pack, deltas
 from handful.packs.multi import is_multi_label
 from handful.packs.support import Support
 from handful.store import FeatureStore
@@ -118,6 +118,11 @@ def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
         raise InputError(
             f"{pack.where}: was saved without its support set, so its images cannot be examined; "
             "name the folder it was taught from instead, or teach the skill again"
+        )
+    if deltas.KEY in pack.manifest:
+        raise InputError(
+            f"{pack.where}: its encoder was tuned on these labels, right or wrong, so its features "
+            "hide wrong ones; name the folder it was taught from instead"
         )
     adapter = plugins.get("adapters", pack.method)(**pack.manifest["params"])
     if images is None:

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from handful import plugins
 from handful.errors import UnknownNameError
-from handful.packs import confidence, multi, unknown
+from handful.packs import confidence, deltas, multi, unknown
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -30,6 +30,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _what(manifest),
         _USE,
         _made(manifest),
+        _tuned(manifest),
         _chosen(manifest["training"].get("selection")),
         multi.thresholds_told(manifest, _cell),
         _numbers(manifest["evaluation"]),
@@ -98,6 +99,20 @@ def _results(evaluation: Mapping[str, Any] | None, task: str) -> list[EvalResult
         for key, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"))
         if isinstance(numbers.get(key), float)
     ]
+
+
+def _tuned(manifest: Mapping[str, Any]) -> str:
+    lines = [f"- `{_cell(name)}`: {_cell(said)}" for name, said in deltas.told(manifest).items()]
+    if not lines:
+        return ""
+    return "\n".join(
+        [
+            "## What was changed inside the encoder\n",
+            "Its own weights stay as they are; these are put in while the skill is used.\n",
+            *lines,
+            "",
+        ]
+    )
 
 
 def _what(manifest: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from handful.contracts import ClassText, class_names
 from handful.errors import InputError
-from handful.packs import statements
+from handful.packs import deltas, statements
 from handful.packs.again import again, of
 from handful.packs.again import words as words_of
 from handful.packs.pack import Pack
@@ -132,6 +132,7 @@ def remove(pack: Pack, images: Iterable[int | str]) -> Pack:
     gone = {row for image in images for row in find(support, image)}
     if not gone:
         raise InputError("no images given; name some that the skill was taught with")
+    _check_forgets(pack)
     return again(pack, without(support, gone))
 
 
@@ -144,6 +145,7 @@ def drop(pack: Pack, classes: Collection[str]) -> Pack:
     """
     support = of(pack)
     _check_known(pack, classes)
+    _check_forgets(pack)
     kept = [c for c, name in enumerate(pack.classes) if name not in classes]
     if len(kept) < 2:
         raise InputError(
@@ -188,6 +190,15 @@ def _called(value: Any, classes: tuple[str, ...], names: Mapping[str, str]) -> A
     if isinstance(value, list) and tuple(value) == classes:
         return [names.get(name, name) for name in value]
     return value
+
+
+def _check_forgets(pack: Pack) -> None:
+    """Refuse to promise what cannot be kept."""
+    if deltas.KEY in pack.manifest:
+        raise InputError(
+            f"{pack.where}: its encoder was tuned on these images, and what it learned from them "
+            "cannot be taken out of it; teach the skill again without them"
+        )
 
 
 def _check_known(pack: Pack, names: Iterable[str]) -> None:

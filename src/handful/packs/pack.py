@@ -15,7 +15,7 @@ from PIL import Image
 import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, confidence, disk, golden, restore, statements
+from handful.packs import card, confidence, deltas, disk, golden, restore, statements
 from handful.packs.format import FORMAT, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
@@ -107,9 +107,13 @@ class Pack:
             "training": plain(training, "training"),
             "evaluation": plain(evaluation, "evaluation"),
         }
-        entries, more = statements.state(adapter, support) if support else ({}, {})
-        manifest |= plain(entries, "statements")
+        tuned, learned = deltas.of(encoder)
+        entries, more = (
+            statements.state(adapter, support, tuned=bool(tuned)) if support else ({}, {})
+        )
+        manifest |= plain(entries, "statements") | plain(tuned, "the tuner")
         made_of = restore.tensors_of(adapter) | (support.tensors() if support else {}) | more
+        made_of |= learned
         return cls(manifest, made_of | golden.make(adapter, encoder, confidence.factor(manifest)))
 
     @classmethod
@@ -167,6 +171,7 @@ class Pack:
             "evaluation": None,
         }
         kept = restore.tensors_of(adapter) | golden.again(self.tensors, adapter)
+        kept |= deltas.kept(self.tensors)
         return Pack(manifest, kept | support.tensors(), self.where)
 
     def stated(self) -> Pack:
@@ -176,7 +181,8 @@ class Pack:
         """
         if self.support is None:
             return self
-        entries, more = statements.state(self._adapter, self.support)
+        tuned = deltas.KEY in self.manifest
+        entries, more = statements.state(self._adapter, self.support, tuned=tuned)
         old = tuple(f"{key}." for key in statements.KEYS)
         tensors = {n: t for n, t in self.tensors.items() if not n.startswith(old)} | more
         manifest = self.manifest | plain(entries, "statements")

@@ -1,0 +1,57 @@
+"""The options of `handful fit` that change the encoder inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handful.cli import _options
+from handful.errors import InputError
+
+if TYPE_CHECKING:
+    from handful.tuning import Tuning
+
+
+def asked(
+    tuner: str | None,
+    second: str | None,
+    params: list[str] | None,
+    unlabelled: Path | None,
+    checkpoint: Path | None,
+    log: Path | None,
+) -> Tuning | None:
+    """What the options say, or None where nothing is to be tuned."""
+    if tuner is None:
+        given = {"--with": second, "--tune": params, "--unlabelled": unlabelled}
+        given |= {"--checkpoint": checkpoint, "--log": log}
+        idle = [option for option, value in given.items() if value]
+        if idle:
+            raise InputError(f"{idle[0]} says something of a tuner, and none is named: add --tuner")
+        return None
+    from handful import data
+    from handful.tuning import Tuning, plan
+
+    names = (_short(tuner), *([_short(second)] if second else []))
+    arguments = _options.read_params(params, "--tune")
+    plan(names, arguments)  # a wrong argument is told before any image is looked at
+    images = data.find([unlabelled]) if unlabelled else ()
+    return Tuning(names, arguments, images, checkpoint, callbacks=_callbacks(log))
+
+
+def refuse(tuning: Tuning | None) -> None:
+    """Several labels an image are learned on the untouched encoder."""
+    if tuning is not None:
+        raise InputError("--tuner and --multi-label do not go together yet; leave one of them out")
+
+
+def _short(name: str) -> str:
+    """`--with prompt` is what people say."""
+    return "soft_prompt" if name in ("prompt", "prompts") else name
+
+
+def _callbacks(log: Path | None) -> tuple[Any, ...]:
+    if log is None:
+        return ()
+    from handful.tuners import TensorBoard
+
+    return (TensorBoard(log),)

@@ -1,0 +1,62 @@
+"""A skill and its encoder brought together: the one place where an encoder is found for a pack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handful import encoders
+from handful.contracts import Encoder
+from handful.errors import InputError, MismatchError, MissingModelError
+from handful.packs import Pack, deltas
+
+
+def join(pack: Pack, encoder: Encoder | str | None = None) -> Encoder:
+    """The encoder that a skill was taught on, with what the skill changes of it.
+
+    Args:
+        pack: the skill; it may hold deltas of a tuned encoder.
+        encoder: a loaded one or its name; by default the one that the skill names, in a precision
+            that is exact enough for it.
+
+    Raises:
+        MismatchError: another encoder than the skill's.
+        MissingModelError: not to be had; says what to do.
+    """
+    if encoder is not None and not isinstance(encoder, str):
+        found = _tuned(pack, encoder)
+        pack.check_encoder(found)
+        return found
+    name = encoder or pack.manifest["encoder"]["name"]
+    then = pack.manifest["encoder"]["precision"]
+    try:
+        tuned = deltas.KEY in pack.manifest
+        loaded = encoders.load(name, precision=then) if tuned else encoders.load(name)
+    except (MissingModelError, InputError) as error:
+        if encoder:
+            raise
+        raise MissingModelError(
+            f"{error} (so the skill names its encoder; if it lies elsewhere now, name that place: "
+            "--encoder on the command line, encoder= in Python)"
+        ) from error
+    found = _tuned(pack, loaded)
+    try:
+        pack.check_encoder(found)
+    except MismatchError:
+        if loaded.precision == then or found.fingerprint != pack.fingerprint:
+            raise
+        found = _tuned(pack, encoders.load(name, precision=then))
+        pack.check_encoder(found)
+    return found
+
+
+def _tuned(pack: Pack, encoder: Encoder) -> Encoder:
+    """The encoder with the skill's deltas, unless it has them already or is another one."""
+    held = deltas.read(pack.manifest, pack.tensors, pack.where)
+    if not held or encoder.fingerprint == pack.fingerprint:
+        return encoder
+    if any(facts["base"] != encoder.fingerprint for facts in held.values()):
+        return encoder  # the check that follows names what differs
+    from handful.tuners import Delta, Tuned  # torch's training half; most skills do not need it
+
+    base: Any = encoder  # of a backend whose insides are known, or it could not have been tuned
+    return Tuned(base, {name: Delta(**facts) for name, facts in held.items()})

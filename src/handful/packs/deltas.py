@@ -1,0 +1,100 @@
+"""What a skill holds of a tuned encoder: the deltas, as named tensors and plain facts.
+
+A pack names a tuner as it names a method, by the name of its file; attaching is left to whoever
+has the encoder (`handful.predictor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.errors import PackError
+from handful.packs.format import Tensors
+
+KEY = "tuner"
+PREFIX = "tuner."
+
+
+def of(encoder: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Manifest entries and tensors of an encoder's deltas; nothing for an encoder without any."""
+    deltas = getattr(encoder, "deltas", {})
+    if not deltas:
+        return {}, {}
+    tensors = {
+        f"{PREFIX}{name}.{tensor}": np.asarray(values)
+        for name, delta in deltas.items()
+        for tensor, values in delta.tensors.items()
+    }
+    stated = [
+        {
+            "name": name,
+            "tuner": delta.tuner,
+            "params": dict(delta.params),
+            "classes": list(delta.classes),
+            "base": delta.base,
+            "parameters": delta.size,
+            "bytes": delta.bytes,
+            "share": delta.size / parameters_of(encoder),
+            **dict(delta.facts),
+        }
+        for name, delta in deltas.items()
+    ]
+    return {KEY: stated}, tensors
+
+
+def parameters_of(encoder: Any) -> int:
+    """Parameters of both towers."""
+    return int(encoder.vision.size + encoder.text.size)
+
+
+def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str, dict[str, Any]]:
+    """By name, what `handful.tuners.Delta` is built from; empty for a skill without a tuner.
+
+    Raises:
+        PackError: entries that are not what they should be.
+    """
+    found = {}
+    for entry in manifest.get(KEY, []):
+        try:
+            begin = f"{PREFIX}{entry['name']}."
+            found[str(entry["name"])] = {
+                "tuner": str(entry["tuner"]),
+                "params": dict(entry["params"]),
+                "classes": tuple(entry["classes"]),
+                "base": str(entry["base"]),
+                "tensors": {
+                    name.removeprefix(begin): values
+                    for name, values in tensors.items()
+                    if name.startswith(begin)
+                },
+                "facts": {k: v for k, v in entry.items() if k in ("recipe", "training", "weight")},
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise PackError(
+                f"{where}: what it says of its tuner cannot be read ({error!r}); make it again"
+            ) from error
+    return found
+
+
+def told(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """By name, a line about each delta: arguments, learned numbers, their share, their bytes."""
+    lines = {}
+    for entry in manifest.get(KEY, []):
+        params = ", ".join(f"{k}={v}" for k, v in dict(entry.get("params", {})).items())
+        size, share, held = (entry.get(k, 0) for k in ("parameters", "share", "bytes"))
+        kept_part = entry.get("weight", 1)
+        part = f", {kept_part:g} of the change kept" if kept_part != 1 else ""
+        lines[str(entry.get("name"))] = (
+            f"{entry.get('tuner')} ({params}): {size:,} parameters, {share:.2%} of the encoder, "
+            f"{held / 1e3:,.0f} kB{part}"
+        )
+    return lines
+
+
+def kept(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """The tensors of the deltas among a skill's."""
+    return {name: values for name, values in tensors.items() if name.startswith(PREFIX)}

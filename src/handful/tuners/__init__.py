@@ -1,0 +1,34 @@
+"""An encoder in, another encoder out: what is learned inside a frozen model, one method per file.
+
+`fit` trains tuners, alone or together; `Tuned` is the encoder that comes out, `Delta` what it
+learned, as values. A tuned encoder has a fingerprint of its own, so features of the untouched one
+cannot be taken for its.
+"""
+
+from __future__ import annotations
+
+from handful.tuners._base import Entry, Tuner
+from handful.tuners._callbacks import Callback, MLflow, TensorBoard, WandB
+from handful.tuners._delta import Delta, average
+from handful.tuners._fit import Trained, fit
+from handful.tuners._loop import Live
+from handful.tuners._recipe import Recipe
+from handful.tuners._tuned import Tuned
+from handful.tuners._wise import fit_between
+
+__all__ = [
+    "Callback",
+    "Delta",
+    "Entry",
+    "Live",
+    "MLflow",
+    "Recipe",
+    "TensorBoard",
+    "Trained",
+    "Tuned",
+    "Tuner",
+    "WandB",
+    "average",
+    "fit",
+    "fit_between",
+]

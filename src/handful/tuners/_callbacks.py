@@ -1,0 +1,115 @@
+"""Who else may hear how training goes: TensorBoard, MLflow, Weights & Biases, or your own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from handful.errors import InputError
+
+
+class Callback(Protocol):
+    """Told of the start, every step and the end; an error it raises ends the training."""
+
+    def on_start(self, settings: Mapping[str, Any]) -> None:
+        """With the recipe."""
+        ...
+
+    def on_step(self, step: int, losses: Mapping[str, float]) -> None:
+        """After each update, with every loss by name and their sum as `loss`."""
+        ...
+
+    def on_end(self, report: Mapping[str, Any]) -> None:
+        """With what `Report.told` says."""
+        ...
+
+
+class TensorBoard:
+    """Losses as scalars, the recipe as text.
+
+    Args:
+        folder: where the event files go.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._writer: Any = None
+
+    def on_start(self, settings: Mapping[str, Any]) -> None:
+        """Open the event file."""
+        writer = _library("torch.utils.tensorboard", "tensorboard").SummaryWriter
+        self._writer = writer(str(self.folder))
+        lines = "\n".join(f"    {key}: {value}" for key, value in settings.items())
+        self._writer.add_text("recipe", lines)
+
+    def on_step(self, step: int, losses: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        for name, value in losses.items():
+            self._writer.add_scalar(name, value, step)
+
+    def on_end(self, report: Mapping[str, Any]) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class MLflow:
+    """A run of the experiment that MLflow is set to; settings as parameters, losses as metrics.
+
+    Args:
+        name: of the run.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self._library: Any = None
+
+    def on_start(self, settings: Mapping[str, Any]) -> None:
+        """Start the run."""
+        self._library = _library("mlflow", "mlflow")
+        self._library.start_run(run_name=self.name)
+        self._library.log_params(dict(settings))
+
+    def on_step(self, step: int, losses: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        self._library.log_metrics(dict(losses), step=step)
+
+    def on_end(self, report: Mapping[str, Any]) -> None:
+        """End the run."""
+        self._library.end_run()
+
+
+class WandB:
+    """A run of a Weights & Biases project.
+
+    Args:
+        project: its name.
+        name: of the run.
+    """
+
+    def __init__(self, project: str = "handful", name: str | None = None) -> None:
+        self.project, self.name = project, name
+        self._run: Any = None
+
+    def on_start(self, settings: Mapping[str, Any]) -> None:
+        """Start the run."""
+        library = _library("wandb", "wandb")
+        self._run = library.init(project=self.project, name=self.name, config=dict(settings))
+
+    def on_step(self, step: int, losses: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        self._run.log(dict(losses), step=step)
+
+    def on_end(self, report: Mapping[str, Any]) -> None:
+        """End the run."""
+        self._run.finish()
+
+
+def _library(module: str, package: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"{package} is not installed; install it with: pip install {package}"
+        ) from error

@@ -1,0 +1,211 @@
+"""Training: labelled images in, an encoder with a delta out. Every tuner goes this way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handful import plugins
+from handful.contracts import ImageRef
+from handful.errors import InputError
+from handful.extract import Failure, Progress
+from handful.prompts import ClassPrompts
+from handful.store import ActivationStore
+from handful.towers import Tunable
+from handful.tuners import _loop
+from handful.tuners._base import Entry, Tuner
+from handful.tuners._delta import Delta
+from handful.tuners._loop import Live
+from handful.tuners._objective import Objective
+from handful.tuners._recipe import Recipe
+from handful.tuners._sight import see
+from handful.tuners._tuned import Part, Tuned, attached, read
+from handful.tuners._words import Words
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training gave.
+
+    Args:
+        encoder: the tuned encoder.
+        report: losses, steps, seconds, precision and peak memory.
+        failures: images that could not be used.
+        templates: the prompts that the classes are to be read with from now on.
+    """
+
+    encoder: Tuned
+    report: _loop.Report
+    failures: tuple[Failure, ...]
+    templates: tuple[str, ...]
+
+
+def fit(
+    tuners: Sequence[Tuner],
+    encoder: Tunable | Tuned,
+    images: Sequence[ImageRef],
+    labels: Sequence[str],
+    text: ClassPrompts,
+    *,
+    unlabelled: Sequence[ImageRef] = (),
+    recipe: Recipe | None = None,
+    store: ActivationStore | None = None,
+    progress: Progress | None = None,
+    live: Live | None = None,
+    checkpoint: Path | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Trained:
+    """Train tuners, several of them jointly; the encoder's own weights are not touched.
+
+    What stays the same is computed once for each image and view: everything before the first block
+    that any of the tuners changes. It is kept in the store under the encoder's fingerprint.
+
+    Args:
+        tuners: what is to be learned; attached one on top of the other.
+        encoder: in float32; a tuned one keeps its deltas, frozen, below the new ones.
+        images: N images; one that cannot be used is told and left out.
+        labels: N class names.
+        text: C classes and the prompts a person would write for them.
+        unlabelled: images of the new domain without labels, for the consistency loss.
+        recipe: how to train; the first tuner's own when not given.
+        store: where what is computed once is kept; the user's own store when not given.
+        progress: called with (images done, images in all) while images are read.
+        live: called with (steps done, steps in all, loss, seconds left) while training.
+        checkpoint: a folder that is written after each epoch; training goes on from it.
+        callbacks: told of every step; see `handful.tuners.callbacks`.
+
+    Raises:
+        InputError: labels that are no class, a range of blocks that is not there, contexts that do
+            not fit the text window, a loss that leaves the finite numbers in float32.
+    """
+    if not tuners:
+        raise InputError("no tuner given; see handful.plugins.names('tuners')")
+    recipe = recipe or tuners[0].recipe
+    base, below = (encoder.base, encoder.parts) if isinstance(encoder, Tuned) else (encoder, ())
+    _check(base, labels, images, text, recipe, unlabelled)
+    if recipe.base_rate:  # first, for it changes parameters that other tuners stand on
+        tuners = [plugins.get("tuners", "full")(), *tuners]
+    made = [_part(t, base, text, recipe.seed + i) for i, t in enumerate(tuners)]
+    entry: Entry = reduce(Entry.earliest, (t._entry(base) for t in tuners))
+    templates = reduce(lambda given, t: t._templates(given), tuners, text.templates)
+    spoken = ClassPrompts(text.classes, text.names, templates)
+    with ExitStack() as stack:
+        stack.enter_context(attached(base, below))
+        frozen = _classes(base, below, text)
+        sight = see(base, encoder, images, entry.vision, recipe, store, progress)
+        others = None
+        if len(unlabelled):
+            others = see(base, encoder, unlabelled, entry.vision, recipe, store, progress)
+        kept = [labels[i] for i in sight.kept]
+        if not kept:
+            raise InputError("no image could be read; nothing to train on")
+        column = {name: i for i, name in enumerate(text.classes)}
+        targets = torch.tensor([column[label] for label in kept])
+        words = Words(base, made, spoken, entry.text, recipe)
+        objective = Objective(made, sight, words, targets, recipe, frozen, others)
+        stack.enter_context(attached(base, made))
+        if recipe.checkpointing:
+            stack.enter_context(_loop.checkpointed(_later(base, entry)))
+        report = _loop.train(
+            objective,
+            len(kept),
+            recipe,
+            unlabelled=len(others) if others is not None else 0,
+            rates=_rates(made, recipe),
+            device=base.device,
+            progress=live,
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+        )
+    deltas = dict(encoder.deltas) if isinstance(encoder, Tuned) else {}
+    for part in made:
+        deltas[_free(_name(part.tuner), deltas)] = _delta(part, base, text, recipe, report)
+    failures = (*sight.failures, *(others.failures if others is not None else ()))
+    return Trained(Tuned(base, deltas), report, failures, templates)
+
+
+def _check(
+    base: Tunable,
+    labels: Sequence[str],
+    images: Sequence[ImageRef],
+    text: ClassPrompts,
+    recipe: Recipe,
+    unlabelled: Sequence[ImageRef],
+) -> None:
+    if len(labels) != len(images) or not len(images):
+        raise InputError(f"expected a label an image, got {len(images)} and {len(labels)}")
+    strange = sorted(set(labels) - set(text.classes))
+    if strange:
+        raise InputError(f"labels {strange[:5]} are not among the classes of the prompts")
+    if base.precision != "float32":
+        raise InputError(
+            f"{base.name} computes in {base.precision} here; load it with precision='float32' to "
+            "tune it (mixed precision while training is the recipe's precision)"
+        )
+    if len(unlabelled) and not recipe.consistency:
+        raise InputError(
+            "images without labels teach by the consistency loss alone; give consistency=1 too"
+        )
+
+
+def _rates(made: Sequence[Part], recipe: Recipe) -> dict[torch.nn.Parameter, float]:
+    """The encoder's own parameters learn at a rate of their own, where they learn at all."""
+    if not recipe.base_rate:
+        return {}
+    return dict.fromkeys(made[0].module.parameters(), recipe.base_rate)
+
+
+def _part(tuner: Tuner, base: Tunable, text: ClassPrompts, seed: int) -> Part:
+    return Part(tuner, tuner.fresh(base, text.names, seed).to(base.device).train())
+
+
+def _classes(base: Tunable, below: Sequence[Part], text: ClassPrompts) -> Tensor:
+    """`[C, D]` unit rows as the encoder reads the classes before training."""
+    with torch.no_grad():
+        rows = [read(base, below, part) for part in _batches(text.texts)]
+        each = torch.nn.functional.normalize(torch.cat(rows).float(), dim=-1)
+        mean = each.reshape(len(text.classes), len(text.templates), -1).mean(dim=1)
+        return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def _batches(texts: Sequence[str], size: int = 128) -> list[Sequence[str]]:
+    return [texts[i : i + size] for i in range(0, len(texts), size)]
+
+
+def _later(base: Tunable, entry: Entry) -> list[torch.nn.Module]:
+    """The blocks that a gradient passes."""
+    found = []
+    for tower, first in ((base.vision, entry.vision), (base.text, entry.text)):
+        if first is not None:
+            found += [tower.module(block.name) for block in tower.blocks[max(0, first) :]]
+    return found
+
+
+def _delta(
+    part: Part, base: Tunable, text: ClassPrompts, recipe: Recipe, report: _loop.Report
+) -> Delta:
+    tensors = {n: v.detach().cpu().float().numpy() for n, v in part.module.state_dict().items()}
+    classes = text.names if part.tuner.by_class else ()
+    params = part.tuner.get_params(deep=False)
+    facts = {"recipe": asdict(recipe), "training": report.told()}
+    return Delta(_name(part.tuner), params, classes, tensors, base.fingerprint, facts)
+
+
+def _name(tuner: Tuner) -> str:
+    """The tuner's file, which is its name."""
+    return type(tuner).__module__.rpartition(".")[2]
+
+
+def _free(name: str, taken: dict[str, Delta]) -> str:
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name}{number}", number + 1
+    return free

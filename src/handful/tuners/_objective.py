@@ -1,0 +1,91 @@
+"""What is minimised while an encoder is tuned; the losses' formulas stand in `_losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from handful.tuners import _losses
+from handful.tuners._recipe import Recipe
+from handful.tuners._sight import Sight
+from handful.tuners._tuned import Part, scale_of
+from handful.tuners._words import Words
+
+
+class Objective(nn.Module):
+    """Named losses of a batch; its parameters are what the tuners learn.
+
+    Args:
+        parts: the tuners and what they learn; attached to the model by the caller.
+        sight: N labelled images.
+        words: C classes.
+        targets: `[N]` columns.
+        recipe: the losses' weights.
+        frozen_text: `[C, D]` unit rows, the classes as the untouched encoder reads them.
+        others: images without labels, for the consistency loss alone.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        sight: Sight,
+        words: Words,
+        targets: Tensor,
+        recipe: Recipe,
+        frozen_text: Tensor,
+        others: Sight | None = None,
+    ) -> None:
+        super().__init__()
+        self.learned = nn.ModuleList([part.module for part in parts])
+        self._parts, self._sight, self._words, self._others = parts, sight, words, others
+        self._targets, self._recipe, self._frozen_text = targets, recipe, frozen_text
+        self._base = sight.base
+        self._scale = scale_of(sight.base, parts)
+        needed = recipe.kl > 0 or recipe.consistency > 0
+        self._frozen = sight.frozen() if needed else None
+        self._frozen_others = others.frozen() if others is not None else None
+
+    def forward(self, rows: Tensor, others: Tensor | None = None) -> dict[str, Tensor]:
+        """Losses of the labelled images `rows` `[B]`, and of others without labels `[U]`."""
+        text = self._words.weights()
+        views = self._sight.draw(rows)
+        seen = self._sight.features(rows, views)
+        logits = self._scale * self._seen(seen) @ text.T
+        targets = self._targets[rows].to(logits.device)
+        losses = {"cross_entropy": _losses.cross_entropy(logits, targets)}
+        if self._frozen is not None:
+            before = _at(self._frozen, rows, views).to(logits.device)
+            if self._recipe.kl:
+                frozen = self._base.scale * before @ self._frozen_text.T
+                losses["kl"] = self._recipe.kl * _losses.frozen_kl(logits, frozen)
+            if self._recipe.consistency:
+                losses["consistency"] = self._recipe.consistency * self._agree(seen, before, text)
+        if others is not None and self._others is not None and self._frozen_others is not None:
+            views = self._others.draw(others)
+            seen = self._others.features(others, views)
+            before = _at(self._frozen_others, others, views).to(seen.device)
+            losses["unlabelled"] = self._recipe.consistency * self._agree(seen, before, text)
+        for part in self._parts:
+            pull = part.tuner._penalty(part.module, text, self._frozen_text, len(self._sight))
+            if pull is not None:
+                losses["pull"] = losses.get("pull", torch.zeros_like(pull)) + pull
+        return losses
+
+    def _agree(self, seen: Tensor, before: Tensor, text: Tensor) -> Tensor:
+        """Adapted view of the images against the adapted view of the classes."""
+        visual = self._base.scale * seen @ self._frozen_text.T
+        textual = self._base.scale * before @ text.T
+        return _losses.consistency(visual, textual)
+
+    def _seen(self, features: Tensor) -> Tensor:
+        for part in self._parts:
+            features = part.tuner._see(self._base, part.module, features)
+        return normalize(features, dim=-1)
+
+
+def _at(values: Tensor, rows: Tensor, views: Tensor) -> Tensor:
+    """`[B, D]` of `[N, V, D]`, where V may be one for all views."""
+    return values[rows, views if values.shape[1] > 1 else torch.zeros_like(views)]

@@ -1,0 +1,99 @@
+"""How a tuner is trained, beyond what it learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from handful.data import augment
+from handful.errors import InputError
+
+PRECISIONS = ("no", "bf16", "fp16")
+BASE_RATE = 1e-5  # above it a few images destroy what the encoder knows
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A fixed number of epochs, so that nothing has to be looked up on other data.
+
+    Args:
+        epochs: passes over the images.
+        learning_rate: of what the tuners learn, at its highest; half a cosine down to zero.
+        batch: images an update, over all processes.
+        weight_decay: decoupled (AdamW), of matrices alone: biases and norms keep their size.
+        warmup: share of all updates over which the rate rises from zero.
+        views: an image is seen in this many views, the first being the image as it is.
+        augmentation: how views are made, see `handful.data.augment`; `none` with one view.
+        kl: weight of the pull of the answers to the untouched encoder's.
+        consistency: weight of the agreement between the tuned image view and the tuned text view.
+        precision: `no` for float32, `bf16` or `fp16` for mixed precision.
+        accumulation: parts that a batch is split into, to save memory; the result is the same.
+        checkpointing: compute activations again while going back, to save memory.
+        chunk: classes that the text tower reads at once; 0 for all of them.
+        base_rate: learning rate of the encoder's own weights; 0 keeps them frozen.
+        cache: keep what is computed once; without it pictures are decoded and encoded each epoch.
+        seed: of everything that is drawn.
+
+    Raises:
+        InputError: an argument that is no number or out of range.
+    """
+
+    epochs: int = 50
+    learning_rate: float = 1e-3
+    batch: int = 32
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    views: int = 1
+    augmentation: str = "none"
+    kl: float = 0.0
+    consistency: float = 0.0
+    precision: str = "no"
+    accumulation: int = 1
+    checkpointing: bool = False
+    chunk: int = 0
+    base_rate: float = 0.0
+    cache: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 0), ("batch", 1), ("views", 1), ("accumulation", 1)):
+            _whole(name, getattr(self, name), low)
+        _whole("chunk", self.chunk, 0)
+        _whole("seed", self.seed, 0)
+        for name in ("learning_rate", "weight_decay", "warmup", "kl", "consistency", "base_rate"):
+            _number(name, getattr(self, name))
+        if self.warmup > 1:
+            raise InputError(f"expected warmup from 0 to 1, a share of all updates; {self.warmup}")
+        if self.base_rate > BASE_RATE:
+            raise InputError(
+                f"expected base_rate of at most {BASE_RATE:g}, got {self.base_rate}: above it a "
+                "few images destroy what the encoder knows"
+            )
+        if self.precision not in PRECISIONS:
+            raise InputError(f"expected precision {', '.join(PRECISIONS)}, got {self.precision!r}")
+        kinds = ("none", *augment.KINDS)
+        if self.augmentation not in kinds:
+            raise InputError(f"expected augmentation {', '.join(kinds)}, got {self.augmentation!r}")
+        if (self.views > 1) != (self.augmentation != "none"):
+            raise InputError(
+                f"views={self.views} and augmentation={self.augmentation!r} do not go together: "
+                "several views need an augmentation, and one view is the image as it is"
+            )
+        for name in ("checkpointing", "cache"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"expected {name} true or false, got {getattr(self, name)!r}")
+
+    def steps(self, count: int) -> int:
+        """Updates in all for `count` images."""
+        return self.epochs * math.ceil(count / self.batch)
+
+
+def _whole(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"expected {name} as a whole number from {low}, got {value!r}")
+
+
+def _number(name: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= float(str(value)) < math.inf:
+        raise InputError(f"expected {name} as a number from 0, got {value!r}")

@@ -1,0 +1,147 @@
+"""A tuner by name: arguments read, trained, and its weight chosen; the road's first bend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from handful import plugins
+from handful.contracts import Encoder, ImageRef
+from handful.errors import InputError
+from handful.extract import Progress
+from handful.prompts import ClassPrompts
+from handful.store import FeatureStore
+from handful.tuners import Live, Recipe, Trained, Tuner, fit_between
+
+WEIGHT = "weight"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and how.
+
+    Args:
+        tuners: trained together.
+        recipe: how.
+        weight: how much of the change to keep; None chooses it from the support set.
+    """
+
+    tuners: tuple[Tuner, ...]
+    recipe: Recipe
+    weight: float | None = 1.0
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a caller asks for, by name.
+
+    Args:
+        tuners: names; trained together.
+        params: see `plan`.
+        unlabelled: images of the new domain without labels, for the consistency loss.
+        checkpoint: a folder that is written after each epoch; training goes on from it.
+        live: called with (steps done, steps in all, loss, seconds left).
+        callbacks: told of every step.
+    """
+
+    tuners: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: Sequence[ImageRef] = ()
+    checkpoint: Path | None = None
+    live: Live | None = None
+    callbacks: Sequence[Any] = ()
+
+
+def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: int = 0) -> Plan:
+    """Tuners by name, and their arguments together with the recipe's.
+
+    Args:
+        names: tuners, trained together.
+        params: an argument of a tuner (`bottleneck`; `block.towers` where several have it and only
+            one is meant), a field of the recipe (`epochs`), or `weight`: 0 to 1, or `auto`.
+        seed: where `params` does not say.
+
+    Raises:
+        UnknownNameError: no such tuner.
+        InputError: an argument that neither has; says which there are.
+
+    >>> plan(["block"], {"bottleneck": 8, "epochs": 5}).recipe.epochs
+    5
+    """
+    kinds = {name: plugins.get("tuners", name) for name in names}
+    if not kinds or len(kinds) < len(names):
+        raise InputError(f"expected one or several different tuners, got {list(names)}")
+    known = {name: set(kind().get_params()) for name, kind in kinds.items()}
+    recipe_fields = {field.name for field in fields(Recipe)}
+    own: dict[str, dict[str, Any]] = {name: {} for name in kinds}
+    shared: dict[str, Any] = {"seed": seed}
+    weight: Any = 1.0
+    for key, value in (params or {}).items():
+        tuner, dot, argument = key.partition(".")
+        takers = [n for n, has in known.items() if (argument if dot else key) in has]
+        if dot:
+            takers = [n for n in takers if n == tuner]
+        if key == WEIGHT:
+            weight = value
+        elif takers:
+            for name in takers:
+                own[name][argument if dot else key] = value
+        elif key in recipe_fields:
+            shared[key] = value
+        else:
+            has = "; ".join(f"{n}: {', '.join(sorted(a))}" for n, a in known.items())
+            raise InputError(
+                f"no tuner argument {key!r}; {has}; training: {', '.join(sorted(recipe_fields))}; "
+                f"and {WEIGHT}"
+            )
+    made = tuple(kind(**own[name]) for name, kind in kinds.items())
+    return Plan(made, replace(made[0].recipe, **shared), _weight(weight))
+
+
+def tune(
+    asked: Tuning,
+    encoder: Encoder,
+    images: Sequence[ImageRef],
+    labels: Sequence[str],
+    text: ClassPrompts,
+    *,
+    seed: int = 0,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train what was asked for; see `handful.tuners.fit`.
+
+    Raises:
+        InputError: an encoder whose insides cannot be reached, and all that `fit` raises.
+    """
+    what = plan(asked.tuners, asked.params, seed)
+    if not hasattr(encoder, "vision"):
+        raise InputError(
+            f"{encoder.name}: its insides are not known to Handful, so it cannot be tuned; "
+            "use an encoder of the transformers or open_clip backend"
+        )
+    return fit_between(
+        what.tuners,
+        encoder,  # type: ignore[arg-type]  # checked above
+        images,
+        labels,
+        text,
+        weight=what.weight,
+        features_in=store,
+        recipe=what.recipe,
+        unlabelled=asked.unlabelled,
+        progress=progress,
+        live=asked.live,
+        checkpoint=asked.checkpoint,
+        callbacks=asked.callbacks,
+    )
+
+
+def _weight(value: Any) -> float | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InputError(f"expected {WEIGHT} from 0 to 1, or auto, got {value!r}")
+    return float(value)

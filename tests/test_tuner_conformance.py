@@ -1,0 +1,309 @@
+"""What every tuner has to keep, whatever it learns; a new file in the folder meets all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import models
+from handful import encoders, plugins, prompts
+from handful.contracts import ImageRef
+from handful.errors import InputError, MismatchError
+from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit
+from handful.tuners._tuned import Part, attached, read
+
+NAMES = plugins.names("tuners")
+WORDS = prompts.write(["red circle", "cat", "forest"], ["a photo of a {}."])
+LABELS = ["red circle", "cat", "forest", "cat", "forest", "red circle"]
+SHORT = {"soft_prompt": {"length": 4}}  # for towers that read few tokens
+QUICK = Recipe(epochs=2, batch=4, seed=3)
+
+
+def pictures(count: int = 6, seed: int = 0) -> list[Image.Image]:
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return encoders.load("tiny", precision="float32", device="cpu")
+
+
+@pytest.fixture
+def store(tmp_path):
+    from handful.store import ActivationStore
+
+    return ActivationStore(tmp_path)
+
+
+def make(name: str, **params) -> Tuner:
+    return plugins.get("tuners", name)(**params)
+
+
+def train(tuners, encoder, store, **changes):
+    images = [ImageRef.of(p) for p in pictures()]
+    quick = replace(QUICK, learning_rate=tuners[0].recipe.learning_rate, **changes)
+    return fit(tuners, encoder, images, LABELS, WORDS, recipe=quick, store=store)
+
+
+def moved(delta: Delta, by: float = 0.05) -> Delta:
+    """A delta that does something, without training."""
+    rng = np.random.default_rng(1)
+    tensors = {
+        n: (t + by * rng.standard_normal(t.shape)).astype(np.float32)
+        for n, t in delta.tensors.items()
+    }
+    return replace(delta, tensors=tensors)
+
+
+def untrained(name: str, encoder, **params) -> Delta:
+    tuner = make(name, **params)
+    state = tuner.fresh(encoder, WORDS.names, 0).state_dict()
+    tensors = {n: t.detach().numpy().copy() for n, t in state.items()}
+    classes = WORDS.names if tuner.by_class else ()
+    return Delta(name, tuner.get_params(), classes, tensors, encoder.fingerprint)
+
+
+def seen(encoder) -> np.ndarray:
+    return encoder.images([encoder.prepare(p) for p in pictures(3, seed=9)])
+
+
+def said(encoder, templates=WORDS.templates) -> np.ndarray:
+    return prompts.read(encoder, replace(WORDS, templates=templates)).weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_starts_as_the_frozen_encoder(name, tiny):
+    tuner = make(name)
+    module = tuner.fresh(tiny, WORDS.names, 0).eval()
+    inputs = tiny.pixels([tiny.prepare(p) for p in pictures(3)])
+    part = Part(tuner, module)
+    with torch.no_grad():
+        before, text = tiny.vision.forward(inputs), tiny.text.forward(tiny.tokens(WORDS.texts))
+        with attached(tiny, [part]):
+            after = tiny.vision.forward(inputs)
+            own = read(tiny, [part], replace(WORDS, templates=tuner._templates(("{}",))).texts)
+            same = read(tiny, [part], WORDS.texts)
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+    if tuner._templates(("{}",)) == ("{}",):
+        torch.testing.assert_close(same, text, rtol=1e-5, atol=1e-5)
+    else:
+        assert torch.isfinite(own).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_attached_changes_features_and_detaching_restores_every_bit(name, tiny):
+    before, words = seen(tiny), said(tiny)
+    state = {n: v.clone() for n, v in tiny.model.state_dict().items()}
+    tuned = Tuned(tiny, {"x": moved(untrained(name, tiny))})
+    templates = make(name)._templates(WORDS.templates)
+    changed_images = not np.array_equal(seen(tuned), before)
+    changed_words = not np.array_equal(said(tuned, templates), words)
+    assert changed_images or changed_words
+    assert np.array_equal(seen(tiny), before)
+    assert np.array_equal(said(tiny), words)
+    assert tiny.model.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[n]) for n, v in tiny.model.state_dict().items())
+    assert tuned.detach("x") is tiny
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_delta_learns_and_training_is_deterministic(name, tiny, store):
+    state = {n: v.clone() for n, v in tiny.model.state_dict().items()}
+    first = train([make(name)], tiny, store)
+    again = train([make(name)], tiny, store)
+    one, two = (next(iter(t.encoder.deltas.values())) for t in (first, again))
+    assert one.digest == two.digest
+    start = untrained(name, tiny)
+    assert any(not np.array_equal(one.tensors[n], start.tensors[n]) for n in one.tensors)
+    assert all(torch.equal(v, state[n]) for n, v in tiny.model.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in tiny.model.parameters())
+    other = train([make(name)], tiny, store, seed=4)
+    assert next(iter(other.encoder.deltas.values())).digest != one.digest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_delta_rebuilt_from_its_values_answers_the_same(name, tiny):
+    delta = moved(untrained(name, tiny))
+    copy = Delta(
+        delta.tuner,
+        dict(delta.params),
+        tuple(delta.classes),
+        {n: np.array(t) for n, t in delta.tensors.items()},
+        delta.base,
+    )
+    first, second = Tuned(tiny, {"a": delta}), Tuned(tiny, {"b": copy})
+    templates = make(name)._templates(WORDS.templates)
+    assert first.fingerprint == second.fingerprint != tiny.fingerprint
+    assert np.array_equal(seen(first), seen(second))
+    assert np.array_equal(said(first, templates), said(second, templates))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_strength_is_the_start_and_full_strength_the_whole(name, tiny):
+    delta, start = moved(untrained(name, tiny)), untrained(name, tiny)
+    templates = make(name)._templates(WORDS.templates)
+
+    def answers(d):
+        tuned = Tuned(tiny, {"x": d})
+        return seen(tuned), said(tuned, templates)
+
+    for got, wanted in zip(answers(delta.scaled(0)), answers(start), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-5)
+    for got, wanted in zip(answers(delta.scaled(1)), answers(delta), strict=True):
+        assert np.array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_is_true(name, tiny):
+    """What comes before the entry does not change, or cached activations would be wrong."""
+    tuner, delta = make(name), moved(untrained(name, tiny))
+    part = Part(tuner, tuner.restored(tiny, delta))
+    entry = tuner._entry(tiny)
+    pixels = tiny.pixels([tiny.prepare(p) for p in pictures(2)])
+    tokens = tiny.tokens(WORDS.texts)
+    for tower, inputs, first in (
+        (tiny.vision, pixels, entry.vision),
+        (tiny.text, tokens, entry.text),
+    ):
+        if first == -1:
+            continue  # nothing is kept of such a tower
+        with torch.no_grad():
+            last = len(tower.blocks) if first is None else first
+            before = tower.entering(inputs, last)
+            with attached(tiny, [part]):
+                assert torch.equal(tower.entering(inputs, last), before)
+                if first is not None and part.tuner._read(tiny, part.module, ["cat"]) is None:
+                    whole = tower.forward(inputs)
+                    resumed = tower.resumed(before, inputs, first)
+                    torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_mean_of_a_delta_with_itself_is_itself(name, tiny):
+    delta = moved(untrained(name, tiny))
+    mean = average([delta, delta])
+    for n, t in delta.tensors.items():
+        np.testing.assert_allclose(mean.tensors[n], t, rtol=1e-6, atol=1e-7)
+    with pytest.raises(InputError, match="one tuner with the same arguments"):
+        average([delta, replace(delta, base="model:other")])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_delta_of_another_encoder_is_refused(name, tiny, tmp_path):
+    other = encoders.load(str(models.clip(tmp_path)), precision="float32")
+    delta = untrained(name, tiny)
+    with pytest.raises(MismatchError, match="made for another encoder"):
+        Tuned(other, {"x": delta})
+    with pytest.raises(MismatchError, match="another architecture"):
+        make(name).restored(other, delta)
+
+
+@pytest.mark.parametrize("build", [models.clip, models.siglip, models.chinese_clip])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_is_tuned(name, build, tmp_path, store):
+    encoder = encoders.load(str(build(tmp_path)), precision="float32", device="cpu")
+    before = seen(encoder)
+    if (name, build) == ("projection", models.siglip):  # its image tower ends in attention
+        with pytest.raises(InputError, match="use the tuner norm or block"):
+            train([make(name)], encoder, store, epochs=1)
+        return
+    trained = train([make(name, **SHORT.get(name, {}))], encoder, store, epochs=1)
+    assert np.isfinite(seen(trained.encoder)).all()
+    assert np.isfinite(said(trained.encoder, trained.templates)).all()
+    assert np.array_equal(seen(encoder), before)
+
+
+def test_deltas_are_stacked_and_swapped(tiny):
+    names = [n for n in NAMES if n in ("block", "lora", "norm")]
+    deltas = {n: moved(untrained(n, tiny)) for n in names}
+    tuned = Tuned(tiny, {names[0]: deltas[names[0]]})
+    both = tuned.attach(names[1], deltas[names[1]])
+    assert not np.array_equal(seen(both), seen(tuned))
+    assert np.array_equal(seen(both.detach(names[1])), seen(tuned))
+    swapped = both.swap(names[0], deltas[names[0]].scaled(0))
+    np.testing.assert_allclose(
+        seen(swapped), seen(Tuned(tiny, {names[1]: deltas[names[1]]})), atol=1e-5
+    )
+    with pytest.raises(InputError, match="attached already"):
+        both.attach(names[0], deltas[names[0]])
+    with pytest.raises(InputError, match="no delta called"):
+        both.detach("nothing")
+
+
+def test_a_second_lora_stands_on_the_first(tiny):
+    first, second = moved(untrained("lora", tiny)), moved(untrained("lora", tiny), by=0.1)
+    both = Tuned(tiny, {"a": first, "b": second})
+    alone = Tuned(tiny, {"b": second})
+    assert not np.array_equal(seen(both), seen(alone))
+    with_nothing = Tuned(tiny, {"a": first, "b": second.scaled(0)})
+    np.testing.assert_allclose(seen(with_nothing), seen(Tuned(tiny, {"a": first})), atol=1e-5)
+
+
+def test_tuning_goes_on_from_a_tuned_encoder(tiny, store):
+    first = train([make("norm")], tiny, store).encoder
+    second = train([make("block", towers="vision")], first, store).encoder
+    assert list(second.deltas) == ["norm", "block"]
+    assert second.deltas["norm"].digest == first.deltas["norm"].digest
+    assert not np.array_equal(seen(second), seen(first))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"blocks": "4-9"}, "has 6 blocks, 0 to 5"),
+        ({"blocks": "top"}, "expected blocks such as"),
+        ({"towers": "audio"}, "expected towers"),
+    ],
+)
+def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
+    with pytest.raises(InputError, match=message):
+        train([make("block", **params)], tiny, store)
+
+
+def test_cached_and_uncached_training_agree(tiny, store):
+    kept = train([make("block", blocks="3-", towers="vision", dropout=0.0)], tiny, store)
+    anew = train(
+        [make("block", blocks="3-", towers="vision", dropout=0.0)], tiny, store, cache=False
+    )
+    np.testing.assert_allclose(seen(kept.encoder), seen(anew.encoder), atol=1e-4)
+
+
+def test_class_chunks_and_checkpointing_change_nothing(tiny, store):
+    plain = train([make("block", dropout=0.0)], tiny, store)
+    thrifty = train([make("block", dropout=0.0)], tiny, store, chunk=1, checkpointing=True)
+    np.testing.assert_allclose(seen(plain.encoder), seen(thrifty.encoder), atol=1e-4)
+
+
+def test_a_bad_image_is_left_out_and_told(tiny, store, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    images = [*(ImageRef.of(p) for p in pictures()), ImageRef.of(bad)]
+    labels = [*LABELS, "cat"]
+    trained = fit([make("block")], tiny, images, labels, WORDS, recipe=QUICK, store=store)
+    assert [f.index for f in trained.failures] == [6]
+    live = fit(
+        [make("block")], tiny, images, labels, WORDS,
+        recipe=replace(QUICK, cache=False), store=store,
+    )  # fmt: skip
+    assert [f.index for f in live.failures] == [6]
+
+
+def test_images_without_labels_teach_by_consistency(tiny, store):
+    images = [ImageRef.of(p) for p in pictures()]
+    others = [ImageRef.of(p) for p in pictures(4, seed=5)]
+    recipe = replace(QUICK, consistency=1.0)
+    with_them = fit(
+        [make("block")], tiny, images, LABELS, WORDS, unlabelled=others, recipe=recipe, store=store
+    )
+    without = fit([make("block")], tiny, images, LABELS, WORDS, recipe=recipe, store=store)
+    assert not np.array_equal(seen(with_them.encoder), seen(without.encoder))
+    with pytest.raises(InputError, match="consistency loss alone"):
+        fit(
+            [make("block")], tiny, images, LABELS, WORDS,
+            unlabelled=others, recipe=QUICK, store=store,
+        )  # fmt: skip
