@@ -114,17 +114,17 @@ def test_contexts_that_are_the_placeholder_s_own_embeddings_change_nothing(small
 
 def test_words_begin_as_the_prompt_they_stand_for(small):
     if "siglip2" in small.name:
-        with pytest.raises(InputError, match="use words=''"):
+        with pytest.raises(InputError, match="use other words, or length=4"):
             embedded_words(small, "a photo of a")  # this tokenizer has tokens for spaces alone
         return
-    tuner = SoftPrompt(words="a photo of a")
+    tuner = SoftPrompt()
     tuned = Tuned(small, {"soft_prompt": delta_of(tuner, small)})
     wanted = small.texts([f"a photo of a {name}." for name in NAMES])
     np.testing.assert_allclose(tuned.texts(written(tuner)), wanted, atol=2e-6)
 
 
 def test_a_batch_may_mix_prompts_and_other_texts(tiny):
-    tuner = SoftPrompt(length=4)
+    tuner = SoftPrompt(length=4, contexts="shared")
     tuned = Tuned(tiny, {"soft_prompt": delta_of(tuner, tiny, move=0.3)})
     soft, plain = written(tuner), ["a photo of a cat.", "two red circles"]
     mixed = tuned.texts([soft[0], plain[0], soft[1], plain[1]])
@@ -147,11 +147,11 @@ def test_half_a_delta_is_half_way(tiny, position):
 
 
 def test_contexts_of_each_class(tiny):
-    tuner = SoftPrompt(length=4, class_specific=True)
+    tuner = SoftPrompt(length=4)
     tuned = Tuned(tiny, {"p": delta_of(tuner, tiny, move=0.3)})
     module, texts = tuned.parts[0].module, written(tuner)
     assert tuple(module.contexts.shape) == (3, 4, 128)
-    alone = SoftPrompt(length=4)
+    alone = SoftPrompt(length=4, contexts="shared")
     for i, text in enumerate(texts):
         own = alone.fresh(tiny, NAMES, 0)
         with torch.no_grad():
@@ -159,7 +159,7 @@ def test_contexts_of_each_class(tiny):
             wanted = normalize(alone._read(tiny, own, [text]), dim=-1).numpy()
         np.testing.assert_allclose(tuned.texts([text]), wanted, atol=1e-5)
     np.testing.assert_allclose(tuned.texts(texts[::-1])[::-1], tuned.texts(texts), atol=1e-6)
-    with pytest.raises(InputError, match=r"no prompt .* class-specific .*cat, dog, red circle"):
+    with pytest.raises(InputError, match=r"no prompt .*cat, dog, red circle.* contexts=.shared"):
         tuned.texts([f"{MARKER} blue star."])
 
 
@@ -185,7 +185,7 @@ def reference(encoder, tuner, module, features):
 
 def test_conditional_contexts_give_the_logits_of_the_paper(tiny, monkeypatch):
     monkeypatch.setattr("handful.tuners.soft_prompt._PROMPTS", 6)  # two images at once
-    tuner = SoftPrompt(length=4, conditional=True)
+    tuner = SoftPrompt(length=4, contexts="image")
     tuned = Tuned(tiny, {"p": delta_of(tuner, tiny, move=0.2)})
     rng = np.random.default_rng(0)
     pictures = [tiny.prepare(p) for p in pictures_of(rng, 5)]
@@ -196,12 +196,12 @@ def test_conditional_contexts_give_the_logits_of_the_paper(tiny, monkeypatch):
     assert tuned.dim == seen.shape[1] == said.shape[1] == len(NAMES) + 1
     np.testing.assert_allclose(tuned.scale * seen @ said.T, wanted, rtol=1e-4, atol=1e-3)
     assert wanted.std(axis=0).min() > 0.01
-    with pytest.raises(InputError, match="conditional contexts were taught"):
+    with pytest.raises(InputError, match="contexts were taught"):
         tuned.texts(["a photo of a cat."])
 
 
 def test_conditional_contexts_begin_as_the_unconditional_ones(tiny):
-    tuner = SoftPrompt(length=4, conditional=True, words="a photo of a")
+    tuner = SoftPrompt(contexts="image")
     tuned = Tuned(tiny, {"p": delta_of(tuner, tiny)})
     pictures = [tiny.prepare(p) for p in pictures_of(np.random.default_rng(1), 3)]
     logits = tuned.scale * tuned.images(pictures) @ tuned.texts(written(tuner)).T
@@ -232,15 +232,18 @@ def learned(tuner, classes=0):
 
 def test_parameter_counts_are_those_of_the_papers(tiny):
     counted = {
-        "CoOp": sum(p.numel() for p in SoftPrompt()._delta(wide(), ()).parameters()),
+        "CoOp": sum(
+            p.numel()
+            for p in SoftPrompt(length=16, contexts="shared")._delta(wide(), ()).parameters()
+        ),
         "CoCoOp": sum(
             p.numel()
-            for p in SoftPrompt(length=4, conditional=True)._delta(wide(), ()).parameters()
+            for p in SoftPrompt(length=4, contexts="image")._delta(wide(), ()).parameters()
         ),
     }
     assert counted == {"CoOp": 8192, "CoCoOp": 35360}
-    assert learned(SoftPrompt(class_specific=True), 10) == 81920
-    assert delta_of(SoftPrompt(length=4), tiny).size == 4 * 128  # the start is not kept
+    assert learned(SoftPrompt(length=16), 10) == 81920
+    assert delta_of(SoftPrompt(contexts="shared"), tiny).size == 4 * 128  # the start is not kept
 
 
 # -- input that cannot be used
@@ -260,7 +263,7 @@ def test_contexts_fit_up_to_the_last_token_of_the_window(small):
     for length in near:
         assert fits(length) == (tokens[length] <= window), length
     longest = max(n for n in near if fits(n))
-    tuner = SoftPrompt(length=longest)
+    tuner = SoftPrompt(length=longest, contexts="shared")
     module = tuner.fresh(small, names, 0)
     with torch.no_grad():
         one, other = tuner._read(small, module, written(tuner, ("red dog", "red cat")))
@@ -298,11 +301,13 @@ def test_a_name_of_no_token_is_refused(tmp_path):
     ("arguments", "message"),
     [
         ({"position": "start"}, "expected position end, middle, front"),
-        ({"length": 0}, "length of 1 or more"),
-        ({"length": 1, "position": "middle"}, "length of 2 or more"),
+        ({"length": -1}, "length of 0 or more"),
+        ({"length": 1, "position": "middle"}, "2 or more, got 1"),
+        ({"contexts": "own"}, "expected contexts class, shared, image"),
+        ({"words": " "}, "plain words .* or a length"),
         ({"pull": -1.0}, "pull of 0 or more"),
         ({"words": "a [V] of"}, "plain words"),
-        ({"conditional": True, "class_specific": True}, "shared by all classes"),
+        ({"contexts": "image", "pull": 1.0}, "no one text to pull"),
         ({"words": "a " * 40}, "does not cut it"),
     ],
 )
@@ -312,7 +317,7 @@ def test_arguments_that_make_no_sense(tiny, arguments, message):
 
 
 def test_the_marker_belongs_to_the_contexts(tiny):
-    tuner = SoftPrompt(length=4)
+    tuner = SoftPrompt(length=4, contexts="shared")
     with pytest.raises(InputError, match="holds"):
         tuner.fresh(tiny, ("cat", "a [V] dog"), 0)
     tuned = Tuned(tiny, {"p": delta_of(tuner, tiny)})
@@ -360,10 +365,10 @@ def loss_of(encoder, done, task):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"length": 4},
-        {"length": 4, "position": "middle", "pull": 1.0},
-        {"class_specific": True, "words": "a photo of a"},
-        {"length": 2, "conditional": True},
+        {"length": 4, "contexts": "shared"},
+        {"length": 4, "contexts": "shared", "position": "middle", "pull": 1.0},
+        {},
+        {"length": 2, "contexts": "image"},
     ],
     ids=["coop", "middle-pull", "class-specific", "cocoop"],
 )
@@ -387,7 +392,7 @@ def test_the_pull_holds_the_classes_near_the_prompts_of_a_person(tiny, task, tmp
     text = prompts.embed(tiny, task.classes, task.templates).weights
 
     def way(pull):
-        tuner = SoftPrompt(words="a photo of a", pull=pull)
+        tuner = SoftPrompt(contexts="shared", pull=pull)
         done = trained([tuner], tiny, task, tmp_path, epochs=6)
         found = prompts.embed(done.encoder, task.classes, done.templates).weights
         return float(np.square(found - text).sum(axis=1).mean())
@@ -396,7 +401,7 @@ def test_the_pull_holds_the_classes_near_the_prompts_of_a_person(tiny, task, tmp
 
 
 def test_a_prompt_and_adapters_learn_together(tiny, task, tmp_path):
-    tuners = [BlockAdapters(bottleneck=8, blocks="upper"), SoftPrompt(length=4)]
+    tuners = [BlockAdapters(bottleneck=8, blocks="upper"), SoftPrompt()]
     done = trained(tuners, tiny, task, tmp_path)
     deltas = done.encoder.deltas
     assert list(deltas) == ["block", "soft_prompt"]

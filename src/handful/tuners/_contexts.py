@@ -127,7 +127,7 @@ class Places:
             raise InputError(
                 f"{max(cut, key=len)!r}: with {self.length} contexts in the place of {MARKER} it "
                 f"is longer than the text window of {self.encoder.name}, {window} tokens; give a "
-                "smaller length (or fewer words to begin with), or a shorter class name"
+                "smaller length, fewer words to begin with, or a shorter class name"
             )
 
 
@@ -171,7 +171,7 @@ def embedded_words(encoder: Tunable, words: str) -> Tensor:
             return found
     raise InputError(
         f"the contexts cannot begin as {words!r}: the tokenizer of {encoder.name} does not cut it "
-        f"into 1 to {_LONGEST} tokens before a class name; use words=''"
+        f"into 1 to {_LONGEST} tokens before a class name; use other words, or length=4"
     )
 
 

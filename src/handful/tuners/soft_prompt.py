@@ -20,28 +20,37 @@ from handful.tuners._contexts import MARKER, POSITIONS, check_names, embedded_wo
 from handful.tuners._prompt import Prompt, zero
 from handful.tuners._recipe import Recipe
 
+CONTEXTS = ("class", "shared", "image")
 _SPREAD = 0.02  # of contexts that are drawn, as in CoOp
 _SQUEEZE = 16  # the network of CoCoOp has this part of the feature width in its middle
 _PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
 
 
 class SoftPrompt(Tuner):
-    """`t_c = g([v_1] ... [v_M] [name of c] .)`: M learned vectors before each class name.
+    """`t_c = g([v_1] ... [v_M] [name of c] .)`: M learned vectors beside each class name.
 
     CoOp (Zhou et al., IJCV 2022): the text tower g is frozen and the contexts v are learned through
-    it, so a step costs one pass over the prompts of all classes. KgCoOp (Yao et al., CVPR 2023)
-    adds `pull * mean_c ||t_c - t0_c||^2`, t0 being the hand-written prompts; its published weight 8
-    is of `1 - cos`, which is 4 here. CoCoOp (Zhou et al., CVPR 2022) makes the contexts depend on
-    the image, `v_m + h(x)`: C prompts are read for every image. Its h begins at zero here.
+    it, so a step costs one pass over the prompts of all classes. CoOp itself is `length=16,
+    contexts="shared"`. CoCoOp (Zhou et al., CVPR 2022) is `length=4, contexts="image"`: contexts
+    `v_m + h(x)` depend on the image, whose features become its similarities to the C classes. That
+    reads C prompts for every image: with 8 classes of `tiny` on one core 440 ms a step of 32 images
+    instead of 35, and 5 ms an image when predicting. Its h begins at zero here. KgCoOp (Yao et al.,
+    CVPR 2023) adds `pull * mean_c ||t_c - t0_c||^2`, t0 being the hand-written prompts; the
+    published weight 8 is of `1 - cos`, which is 4 here.
+
+    The default is what did best on draws of the playground that no reported number uses, at 16
+    shots. Mean accuracy over its 14 tasks and two draws, zero-shot 18.1 %: contexts of each class
+    60.8 % from words, 61.0 % from 4 drawn vectors, 59.2 % from 16; shared ones 37.4 % (16 drawn).
+    Learning rates from 0.002 to 0.01, crops, and twice the epochs made no difference of one point.
 
     What is learned is the difference to where the contexts began, so half of a delta is half way.
 
     Args:
-        length: M; with `words`, as many as they have tokens.
+        length: M contexts drawn from N(0, 0.02^2); 0 for contexts that begin as `words`.
         position: of the contexts: the class name at the `end`, in the `middle` or at the `front`.
-        class_specific: contexts of its own for each class, which knows those classes alone.
-        words: what the contexts begin as, such as "a photo of a"; drawn from N(0, 0.02^2) if empty.
-        conditional: CoCoOp. Image features become their similarities to the C classes.
+        contexts: `class` for contexts of each class's own, `shared` by all classes, or shared and
+            moved by the `image`. Only shared ones can read classes that were not taught.
+        words: what the contexts begin as; at the end the encoder then starts as it was.
         pull: weight of the pull towards the hand-written prompts.
         seed: of contexts that are drawn.
 
@@ -50,30 +59,28 @@ class SoftPrompt(Tuner):
     """
 
     plugin: ClassVar[bool] = True
-    recipe: ClassVar[Recipe] = Recipe()
+    recipe: ClassVar[Recipe] = Recipe(learning_rate=5e-3)
 
     def __init__(
         self,
-        length: int = 16,
+        length: int = 0,
         position: str = "end",
-        class_specific: bool = False,
-        words: str = "",
-        conditional: bool = False,
+        contexts: str = "class",
+        words: str = "a photo of a",
         pull: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.length = length
         self.position = position
-        self.class_specific = class_specific
+        self.contexts = contexts
         self.words = words
-        self.conditional = conditional
         self.pull = pull
         self.seed = seed
 
     @property
     def by_class(self) -> bool:  # type: ignore[override]
         """Whether it knows only the classes it was taught."""
-        return self.class_specific or self.conditional
+        return self.contexts != "shared"
 
     def scales(self, name: str) -> bool:
         """The contexts' way from their start, and what the network of CoCoOp adds."""
@@ -82,9 +89,11 @@ class SoftPrompt(Tuner):
     def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         self._check()
         width = next(table_of(encoder).parameters()).shape[1]
-        start = self._start(encoder, len(classes) if self.class_specific else 1, width)
+        start = self._start(encoder, len(classes) if self.contexts == "class" else 1, width)
+        if self.position == "middle" and start.shape[1] < 2:
+            raise InputError("contexts around the class name need to be 2 or more, got 1")
         net = None
-        if self.conditional:
+        if self.contexts == "image":
             middle = max(1, encoder.dim // _SQUEEZE)
             net = nn.Sequential(nn.Linear(encoder.dim, middle), nn.ReLU(), zero(middle, width))
         made = Prompt(start, tuple(classes), net)
@@ -106,7 +115,7 @@ class SoftPrompt(Tuner):
 
     def _read(self, encoder: Tunable, delta: nn.Module, texts: Sequence[str]) -> Tensor | None:
         prompt = _prompt_of(delta)
-        if self.conditional:
+        if self.contexts == "image":
             places = [self._class(prompt, text) for text in texts]
             eye = torch.eye(len(prompt.classes) + 1, device=prompt.contexts.device)
             return eye[places]
@@ -115,7 +124,7 @@ class SoftPrompt(Tuner):
             return None
         chosen = [texts[i] for i in marked]
         contexts = prompt.now()
-        if self.class_specific:
+        if self.contexts == "class":
             contexts = contexts[[self._class(prompt, text) for text in chosen]]
         found = prompt.read(encoder, self.position, chosen, contexts)
         if len(marked) == len(texts):
@@ -127,7 +136,7 @@ class SoftPrompt(Tuner):
 
     def _see(self, encoder: Tunable, delta: nn.Module, features: Tensor) -> Tensor:
         """For CoCoOp `[N, C + 1]` unit rows `(cos(x, t_c(x)) / sqrt(C) for c, the rest)`."""
-        if not self.conditional:
+        if self.contexts != "image":
             return features
         prompt = _prompt_of(delta)
         texts = [self._prompt(name) for name in prompt.classes]
@@ -148,7 +157,7 @@ class SoftPrompt(Tuner):
         return torch.cat([near, left], dim=1)
 
     def _scale(self, encoder: Tunable) -> float:
-        if not self.conditional:
+        if self.contexts != "image":
             return encoder.scale
         return encoder.scale * math.sqrt(self._classes_)
 
@@ -159,7 +168,7 @@ class SoftPrompt(Tuner):
 
     def _start(self, encoder: Tunable, rows: int, width: int) -> Tensor:
         """`[1 or C, M, W]`; the same on every machine, for it is not kept."""
-        if self.words.strip():
+        if not self.length:
             return embedded_words(encoder, self.words).cpu().float().expand(rows, -1, -1).clone()
         # this generator's stream is frozen for good, which those that came after it do not promise
         drawn = np.random.RandomState(self.seed).standard_normal
@@ -173,33 +182,29 @@ class SoftPrompt(Tuner):
         before, after = POSITIONS[self.position].split("{}")
         name = text[len(before) : len(text) - len(after)]
         if text != self._prompt(name) or name not in prompt.places:
-            kind = "conditional" if self.conditional else "class-specific"
             known = ", ".join(prompt.classes[:5]) + ", ..." * (len(prompt.classes) > 5)
             raise InputError(
-                f"{text!r} is no prompt {POSITIONS[self.position]!r} of a class that these {kind} "
-                f"contexts were taught ({known}); train again with that class, or contexts that "
-                "all classes share"
+                f"{text!r} is no prompt {POSITIONS[self.position]!r} of a class that these "
+                f"contexts were taught ({known}); train again with that class, or with "
+                "contexts='shared'"
             )
         return prompt.places[name]
 
     def _check(self) -> None:
         if self.position not in POSITIONS:
             raise InputError(f"expected position {', '.join(POSITIONS)}, got {self.position!r}")
-        least = 2 if self.position == "middle" else 1
-        if isinstance(self.length, bool) or not isinstance(self.length, int) or self.length < least:
+        if self.contexts not in CONTEXTS:
+            raise InputError(f"expected contexts {', '.join(CONTEXTS)}, got {self.contexts!r}")
+        if isinstance(self.length, bool) or not isinstance(self.length, int) or self.length < 0:
+            raise InputError(f"expected a length of 0 or more contexts, got {self.length!r}")
+        if not self.length and (not str(self.words).strip() or MARKER in str(self.words)):
             raise InputError(
-                f"expected a length of {least} or more contexts at the {self.position}, got "
-                f"{self.length!r}"
+                f"expected plain words for contexts to begin as, or a length; got {self.words!r}"
             )
         if not (math.isfinite(self.pull) and self.pull >= 0):
             raise InputError(f"expected a pull of 0 or more, got {self.pull!r}")
-        if not isinstance(self.words, str) or MARKER in self.words:
-            raise InputError(f"expected plain words to begin with, got {self.words!r}")
-        if self.conditional and (self.class_specific or self.pull):
-            raise InputError(
-                "conditional contexts are shared by all classes and have no text of their own to "
-                "pull; leave class_specific and pull out"
-            )
+        if self.contexts == "image" and self.pull:
+            raise InputError("contexts moved by the image have no one text to pull; leave pull out")
 
 
 def _prompt_of(delta: nn.Module) -> Prompt:
