@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handful.encoders import _products
+
 
 class OneDnnAttention(nn.MultiheadAttention):
-    """Self-attention through oneDNN's float32 kernel; the plain path in every other case.
+    """Self-attention through oneDNN's float32 kernel; torch's own path in every other case.
 
     Args:
         plain: the module to stand in for.
@@ -29,12 +31,12 @@ class OneDnnAttention(nn.MultiheadAttention):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """`[N, L, W]` to `[N, L, W]`; the plain path where a gradient may be wanted."""
-        if torch.is_grad_enabled() or args or not _quick(query, key, value, kwargs):
+        """`[N, L, W]` to `[N, L, W]`, with its gradient."""
+        if args or not _quick(query, key, value, kwargs):
             return super().forward(query, key, value, *args, **kwargs)
-        inner = _one_dnn(query, self.in_proj_weight, self.in_proj_bias)
+        inner = _products.linear(query, self.in_proj_weight, self.in_proj_bias)
         mixed = _attend(inner, self.num_heads, kwargs.get("attn_mask"))
-        return _one_dnn(mixed, self.out_proj.weight, self.out_proj.bias), None
+        return _products.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
 
 
 class HalfAttention(nn.Module):
@@ -94,8 +96,3 @@ def _attend(inner: Tensor, heads: int, mask: Tensor | None) -> Tensor:
     q, k, v = inner.view(count, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).reshape(count, length, width)
-
-
-def _one_dnn(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return cast(Tensor, out)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handful.contracts import Array
+from handful.encoders import _products
 from handful.encoders._attention import HalfAttention, OneDnnAttention, can_stand_in
 
 # The lowest cosine between bfloat16 and float32 features that `auto` accepts; 0.999 is what we
@@ -51,18 +52,11 @@ class HalfLinear(nn.Module):
 
 
 class OneDnnLinear(nn.Linear):
-    """`nn.Linear` through oneDNN's float32 kernel: same weights, same numbers to 1e-6.
-
-    torch hands float32 products on a CPU to MKL, which on processors that are not Intel's takes a
-    slow path. oneDNN picks its kernels by what the processor can do.
-    """
+    """`nn.Linear` through oneDNN's float32 kernel: same weights, same numbers to 1e-6."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Linear`; the plain path where a gradient may be wanted."""
-        if torch.is_grad_enabled() or x.dtype != torch.float32:
-            return super().forward(x)
-        out = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return cast(Tensor, out)
+        """As `nn.Linear`, with its gradient."""
+        return _products.linear(x, self.weight, self.bias)
 
 
 def has_bfloat16(device: torch.device) -> bool:
