@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ def refuse(tuning: Tuning | None) -> None:
     """Several labels an image are learned on the untouched encoder."""
     if tuning is not None:
         raise InputError("--tuner and --multi-label do not go together yet; leave one of them out")
+
+
+def is_spare() -> bool:
+    """Whether a launcher runs several of us and another one writes the skill."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _short(name: str) -> str:

@@ -66,6 +66,8 @@ def run(
         if tuning is not None:
             tuning = replace(tuning, live=live)
         fitted = pipeline.fit(images, method=method, tuning=tuning, progress=progress, **given)
+    if _tuning.is_spare():
+        return 0
     fitted.pack.save(out, overwrite=overwrite)
     counts = fitted.pack.manifest["training"]["counts"]
     none = fitted.pack.manifest["support"].get("reserved", {}).get("images", [])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from handful.errors import PackError
+from handful.packs import deltas
 from handful.packs.pack import Pack
 from handful.packs.schema import KEYS
 from handful.packs.support import Support
@@ -41,7 +42,7 @@ def again(pack: Pack, support: Support, **training: Any) -> Pack:
     kept = {
         key: value
         for key, value in made_anew.manifest.items()
-        if key in KEYS or value is not pack.manifest.get(key)
+        if key in (*KEYS, deltas.KEY) or value is not pack.manifest.get(key)
     }
     return replace(made_anew, manifest=kept) if len(kept) < len(made_anew.manifest) else made_anew
 

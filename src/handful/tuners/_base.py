@@ -7,6 +7,7 @@ Training, caching, saving, interpolating and averaging follow from these and sta
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -49,6 +50,7 @@ class Tuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untype
 
     plugin: ClassVar[bool] = False  # the files of the folder set it
     recipe: ClassVar[Recipe] = Recipe()  # how it is trained where the caller does not say
+    fastest: ClassVar[float] = math.inf  # the learning rate above which it destroys the encoder
     by_class: ClassVar[bool] = False  # whether what it learns belongs to certain classes
 
     @abstractmethod

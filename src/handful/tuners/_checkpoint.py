@@ -43,9 +43,9 @@ def file(folder: Path) -> Path:
     return folder / NAME
 
 
-def identity(recipe: Recipe, count: int, unlabelled: int, learned: Sequence[nn.Parameter]) -> str:
+def identity(about: str, recipe: Recipe, others: int, learned: Sequence[nn.Parameter]) -> str:
     """What has to be the same for a training to go on."""
-    said = [asdict(recipe), count, unlabelled, [list(p.shape) for p in learned]]
+    said = [about, asdict(recipe), others, [list(p.shape) for p in learned]]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -25,7 +25,7 @@ from handful.tuners._delta import Delta
 from handful.tuners._loop import Live
 from handful.tuners._objective import Objective
 from handful.tuners._recipe import Recipe
-from handful.tuners._sight import see
+from handful.tuners._sight import Sight, see
 from handful.tuners._tuned import Part, Tuned, attached, read
 from handful.tuners._words import Words
 
@@ -90,6 +90,12 @@ def fit(
     recipe = recipe or tuners[0].recipe
     base, below = (encoder.base, encoder.parts) if isinstance(encoder, Tuned) else (encoder, ())
     _check(base, labels, images, text, recipe, unlabelled)
+    limit = min(tuner.fastest for tuner in tuners)
+    if recipe.learning_rate > limit:
+        raise InputError(
+            f"learning_rate={recipe.learning_rate:g} is too fast for weights of the encoder "
+            f"itself, which a few images would destroy; {limit:g} or less"
+        )
     if recipe.base_rate:  # first, for it changes parameters that other tuners stand on
         tuners = [plugins.get("tuners", "full")(), *tuners]
     made = [_part(t, base, text, recipe.seed + i) for i, t in enumerate(tuners)]
@@ -122,6 +128,7 @@ def fit(
             device=base.device,
             progress=live,
             checkpoint=checkpoint,
+            about=_about(encoder, made, sight, kept) if checkpoint else "",
             callbacks=callbacks,
         )
     deltas = dict(encoder.deltas) if isinstance(encoder, Tuned) else {}
@@ -177,6 +184,13 @@ def _classes(base: Tunable, below: Sequence[Part], text: ClassPrompts) -> Tensor
 
 def _batches(texts: Sequence[str], size: int = 128) -> list[Sequence[str]]:
     return [texts[i : i + size] for i in range(0, len(texts), size)]
+
+
+def _about(encoder: Tunable, made: Sequence[Part], sight: Sight, labels: Sequence[str]) -> str:
+    """Who is taught what on which images, for a checkpoint."""
+    tuners = [(_name(p.tuner), sorted(p.tuner.get_params().items())) for p in made]
+    digests = [ref.digest() for ref in sight.refs]
+    return repr((encoder.fingerprint, tuners, digests, list(labels)))
 
 
 def _later(base: Tunable, entry: Entry) -> list[torch.nn.Module]:

@@ -6,7 +6,7 @@ paths, never call the layers that hold it; a delta on those layers would be lear
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,8 @@ class SplitLinear(nn.Module):
     def __init__(self, fused: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = fused.in_features, fused.out_features
-        biases = [None] * 3 if fused.bias is None else fused.bias.chunk(3)
-        for name, weight, bias in zip(NAMES, fused.weight.chunk(3), biases, strict=True):
-            setattr(self, name, _linear(weight, bias))
+        for place, name in enumerate(NAMES):
+            setattr(self, name, _Third(fused, "", place))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., W]` to `[..., 3 W]`."""
@@ -76,9 +75,8 @@ class SplitAttention(nn.Module):
             raise InputError("expected attention of one width, batch first, without extra keys")
         self.heads, self.batch_first = fused.num_heads, True
         self.dropout, self.out_proj = fused.dropout, fused.out_proj
-        biases = [None] * 3 if fused.in_proj_bias is None else fused.in_proj_bias.chunk(3)
-        for name, weight, bias in zip(NAMES, fused.in_proj_weight.chunk(3), biases, strict=True):
-            setattr(self, name, _linear(weight, bias))
+        for place, name in enumerate(NAMES):
+            setattr(self, name, _Third(fused, "in_proj_", place))
 
     def forward(
         self,
@@ -115,13 +113,30 @@ def _heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A layer on a part of another's weights; nothing is copied."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    return layer
+class _Third(nn.Linear):
+    """A layer on a third of another's weights, looked up at each use: they may be changed too."""
+
+    _source: tuple[Any, str, int]
+
+    def __init__(self, fused: nn.Module, prefix: str, place: int) -> None:
+        nn.Module.__init__(self)
+        object.__setattr__(self, "_source", (fused, prefix, place))  # not a module of this one
+        self.out_features, self.in_features = self.weight.shape
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """`[W, W]`."""
+        return cast(Tensor, self._part("weight"))
+
+    @property
+    def bias(self) -> Tensor | None:  # type: ignore[override]
+        """`[W]`."""
+        return self._part("bias")
+
+    def _part(self, what: str) -> Tensor | None:
+        fused, prefix, place = self._source
+        whole = getattr(fused, f"{prefix}{what}")
+        return None if whole is None else whole.chunk(3)[place]
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:

@@ -70,6 +70,7 @@ def train(
     device: torch.device | None = None,
     progress: Live | None = None,
     checkpoint: Path | None = None,
+    about: str = "",
     callbacks: Sequence[Callback] = (),
 ) -> Report:
     """Minimise the sum of the losses that `objective(rows, others)` names.
@@ -84,6 +85,7 @@ def train(
         device: where it computes; a launcher of Accelerate's may say otherwise.
         progress: called with (steps done, steps in all, loss, seconds left).
         checkpoint: a folder that is written after each epoch, and gone on from where it is there.
+        about: identity of what is trained on what; another one does not go on from a checkpoint.
         callbacks: told of the start, every step and the end.
 
     Raises:
@@ -96,7 +98,7 @@ def train(
         for callback in callbacks:
             callback.on_start(asdict(recipe))
         try:
-            run.go(progress, checkpoint, callbacks)
+            run.go(progress, checkpoint, about, callbacks)
         except (MemoryError, RuntimeError) as error:
             if not _memory.is_lack(error):
                 raise
@@ -130,11 +132,15 @@ class Run:
         self._prepare(recipe.precision)
 
     def go(
-        self, progress: Live | None, checkpoint: Path | None, callbacks: Sequence[Callback]
+        self,
+        progress: Live | None,
+        checkpoint: Path | None,
+        about: str,
+        callbacks: Sequence[Callback],
     ) -> None:
         """All epochs that are not behind us yet."""
         file = None if checkpoint is None else _checkpoint.file(checkpoint)
-        identity = _checkpoint.identity(self.recipe, self.count, self.unlabelled, self.learned)
+        identity = _checkpoint.identity(about, self.recipe, self.unlabelled, self.learned)
         first = 0
         if file is not None and file.exists():
             first = _checkpoint.read(file, identity, self.learned, self.optimiser, self.report)

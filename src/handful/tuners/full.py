@@ -32,6 +32,7 @@ class Full(Tuner):
 
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = Recipe(learning_rate=BASE_RATE)
+    fastest: ClassVar[float] = BASE_RATE
 
     def __init__(self, towers: str = "both") -> None:
         self.towers = towers

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import nn
 
 from handful.errors import InputError, MissingExtraError
@@ -94,7 +95,9 @@ class Lora(Tuner):
             lora_dropout=self.dropout,
             target_modules=["layer"],
         )
-        holder = nn.ModuleDict({"layer": base})
+        # peft asks the first parameter for the device, and a third of a layer has none of its own
+        device = nn.ParameterList([torch.zeros(1, device=base.weight.device)])
+        holder = nn.ModuleDict({"layer": base, "device": device})
         return inject_adapter_in_model(config, holder, ADAPTER)["layer"]
 
     def _entry(self, encoder: Tunable) -> Entry:

@@ -1,0 +1,149 @@
+"""`handful fit --tuner`: from the command line to a fresh process, and everything said wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from handful import Predictor, encoders, plugins
+from handful.cli._app import app
+from handful.packs import Pack
+from handful.tuners import Tuned
+
+QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
+
+
+def handful(*args):
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+def refused(result):
+    error = result.exception
+    assert error is not None
+    assert result.exit_code != 0
+    return str(error)
+
+
+@pytest.mark.parametrize("name", plugins.names("tuners"))
+def test_each_tuner_makes_a_skill_that_works_in_a_fresh_process(name, photos, tmp_path):
+    out = tmp_path / "skill"
+    made = handful("fit", photos, "--out", out, "--tuner", name, *QUICK, "--json")
+    assert made.exit_code == 0, made.output
+    images = sorted((photos / "test").rglob("*.png"))[:3]
+    code = "import sys; from handful.cli import main; main()"
+    asked = [sys.executable, "-c", code, "predict", str(out), *map(str, images), "--format", "json"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=dict(os.environ))
+    fresh = json.loads(done.stdout)
+    here = Predictor(out)
+    assert isinstance(here.encoder, Tuned)
+    mine = here.predict(images)
+    for there, this in zip(fresh, mine, strict=True):
+        assert there["predictions"][0]["label"] == this.scores[0]["label"]
+        assert there["predictions"][0]["score"] == pytest.approx(this.scores[0]["score"], abs=1e-4)
+
+
+def test_a_prompt_and_an_adapter_are_trained_together(photos, tmp_path):
+    out = tmp_path / "skill"
+    made = handful(
+        "fit", photos, "--out", out, "--tuner", "block", "--with", "prompt", *QUICK
+    )  # fmt: skip
+    assert made.exit_code == 0, made.output
+    pack = Pack.load(out)
+    assert [entry["tuner"] for entry in pack.manifest["tuner"]] == ["block", "soft_prompt"]
+    assert pack.manifest["templates"] == ["[V] {}."]
+    assert Predictor(out).predict(sorted((photos / "test").rglob("*.png"))[:1])[0].scores
+    told = handful("inspect", out).output
+    assert "parameters" in told
+    assert "% of the encoder" in told
+    assert "soft_prompt" in told
+    assert "changed inside the encoder" in (out / "README.md").read_text()
+
+
+def test_the_untouched_encoder_is_taken_for_another_one(photos, tmp_path):
+    out = tmp_path / "skill"
+    handful("fit", photos, "--out", out, "--tuner", "norm", *QUICK)
+    tiny = encoders.load("tiny", precision="float32")
+    joined = Predictor(out, encoder=tiny)  # attaches what the skill holds
+    assert joined.encoder.fingerprint != tiny.fingerprint
+    image = next((photos / "test").rglob("*.png"))
+    before = tiny.images([tiny.prepare(_open(image))])
+    joined.predict([image])
+    assert np.array_equal(tiny.images([tiny.prepare(_open(image))]), before)
+
+
+def test_a_tuned_skill_says_what_it_cannot_do(photos, tmp_path):
+    out = tmp_path / "skill"
+    handful("fit", photos, "--out", out, "--tuner", "block", *QUICK)
+    image = next((photos / "test").rglob("*.png"))
+    assert "tuned on the support images" in refused(handful("predict", out, image, "--error", 0.2))
+    assert "tuned on the support images" in refused(
+        handful("predict", out, image, "--unknown", 0.2)
+    )
+    known = Pack.load(out).support.names[0]
+    assert "cannot be taken out" in refused(handful("remove", out, known, "--overwrite"))
+    assert "tuned on these labels" in refused(handful("doctor", out))
+
+
+def test_images_join_a_tuned_skill_through_its_own_encoder(photos, tmp_path):
+    out = tmp_path / "skill"
+    handful("fit", photos, "--out", out, "--tuner", "block", *QUICK)
+    grown = handful("add", out, photos / "test", "--out", tmp_path / "more")
+    assert grown.exit_code == 0, refused(grown)
+    assert len(Pack.load(tmp_path / "more").support.ids) > len(Pack.load(out).support.ids)
+    assert Pack.load(tmp_path / "more").manifest["tuner"] == Pack.load(out).manifest["tuner"]
+
+
+def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_path):
+    out = tmp_path / "skill"
+    asked = ["--tune", "weight=auto", *QUICK[:-2], "--shots", "4"]
+    made = handful("fit", photos, "--out", out, "--tuner", "block", *asked)
+    assert made.exit_code == 0, made.output
+    entry = Pack.load(out).manifest["tuner"][0]
+    losses = entry["held_out_loss"]
+    assert entry["weight"] == float(min(losses, key=losses.get))
+
+
+def test_training_goes_on_from_its_checkpoint(photos, tmp_path):
+    asked = ["--tuner", "block", *QUICK, "--checkpoint", tmp_path / "c"]
+    first = handful("fit", photos, "--out", tmp_path / "a", *asked)
+    assert first.exit_code == 0, first.output
+    again = handful("fit", photos, "--out", tmp_path / "b", *asked)
+    assert again.exit_code == 0, again.output
+    one, two = (Pack.load(tmp_path / n).fingerprint for n in "ab")
+    assert one == two
+    other = [*asked, "--tune", "bottleneck=8"]
+    assert "another training" in refused(handful("fit", photos, "--out", tmp_path / "c2", *other))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--tuner", "blocks"], "did you mean 'block'"),
+        (["--tune", "epochs=3"], "none is named"),
+        (["--tuner", "block", "--tune", "bottlenek=3"], "no tuner argument 'bottlenek'"),
+        (["--tuner", "block", "--tune", "blocks=9-12"], "has 6 blocks"),
+        (["--tuner", "block", "--with", "block"], "different tuners"),
+        (["--tuner", "block", "--tune", "epochs=many"], "expected epochs"),
+        (["--tuner", "block", "--tune", "base_rate=0.1"], "at most 1e-05"),
+        (["--tuner", "block", "--tune", "weight=2"], "expected weight"),
+        (["--tuner", "soft_prompt", "--tune", "length=60"], "longer than the text window"),
+        (["--tuner", "lora", "--multi-label"], "do not go together"),
+    ],
+)
+def test_what_is_said_wrongly_is_told_before_anything_is_trained(asked, message, photos, tmp_path):
+    result = handful("fit", photos, "--out", tmp_path / "x", *asked)
+    assert message in refused(result)
+    assert not (tmp_path / "x").exists()
+
+
+def _open(path):
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.convert("RGB")
