@@ -29,6 +29,7 @@ from handful.predictor import Predictor
 from handful.store import FeatureStore
 
 if TYPE_CHECKING:
+    from handful.tuners import Trained
     from handful.tuning import Tuning
 
 DEFAULT_METHOD = "auto"
@@ -44,6 +45,7 @@ class Fitted:
         encoded: images that went through the encoder; the rest were known.
         seconds: time spent fitting the adapter alone.
         ignored: files passed over while looking for images: how many of each kind.
+        trained: the tuned encoder and the report of its training, where there was one.
     """
 
     pack: Pack
@@ -51,6 +53,7 @@ class Fitted:
     encoded: int
     seconds: float
     ignored: Mapping[str, int]
+    trained: Trained | None = None
 
     @property
     def selection(self) -> Mapping[str, Any] | None:
@@ -133,6 +136,7 @@ def fit(
     if shots is not None:
         drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
     tower = inputs.load_encoder(encoder, precision="float32" if tuning else "auto")
+    trained = None
     if tuning is not None:
         from handful.tuning import tune  # the training half of torch; most skills need none of it
 
@@ -180,7 +184,7 @@ def fit(
         evaluation=None,
     )
     encoded = found.encoded + (strange.encoded if strange else 0)
-    return Fitted(pack, failures, encoded, seconds, dataset.ignored)
+    return Fitted(pack, failures, encoded, seconds, dataset.ignored, trained)
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from handful.cli import _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
+    from handful.tuners import Trained
     from handful.tuning import Tuning
 
 
@@ -48,6 +49,18 @@ def refuse(tuning: Tuning | None) -> None:
 def is_spare() -> bool:
     """Whether a launcher runs several of us and another one writes the skill."""
     return os.environ.get("RANK", "0") != "0"
+
+
+def said(trained: Trained) -> str:
+    """One line about what was learned inside the encoder."""
+    report, tower = trained.report, trained.encoder
+    size = sum(delta.size for delta in tower.deltas.values())
+    whole = tower.vision.size + tower.text.size
+    losses = [f"{loss:.3f}" for loss in report.losses] or ["not known"]
+    return (
+        f"Tuned {', '.join(tower.deltas)}: {size:,} numbers, {size / whole:.2%} of the encoder, in "
+        f"{report.seconds:.1f} s ({report.steps} steps, loss {losses[0]} to {losses[-1]})."
+    )
 
 
 def _short(name: str) -> str:

@@ -83,6 +83,7 @@ def run(
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
                 "selection": fitted.selection,
+                **({"training": fitted.trained.report.told()} if fitted.trained else {}),
                 "ignored": dict(fitted.ignored),
                 "failures": _console.named(fitted.failures),
             }
@@ -93,6 +94,8 @@ def run(
             f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
             f"({fitted.encoded} encoded now)."
         )
+        if fitted.trained:
+            _console.say(_tuning.said(fitted.trained))
         if none:
             _console.say(
                 f"{len(none)} images of folders called background, none, noise or other are no "
