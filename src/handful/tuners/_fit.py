@@ -163,10 +163,19 @@ def _check(
 
 
 def _rates(made: Sequence[Part], recipe: Recipe) -> dict[torch.nn.Parameter, float]:
-    """The encoder's own parameters learn at a rate of their own, where they learn at all."""
-    if not recipe.base_rate:
-        return {}
-    return dict.fromkeys(made[0].module.parameters(), recipe.base_rate)
+    """Where several train together, each keeps the rate of its own recipe.
+
+    The recipe's rate is meant for the first tuner; the others' stand to it as their own recipes'
+    do. The encoder's own weights have the rate that the recipe says.
+    """
+    rates: dict[torch.nn.Parameter, float] = {}
+    first = made[1 if recipe.base_rate else 0].tuner.recipe.learning_rate
+    for part in made[1:]:
+        rate = recipe.learning_rate * part.tuner.recipe.learning_rate / first
+        rates |= dict.fromkeys(part.module.parameters(), rate)
+    if recipe.base_rate:
+        rates |= dict.fromkeys(made[0].module.parameters(), recipe.base_rate)
+    return rates
 
 
 def _part(tuner: Tuner, base: Tunable, text: ClassPrompts, seed: int) -> Part:

@@ -23,7 +23,7 @@ from handful.errors import InputError, MissingExtraError
 from handful.towers import overridden
 from handful.tuners import _checkpoint, _memory
 from handful.tuners._callbacks import Callback
-from handful.tuners._recipe import Recipe
+from handful.tuners._recipe import BASE_RATE, Recipe
 
 Live = Callable[[int, int, float, float], None]
 
@@ -81,7 +81,7 @@ def train(
         count: N, labelled images.
         recipe: how long and how fast.
         unlabelled: U, further images without labels.
-        rates: learning rates other than the recipe's; such parameters do not decay.
+        rates: learning rates other than the recipe's.
         device: where it computes; a launcher of Accelerate's may say otherwise.
         progress: called with (steps done, steps in all, loss, seconds left).
         checkpoint: a folder that is written after each epoch, and gone on from where it is there.
@@ -274,11 +274,12 @@ class Run:
         self.report.fell_back = True
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """AdamW; matrices decay, biases and norms do not, nor what has a rate of its own."""
+        """AdamW; matrices decay, biases and norms do not, nor the encoder's own weights."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for p in self.learned:
             rate = self.rates.get(p, self.recipe.learning_rate)
-            decay = self.recipe.weight_decay if p.ndim > 1 and p not in self.rates else 0.0
+            small = p.ndim < 2 or rate <= BASE_RATE
+            decay = 0.0 if small else self.recipe.weight_decay
             groups.setdefault((rate, decay), []).append(p)
         return torch.optim.AdamW(
             [

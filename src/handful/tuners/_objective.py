@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from handful.errors import InputError
 from handful.tuners import _losses
 from handful.tuners._recipe import Recipe
 from handful.tuners._sight import Sight
@@ -44,6 +45,11 @@ class Objective(nn.Module):
         self._targets, self._recipe, self._frozen_text = targets, recipe, frozen_text
         self._base = sight.base
         self._scale = scale_of(sight.base, parts)
+        if recipe.consistency and words.weights().shape[1] != frozen_text.shape[1]:
+            raise InputError(
+                "consistency compares both views in the encoder's own space, and contexts that "
+                "depend on the image leave it; leave out consistency, or use other contexts"
+            )
         needed = recipe.kl > 0 or recipe.consistency > 0
         self._frozen = sight.frozen() if needed else None
         self._frozen_others = others.frozen() if others is not None else None
