@@ -33,6 +33,7 @@ TITLES = {
     "unknown": "Telling unknown images",
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
+    "tuners": "Tuners",
     "selection": "Exact alpha against a grid",
     "doctor": "Finding wrong labels",
     "encode": "Encoding a folder of photos",
