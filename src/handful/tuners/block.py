@@ -14,6 +14,7 @@ from handful.errors import InputError
 from handful.towers import Block, Tower, Tunable
 from handful.tuners import _range
 from handful.tuners._base import Entry, Tuner
+from handful.tuners._recipe import Recipe
 
 PLACES = ("parallel", "attention", "mlp", "both")
 
@@ -41,6 +42,9 @@ class BlockAdapters(Tuner):
     """
 
     plugin: ClassVar[bool] = True
+    recipe: ClassVar[Recipe] = Recipe(
+        epochs=20, learning_rate=2e-3, views=8, augmentation="semantic", kl=0.3
+    )
 
     def __init__(
         self,

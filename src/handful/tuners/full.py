@@ -31,7 +31,9 @@ class Full(Tuner):
     """
 
     plugin: ClassVar[bool] = True
-    recipe: ClassVar[Recipe] = Recipe(learning_rate=BASE_RATE)
+    recipe: ClassVar[Recipe] = Recipe(
+        epochs=20, learning_rate=BASE_RATE, views=8, augmentation="semantic", kl=0.3
+    )
     fastest: ClassVar[float] = BASE_RATE
 
     def __init__(self, towers: str = "both") -> None:
