@@ -32,7 +32,12 @@ class Full(Tuner):
 
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = Recipe(
-        epochs=20, learning_rate=BASE_RATE, views=8, augmentation="semantic", kl=0.3
+        epochs=20,
+        learning_rate=BASE_RATE,
+        batch=16,
+        views=8,
+        augmentation="semantic",
+        kl=0.3,
     )
     fastest: ClassVar[float] = BASE_RATE
 

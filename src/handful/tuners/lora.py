@@ -38,7 +38,12 @@ class Lora(Tuner):
 
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = Recipe(
-        epochs=20, learning_rate=6e-3, views=8, augmentation="semantic", kl=0.3
+        epochs=20,
+        learning_rate=6e-3,
+        batch=16,
+        views=8,
+        augmentation="semantic",
+        kl=0.3,
     )
 
     def __init__(

@@ -35,7 +35,12 @@ class LayerNorms(Tuner):
 
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = Recipe(
-        epochs=20, learning_rate=3e-3, views=8, augmentation="semantic", kl=0.3
+        epochs=20,
+        learning_rate=5e-3,
+        batch=16,
+        views=8,
+        augmentation="semantic",
+        kl=0.3,
     )
 
     def __init__(self, towers: str = "both", blocks: str = "all") -> None:
