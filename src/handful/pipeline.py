@@ -143,7 +143,7 @@ def fit(
         prompted = prompts.write(names, templates)
         trained = tune(
             tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, store=store,
-            progress=progress,
+            progress=progress, head=lambda: inputs.adapter_of(method, seed, params),
         )  # fmt: skip
         tower, templates = trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)

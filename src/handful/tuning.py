@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from handful import plugins
 from handful.contracts import Encoder, ImageRef
@@ -25,12 +25,13 @@ class Plan:
     Args:
         tuners: trained together.
         recipe: how.
-        weight: how much of the change to keep; None chooses it from the support set.
+        weight: how much of the change to keep; `auto` chooses it from the support set, None leaves
+            it to whoever trains.
     """
 
     tuners: tuple[Tuner, ...]
     recipe: Recipe
-    weight: float | None = 1.0
+    weight: float | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
     recipe_fields = {field.name for field in fields(Recipe)}
     own: dict[str, dict[str, Any]] = {name: {} for name in kinds}
     shared: dict[str, Any] = {"seed": seed}
-    weight: Any = 1.0
+    weight: Any = None
     for key, value in (params or {}).items():
         tuner, dot, argument = key.partition(".")
         takers = [n for n, has in known.items() if (argument if dot else key) in has]
@@ -97,7 +98,7 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
                 f"and {WEIGHT}"
             )
     made = tuple(kind(**own[name]) for name, kind in kinds.items())
-    return Plan(made, replace(made[0].recipe, **shared), _weight(weight))
+    return Plan(made, replace(made[0].recipe, **shared), _checked(weight))
 
 
 def tune(
@@ -108,10 +109,23 @@ def tune(
     text: ClassPrompts,
     *,
     seed: int = 0,
+    head: Callable[[], Any] | None = None,
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train what was asked for; see `handful.tuners.fit`.
+    """Train what was asked for; see `handful.tuners.fit` and `fit_between`.
+
+    Args:
+        asked: tuners and their arguments. Where no `weight` is given, it is chosen from the
+            support set if the head is known, and 1 else.
+        encoder: in float32.
+        images: N images.
+        labels: N class names.
+        text: C classes and their prompts.
+        seed: where the arguments do not say.
+        head: makes the adapter that will stand on the tuned encoder.
+        store: where features are kept.
+        progress: called with (images done, images in all).
 
     Raises:
         InputError: an encoder whose insides cannot be reached, and all that `fit` raises.
@@ -122,13 +136,17 @@ def tune(
             f"{encoder.name}: its insides are not known to Handful, so it cannot be tuned; "
             "use an encoder of the transformers or open_clip backend"
         )
+    weight = None if what.weight == "auto" else what.weight
+    if what.weight is None and head is None:
+        weight = 1.0
     return fit_between(
         what.tuners,
         encoder,  # type: ignore[arg-type]  # checked above
         images,
         labels,
         text,
-        weight=what.weight,
+        weight=weight,
+        head=head,
         features_in=store,
         recipe=what.recipe,
         unlabelled=asked.unlabelled,
@@ -139,9 +157,9 @@ def tune(
     )
 
 
-def _weight(value: Any) -> float | None:
-    if value == "auto":
-        return None
+def _checked(value: Any) -> float | Literal["auto"] | None:
+    if value is None or value == "auto":
+        return "auto" if value else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InputError(f"expected {WEIGHT} from 0 to 1, or auto, got {value!r}")
     return float(value)

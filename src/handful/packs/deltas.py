@@ -16,6 +16,7 @@ from handful.errors import PackError
 from handful.packs.format import Tensors
 
 KEY = "tuner"
+_FACTS = ("recipe", "training", "weight", "weight_why", "held_out", "held_out_loss")
 PREFIX = "tuner."
 
 
@@ -71,7 +72,7 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
                     for name, values in tensors.items()
                     if name.startswith(begin)
                 },
-                "facts": {k: v for k, v in entry.items() if k in ("recipe", "training", "weight")},
+                "facts": {k: v for k, v in entry.items() if k in _FACTS},
             }
         except (KeyError, TypeError, ValueError) as error:
             raise PackError(

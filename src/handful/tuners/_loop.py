@@ -150,8 +150,10 @@ class Run:
         self.objective.train()
         self.steps_before = first * self.per_epoch
         for epoch in range(first, self.recipe.epochs):
-            before = _checkpoint.snapshot(self.learned, self.optimiser)
-            if not self._epoch(epoch, progress, callbacks):
+            before = None  # only mixed precision goes back, and a copy can be large
+            if self.report.precision != "no":
+                before = _checkpoint.snapshot(self.learned, self.optimiser)
+            if not self._epoch(epoch, progress, callbacks) and before is not None:
                 self._fall_back(before)
                 self._epoch(epoch, progress, callbacks)
             if file is not None and self.accelerator.is_main_process:

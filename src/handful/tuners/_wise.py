@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handful import prompts
-from handful.contracts import Array, ImageRef
-from handful.errors import InputError
+from handful import plugins, prompts
+from handful.contracts import ImageRef
 from handful.extract import features
 from handful.prompts import ClassPrompts
+from handful.selection import confidence
 from handful.store import FeatureStore
 from handful.towers import Tunable
 from handful.tuners._base import Tuner
@@ -23,53 +24,77 @@ from handful.tuners._tuned import Tuned
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _HELD_OUT = 4  # every fourth image of a class
 
+Labelled = tuple[list[ImageRef], list[str]]
+
 
 def fit_between(
     tuners: Sequence[Tuner],
-    encoder: Tunable,
+    encoder: Tunable | Tuned,
     images: Sequence[ImageRef],
     labels: Sequence[str],
     text: ClassPrompts,
     *,
     weight: float | None = None,
+    head: Callable[[], Any] | None = None,
     features_in: FeatureStore | None = None,
     **settings: Any,
 ) -> Trained:
     """`fit`, and then only `weight` of the change (`Delta.scaled`).
 
-    Without a weight, every fourth image of each class is set apart, the rest is trained on, and
-    the weight whose cross-entropy on the images set apart is lowest is taken; then all images are
-    trained on again. That doubles the time. Wortsman et al. (CVPR 2022) fix 0.5 or look at test
-    data; nothing but the support set is looked at here.
+    Without a weight, every fourth image of each class is set apart and the rest is trained on. At
+    each of `WEIGHTS` the head is fitted on features of the rest and asked about the images set
+    apart; the weight with the lowest cross-entropy is taken, and all images are trained on again.
+    That doubles the time. Weight 0, the frozen encoder, is among them: on a handful of images
+    tuning can do harm. Wortsman et al. (CVPR 2022) fix 0.5 or look at test data; nothing but the
+    support set is looked at here.
 
     Args:
         tuners: as for `fit`.
-        encoder: as for `fit`.
+        encoder: as for `fit`; deltas that it has already keep their strength.
         images: as for `fit`.
         labels: as for `fit`.
         text: as for `fit`.
         weight: 0 to 1; None chooses.
-        features_in: where features of the images set apart are kept.
+        head: makes an adapter that is not fitted yet, the one that will stand on the encoder;
+            zero-shot when not given.
+        features_in: where features are kept.
         settings: as for `fit`.
 
     Raises:
-        InputError: as `fit`; no class has two images to choose from.
+        InputError: as `fit`.
     """
-    curve: dict[str, float] = {}
+    told: dict[str, Any] = {}
+    apart = _apart(labels, settings.get("recipe") or tuners[0].recipe)
+    if weight is None and not apart:
+        weight, told["weight_why"] = 1.0, "no class has two images to choose it by"
     if weight is None:
-        recipe = settings.get("recipe") or tuners[0].recipe
-        apart = _apart(labels, recipe)
-        rest = [i for i in range(len(labels)) if i not in apart]
+        rest = _rows(images, labels, [i for i in range(len(labels)) if i not in apart])
         once = {k: v for k, v in settings.items() if k not in ("checkpoint", "callbacks")}
-        first = fit(tuners, encoder, *_rows(images, labels, rest), text, **once)
+        first = fit(tuners, encoder, *rest, text, **once)
         held = _rows(images, labels, sorted(apart))
-        curve = {f"{a:g}": _loss(first, a, *held, text, features_in) for a in WEIGHTS}
+        make = head or plugins.get("adapters", "zero_shot")
+        curve = {
+            f"{a:g}": _loss(_at(first, encoder, a, {}), rest, held, text, make, features_in)
+            for a in WEIGHTS
+        }
         weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
+        told |= {"held_out": len(apart), "held_out_loss": curve}
     whole = fit(tuners, encoder, images, labels, text, **settings)
-    told = {"weight": weight, **({"held_out_loss": curve} if curve else {})}
-    deltas = {n: d.scaled(weight) for n, d in whole.encoder.deltas.items()}
-    deltas = {n: replace(d, facts={**d.facts, **told}) for n, d in deltas.items()}
-    return replace(whole, encoder=Tuned(whole.encoder.base, deltas))
+    return _at(whole, encoder, weight, {"weight": weight, **told})
+
+
+def _at(trained: Trained, before: Any, weight: float, told: dict[str, Any]) -> Trained:
+    """What was learned now, at a weight."""
+    old = getattr(before, "deltas", {})
+    deltas = {
+        name: delta if name in old else delta.scaled(weight)
+        for name, delta in trained.encoder.deltas.items()
+    }
+    deltas = {
+        name: delta if name in old else replace(delta, facts={**delta.facts, **told})
+        for name, delta in deltas.items()
+    }
+    return replace(trained, encoder=Tuned(trained.encoder.base, deltas))
 
 
 def _apart(labels: Sequence[str], recipe: Recipe) -> set[int]:
@@ -79,41 +104,38 @@ def _apart(labels: Sequence[str], recipe: Recipe) -> set[int]:
     for name in sorted(set(labels)):
         mine = rng.permutation([i for i, label in enumerate(labels) if label == name])
         found.update(mine[: max(1, len(mine) // _HELD_OUT)].tolist() if len(mine) > 1 else ())
-    if not found:
-        raise InputError(
-            "the weight of the tuning cannot be chosen: no class has two images; give it, such as "
-            "weight=1"
-        )
     return found
 
 
-def _rows(
-    images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]
-) -> tuple[list[ImageRef], list[str]]:
+def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:
     return [images[i] for i in rows], [labels[i] for i in rows]
 
 
 def _loss(
     trained: Trained,
-    weight: float,
-    images: Sequence[ImageRef],
-    labels: Sequence[str],
+    taught: Labelled,
+    asked: Labelled,
     text: ClassPrompts,
+    head: Callable[[], Any],
     store: FeatureStore | None,
 ) -> float:
-    """Mean cross-entropy of the images, at a weight."""
+    """Mean cross-entropy of the images set apart, by a head on the others.
+
+    After the likeliest temperature: a head on features that were trained on its own images is too
+    sure of itself, which says nothing of how well it tells the classes apart.
+    """
     tuned = trained.encoder
-    at = Tuned(tuned.base, {n: d.scaled(weight) for n, d in tuned.deltas.items()})
-    spoken = ClassPrompts(text.classes, text.names, trained.templates)
-    classes = prompts.read(at, spoken)
-    found = features(at, images, store)
-    logits = (at.scale * found.features.values @ classes.weights.T).astype(np.float32)
+    words = prompts.read(tuned, ClassPrompts(text.classes, text.names, trained.templates))
+    known, new = features(tuned, taught[0], store), features(tuned, asked[0], store)
+    labels = np.array([taught[1][i] for i in known.kept])
+    adapter = head().fit(known.features.values, labels, words)
     column = {name: i for i, name in enumerate(text.classes)}
-    targets = np.array([column[labels[i]] for i in found.kept])
-    return _cross_entropy(logits, targets)
+    targets = np.array([column[asked[1][i]] for i in new.kept])
+    logits = adapter.logits(new.features.values)
+    return _cross_entropy(confidence.temperature(logits, targets) * logits, targets)
 
 
-def _cross_entropy(logits: Array, targets: Any) -> float:
+def _cross_entropy(logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]) -> float:
     top = logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
     return float((log_sum - logits[np.arange(len(targets)), targets]).mean())

@@ -25,6 +25,9 @@ class Lora(Tuner):
     184 320 parameters on a ViT-B, alpha 1, dropout 0.25. The layers are peft's; fused attention is
     taken apart first, so that the change has the effect it says it has.
 
+    The default recipe was chosen as that of `block`; rates from 0.003 to 0.01 did alike. The
+    published one is 2e-4 for 500 steps per shot, ten times as many updates as here.
+
     Args:
         rank: r.
         alpha: numerator of the change's scale.

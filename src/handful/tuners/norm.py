@@ -22,6 +22,9 @@ class LayerNorms(Tuner):
     Models in Two Stages", CVPR 2025) on both towers; there a linear classifier follows, here any
     adapter may. BatchNorm is left alone: its statistics are the pretraining's.
 
+    The default recipe was chosen as that of `block`, between the rates 0.003 and 0.01, which did
+    alike (57 and 64 % by the text alone on two tasks, 63 and 65 % with `auto` on top).
+
     Args:
         towers: `vision`, `text` or `both`.
         blocks: `all`: every LayerNorm of the tower, the one before the first block included. With
