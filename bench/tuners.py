@@ -62,7 +62,7 @@ def main() -> None:
         for task in tasks(options.tasks)
     ]
     if not options.tables:
-        for each in [_Alone(asked), _Together(asked, options.jobs)]:
+        for each in [_Alone(asked, options.jobs), _Together(asked, options.jobs)]:
             each.run(journal)
     import tuners_tables
 
@@ -98,11 +98,11 @@ class _Together:
 class _Alone(_Together):
     """One training of each tuner in a fresh process, whose memory nobody else has grown."""
 
-    def __init__(self, asked: list[tuple[str, str, int]]) -> None:
+    def __init__(self, asked: list[tuple[str, str, int]], jobs: int) -> None:
         seen: dict[str, tuple[str, str, int]] = {}
         for each in asked:
             seen.setdefault(each[0], each)
-        super().__init__(list(seen.values()), 1)
+        super().__init__(list(seen.values()), jobs)
         self.reborn = 1
 
 

@@ -26,7 +26,7 @@ class Lora(Tuner):
     taken apart first, so that the change has the effect it says it has.
 
     The default recipe was chosen as that of `block`; rates from 0.003 to 0.01 did alike. The
-    published one is 0.0002 over 500 updates a shot: 8000 at 16 shots, where 8 classes have 160 here.
+    published one is 0.0002 over 500 updates a shot, 8000 at 16 shots; 8 classes have 160 here.
 
     Args:
         rank: r.
