@@ -33,8 +33,9 @@ class BlockAdapters(Tuner):
     one or two draws of five tasks. Without views everything overfits. Views that leave the meaning
     alone and crops did alike. The pull `kl` keeps what a head on top can still use: shapes in a
     mosaic, 45 % zero-shot, fall to 28 % without it and to 35 % at 0.3, and stay at 47 % at 1; but 1
-    slows down what has to be learned anew (dusk 49 % by the text alone, 71 % at 0.3). Rates from 0.001 to 0.003, 8 or 16 views, 20 or 40 epochs, one tower or both: within 2 points of each
-    other on average. The upper half of the blocks was 1 to 2 points worse.
+    slows down what has to be learned anew (dusk 49 % by the text alone, 71 % at 0.3). Rates from
+    0.001 to 0.003, 8 or 16 views, 20 or 40 epochs, one tower or both: within 2 points of each other
+    on average. The upper half of the blocks was 1 to 2 points worse.
 
     Args:
         bottleneck: width of the adapter's middle.
