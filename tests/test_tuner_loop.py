@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ import torch
 from torch import nn
 
 from handful.errors import InputError
-from handful.tuners import MLflow, Recipe, TensorBoard, WandB
-from handful.tuners._loop import MixedPrecisionWarning, checkpointed, train
+from handful.tuners import MLflow, Recipe, TensorBoard, WandB, _loop, _schedule
+from handful.tuners._loop import MixedPrecisionWarning, checkpointed
 
+train = partial(_loop.train, device=torch.device("cpu"))  # also where there is a GPU
 COUNT = 20
 RECIPE = Recipe(epochs=4, batch=6, learning_rate=0.01)
 
@@ -106,6 +108,14 @@ def test_a_batch_in_parts_is_the_same_batch():
     assert parts.steps > 2 * whole.steps
 
 
+def test_images_without_labels_are_split_as_the_labelled_are():
+    # seven rows in three parts are 3, 3 and 1; each part's mean has the weight of its rows
+    whole, parts = Objective(dropout=0), Objective(dropout=0)
+    train(whole, COUNT, changed(batch=7), unlabelled=7)
+    train(parts, COUNT, changed(batch=7, accumulation=3), unlabelled=7)
+    torch.testing.assert_close(whole.weights, parts.weights, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("step", [8, 9, 11])
 def test_what_was_interrupted_goes_on_to_the_same_result(step, tmp_path):
     whole, _ = trained()
@@ -148,9 +158,28 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         trained(changed(epochs=5), checkpoint=tmp_path)
     with pytest.raises(InputError, match="belongs to another training"):
         trained(checkpoint=tmp_path, about="other images")
+    with pytest.raises(InputError, match="belongs to another training"):
+        train(Objective(), COUNT - 1, RECIPE, checkpoint=tmp_path)
     (tmp_path / "training.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         trained(checkpoint=tmp_path)
+
+
+def test_who_ran_out_of_memory_turns_the_knob_and_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(Objective(0), COUNT, RECIPE, checkpoint=tmp_path, callbacks=[Interrupt(9)])
+    again = Objective(0)
+    more = changed(accumulation=2, checkpointing=True, chunk=5)
+    assert train(again, COUNT, more, checkpoint=tmp_path).resumed_at == 2
+    whole = Objective(0)
+    train(whole, COUNT, RECIPE)
+    torch.testing.assert_close(again.weights, whole.weights, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    (tmp_path / "training.12345.new").write_bytes(b"half")
+    trained(checkpoint=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["training.safetensors"]
 
 
 def test_bfloat16_trains_and_falls_back_when_it_leaves_the_finite_numbers():
@@ -171,23 +200,128 @@ def test_float32_that_diverges_is_told():
         train(Objective(bad_after=6, everywhere=True), COUNT, RECIPE)
 
 
-def test_fp16_trains():
-    objective = Objective()
+def test_fp16_is_refused_where_it_would_be_float32_in_silence():
+    with pytest.raises(InputError, match=r"'fp16' cannot be used.*use bf16 or no"):
+        trained(changed(precision="fp16"))
+
+
+class Half(Objective):
+    """Gradients pass through fp16's range, as they would on a GPU."""
+
+    def __init__(self, factor=1.0):
+        super().__init__(dropout=0)
+        self.factor, self.overflows = factor, 0
+
+    def forward(self, rows, others=None):
+        def narrow(gradient):
+            half = (gradient * self.factor).half().float() / self.factor
+            self.overflows += int(not torch.isfinite(half).all())
+            return half
+
+        losses = super().forward(rows, others)
+        loss = losses["cross_entropy"] * 1.0
+        loss.register_hook(narrow)
+        return {"cross_entropy": loss}
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Accelerate scales losses on GPUs alone; torch has a scaler for CPUs too."""
+    from handful.tuners import _processes
+
+    real = _processes.accelerator
+
+    def accelerator(precision, device):
+        made = real("no", device)
+        if precision == "fp16":
+            made.scaler = torch.amp.GradScaler("cpu")
+        return made
+
+    monkeypatch.setattr(_processes, "accelerator", accelerator)
+
+
+def test_an_update_whose_scaled_gradients_overflow_is_taken_again(scaled):
+    objective, plain = Half(), Objective(dropout=0)
     report = train(objective, COUNT, changed(precision="fp16"))
-    assert torch.isfinite(objective.weights).all()
-    assert report.losses[-1] < report.losses[0]
+    train(plain, COUNT, RECIPE)
+    assert (report.precision, report.fell_back) == ("fp16", False)
+    assert objective.overflows > 0
+    torch.testing.assert_close(objective.weights, plain.weights, rtol=1e-2, atol=1e-3)
 
 
-def test_matrices_decay_biases_and_what_has_its_own_rate_do_not():
-    from handful.tuners._loop import Run
+def test_gradients_that_no_scale_makes_finite_fall_back(scaled):
+    objective = Half(factor=1e9)
+    with pytest.warns(MixedPrecisionWarning), pytest.raises(InputError, match="diverged"):
+        train(objective, COUNT, changed(precision="fp16"))  # and float32 cannot either
+    assert torch.equal(objective.weights, Half().weights)
 
-    objective = Objective()
-    own = objective.net[2].weight
-    run = Run(objective, COUNT, RECIPE, 0, {own: 1e-5}, None)
-    groups = {id(p): g for g in run.optimiser.param_groups for p in g["params"]}
-    decays = [groups[id(p)]["weight_decay"] for p in objective.net.parameters()]
-    assert decays == [RECIPE.weight_decay, 0, 0, 0]
-    assert groups[id(own)]["top"] == 1e-5
+
+def test_the_objective_and_the_users_own_accelerator_are_as_before():
+    accelerate = pytest.importorskip("accelerate")
+    mine = accelerate.Accelerator(mixed_precision="bf16", cpu=True)
+    rounded = []
+
+    class Watched(Objective):
+        def forward(self, rows, others=None):
+            rounded.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(rows, others)
+
+    objective = Watched()
+    report = train(objective, COUNT, changed(precision="bf16"))
+    assert all(rounded)
+    assert "forward" not in vars(objective)
+    assert all(p.grad is None for p in objective.parameters())
+    rounded.clear()
+    train(objective, COUNT, RECIPE)
+    assert not any(rounded)
+    assert mine.state.mixed_precision == report.precision == "bf16"
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_nothing_to_learn_is_told():
+    with pytest.raises(InputError, match="one image or more"):
+        train(Objective(), 0, RECIPE)
+    with pytest.raises(InputError, match="nothing to learn"):
+        train(Objective().requires_grad_(False), COUNT, RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", -1),
+        ("batch", 0),
+        ("seed", 2**32),
+        ("learning_rate", float("nan")),
+        ("warmup", 1.5),
+        ("base_rate", 1e-4),
+        ("precision", "fp8"),
+        ("augmentation", "flip"),
+        ("views", 3),
+        ("checkpointing", 1),
+    ],
+)
+def test_a_recipe_out_of_range_is_told_by_its_field(field, value):
+    with pytest.raises(InputError, match=field):
+        changed(**{field: value})
+
+
+def test_the_rate_rises_and_falls_to_zero():
+    class Rates(Interrupt):
+        def on_start(self, settings):
+            self.norms = []
+
+        def on_step(self, step, losses):
+            self.norms.append(objective.weights.clone())
+
+    rates, objective = Rates(step=None), Objective(dropout=0)
+    train(objective, COUNT, changed(warmup=0.25, weight_decay=0.0), callbacks=[rates])
+    moved = [float((b - a).abs().max()) for a, b in zip(rates.norms, rates.norms[1:], strict=False)]
+    assert moved[0] < max(moved)  # AdamW's steps are about as long as the rate
+    assert max(moved) < 2 * RECIPE.learning_rate
+    assert moved[-1] < 0.1 * max(moved)
+    assert [_schedule.factor(step, 16, 0.25) for step in (0, 3, 4, 10, 16)] == pytest.approx(
+        [0.25, 1, 1, 0.5, 0]
+    )
 
 
 def test_images_without_labels_take_part():
@@ -240,10 +374,24 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
         trained(callbacks=[MLflow()])
 
 
+def test_callbacks_hear_of_an_early_end():
+    class Listener(Interrupt):
+        heard = None
+
+        def on_end(self, report):
+            self.heard = report
+
+    listener = Listener(step=None)
+    with pytest.raises(InputError, match="diverged"):
+        train(Objective(bad_after=6, everywhere=True), COUNT, RECIPE, callbacks=[listener])
+    assert listener.heard["steps"] == 6
+
+
 def test_too_little_memory_says_which_knob_to_turn():
     class Hungry(Objective):
         def forward(self, rows, others=None):
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
+            torch.empty(10**14)  # more than any machine has
+            return super().forward(rows, others)
 
     with pytest.raises(InputError, match=r"accumulation=2.*checkpointing=true.*chunk=10"):
         train(Hungry(), COUNT, RECIPE)
@@ -266,34 +414,75 @@ def test_activations_computed_again_give_the_same_gradients():
     assert "forward" not in vars(module[0])
 
 
-def test_two_processes_learn_what_one_does(tmp_path):
+BOTH = """
+    import sys, torch, warnings
+    sys.path.insert(0, HERE)
+    from test_tuner_loop import *
+
+    class Bad(Objective):  # one of the processes leaves the finite numbers, and no gradient says so
+        def forward(self, rows, others=None):
+            losses = super().forward(rows, others)
+            bad = rank == 1 and self.steps > 6 and torch.is_autocast_enabled("cpu")
+            losses["extra"] = losses["cross_entropy"].detach() * (float("nan") if bad else 0)
+            return losses
+
+    def done(name, objective, recipe, **settings):
+        told = []
+        report = train(objective, COUNT, recipe, progress=lambda *args: told.append(args),
+                       **settings)
+        came[name] = {"weights": objective.weights, "losses": report.losses, "told": len(told),
+                      "fell_back": report.fell_back}
+
+    warnings.simplefilter("ignore")
+    came, rank = {}, int(os.environ["RANK"])
+    # 20 images in batches of 7: the last six are split into three and three, in two parts each
+    done("plain", Objective(dropout=0), changed(batch=7, accumulation=2), unlabelled=7)
+    done("bad", Bad(dropout=0), changed(precision="bf16"))
+    torch.save(came, f"{FOLDER}/{rank}")
+"""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """What two processes came to; by torch's launcher, which `accelerate launch` wraps.
+
+    On CPUs `accelerate launch` itself starts several processes by MPI alone.
+    """
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this torch has no gloo, which CPU processes talk by")
-    script = tmp_path / "both.py"
-    script.write_text(
-        textwrap.dedent(
-            f"""
-            import sys, torch
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_tuner_loop import COUNT, Objective, RECIPE, train
-            objective = Objective(dropout=0)
-            train(objective, COUNT, RECIPE, device=torch.device("cpu"))
-            torch.save(objective.weights, {str(tmp_path)!r} + f"/{{torch.distributed.get_rank()}}")
-            """
-        )
-    )
-    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29555"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = tmp_path_factory.mktemp("both")
+    facts = f"HERE, FOLDER = {str(Path(__file__).parent)!r}, {str(folder)!r}\n"
+    (folder / "both.py").write_text(facts + textwrap.dedent(BOTH))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [sys.executable, *command, str(script)],
+        [sys.executable, *command, str(folder / "both.py")],
         check=False,
         capture_output=True,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=200,
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    first, second = (torch.load(tmp_path / str(rank), weights_only=True) for rank in (0, 1))
-    assert torch.equal(first, second)
+    return [torch.load(folder / str(rank), weights_only=True) for rank in (0, 1)]
+
+
+def test_two_processes_learn_what_one_does(both):
+    first, second = (came["plain"] for came in both)
+    assert torch.equal(first["weights"], second["weights"])
     alone = Objective(dropout=0)
-    train(alone, COUNT, RECIPE)
-    torch.testing.assert_close(first, alone.weights, rtol=1e-4, atol=1e-6)
+    report = train(alone, COUNT, changed(batch=7), unlabelled=7)
+    torch.testing.assert_close(first["weights"], alone.weights, rtol=1e-4, atol=1e-6)
+    assert first["losses"] == second["losses"] == pytest.approx(report.losses, rel=1e-4)
+    assert (first["told"], second["told"]) == (report.steps, 0)  # one of them speaks
+
+
+def test_all_processes_fall_back_when_one_leaves_the_finite_numbers(both):
+    first, second = (came["bad"] for came in both)
+    assert (first["fell_back"], second["fell_back"]) == (True, True)
+    assert torch.equal(first["weights"], second["weights"])
+    assert torch.isfinite(first["weights"]).all()
+
+
+def test_a_process_without_rows_computes_one_that_counts_nothing():
+    shares = [_schedule.share(torch.arange(2), torch.arange(2), r, 3, parts=2) for r in range(3)]
+    assert [weight for parts in shares for _, _, weight in parts] == [1.5, 1.5, 0.0]
+    assert all(more is not None for parts in shares for _, more, _ in parts)

@@ -19,6 +19,7 @@ from handful.errors import InputError, StorageError
 from handful.tuners._recipe import Recipe
 
 NAME = "training.safetensors"
+_FREE = ("accumulation", "checkpointing", "chunk", "cache")  # of memory alone, not of the result
 _STATE = ("exp_avg", "exp_avg_sq", "step")  # what AdamW remembers of a parameter
 
 
@@ -38,14 +39,22 @@ def file(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for cut in folder.glob("training.*.new"):  # of a process that was killed while writing
+            cut.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
     return folder / NAME
 
 
-def identity(about: str, recipe: Recipe, others: int, learned: Sequence[nn.Parameter]) -> str:
-    """What has to be the same for a training to go on."""
-    said = [about, asdict(recipe), others, [list(p.shape) for p in learned]]
+def identity(
+    about: str, recipe: Recipe, counts: tuple[int, int], learned: Sequence[nn.Parameter]
+) -> str:
+    """What has to be the same for a training to go on.
+
+    What only saves memory may change: who ran out of it turns a knob and goes on.
+    """
+    asked = {key: value for key, value in asdict(recipe).items() if key not in _FREE}
+    said = [about, asked, counts, [list(p.shape) for p in learned]]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

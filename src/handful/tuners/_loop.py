@@ -9,20 +9,19 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
-from handful.errors import InputError, MissingExtraError
-from handful.towers import overridden
-from handful.tuners import _checkpoint, _memory
+from handful.errors import InputError
+from handful.tuners import _checkpoint, _memory, _processes, _schedule
 from handful.tuners._callbacks import Callback
+from handful.tuners._memory import checkpointed as checkpointed
 from handful.tuners._recipe import BASE_RATE, Recipe
 
 Live = Callable[[int, int, float, float], None]
@@ -33,7 +32,7 @@ class Report:
     """What happened while training.
 
     Args:
-        losses: mean loss of each epoch.
+        losses: mean loss of each epoch, over all processes.
         steps: updates.
         seconds: in all, of this process.
         precision: at the end: `no`, `bf16` or `fp16`.
@@ -82,29 +81,41 @@ def train(
         recipe: how long and how fast.
         unlabelled: U, further images without labels.
         rates: learning rates other than the recipe's.
-        device: where it computes; a launcher of Accelerate's may say otherwise.
-        progress: called with (steps done, steps in all, loss, seconds left).
+        device: where the objective's data is; where Accelerate says when not given.
+        progress: called with (steps done, steps in all, loss, seconds left), by one process.
         checkpoint: a folder that is written after each epoch, and gone on from where it is there.
         about: identity of what is trained on what; another one does not go on from a checkpoint.
-        callbacks: told of the start, every step and the end.
+        callbacks: told of the start, every step and the end, also an early one, by one process.
 
     Raises:
-        InputError: a loss that leaves the finite numbers in float32; a checkpoint of another
-            training; too little memory.
+        InputError: nothing to learn or to learn from; a loss that leaves the finite numbers in
+            float32; a precision that the machine has not; a checkpoint of another training; too
+            little memory.
     """
-    run = Run(objective, count, recipe, unlabelled, rates or {}, device)
-    with torch.random.fork_rng(devices=_gpus(device)), _memory.told(run.report, device):
-        torch.manual_seed(recipe.seed)
+    if count < 1:
+        raise InputError(f"expected one image or more to learn from, got {count}")
+    if not any(p.requires_grad for p in objective.parameters()):
+        raise InputError("nothing to learn: none of the parameters wants a gradient")
+    with ExitStack() as stack:
+        stack.enter_context(_processes.own_state())
+        stack.enter_context(_processes.unwrapped(objective))
+        run = Run(objective, count, recipe, unlabelled, rates or {}, device)
+        where = run.accelerator.device if device is None else device
+        stack.enter_context(_processes.own_randomness(where))
+        stack.enter_context(_memory.told(run.report, where))
+        if not run.accelerator.is_main_process:
+            progress, callbacks = None, ()
         for callback in callbacks:
             callback.on_start(asdict(recipe))
+            stack.callback(_tell_end, callback, run.report)
         try:
             run.go(progress, checkpoint, about, callbacks)
         except (MemoryError, RuntimeError) as error:
             if not _memory.is_lack(error):
                 raise
             raise InputError(_memory.cure(recipe)) from error
-    for callback in callbacks:
-        callback.on_end(run.report.told())
+        finally:
+            run.optimiser.zero_grad()
     return run.report
 
 
@@ -140,11 +151,13 @@ class Run:
     ) -> None:
         """All epochs that are not behind us yet."""
         file = None if checkpoint is None else _checkpoint.file(checkpoint)
-        identity = _checkpoint.identity(about, self.recipe, self.unlabelled, self.learned)
+        counts = (self.count, self.unlabelled)
+        identity = _checkpoint.identity(about, self.recipe, counts, self.learned)
         first = 0
         if file is not None and file.exists():
             first = _checkpoint.read(file, identity, self.learned, self.optimiser, self.report)
             self.report.resumed_at = first
+            self.report.steps = first * self.per_epoch
             if self.report.precision != self.recipe.precision:
                 self._prepare(self.report.precision, keep=True)
         self.objective.train()
@@ -160,18 +173,18 @@ class Run:
                 done = epoch + 1
                 _checkpoint.write(file, identity, self.learned, self.optimiser, self.report, done)
         self.objective.eval()
-        self.report.steps = self.recipe.epochs * self.per_epoch
         self.report.seconds = time.perf_counter() - self.began
 
     def _epoch(self, epoch: int, progress: Live | None, callbacks: Sequence[Callback]) -> bool:
         """One pass over the images; false where mixed precision left the finite numbers."""
         recipe, total = self.recipe, 0.0
         steps = self.recipe.epochs * self.per_epoch
-        for number, (rows, others) in enumerate(self._batches(epoch)):
-            step = epoch * self.per_epoch + number
-            self._set_rates(step, steps)
-            torch.manual_seed(recipe.seed * 1_000_003 + step)  # of views and dropout
-            told = self._step(rows, others)
+        batches = _schedule.batches(self.count, self.unlabelled, recipe, epoch)
+        for step, (rows, others) in enumerate(batches, epoch * self.per_epoch):
+            factor = _schedule.factor(step, steps, recipe.warmup)
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["top"] * factor
+            told = self._step(rows, others, recipe.seed * 1_000_003 + step)
             if told is None:
                 if self.report.precision != "no":
                     return False
@@ -181,6 +194,7 @@ class Run:
                 )
             loss = sum(told.values())
             total += loss * len(rows)
+            self.report.steps = step + 1
             for callback in callbacks:
                 callback.on_step(step, {**told, "loss": loss})
             if progress is not None:
@@ -190,9 +204,29 @@ class Run:
         self.report.losses.append(total / self.count)
         return True
 
-    def _step(self, rows: Tensor, others: Tensor | None) -> dict[str, float] | None:
-        """One update, its batch in parts where memory is short; None where it is not finite."""
-        parts = self._share(rows, others)
+    def _step(self, rows: Tensor, others: Tensor | None, seed: int) -> dict[str, float] | None:
+        """One update; None where it is not finite.
+
+        fp16's losses are scaled up, and an update whose gradients overflow by that is left out;
+        few images have few updates, so it is taken again with the scale that was halved.
+        """
+        scaler = self.accelerator.scaler
+        while True:
+            _processes.seeded(seed, self.device or self.accelerator.device)  # views, dropout
+            told = self._gradients(rows, others)
+            finite = all(math.isfinite(loss) for loss in told.values())
+            if not finite or (scaler is None and not self._finite()):
+                return None
+            self.optimiser.step()
+            if scaler is None or not self.optimiser.step_was_skipped:
+                return told
+            if scaler.get_scale() < 1:
+                return None
+
+    def _gradients(self, rows: Tensor, others: Tensor | None) -> dict[str, float]:
+        """Losses of a batch, which is computed in parts where memory is short."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        parts = _schedule.share(rows, others, rank, world, self.recipe.accumulation)
         told: dict[str, float] = {}
         self.optimiser.zero_grad()
         for number, (part, more, weight) in enumerate(parts):
@@ -201,53 +235,11 @@ class Run:
             with quiet:
                 losses = self.model(part, more)
                 whole = torch.stack([loss.float() for loss in losses.values()]).sum() * weight
-                if not torch.isfinite(whole):
-                    return None
+                # Not left out where it is not finite: other processes wait for its gradients.
                 self.accelerator.backward(whole)
             for name, loss in losses.items():
                 told[name] = told.get(name, 0.0) + float(loss.detach()) * weight
-        if self.report.precision != "fp16" and not self._finite():  # fp16's scaler looks itself
-            return None
-        self.optimiser.step()
-        return told
-
-    def _share(
-        self, rows: Tensor, others: Tensor | None
-    ) -> list[tuple[Tensor, Tensor | None, float]]:
-        """This process's part of a batch, split for accumulation; weights make it the mean."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        mine = rows[rank::world] if len(rows) > rank else rows[:1]
-        theirs = None if others is None else others[rank::world]
-        size = math.ceil(len(mine) / self.recipe.accumulation)
-        split = torch.split(mine, size)
-        more = (
-            [None] * len(split) if theirs is None else list(torch.tensor_split(theirs, len(split)))
-        )
-        share = world / len(rows) if len(rows) > rank else 0.0
-        return [
-            (part, extra if extra is not None and len(extra) else None, len(part) * share)
-            for part, extra in zip(split, more, strict=True)
-        ]
-
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Rows in an order drawn anew for each epoch, and as many images without labels."""
-        order = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        rows = torch.randperm(self.count, generator=order)
-        for part in torch.split(rows, self.recipe.batch):
-            others = None
-            if self.unlabelled:
-                others = torch.randint(self.unlabelled, part.shape, generator=order)
-            yield part, others
-
-    def _set_rates(self, step: int, steps: int) -> None:
-        """Up from zero over the warm-up, then half a cosine down to zero."""
-        warm = round(self.recipe.warmup * steps)
-        if step < warm:
-            factor = (step + 1) / warm
-        else:
-            factor = (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["top"] * factor
+        return _processes.agreed(self.accelerator, told)
 
     def _finite(self) -> bool:
         return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in self.learned)
@@ -257,7 +249,9 @@ class Run:
         if keep:
             state = self.optimiser.state_dict()
             self.objective = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.accelerator = _accelerator(precision, self.device)
+        self.accelerator = _processes.accelerator(precision, self.device)
+        if self.device is not None:
+            self.objective.to(self.device)
         bare = self._optimiser()
         self.model, self.optimiser = self.accelerator.prepare(self.objective, bare)
         if state is not None:
@@ -291,38 +285,5 @@ class Run:
         )
 
 
-@contextmanager
-def checkpointed(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Activations inside these modules are computed again on the way back, and not held."""
-    with ExitStack() as stack:
-        for module in modules:
-            inside = module.forward
-
-            def again(*args: Any, inside: Any = inside, **kwargs: Any) -> Any:
-                if not torch.is_grad_enabled():
-                    return inside(*args, **kwargs)
-                return recompute(inside, *args, use_reentrant=False, **kwargs)
-
-            stack.enter_context(overridden(module, "forward", again))
-        yield
-
-
-def _accelerator(precision: str, device: torch.device | None) -> Any:
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise MissingExtraError("accelerate", "tune", "training a tuner") from error
-    # One process has one state, made by whoever comes first; each training has its own precision.
-    AcceleratorState._reset_state()
-    cpu = device is not None and device.type == "cpu"
-    try:
-        return Accelerator(mixed_precision=precision, cpu=cpu)
-    except ValueError as error:
-        raise InputError(
-            f"precision={precision!r} cannot be used on this machine ({error}); use bf16 or no"
-        ) from error
-
-
-def _gpus(device: torch.device | None) -> list[int]:
-    return [device.index or 0] if device is not None and device.type == "cuda" else []
+def _tell_end(callback: Callback, report: Report) -> None:
+    callback.on_end(report.told())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint as recompute
 
+from handful.towers import overridden
 from handful.tuners._recipe import Recipe
 
 _STATUS = Path("/proc/self/status")
@@ -45,7 +48,8 @@ def is_lack(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     said = str(error).lower()
-    return "can't allocate memory" in said or "not enough memory" in said
+    ways = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    return any(way in said for way in ways)
 
 
 def cure(recipe: Recipe) -> str:
@@ -60,3 +64,19 @@ def cure(recipe: Recipe) -> str:
         knobs.append(f"fewer views than {recipe.views}")
     knobs.append("fewer blocks, such as blocks=upper")
     return f"memory ran out while training; try, in this order: {'; '.join(knobs)}"
+
+
+@contextmanager
+def checkpointed(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Activations inside these modules are computed again on the way back, and not held."""
+    with ExitStack() as stack:
+        for module in modules:
+            inside = module.forward
+
+            def again(*args: Any, inside: Any = inside, **kwargs: Any) -> Any:
+                if not torch.is_grad_enabled():
+                    return inside(*args, **kwargs)
+                return recompute(inside, *args, use_reentrant=False, **kwargs)
+
+            stack.enter_context(overridden(module, "forward", again))
+        yield

@@ -26,7 +26,7 @@ class Recipe:
         augmentation: how views are made, see `handful.data.augment`; `none` with one view.
         kl: weight of the pull of the answers to the untouched encoder's.
         consistency: weight of the agreement between the tuned image view and the tuned text view.
-        precision: `no` for float32, `bf16` or `fp16` for mixed precision.
+        precision: `no` for float32, `bf16` or `fp16` (GPUs alone) for mixed precision.
         accumulation: parts that a batch is split into, to save memory; the result is the same.
         checkpointing: compute activations again while going back, to save memory.
         chunk: classes that the text tower reads at once; 0 for all of them.
@@ -60,6 +60,8 @@ class Recipe:
             _whole(name, getattr(self, name), low)
         _whole("chunk", self.chunk, 0)
         _whole("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise InputError(f"expected seed below 2**32, got {self.seed}")
         for name in ("learning_rate", "weight_decay", "warmup", "kl", "consistency", "base_rate"):
             _number(name, getattr(self, name))
         if self.warmup > 1:

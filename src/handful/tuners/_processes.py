@@ -1,0 +1,101 @@
+"""Accelerate as one training needs it: its own precision and device, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from handful.errors import InputError, MissingExtraError
+
+
+@contextmanager
+def own_state() -> Iterator[None]:
+    """A process has one state of Accelerate's, made by whoever comes first; this one is lent out.
+
+    Inside, each training makes its own, so that several trainings of one process may differ in
+    precision and device; afterwards the state of the user's own Accelerator is there again.
+    """
+    try:
+        from accelerate.state import AcceleratorState, PartialState
+    except ImportError as error:
+        raise MissingExtraError("accelerate", "tune", "training a tuner") from error
+    held = [(state, dict(state._shared_state)) for state in (AcceleratorState, PartialState)]
+    try:
+        for state, _ in held:
+            state._shared_state.clear()
+        yield
+    finally:
+        for state, values in held:
+            state._shared_state.clear()
+            state._shared_state.update(values)
+
+
+def accelerator(precision: str, device: torch.device | None) -> Any:
+    """An Accelerator of this precision, on this device or where its launcher says.
+
+    Raises:
+        InputError: the machine cannot compute in this precision, or the launcher has given this
+            process another GPU than `device`.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._shared_state.clear()
+    cpu = device is not None and device.type == "cpu"
+    cure = f"precision={precision!r} cannot be used on this machine; use bf16 or no"
+    try:
+        made = Accelerator(mixed_precision=precision, cpu=cpu, device_placement=device is None)
+    except ValueError as error:
+        raise InputError(f"{cure} ({error})") from error
+    if precision == "fp16" and made.device.type == "cpu":
+        raise InputError(f"{cure} (Accelerate would compute in float32 on a CPU, in silence)")
+    elsewhere = device is not None and (device.index or 0) != (made.device.index or 0)
+    if elsewhere and made.num_processes > 1:
+        raise InputError(
+            f"process {made.process_index} was given {made.device} by its launcher, but its "
+            f"encoder is on {device}; load the encoder with device='{made.device}'"
+        )
+    return made
+
+
+def agreed(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
+    """The mean over all processes; one that left the finite numbers is seen by all of them."""
+    if accelerator.num_processes == 1:
+        return dict(told)
+    values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
+    mean = accelerator.reduce(values, "mean")
+    return dict(zip(told, mean.tolist(), strict=True))
+
+
+@contextmanager
+def unwrapped(module: nn.Module) -> Iterator[None]:
+    """Whatever Accelerate puts in the place of `forward` inside is taken out again."""
+    before = vars(module).get("forward")
+    try:
+        yield
+    finally:
+        for name in ("forward", "_original_forward"):
+            vars(module).pop(name, None)
+        if before is not None:
+            module.forward = before
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Random numbers drawn inside, on the CPU and `device`, leave the generators as they were."""
+    gpus = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        yield
+
+
+def seeded(seed: int, device: torch.device) -> None:
+    """Begin the CPU's and `device`'s random numbers anew; other devices keep theirs."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
