@@ -58,12 +58,14 @@ def said(trained: Trained) -> str:
     whole = tower.vision.size + tower.text.size
     losses = [f"{loss:.3f}" for loss in report.losses] or ["not known"]
     facts = next(reversed(tower.deltas.values())).facts
-    kept = facts.get("weight", 1.0)
-    why = f"; kept {kept:g} of it, the best on {facts['held_out']} images set apart"
+    why = ""
+    if "held_out" in facts:
+        apart = facts["held_out"]
+        why = f"; kept {facts['weight']:g} of it, the best on {apart} images set apart"
     return (
         f"Tuned {', '.join(tower.deltas)}: {size:,} numbers, {size / whole:.2%} of the encoder, in "
         f"{report.seconds:.1f} s ({report.steps} steps, loss {losses[0]} to {losses[-1]})"
-        f"{why if 'held_out' in facts else ''}."
+        f"{why}."
     )
 
 
