@@ -21,6 +21,7 @@ from handful.towers import Inputs, Tunable
 from handful.tuners._recipe import Recipe
 
 RESULT = -1  # in the place of a block: what the tower gives
+_KEPT = 512 * 2**20  # bytes of prepared pictures that are held where nothing else can be
 
 
 @dataclass(eq=False)
@@ -48,6 +49,8 @@ class Sight:
 
     def __post_init__(self) -> None:
         self._blank: dict[str, Tensor] | None = None
+        self._ready: dict[tuple[int, int], Any] = {}
+        self._room = _KEPT if self.recipe.cache else 0
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -80,7 +83,19 @@ class Sight:
 
     def _prepared(self, rows: Tensor, views: Tensor) -> list[Any]:
         pairs = zip(rows.tolist(), views.tolist(), strict=True)
-        return [self.base.prepare(_view(self.refs[r], self.recipe, v)) for r, v in pairs]
+        return [self._picture(row, view) for row, view in pairs]
+
+    def _picture(self, row: int, view: int) -> Any:
+        """One prepared picture; decoding a photo can take as long as a step."""
+        if (row, view) in self._ready:
+            return self._ready[row, view]
+        made = self.base.prepare(_view(self.refs[row], self.recipe, view))
+        parts = made.values() if isinstance(made, dict) else (made,)
+        size = sum(int(part.nbytes) for part in parts)
+        if size <= self._room:
+            self._ready[row, view] = made
+            self._room -= size
+        return made
 
     def _inputs(self, count: int) -> Inputs:
         """Pixels of the right shape, which nobody looks at."""
