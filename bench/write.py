@@ -38,6 +38,7 @@ TITLES = {
     "doctor": "Finding wrong labels",
     "encode": "Encoding a folder of photos",
     "precision": "Precision: bfloat16 against float32",
+    "tuner_costs": "Tuners: what they cost",
     "store": "The feature store",
     "startup": "Start-up",
 }
