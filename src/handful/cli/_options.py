@@ -37,7 +37,7 @@ Classes = Annotated[
     ),
 ]
 Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
-Skill = Annotated[Path, typer.Argument(help="A skill's folder, as written by handful fit.")]
+Skill = Annotated[Path, typer.Argument(help="A skill: its folder, or one .skill file.")]
 
 _SEPARATOR = re.compile(r"\s+=\s+")  # a label may hold an = of its own
 
@@ -62,7 +62,7 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     """Refuse early what the skill's folder would refuse once the work is done."""
     from handful import report
 
-    if out.is_file():
+    if out.is_file() and (out.suffix != ".skill" or not overwrite):
         raise InputError(f"{out}: is a file; expected a folder, or a name that is free")
     held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     held = [name for name in held if name[0] != "." and name not in ("Thumbs.db", "desktop.ini")]

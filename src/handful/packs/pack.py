@@ -15,8 +15,8 @@ from PIL import Image
 import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, confidence, disk, golden, restore, statements
-from handful.packs.format import FORMAT, plain, read, to_files
+from handful.packs import card, confidence, figures, golden, place, restore, statements
+from handful.packs.format import FORMAT, NAMES, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
 
@@ -114,7 +114,7 @@ class Pack:
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
-        """Read a skill and verify all of it; runs nothing that the folder holds.
+        """Read a skill, a folder or a `.skill` file, and verify all of it; runs nothing of it.
 
         Raises:
             PackError: cut short, tampered with, too new, for a method that is not installed, or
@@ -127,7 +127,8 @@ class Pack:
         """Write the skill, whole or not at all; the same skill always gives the same bytes.
 
         Args:
-            folder: a name that is free, or with `overwrite` a skill to replace.
+            folder: a name that is free, or with `overwrite` a skill to replace; a name that ends
+                in `.skill` makes it one file.
             overwrite: replace the skill that is there.
 
         Raises:
@@ -135,9 +136,13 @@ class Pack:
             StorageError: the disk refused; what was there before is untouched.
         """
         path = Path(folder)
-        files = to_files(self.manifest, self.tensors, card.write(self.manifest))
-        disk.write_folder(path, files, overwrite=overwrite)
+        place.put(path, self.files(), overwrite=overwrite, known=NAMES)
         return path
+
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes: name to content, the manifest last."""
+        drawn = figures.files(self.manifest)
+        return to_files(self.manifest, self.tensors, card.write(self.manifest), drawn)
 
     def taught(self, support: Support, **training: Any) -> Pack:
         """The same method taught with another support set, without images and encoder.
