@@ -16,6 +16,7 @@ LEVELS = {
     "demo": 4.5,  # the whole road once more; it may use all of what ties the wings
     "comparison": 4.2,
     "growth": 4.1,  # a skill's encoder is found as Predictor finds it
+    "library": 4.1,  # many skills, each found as Predictor finds it
     "multilabel": 4.1,  # the road of pipeline, for several labels an image
     "trials": 4,
     "protocols": 4.3,  # the field's experiments, each a loop over trials

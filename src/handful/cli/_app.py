@@ -18,6 +18,7 @@ from handful.cli import (
     explain,
     fit,
     inspect,
+    library,
     merge,
     methods,
     predict,
@@ -52,6 +53,7 @@ for _module in (
     encoders,
 ):
     app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
+app.add_typer(library.app, name="library")
 app.add_typer(store.app, name="store")
 
 
