@@ -25,6 +25,7 @@ LEVELS = {
     "export": 4,
     "report": 4,
     "doctor": 4,
+    "verification": 4.1,  # a skill's encoder is found as Predictor finds it
     "reasons": 4.1,  # answers one image by the predictor
     "pictures": 4,
     "album": 3.8,  # finds pictures by their content

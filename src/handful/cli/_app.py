@@ -22,9 +22,12 @@ from handful.cli import (
     merge,
     methods,
     predict,
+    pull,
+    push,
     remove,
     rename,
     store,
+    verify,
 )
 from handful.cli._console import exits, say
 
@@ -47,6 +50,9 @@ for _module in (
     compare,
     bench,
     inspect,
+    verify,
+    pull,
+    push,
     doctor,
     explain,
     methods,

@@ -26,7 +26,7 @@ MEMBERS = 32
 MOST = 2 << 30  # bytes of the file, and of all members unpacked; no 64-bit extension is needed
 RATIO = 100  # unpacked to packed; a member of less than a megabyte may be as small as it likes
 _FREE = 1 << 20
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,80}\.(?:json|safetensors|md|png)")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,80}\.(?:json|safetensors|md|png)")
 _END = struct.Struct("<4s4H2LH")  # end of the central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # before each member
 _DIRECTORY = 64 << 10  # bytes of the directory of so few members
@@ -182,7 +182,7 @@ def _directory(content: bytes, path: Path) -> int:
 def _check_name(info: zipfile.ZipInfo, path: Path) -> None:
     """Names of plain files alone; which of them belong to a skill its manifest says."""
     name = info.orig_filename  # zipfile's own `filename` is what it made of it
-    if _NAME.fullmatch(name) and info.filename == name:
+    if NAME.fullmatch(name) and info.filename == name:
         return
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         cause = "is an absolute name"

@@ -64,7 +64,7 @@ def find(path: Path, known: Collection[str] = ()) -> Source:
             f"{disk.aside(path)}. Rename it back, or save the new one again"
         )
     if not path.exists():
-        raise PackError(f"{path}: does not exist; expected the folder of a skill")
+        raise PackError(f"{path}: does not exist; expected the folder of a skill, or a .skill file")
     if skill_file.named(path):
         return skill_file.read(path)
     hint = "expected a skill's folder, or a file called NAME.skill"
