@@ -166,16 +166,10 @@ def test_a_skill_of_another_encoder_is_refused(library, skills, tiny):
     with pytest.raises(MismatchError, match="model differs"):
         library.add(other, "other")
     # one that got there by hand is left out, and the rest serves
-    disk.write_new(library.shelf.path / "other", _files(other))
+    disk.write_new(library.shelf.path / "other", other.files())
     reopened = Library(library.shelf.path, tiny)
     assert "does not belong" in reopened.broken["other"]
     assert reopened.names == tuple(sorted(TASKS))
-
-
-def _files(pack: Pack) -> dict[str, bytes]:
-    from handful.packs.library import _files as files
-
-    return files(pack)
 
 
 def test_methods_that_see_other_images_are_refused(library, drawn, tiny, store):
@@ -261,7 +255,7 @@ def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
     for name in ("mkdir", "write_bytes", "write_text", "rename", "touch", "unlink"):
         monkeypatch.setattr(Path, name, barred)
     reopened = Library(library.shelf.path, tiny)
-    features = np.concatenate([s.features for s in reopened.skills.skills])
+    features = np.concatenate([s.part.features for s in reopened.skills.skills])
     assert len(reopened.says(features, [""] * len(features), unknown=0.2)) == len(features)
     assert not reopened.broken
     with pytest.raises(StorageError, match="Read-only"):

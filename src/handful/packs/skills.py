@@ -19,7 +19,8 @@ from handful.errors import InputError
 from handful.packs import confidence
 from handful.packs.heads import CHUNK, Stack, linear
 from handful.packs.pack import Pack
-from handful.packs.router import Router, Stranger
+from handful.packs.router import Router
+from handful.packs.stranger import Part, Stranger
 from handful.packs.support import Support
 from handful.packs.unknown import Detector
 
@@ -35,7 +36,7 @@ class Skill:
         classes: C names.
         adapter: fitted.
         factor: what its logits are multiplied by before the softmax.
-        features: `[N, D]` of its support set, by which an image finds it; None if saved without.
+        part: its support set, by which an image finds it; None if saved without.
         text: `[C, D]` unit rows; None if saved without.
         scale: the encoder's.
     """
@@ -44,7 +45,7 @@ class Skill:
     classes: tuple[str, ...]
     adapter: Any
     factor: float
-    features: Array | None
+    part: Part | None
     text: Array | None
     scale: float
 
@@ -67,9 +68,9 @@ class Skill:
         scale: float,
     ) -> Skill:
         """Of a fitted adapter and its support set."""
-        features = support.features if support else None
+        part = Part(support.features, support.targets) if support else None
         text = support.text.weights if support else None
-        return cls(name, tuple(classes), adapter, factor, features, text, scale)
+        return cls(name, tuple(classes), adapter, factor, part, text, scale)
 
     def probabilities(self, X: Array) -> Array:
         """`[M, D]` features to `[M, C]`, bit for bit those of the pack by itself."""
@@ -127,7 +128,7 @@ class Skills:
         ends = np.cumsum([0, *sizes])
         self.columns = [slice(int(a), int(b)) for a, b in pairwise(ends)]
         self._detector = detector
-        self._routed = [i for i, s in enumerate(self.skills) if s.features is not None]
+        self._routed = [i for i, s in enumerate(self.skills) if s.part is not None]
         self._stack, self._stacked = self._linear()
 
     def position(self, task: str) -> int:
@@ -206,7 +207,7 @@ class Skills:
     @cached_property
     def router(self) -> Router:
         """What tells the tasks apart; made when it is first needed."""
-        return Router.of({self.names[i]: self._features(i) for i in self._routed})
+        return Router.of({self.names[i]: self._part(i) for i in self._routed})
 
     @cached_property
     def stranger(self) -> Stranger | None:
@@ -222,8 +223,8 @@ class Skills:
             )
         return {i: self._detector(self.names[i]) for i in self._routed}
 
-    def _features(self, position: int) -> Array:
-        found = self.skills[position].features
+    def _part(self, position: int) -> Part:
+        found = self.skills[position].part
         if found is None:
             raise InputError(f"{self.names[position]}: was saved without its support set")
         return found
@@ -236,7 +237,7 @@ class Skills:
         """The heads that one product answers, and whose they are."""
         parts, whose = [], []
         for i in self._routed:
-            found = linear(self.skills[i].head, self._features(i).shape[1])
+            found = linear(self.skills[i].head, self._part(i).features.shape[1])
             if found is not None:
                 parts.append(found)
                 whose.append(i)
