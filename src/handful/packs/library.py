@@ -8,7 +8,6 @@ There is no index, so two processes that add at once share no file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,9 @@ from typing import Any
 import handful
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
-from handful.packs import card, disk
+from handful.packs import disk, exchange, skill_file, source
 from handful.packs.format import MANIFEST as PACK
-from handful.packs.format import parse, to_files
+from handful.packs.format import parse
 from handful.packs.pack import Pack, _differences
 
 FORMAT = 1
@@ -131,7 +130,8 @@ class Shelf:
         """Put a skill into the library, whole or not at all; no other is touched.
 
         Args:
-            skill: its folder, whose bytes are kept as they are, or a skill in memory.
+            skill: its folder or `.skill` file, whose bytes are kept as they are, or a skill in
+                memory.
             name: what the library calls it; its folder's name when not given.
 
         Returns:
@@ -143,11 +143,13 @@ class Shelf:
             PackError: it is damaged.
             StorageError: the disk refused.
         """
-        pack = skill if isinstance(skill, Pack) else Pack.load(skill)
+        if isinstance(skill, Pack):
+            pack, files = skill, skill.files()
+        else:
+            pack, files = exchange.verified(source.find(Path(skill)))
         given = name if name is not None else _own_name(skill)
         self._check_name(given)
         self._check(pack, given)
-        files = _files(pack) if isinstance(skill, Pack) else _copied(Path(skill), pack)
         disk.write_new(self.path / given, files)
         return given
 
@@ -258,28 +260,8 @@ def is_library(folder: str | Path) -> bool:
 def _own_name(skill: Pack | str | Path) -> str:
     if isinstance(skill, Pack):
         raise InputError("a skill in memory has no name; give one (name=)")
-    return Path(skill).resolve().name
-
-
-def _files(pack: Pack) -> dict[str, bytes]:
-    return to_files(pack.manifest, pack.tensors, card.write(pack.manifest))
-
-
-def _copied(folder: Path, pack: Pack) -> dict[str, bytes]:
-    """The files of a verified skill as they are on disk, the manifest last.
-
-    Raises:
-        PackError: they have changed since they were verified.
-    """
-    files = {}
-    for name, facts in pack.manifest["files"].items():
-        files[name] = disk.read_file(folder / name, facts["size"])
-        if hashlib.sha256(files[name]).hexdigest() != facts["sha256"]:
-            raise PackError(f"{folder / name}: changed while it was being copied; try again")
-    files[PACK] = disk.read_file(folder / PACK, _MANIFEST_BYTES)
-    if parse(files[PACK], folder / PACK) != pack.manifest:
-        raise PackError(f"{folder / PACK}: changed while it was being copied; try again")
-    return files
+    path = Path(skill).resolve()
+    return path.stem if skill_file.named(path) else path.name
 
 
 def _entry(folder: Path) -> Entry:
