@@ -62,11 +62,11 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     """Refuse early what the skill's folder would refuse once the work is done."""
     from handful import report
 
-    if out.is_file() and (out.suffix != ".skill" or not overwrite):
+    if out.is_file() and out.suffix != ".skill":
         raise InputError(f"{out}: is a file; expected a folder, or a name that is free")
     held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     held = [name for name in held if name[0] != "." and name not in ("Thumbs.db", "desktop.ini")]
-    if held and not overwrite:
+    if (held or out.is_file()) and not overwrite:
         raise InputError(
             f"{out}: exists already and is not empty; choose another name, or add --overwrite "
             "where it is a skill"
