@@ -587,10 +587,12 @@ def test_a_pull_fetches_the_skill_alone_and_then_works_offline(
     assert done.commit == hub.COMMIT
     fetched = [path.rpartition("/")[2] for path in asked if "/resolve/" in path]
     assert {*fetched} == {*files}
-    assert all(f"/resolve/{hub.COMMIT}/" in path for path in asked if "/resolve/" in path)
+    of_one_moment = [path for path in asked if f"/resolve/{hub.COMMIT}/" in path]
+    assert {path.rpartition("/")[2] for path in of_one_moment} == {*files} - {"pack.json"}
     online("")
-    exchange.pull("ada/birds", tmp_path / "again", revision=hub.COMMIT)
-    assert contents(tmp_path / "again") == files
+    for i, revision in enumerate((None, "main", hub.COMMIT)):
+        exchange.pull("ada/birds", tmp_path / str(i), revision=revision)
+        assert contents(tmp_path / str(i)) == files
     with pytest.raises(MissingModelError, match="ada/else: is not whole on this disk, and HF_HUB_"):
         exchange.pull("ada/else", tmp_path / "else")
     assert not (tmp_path / "else").exists()
@@ -612,7 +614,25 @@ def test_the_revision_and_the_token_reach_the_hub(
         exchange.pull("hf://ada/birds", tmp_path / "a", revision="v2", token="hf_mine")
     assert "/api/models/ada/birds/revision/v2" in paths
     assert {call["token"] for call in asked} == {"hf_mine"}
-    assert {call["revision"] for call in asked} == {hub.COMMIT}  # of one moment
+    assert [call["revision"] for call in asked] == ["v2", *[hub.COMMIT] * 3]  # of one moment
+
+
+def test_a_skill_that_changes_meanwhile_is_not_mixed(
+    there: Path, tmp_path: Path, online, monkeypatch
+) -> None:
+    with hub.serve("ada/birds", there) as (address, _):
+        online(address)
+        fetch = huggingface_hub.HfApi.model_info
+
+        def older(*args: Any, **named: Any) -> Any:
+            found = fetch(*args, **named)
+            found.sha = "f" * 40
+            return found
+
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", older)
+        with pytest.raises(MissingModelError, match="changed while it was being fetched"):
+            exchange.pull("ada/birds", tmp_path / "here")
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_repository_that_is_no_skill(there: Path, tmp_path: Path, online) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +199,19 @@ def test_a_skill_on_the_hub(taught: Path, tmp_path: Path, monkeypatch, capsys) -
         code, out, _ = run(capsys, "ada/birds")
     assert code == 2
     assert "digests: failed: ada/birds/README.md: was changed" in out
+
+
+def test_the_pages_own_commands_run(taught: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Those of docs/exchange.md that need no hub, as they stand."""
+    page = (Path(__file__).parents[1] / "docs" / "exchange.md").read_text(encoding="utf-8")
+    block = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0]
+    lines = [x for x in block.splitlines() if x and "ada/" not in x]
+    assert len(lines) > 3
+    shutil.copytree(taught, tmp_path / "bird")
+    shutil.copy(next((taught.parent / "photos" / "test").rglob("*.png")), tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        with pytest.raises(SystemExit) as stop:
+            main(shlex.split(line, comments=True)[1:])
+        assert not stop.value.code, capsys.readouterr().err
+    assert Pack.load("bird-of-ada").manifest["about"] == {"for": "people who ring birds"}

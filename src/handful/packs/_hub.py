@@ -25,12 +25,14 @@ class Repository:
 
     Args:
         name: `owner/name`.
-        commit: which, or a revision where the cache alone may be asked.
-        sizes: bytes of each file as the hub states them; None where it may not be asked.
+        revision: what was asked for: a branch, tag or commit; None for the main branch.
+        commit: which one that is; None where the cache alone may be asked.
+        sizes: bytes of each file as the hub states them; None likewise.
         token: what the client takes for one.
     """
 
     name: str
+    revision: str | None
     commit: str | None
     sizes: Mapping[str, int | None] | None
     token: str | bool | None = field(default=None, repr=False)
@@ -64,15 +66,20 @@ class Repository:
         size = (self.sizes or {}).get(name) or 0
         if size > min(most, MOST):
             raise PackError(f"{where}: has {size} bytes, expected at most {min(most, MOST)}")
-        with _told(self.name, self.commit, MissingModelError):
-            path = hf_hub_download(
+        # the first by what was asked for, or the cache would not know later which commit that was
+        first = name == MANIFEST or self.commit is None
+        with _told(self.name, self.revision, MissingModelError):
+            fetched = hf_hub_download(
                 self.name,
                 name,
-                revision=self.commit,
+                revision=self.revision if first else self.commit,
                 token=self.token,
                 local_files_only=self.sizes is None,
             )
-        return disk.read_file(Path(path).resolve(), most)  # the cache keeps links
+        path = Path(fetched)  # .../snapshots/<commit>/<name>, a link
+        if self.commit is not None and path.parent.name != self.commit:
+            raise MissingModelError(f"{self.name}: changed while it was being fetched; try again")
+        return disk.read_file(path.resolve(), most)
 
 
 def repository(name: str, revision: str | None, token: str | bool | None) -> Repository:
@@ -89,12 +96,13 @@ def repository(name: str, revision: str | None, token: str | bool | None) -> Rep
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        return Repository(name, revision, None, token)
+        return Repository(name, revision, None, None, token)
     with _told(name, revision, MissingModelError):
         info = HfApi(token=token).model_info(
             name, revision=revision, files_metadata=True, timeout=_PATIENCE
         )
-    return Repository(name, info.sha, {s.rfilename: s.size for s in info.siblings or ()}, token)
+    sizes = {s.rfilename: s.size for s in info.siblings or ()}
+    return Repository(name, revision, info.sha, sizes, token)
 
 
 def send(
