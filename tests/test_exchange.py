@@ -21,7 +21,7 @@ from huggingface_hub import constants, metadata_load
 import hub
 from handful.cli import main
 from handful.errors import InputError, MissingModelError, PackError, StorageError
-from handful.packs import Pack, about, exchange, living, skill_file
+from handful.packs import Pack, about, exchange, figures, living, skill_file
 from handful.packs.support import Support
 from test_packs import Fake, forge, made
 
@@ -407,6 +407,21 @@ def made_text(features: np.ndarray, targets: np.ndarray) -> Any:
 
     rows = np.stack([features[targets == c].mean(axis=0) for c in range(4)])
     return ClassText(rows[:, None], ("red", "green", "blue", "grey"), 20.0)
+
+
+def test_of_many_classes_those_with_most_mistakes_are_drawn() -> None:
+    names = [f"c{i}" for i in range(300)]
+    matrix = np.diag(np.full(300, 5))
+    matrix[250, 7] = 9
+    matrix[7, 8] = 2
+    small, told = figures.shown(matrix, names)
+    assert {"c250", "c7", "c8"} <= {*told}
+    assert (len(told), told[-1]) == (figures.MOST, "261 others")
+    assert small.sum() == matrix.sum()
+    assert small[told.index("c250"), told.index("c7")] == 9
+    assert small[-1, -1] == 261 * 5
+    manifest = {"evaluation": {"classes": names, "confusion": matrix.tolist()}}
+    assert "the 39 of 300 classes with most mistakes" in figures.caption(manifest)
 
 
 @pytest.mark.parametrize("confusion", [None, [], [[1]], [[1, 2, 3, -4]] * 4, [["a"] * 4] * 4, {}])

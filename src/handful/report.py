@@ -156,13 +156,17 @@ def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
 
 
 def png(figure: Figure, most: int = 1600) -> bytes:
-    """A figure as a PNG at most `most` pixels wide; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
+    """A figure as a small PNG at most `most` pixels wide; the same figure gives the same bytes."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
     dots = min(100.0, most / figure.get_figwidth())
     with warnings.catch_warnings():  # as in save
         warnings.simplefilter("ignore", UserWarning)
-        figure.savefig(buffer, format="png", dpi=dots, metadata={"Software": None})
-    return buffer.getvalue()
+        figure.savefig(drawn, format="png", dpi=dots)
+    few = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def check_folder(folder: Path) -> None:

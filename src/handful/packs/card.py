@@ -32,7 +32,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _made(manifest),
         _chosen(manifest["training"].get("selection")) or _NAMED,
         multi.thresholds_told(manifest, _cell),
-        _numbers(manifest["evaluation"], drawn=figures.confusion(manifest) is not None),
+        _numbers(manifest["evaluation"], figures.caption(manifest)),
         confidence.told(manifest, _cell),
         unknown.told(manifest, _cell),
         limits.told(manifest),
@@ -176,7 +176,7 @@ def _chosen(selection: Mapping[str, Any] | None) -> str:
     )
 
 
-def _numbers(evaluation: Mapping[str, Any] | None, *, drawn: bool) -> str:
+def _numbers(evaluation: Mapping[str, Any] | None, figure: str) -> str:
     if not evaluation:
         return (
             "## How good it is\n\nNot measured yet. Measure it on images it has not seen: "
@@ -200,9 +200,8 @@ def _numbers(evaluation: Mapping[str, Any] | None, *, drawn: bool) -> str:
     leaks = evaluation.get("leaks")
     if isinstance(leaks, int) and leaks > 0:
         lines.append(f"- left out: {leaks} images that are also in the support set")
-    if drawn:
-        told = "Confusion matrix: a row is a true class, a column an answer, a cell counts images"
-        lines.append(f"\n![{told}]({CONFUSION})")
+    if figure:
+        lines.append(f"\n![{figure}]({CONFUSION})")
     return "\n".join(["## How good it is\n", *lines, ""])
 
 

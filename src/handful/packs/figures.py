@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from handful import report
 from handful.packs.format import CONFUSION
 
+MOST = 40  # classes in a figure; more and no name can be read
+
 
 def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """Name to content; nothing where nothing was measured.
@@ -21,7 +23,38 @@ def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     found = confusion(manifest)
     if found is None:
         return {}
-    return {CONFUSION: report.png(report.matrix_figure(*found))}
+    return {CONFUSION: report.png(report.matrix_figure(*shown(*found)))}
+
+
+def caption(manifest: Mapping[str, Any]) -> str:
+    """What the card says of the figure; "" where there is none."""
+    found = confusion(manifest)
+    if found is None:
+        return ""
+    told = "Confusion matrix: a row is a true class, a column an answer, a cell counts images"
+    size = len(found[1])
+    if size <= MOST:
+        return told
+    return f"{told}; the {MOST - 1} of {size} classes with most mistakes, and all others together"
+
+
+def shown(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Of many classes those with most mistakes, in their order, and all others as one, the last.
+
+    >>> matrix, names = shown(np.eye(50, dtype=np.int64), [str(i) for i in range(50)])
+    >>> matrix.shape, matrix.sum(), names[-1]
+    ((40, 40), np.int64(50), '11 others')
+    """
+    size = len(names)
+    if size <= MOST:
+        return matrix, names
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    kept = np.sort(np.argsort(-wrong, kind="stable")[: MOST - 1])
+    place = np.full(size, MOST - 1)
+    place[kept] = np.arange(MOST - 1)
+    small = np.zeros((MOST, MOST), dtype=np.int64)
+    np.add.at(small, (place[:, None], place[None, :]), matrix)
+    return small, [*(names[i] for i in kept), f"{size - MOST + 1} others"]
 
 
 def confusion(manifest: Mapping[str, Any]) -> tuple[NDArray[np.int64], list[str]] | None:
