@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,6 +259,21 @@ def test_a_member_that_unpacks_to_more_than_it_says(
     path.write_bytes(patched(content, directory(content) + 24, size))
     with pytest.raises(PackError, match=r"weights\.safetensors: is damaged"):
         Pack.load(path)
+
+
+def test_a_bomb_that_lies_about_its_size_is_never_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.skill"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("pack.json", bytes(64 << 20))
+    content = path.read_bytes()
+    path.write_bytes(patched(content, directory(content) + 24, struct.pack("<L", 1000)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(PackError, match=r"pack\.json: is damaged .*CRC"):
+            Pack.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_sizes_have_an_end(skill: Path, monkeypatch: pytest.MonkeyPatch) -> None:

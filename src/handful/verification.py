@@ -169,4 +169,5 @@ def _told_files(files: Source) -> str:
 
 
 def _told_format(manifest: dict[str, Any]) -> str:
-    return f"{manifest['format']}, made by Handful {manifest['handful']} on {manifest['created']}"
+    said = f"{manifest['format']}, made by Handful {manifest['handful']} on {manifest['created']}"
+    return "".join(letter for letter in said if letter.isprintable())  # a stranger wrote it

@@ -39,9 +39,11 @@ def run(
             }
         )
     else:
+        told = done.pack.manifest["encoder"]["name"]  # a stranger wrote it
+        encoder = "".join(letter for letter in told if letter.isprintable())
         _console.say(
-            f"Verified {len(done.pack.classes)} classes, {done.pack.method} on "
-            f"{done.pack.manifest['encoder']['name']}, {sum(done.files.values())} bytes"
+            f"Verified {len(done.pack.classes)} classes, {done.pack.method} on {encoder}, "
+            f"{sum(done.files.values())} bytes"
             + (f", commit {done.commit[:12]}." if done.commit else ".")
         )
         _console.say(f"The skill is in {done.where}. Try: handful predict {done.where} PHOTO...")

@@ -77,7 +77,8 @@ class Archive:
             raise PackError(f"{path}: has {info.file_size} bytes, expected at most {most}")
         try:
             with zipfile.ZipFile(io.BytesIO(self.content)) as zipped, zipped.open(info) as member:
-                content = member.read()
+                # all at once would unpack everything before it is cut to the stated size
+                content = member.read(info.file_size + 1)
         except _UNREADABLE as error:
             raise PackError(
                 f"{path}: is damaged ({error or type(error).__name__}); copy the file again"
