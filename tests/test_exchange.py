@@ -145,7 +145,7 @@ def bomb(zipped: Zip) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Zip], Any], str]] = {
-    "absolute": (lambda z: z.writestr("/tmp/pack.json", b""), "is an absolute name"),
+    "absolute": (lambda z: z.writestr("/etc/pack.json", b""), "is an absolute name"),
     "drive": (lambda z: z.writestr("C:pack.json", b""), "is an absolute name"),
     "share": (lambda z: z.writestr("\\\\host\\a.md", b""), "is an absolute name"),
     "up": (lambda z: z.writestr("../pack.json", b""), "leads out of the skill"),
