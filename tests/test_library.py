@@ -339,6 +339,31 @@ def test_the_commands(tmp_path, skills, photos, capsys):
     assert run(capsys, "library", "remove", folder, "other")[0] == 2
 
 
+def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
+    for name, task in drawn.items():
+        playground.write(task, tmp_path / name)
+    strange = playground.write(playground.task("novel-duos", 1, 0, 3), tmp_path / "strange")
+    folders = [tmp_path / name for name in TASKS[1:]]
+    first = f"{TASKS[0]}={tmp_path / TASKS[0]}"
+    more = ("--unknown", "0.3", "--stranger", strange, "--json")
+    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, first, *folders, *more)
+    assert code == 0
+    told = json.loads(out)
+    assert set(told["tasks"]) == set(TASKS)
+    assert told["mean"]["found"] > 0.9
+    assert told["mean"]["named"] >= told["mean"]["unnamed"] > 0.3
+    assert told["strangers"] == 18
+    for name, one in told["tasks"].items():
+        assert one["images"] == len(drawn[name].test)
+        assert one["leaks"] == 0
+    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, *folders)
+    assert code == 0
+    assert "task found" in out
+    wrong = f"style-dusk={tmp_path / 'style-sketch'}"
+    assert run(capsys, "library", "evaluate", library.shelf.path, wrong)[0] == 2
+    assert run(capsys, "library", "evaluate", library.shelf.path, first, *more[2:])[0] == 2
+
+
 def test_a_copied_library_serves(library, tmp_path, drawn, tiny, store):
     shutil.copytree(library.shelf.path, tmp_path / "copy")
     pictures = [task.test[0] for task in drawn.values()]

@@ -88,6 +88,52 @@ def check(library: Folder, as_json: _options.Json = False) -> int:
 
 @app.command()
 @_console.exits
+def evaluate(
+    library: Folder,
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Test images: NAME=FOLDER, or a folder called as the skill is."),
+    ],
+    unknown: Annotated[
+        float | None, typer.Option(help="Measure also who is accepted at this false-accept rate.")
+    ] = None,
+    stranger: Annotated[
+        list[Path] | None, typer.Option(help="Labelled images of no task; repeatable.")
+    ] = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Measure a library on labelled photos, with the tasks named and without."""
+    from handful.library import Library
+    from handful.library.evaluation import evaluate as measure
+
+    read = Library(library)
+    _problems(read.broken)
+    pairs = [s.partition("=") for s in sources]
+    named = {n if eq else Path(n).resolve().name: rest if eq else n for n, eq, rest in pairs}
+    with _console.progress("encoding") as progress:
+        done = measure(read, named, unknown=unknown, strangers=stranger or (), progress=progress)
+    if as_json:
+        _console.say_json(done.as_dict())
+        return _console.report_failures(done.failures)
+    keys = ["named", "unnamed", "found"] + ["accepted"] * (unknown is not None)
+    rows = [
+        [name, str(one.images), *(f"{100 * getattr(one, key):.1f}" for key in keys)]
+        for name, one in done.tasks.items()
+    ]
+    rows.append(["mean", "", *(f"{100 * done.mean(key):.1f}" for key in keys)])
+    told = {"named": "named, %", "unnamed": "not named, %", "found": "task found, %"}
+    headers = ["task", "images", *(told.get(key, f"{key}, %") for key in keys)]
+    _console.say_table(_console.table(headers, rows, right=range(1, len(headers))))
+    if done.false_accept is not None:
+        _console.say(
+            f"{done.strangers} images of no task: {100 * done.false_accept:.1f} % taken for one "
+            f"of a task, {100 * (unknown or 0):g} % asked for"
+        )
+    return _console.report_failures(done.failures)
+
+
+@app.command()
+@_console.exits
 def remove(
     library: Folder, names: Annotated[list[str], typer.Argument(help="Skills to take out.")]
 ) -> int:

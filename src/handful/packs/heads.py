@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from handful.packs.restore import REFUSALS
 
-BLOCK = 32  # columns a skill's rows are padded to
+BLOCK = 4  # columns; a skill's rows are padded to a multiple
 CHUNK = 256  # images at once, as an adapter has them
 _PROBES = 3
 _CLOSE = 1e-5  # of the largest logit: float32's rounding of two ways to the same number
 
 
 class Stack:
-    """`logits = x Wᵀ + b` for the rows of all linear heads at once, in blocks of 32.
+    """`logits = x Wᵀ + b` for the rows of all linear heads at once, in blocks of four.
 
     A head begins in a block of its own and all blocks have one shape, so what a head answers does
     not depend on which others stand beside it: not even the last bit changes when one is added.
@@ -28,7 +28,7 @@ class Stack:
     def __init__(self, parts: Sequence[tuple[Tensor, Tensor]]) -> None:
         width = parts[0][0].shape[1] if parts else 1
         counts = [-(-len(weights) // BLOCK) for weights, _ in parts]
-        self._weights = torch.zeros(sum(counts), BLOCK, width)  # [B, 32, D]
+        self._weights = torch.zeros(sum(counts), BLOCK, width)  # [B, 4, D]
         self._bias = torch.zeros(sum(counts), 1, BLOCK)
         self._columns: list[slice] = []
         flat, shift, at = self._weights.view(-1, width), self._bias.view(-1), 0
@@ -44,7 +44,7 @@ class Stack:
             return []
         blocks = len(self._weights)
         many = x.expand(blocks, *x.shape)
-        found = torch.baddbmm(self._bias, many, self._weights.transpose(1, 2))  # [B, M, 32]
+        found = torch.baddbmm(self._bias, many, self._weights.transpose(1, 2))  # [B, M, 4]
         flat = found.transpose(0, 1).reshape(len(x), blocks * BLOCK)
         return [flat[:, here] for here in self._columns]
 
