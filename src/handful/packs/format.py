@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ from numpy.typing import NDArray
 from handful.errors import InputError, PackError
 from handful.packs import schema, source
 from handful.packs.source import Source
+from handful.packs.strict import parse as parse  # also by this name
+from handful.packs.strict import plain as plain
 
 FORMAT = 1
 MANIFEST, WEIGHTS, CARD = "pack.json", "weights.safetensors", "README.md"
@@ -134,32 +135,6 @@ def glance(path: Path) -> dict[str, Any]:
         return {}
 
 
-def plain(value: Any, what: str) -> Any:
-    """A copy that is JSON and nothing else: numpy numbers become numbers, tuples lists.
-
-    Raises:
-        InputError: NaN, infinity, keys that are not text, or any other object; says where.
-    """
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist(), what)
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise InputError(f"{what}: is {value}, which JSON cannot hold")
-        return value
-    if isinstance(value, Mapping):
-        odd = [key for key in value if not isinstance(key, str)]
-        if odd:
-            raise InputError(f"{what}: expected text as keys, got {odd[0]!r}")
-        return {key: plain(item, f"{what}: {key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, what) for item in value]
-    raise InputError(
-        f"{what}: expected numbers, text, lists and mappings of them, got {type(value).__name__}"
-    )
-
-
 def _storable(name: str, values: NDArray[Any]) -> NDArray[Any]:
     array = np.asarray(values, order="C")
     if str(array.dtype) not in _DTYPES:
@@ -177,34 +152,6 @@ def _utf8(text: str, what: str) -> bytes:
             f"{what}: {text[max(error.start - 20, 0) : error.end]!r} cannot be written as UTF-8; "
             "rename the class or the file that is called so"
         ) from error
-
-
-def parse(raw: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object and nothing that JSON does not know, no key twice.
-
-    Raises:
-        PackError: naming the file.
-    """
-    try:
-        value = json.loads(raw, parse_constant=_refuse, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless digits or nesting
-        raise PackError(
-            f"{path}: is not valid JSON ({error}); the pack is damaged, copy or make it again"
-        ) from error
-    if not isinstance(value, dict):
-        raise PackError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return result
 
 
 def _check_format(manifest: Mapping[str, Any], path: Path) -> None:
