@@ -226,14 +226,14 @@ def tell(method: str, rows: list[dict[str, float]], encoder: dict[int, float]) -
         cells += [f"{row[k]:.2f}" for k in ("load", "router", "unknown")]
         cells += [f"{row[k] / 1e6:.1f}" for k in ("held", "tensors")]
         print("| " + " | ".join(cells) + " |")
-    last, first = rows[-1], rows[0]
+    last, first = rows[-1], next(r for r in rows if r["packs"] >= min(10, rows[-1]["packs"] - 1))
     span = last["tensors"] - first["tensors"]
     grown = [100 * (last[key] - first[key]) / span for key in ("held", "after")]
     print(
-        f"\nMemory grows by {grown[0]:.0f} % of the tensors' bytes ({grown[1]:.0f} % once router "
-        f"and unknown are there). With {last['packs']:.0f} packs, one image at a time, an answer "
-        f"takes {1e3 * last['answer 1']:.2f} ms beside the encoder, "
-        f"{1e3 * last.get('unknown 1', 0):.2f} ms where it may be `unknown`."
+        f"\nFrom {first['packs']:.0f} packs on memory grows by {grown[0]:.0f} % of the tensors' "
+        f"bytes ({grown[1]:.0f} % once router and unknown are there). With {last['packs']:.0f} "
+        f"packs, one image at a time, an answer takes {1e3 * last['answer 1']:.2f} ms beside the "
+        f"encoder, {1e3 * last.get('unknown 1', 0):.2f} ms where it may be `unknown`."
     )
 
 

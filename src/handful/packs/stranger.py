@@ -38,9 +38,9 @@ class _Far:
     all together.
     """
 
-    turn: Values  # [D, D], distances are those of x @ turn
-    means: Values  # [C, D], turned
-    centre: Values  # [1, D], turned
+    turn: Array  # [D, D], distances are those of (x - centre) @ turn
+    means: Array  # [C, D], about the centre and turned
+    centre: Values  # [1, D]
 
     @classmethod
     def of(cls, means: Values, counts: Values, scatter: Values) -> _Far:
@@ -52,12 +52,14 @@ class _Far:
             shrunk[np.diag_indices(width)] += _SHRINKAGE
         turn = np.linalg.inv(np.linalg.cholesky(shrunk)).T
         centre = (counts[:, None] * means).sum(0, keepdims=True) / counts.sum()
-        return cls(turn, means @ turn, centre @ turn)
+        turned = ((means - centre) @ turn).astype(np.float32)
+        return cls(turn.astype(np.float32), turned, centre)
 
     def __call__(self, rows: Array) -> Values:
-        x = rows.astype(np.float64) @ self.turn
-        near = _distances(x, self.means).min(1)
-        centre = _distances(x, self.centre)[:, 0]
+        x = (rows - self.centre).astype(np.float32) @ self.turn
+        own, theirs = (np.einsum("nd,nd->n", v, v, dtype=np.float64) for v in (x, self.means))
+        squares = own[:, None] + theirs - 2 * (x @ self.means.T)
+        near, centre = np.maximum(squares.min(1), _FLOOR), np.maximum(own, _FLOOR)
         return np.stack([-np.sqrt(near), -np.log(near / centre)], axis=1)
 
 
@@ -129,12 +131,6 @@ def some(rows: Array, most: int) -> Array:
     """At most so many rows, spread evenly."""
     at = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
     return np.asarray(rows[at])
-
-
-def _distances(rows: Values, means: Values) -> Values:
-    """`[M, C]` squared, none below a floor."""
-    squares = (rows * rows).sum(1)[:, None] + (means * means).sum(1) - 2 * rows @ means.T
-    return np.asarray(np.maximum(squares, _FLOOR))
 
 
 def _means(part: Part) -> tuple[Values, Values]:
