@@ -309,6 +309,19 @@ def test_arguments_that_contradict(library, drawn):
         library.predict(picture, unknown=1.5)
 
 
+def test_one_or_two_skills_say_unknown_by_their_own_promise(tmp_path, skills, drawn, tiny, store):
+    """No task can be left out of so few; a skill's own left-out classes stand in."""
+    library = Library.init(tmp_path / "library", tiny, store)
+    library.add(skills / "style-dusk")
+    library.add(skills / "style-sketch")
+    picture = drawn["style-dusk"].test[0]
+    with pytest.raises(InputError, match="cannot promise"):
+        library.predict(picture, unknown=0.001)
+    strange = library.predict(list(drawn["novel-objects"].test), unknown=0.2)
+    assert np.mean([a.unknown for a in strange]) > 0.5
+    assert library.predict(picture, unknown=0.9)[0].task == "style-dusk"
+
+
 def test_the_commands(tmp_path, skills, photos, capsys):
     folder = tmp_path / "library"
     assert run(capsys, "library", "init", folder)[0] == 0

@@ -262,8 +262,10 @@ class Skills:
         return result, shares
 
     def _familiar(self, X: Array, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
-        if self.stranger is not None:
-            return self.stranger.rates(X)
+        told = self.stranger
+        if told is not None:
+            starts = range(0, len(X), CHUNK)
+            return np.concatenate([told.rates(X[at : at + CHUNK]) for at in starts])
         rates = np.ones(len(X))
         for i, detector in self._detectors.items():
             mine = tasks == i
