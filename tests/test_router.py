@@ -10,6 +10,7 @@ from handful.adapters import Adapter
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
 from handful.inputs import adapter_of
+from handful.packs._gaussians import Gaussians
 from handful.packs.heads import Stack, linear
 from handful.packs.router import Router
 from handful.packs.skills import Skill, Skills
@@ -56,6 +57,44 @@ def test_images_find_their_task_and_the_shares_are_honest():
     assert abs(right.mean() - router.right) < 0.05
     assert abs(shares.max(1).mean() - right.mean()) < 0.05
     np.testing.assert_allclose(shares.sum(1), 1)
+
+
+def test_left_out_answers_are_those_of_a_fit_without_the_image():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4), (5, 3, 1, 6))
+    rows = unit(rng.standard_normal((4, 10))[groups] + 0.5 * rng.standard_normal((15, 10)))
+
+    def of(x: Array, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means = np.stack([x[y == g].mean(0) if (y == g).any() else np.zeros(10) for g in range(4)])
+        rest = x - means[y]
+        return means, rest.T @ rest
+
+    x = rows.astype(np.float64)
+    means, scatter = of(x, groups)
+    made = Gaussians.of(means, np.bincount(groups).astype(float), scatter, 0.1)
+    ridge = 0.1 * np.trace(scatter) / 14 / 10
+    found = made.left_out(rows, groups)
+    for i in range(15):
+        kept = np.arange(15) != i
+        means, scatter = of(x[kept], groups[kept])
+        weights = means @ np.linalg.inv(made.share * scatter + ridge * np.eye(10))
+        expected = weights @ x[i] - 0.5 * (weights * means).sum(1)
+        if groups[i] == 2:  # it was the only one
+            assert found[i, 2] == -np.inf
+            expected[2] = -np.inf
+        np.testing.assert_allclose(found[i], expected, rtol=1e-8)
+
+
+def test_tasks_that_are_classes_thrown_together_are_told_by_their_classes():
+    world = World(6, classes=6, shots=8)
+    world.means = world.means.reshape(36, WIDTH)[world.rng.permutation(36)].reshape(6, 6, WIDTH)
+    mixed = Router.of({f"t{i}": world.part(i) for i in range(6)})
+    asked = [world.draw(i, 20)[0] for i in range(6)]
+    truth = np.repeat(np.arange(6), [len(a) for a in asked])
+    right = (mixed.shares(np.concatenate(asked)).argmax(1) == truth).mean()
+    assert right > 0.9
+    assert abs(right - mixed.right) < 0.08
+    assert len(mixed.views[-1].bias) == 36  # the view of classes takes part
 
 
 def test_the_order_of_tasks_changes_nothing():

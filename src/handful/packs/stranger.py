@@ -84,10 +84,10 @@ class Stranger:
         """From the support sets of T >= 3 tasks; each in turn is unknown to the others."""
         rounds = min(len(parts), _ROUNDS)
         groups = [range(turn, len(parts), rounds) for turn in range(rounds)]
-        found = [_means(part) for part in parts]
+        found = [means_of(part) for part in parts]
         means, counts = (np.concatenate([one[i] for one in found]) for i in (0, 1))
         owner = np.repeat(np.arange(len(parts)), [len(one[1]) for one in found])
-        scatters = [np.sum([_scatter(parts[t]) for t in group], axis=0) for group in groups]
+        scatters = [np.sum([_spread(parts[t]) for t in group], axis=0) for group in groups]
         whole = np.sum(scatters, axis=0)
         signals: dict[int, Values] = {}
         for group, scatter in zip(groups, scatters, strict=True):
@@ -95,7 +95,7 @@ class Stranger:
             far = _Far.of(means[kept], counts[kept], whole - scatter)
             share = max(2, _ENOUGH // len(parts))
             for t in group:
-                signals[t] = far(some(parts[t].features, share))
+                signals[t] = far(parts[t].features[some(len(parts[t].features), share)])
         every = np.concatenate([signals[t] for t in range(len(parts))])
         middle, spread = every.mean(0), np.maximum(every.std(0), _FLOOR)
         scores = (((signals[t] - middle) / spread).mean(1) for t in range(len(parts)))
@@ -127,13 +127,12 @@ class Stranger:
         return np.asarray(np.minimum(tasks / (tasks - 1) * rates, 1.0))
 
 
-def some(rows: Array, most: int) -> Array:
-    """At most so many rows, spread evenly."""
-    at = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
-    return np.asarray(rows[at])
+def some(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of `count` positions, spread evenly."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
-def _means(part: Part) -> tuple[Values, Values]:
+def means_of(part: Part) -> tuple[Values, Values]:
     """`[C, D]` means and `[C]` counts of the classes that have images."""
     classes, place = np.unique(part.targets, return_inverse=True)
     counts = np.bincount(place).astype(np.float64)
@@ -142,11 +141,16 @@ def _means(part: Part) -> tuple[Values, Values]:
     return sums / counts[:, None], counts
 
 
-def _scatter(part: Part) -> Values:
+def scatter_of(part: Part) -> Values:
     """`[D, D]` about the class means; a product of float32 is twice as fast and exact enough."""
     place = np.unique(part.targets, return_inverse=True)[1]
-    alone = len(np.unique(place)) == len(place)
-    rest = part.features - (
-        part.features.mean(0) if alone else _means(part)[0].astype(np.float32)[place]
-    )
+    rest = part.features - means_of(part)[0].astype(np.float32)[place]
+    return np.asarray(rest.T @ rest, dtype=np.float64)
+
+
+def _spread(part: Part) -> Values:
+    """The same; of a task with one image a class about the mean of all, or it would be nothing."""
+    if len(np.unique(part.targets)) < len(part.targets):
+        return scatter_of(part)
+    rest = part.features - part.features.mean(0)
     return np.asarray(rest.T @ rest, dtype=np.float64)
