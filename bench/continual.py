@@ -153,7 +153,8 @@ def main() -> None:
         if arguments.photos:
             paths = ["playground", *arguments.photos]
             names = ", ".join(Path(p).name for p in arguments.photos)
-            sequence(f"The worlds, then {names}", paths, SHOTS[-1:], arguments.seeds, store)
+            # two seeds: encoding and asking photos takes long
+            sequence(f"The worlds, then {names}", paths, SHOTS[-1:], min(2, arguments.seeds), store)
         if arguments.features:
             parts = cut(arguments.features, Path(folder))
             title = f"{arguments.features.name} in {len(parts)} parts, real features"

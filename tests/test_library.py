@@ -292,6 +292,25 @@ def test_an_empty_library_says_so(tmp_path, tiny):
         library.predict(np.zeros((8, 8, 3), np.uint8))
 
 
+def test_an_image_of_no_task_is_answered_by_text_also_of_further_classes(library, drawn, tiny):
+    from handful import prompts
+
+    also = prompts.embed(tiny, ("a red circle", "two hearts"), ["a photo of {}."])
+    strange = playground.task("novel-duos", 1, 0, 4)
+    answers = library.predict(list(strange.test), unknown=0.05, also=also)
+    refused = [a for a in answers if a.unknown]
+    assert len(refused) > len(answers) / 2
+    labels = {*library.skills.labels, *also.classes}
+    for answer in refused:
+        assert answer.zero_shot
+        assert answer.task is None
+        assert answer.familiar > 0.05
+        assert {s["label"] for s in answer.scores} <= labels
+        assert sum(s["score"] for s in answer.scores) == pytest.approx(1, abs=1e-4)
+    known = library.predict(list(drawn["style-sketch"].test), unknown=0.9)
+    assert {a.task for a in known if not a.unknown} == {"style-sketch"}
+
+
 def test_a_bad_image_stops_no_other(library, drawn, tmp_path):
     good = drawn["style-sketch"].test[0]
     answers = library.predict([tmp_path / "none.jpg", good, b"no image"])

@@ -13,7 +13,7 @@ from handful.inputs import adapter_of
 from handful.packs._gaussians import Gaussians
 from handful.packs.heads import Stack, linear
 from handful.packs.router import Router
-from handful.packs.skills import Skill, Skills
+from handful.packs.skills import Skill, Skills, strangeness
 from handful.packs.stranger import Part, Stranger
 from handful.packs.support import Support
 
@@ -246,3 +246,11 @@ def test_zero_shot_over_the_union_and_over_further_classes():
     labels, chances = skills.zero_shot(X, also)
     assert labels[-4:] == also.classes
     assert chances[:, -4:].sum(1).mean() > 0.5
+    less = strangeness(np.array([0.1, 0.5, *np.ones(18)]), 0.1)
+    np.testing.assert_allclose(less, [1, 0.2, *np.full(18, 0.1)])
+    _, held = skills.zero_shot(X, also, less)
+    np.testing.assert_allclose(held.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(held[0], chances[0], rtol=1e-5)
+    assert (held[1:, -4:].sum(1) > chances[1:, -4:].sum(1)).all()
+    odds = [c[2, 0] / c[2, -1] for c in (held, chances)]
+    assert odds[0] / odds[1] == pytest.approx(0.1, rel=1e-4)

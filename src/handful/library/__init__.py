@@ -22,7 +22,7 @@ from handful.errors import InputError, MismatchError, PackError
 from handful.extract import Progress
 from handful.packs import Pack
 from handful.packs.library import Entry, Shelf, is_library
-from handful.packs.skills import Skill, Skills
+from handful.packs.skills import Skill, Skills, strangeness
 from handful.packs.unknown import Detector, read
 from handful.predictor import Prediction, Score, _batches, _joined, _shifted, _single
 from handful.store import FeatureStore
@@ -230,7 +230,8 @@ class Library:
         ]
         if found.familiar is None or unknown is None:
             return answers
-        labels, chances = self.skills.zero_shot(features, also)
+        discount = strangeness(found.familiar, unknown)
+        labels, chances = self.skills.zero_shot(features, also, discount)
         words = _scores(labels, chances, top_k)
         return [
             Answer(a.name, a.scores, None, False, float(rate), task=a.task, share=a.share)

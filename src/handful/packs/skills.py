@@ -186,12 +186,19 @@ class Skills:
             for detector in self._detectors.values():
                 detector.check(unknown)
 
-    def zero_shot(self, X: Array, also: ClassText | None = None) -> tuple[tuple[str, ...], Array]:
+    def zero_shot(
+        self,
+        X: Array,
+        also: ClassText | None = None,
+        discount: NDArray[np.float64] | None = None,
+    ) -> tuple[tuple[str, ...], Array]:
         """Labels, and `[M, C]` probabilities by text alone over the union of all classes.
 
         Args:
             X: `[M, D]` unit rows.
             also: further classes, known by their text only.
+            discount: `[M]` factors on the probabilities of the tasks' classes (`strangeness`),
+                which then matter against those of `also`.
         """
         told = [s for s in self.skills if s.text is not None]
         rows = [s.text for s in told if s.text is not None]
@@ -201,8 +208,11 @@ class Skills:
             rows, labels = [*rows, also.weights], [*labels, *also.classes]
         if not rows:
             raise InputError("no skill kept the text of its classes, so there is no zero-shot")
-        logits = X @ np.concatenate(rows).T
-        return tuple(labels), confidence.probabilities(logits, scale)
+        chances = confidence.probabilities(X @ np.concatenate(rows).T, scale)
+        if also is not None and discount is not None:
+            chances[:, : -len(also.classes)] *= discount[:, None].astype(np.float32)
+            chances /= np.maximum(chances.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+        return tuple(labels), chances
 
     @cached_property
     def router(self) -> Router:
@@ -272,6 +282,15 @@ class Skills:
             if mine.any():
                 rates[mine] = detector.rates(X[mine])
         return rates
+
+
+def strangeness(familiar: NDArray[np.float64], unknown: float) -> NDArray[np.float64]:
+    """`[M]` `min(1, unknown / familiar)`: what zero-shot's chances of known classes are worth.
+
+    At the limit of what is accepted nothing is known against the tasks that are there; of an image
+    stranger than all unknown ones their classes are worth no more than the rate.
+    """
+    return np.asarray(np.minimum(1.0, unknown / np.maximum(familiar, unknown)))
 
 
 def _labels(skills: Sequence[Skill]) -> tuple[str, ...]:

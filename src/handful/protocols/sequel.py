@@ -17,7 +17,7 @@ from handful.contracts import Array, ClassText
 from handful.inputs import adapter_of
 from handful.packs import confidence
 from handful.packs.restore import tensors_of
-from handful.packs.skills import Skill, Skills
+from handful.packs.skills import Skill, Skills, strangeness
 from handful.packs.support import Support
 from handful.protocols.task import Task
 
@@ -91,10 +91,13 @@ def sequel(
             right = asked.right(i, known, routed.probabilities)
             matrices["routed"][t, i] = _percent(right)
             told = known.stranger
-            take = np.zeros(len(right), bool) if told is None else told.rates(one.queries) <= rate
-            if told is not None:
-                accepted[t, i] = take.mean()
-            matrices["open"][t, i] = _percent(np.where(take, right, asked.union[i]))
+            if told is None:
+                matrices["open"][t, i] = _percent(asked.union[i])
+            else:
+                rates = told.rates(one.queries)
+                accepted[t, i] = (rates <= rate).mean()
+                refused = asked.refused(i, t + 1, strangeness(rates, rate))
+                matrices["open"][t, i] = _percent(np.where(rates <= rate, right, refused))
             if i > t:
                 matrices["named"][t, i] = _percent(asked.alone[i])
                 continue
@@ -162,15 +165,28 @@ class _Asked:
     def __init__(self, tasks: Sequence[Task], learned: Sequence[_Learned]) -> None:
         self.learned = learned
         every = np.concatenate([one.text.weights for one in learned])
+        self.words = [one.queries @ every.T * learned[0].text.scale for one in learned]
         sizes = [len(one.text.classes) for one in learned]
         starts = np.cumsum([0, *sizes])
         self.alone = [
             (one.queries @ one.text.weights.T).argmax(1) == one.targets for one in learned
         ]
+        self.starts = starts
         self.union = [
-            (one.queries @ every.T).argmax(1) == one.targets + starts[i]
-            for i, one in enumerate(learned)
+            self.words[i].argmax(1) == one.targets + starts[i] for i, one in enumerate(learned)
         ]
+
+    def refused(self, i: int, known: int, less: Matrix) -> NDArray[np.bool_]:
+        """`[M]` whether zero-shot among all classes is right, those of known tasks at a discount.
+
+        Args:
+            i: the task asked about.
+            known: how many tasks have been learned.
+            less: `[M]` factor on the probabilities of their classes.
+        """
+        logits = self.words[i].copy()
+        logits[:, : self.starts[known]] += np.log(less)[:, None]
+        return np.asarray(logits.argmax(1) == self.starts[i] + self.learned[i].targets)
 
     def right(self, i: int, known: Skills, probabilities: Array) -> NDArray[np.bool_]:
         """`[M]` whether task and class are those of task i."""
