@@ -76,9 +76,9 @@ def run(
         report.check_folder(out.parent)
     images = data.find(paths)
     several = library.is_library(skill)
-    known = "tasks of the library"
     predictions: Sequence[Prediction]
     if several:
+        told = "none of the tasks of the library; the class is what its text alone suggests"
         if error is not None:
             raise InputError("--error: a library gives no sets of classes; ask one of its skills")
         predictions = _library.predict(
@@ -88,7 +88,10 @@ def run(
         raise InputError(f"--task {task}: {skill} is a single skill; leave --task out")
     else:
         predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
-        known = f"{len(predictor.pack.classes)} classes"
+        told = (
+            f"none of the {len(predictor.pack.classes)} classes; its score is the share of such "
+            "photos that look as familiar, or more so"
+        )
         with _console.progress("looking") as progress:
             most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
             predictions = predictor.predict(images, top_k=most, progress=progress)
@@ -102,14 +105,7 @@ def run(
             report.save(text, out)
             _console.complain(f"wrote {len(predictions)} answers to {out}")
     if unknown is not None and form is Format.table:
-        _console.complain(
-            f"unknown: none of the {known}; "
-            + (
-                "the class is what its text alone suggests"
-                if several
-                else "its score is the share of such photos that look as familiar, or more so"
-            )
-        )
+        _console.complain(f"unknown: {told}")
     failed = [p for p in predictions if p.error]
     for prediction in failed:
         _console.complain(f"skipped {prediction.error}")
