@@ -9,43 +9,25 @@ library.predict(["new.jpg"], task="birds")
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from handful import encoders, extract
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, PackError
 from handful.extract import Progress
+from handful.library.answer import Answer, scores
 from handful.packs import Pack
-from handful.packs.library import Entry, Shelf, is_library
+from handful.packs.entry import Entry
+from handful.packs.library import Shelf, is_library
 from handful.packs.skills import Skill, Skills, strangeness
 from handful.packs.unknown import Detector, read
-from handful.predictor import Prediction, Score, _batches, _joined, _shifted, _single
+from handful.predictor import Prediction, _batches, _joined, _shifted, _single
 from handful.store import FeatureStore
 
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
 BATCH = 1024  # paths looked at together
-
-
-@dataclass(frozen=True)
-class Answer(Prediction):
-    """What a library says of one image.
-
-    Args:
-        task: the skill that answered; None where zero-shot did.
-        share: how likely that task is, were the image of one of the library's; None where the task
-            was named or zero-shot answered.
-        zero_shot: answered by the text of the classes alone, since the image is of no known task.
-    """
-
-    task: str | None = None
-    share: float | None = None
-    zero_shot: bool = False
 
 
 class Library:
@@ -219,11 +201,11 @@ class Library:
             return []
         if task is not None:
             skill = self.skills.skills[self._position(task)]
-            rows = _scores(skill.classes, skill.probabilities(features), top_k)
+            rows = scores(skill.classes, skill.probabilities(features), top_k)
             pairs = zip(names, rows, strict=True)
             return [Answer(name, row, task=task) for name, row in pairs]
         found = self.skills.answers(features, unknown)
-        rows = _scores(self.skills.labels, found.probabilities, top_k)
+        rows = scores(self.skills.labels, found.probabilities, top_k)
         answers = [
             Answer(name, row, task=self.names[t], share=float(share))
             for name, row, t, share in zip(names, rows, found.tasks, found.shares, strict=True)
@@ -232,7 +214,7 @@ class Library:
             return answers
         discount = strangeness(found.familiar, unknown)
         labels, chances = self.skills.zero_shot(features, also, discount)
-        words = _scores(labels, chances, top_k)
+        words = scores(labels, chances, top_k)
         return [
             Answer(a.name, a.scores, None, False, float(rate), task=a.task, share=a.share)
             if rate <= unknown
@@ -287,12 +269,3 @@ class Library:
                 f"({stated['fingerprint']}), got {given.fingerprint}"
             )
         return given
-
-
-def _scores(labels: Sequence[str], probabilities: Array, top_k: int | None) -> list[list[Score]]:
-    """The best first; what has no probability at all is left out."""
-    best: NDArray[np.int64] = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-    return [
-        [{"label": labels[c], "score": float(row[c])} for c in order if row[c] > 0]
-        for row, order in zip(probabilities, best, strict=True)
-    ]

@@ -19,6 +19,7 @@ import handful
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
 from handful.packs import disk, exchange, skill_file, source
+from handful.packs.entry import Entry, entry
 from handful.packs.format import MANIFEST as PACK
 from handful.packs.format import parse
 from handful.packs.pack import Pack, _differences
@@ -29,28 +30,6 @@ MANIFEST = "library.json"
 _NAME = re.compile(r"\w[\w .-]{0,79}")  # no slash: `name/class` has to tell the two apart
 _RESERVED = frozenset({"unknown", "zero-shot", MANIFEST})
 _MOST = 1 << 20  # bytes of library.json, which holds a few lines
-_MANIFEST_BYTES = 64 << 20  # of a pack's, as handful.packs.format has it
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One skill of a library, as its manifest states it; nothing of it is verified.
-
-    Args:
-        name: of its folder.
-        method: the adapter's name, "" where the manifest cannot be read.
-        classes: their names.
-        images: how many it was taught with.
-        bytes: of its files.
-        problem: why it cannot be read, if so.
-    """
-
-    name: str
-    method: str = ""
-    classes: tuple[str, ...] = ()
-    images: int = 0
-    bytes: int = 0
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +167,7 @@ class Shelf:
 
     def entries(self) -> list[Entry]:
         """What the manifests state, quickly."""
-        return [_entry(self.path / name) for name in self.names()]
+        return [entry(self.path / name) for name in self.names()]
 
     def known(self, name: str) -> str:
         """The name, if there is such a skill.
@@ -262,16 +241,3 @@ def _own_name(skill: Pack | str | Path) -> str:
         raise InputError("a skill in memory has no name; give one (name=)")
     path = Path(skill).resolve()
     return path.stem if skill_file.named(path) else path.name
-
-
-def _entry(folder: Path) -> Entry:
-    try:
-        manifest = parse(disk.read_file(folder / PACK, _MANIFEST_BYTES), folder / PACK)
-        classes, images = manifest["classes"], manifest["support"]["images"]
-        size = sum(int(facts["size"]) for facts in manifest["files"].values())
-        size += (folder / PACK).stat().st_size
-        return Entry(folder.name, str(manifest["method"]), tuple(classes), len(images), size)
-    except PackError as error:
-        return Entry(folder.name, problem=str(error))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return Entry(folder.name, problem=f"{folder / PACK}: is no pack's manifest ({error!r})")
