@@ -20,7 +20,7 @@ from handful.packs.library import Shelf, is_library
 from handful.store import FeatureStore
 
 TASKS = ("novel-objects", "style-sketch", "style-dusk", "novel-materials")
-METHODS = ("text_gda", "auto", "tip", "linear")  # affine, kernel, cache, linear
+METHODS = ("text_gda", "proker", "tip", "class_mean")  # affine, kernel, cache, linear
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -48,7 +48,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: playground.task(name, 6, 0, 4) for name in TASKS}
+    return {name: playground.task(name, 5, 0, 4) for name in TASKS}
 
 
 @pytest.fixture(scope="module")
