@@ -29,6 +29,8 @@ TITLES = {
     "multilabel": "Several labels an image",
     "auto": "Choosing by itself: time and memory",
     "living": "Changing a skill",
+    "library": "A library of many skills",
+    "continual": "Tasks one after another",
     "confidence": "How sure a skill is",
     "unknown": "Telling unknown images",
     "adapters": "Adapters: fitting and answering",
@@ -78,6 +80,11 @@ def main() -> None:
     given = {
         "encode": arguments.photos[:1],
         "photos": arguments.photos,
+        "continual": [
+            *(["--features", *features] if features else []),
+            *(["--photos", *arguments.photos] if arguments.photos else []),
+        ],
+        "library": ["--figure", str(ROOT / "docs" / "images" / "library.png")],
         "whu_rs19": features,
         "conditions": [
             *(["--features", *features] if features else []),

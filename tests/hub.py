@@ -45,7 +45,7 @@ def serve(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
                     {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": _digest(p)}
                     for p in files
                 ]
-            siblings = [{"rfilename": p.name} for p in files]
+            siblings = [{"rfilename": p.name, "size": p.stat().st_size} for p in files]
             return {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": []}
 
         def answer(

@@ -16,6 +16,7 @@ LEVELS = {
     "demo": 4.5,  # the whole road once more; it may use all of what ties the wings
     "comparison": 4.2,
     "growth": 4.1,  # a skill's encoder is found as Predictor finds it
+    "library": 4.1,  # many skills, each found as Predictor finds it
     "multilabel": 4.1,  # the road of pipeline, for several labels an image
     "trials": 4,
     "protocols": 4.3,  # the field's experiments, each a loop over trials
@@ -24,6 +25,7 @@ LEVELS = {
     "export": 4,
     "report": 4,
     "doctor": 4,
+    "verification": 4.1,  # a skill's encoder is found as Predictor finds it
     "reasons": 4.1,  # answers one image by the predictor
     "pictures": 4,
     "album": 3.8,  # finds pictures by their content
@@ -53,6 +55,7 @@ ALLOWED = {
     ("tasks", "selection"),  # for the same
     ("tasks", "adapters"),  # what a head is
     ("packs", "selection"),  # what a skill states of itself comes from its support set
+    ("packs", "report"),  # the figure beside the card; report imports no wing
     ("pipeline", "predictor"),  # to evaluate a skill is to predict with it
 }
 FILES = sorted(ROOT.rglob("*.py"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from handful.comparison import compare
     from handful.contracts import ClassText, ImageRef
     from handful.encoders import load as load_encoder
+    from handful.library import Library
     from handful.packs import Pack
     from handful.pipeline import evaluate, fit
     from handful.predictor import Predictor
@@ -27,6 +28,7 @@ __all__ = [
     "Adapter",
     "ClassText",
     "ImageRef",
+    "Library",
     "Pack",
     "Predictor",
     "compare",
@@ -39,6 +41,7 @@ _HOME = {  # name: (module, its name there)
     "Adapter": ("adapters", "Adapter"),
     "ClassText": ("contracts", "ClassText"),
     "ImageRef": ("contracts", "ImageRef"),
+    "Library": ("library", "Library"),
     "Pack": ("packs", "Pack"),
     "Predictor": ("predictor", "Predictor"),
     "compare": ("comparison", "compare"),

@@ -23,7 +23,7 @@ from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Extraction, Failure, Progress
 from handful.metrics import Evaluation
-from handful.packs import Pack, confidence, multi
+from handful.packs import Pack, confidence, deltas, multi
 from handful.packs.support import Reserved, Support
 from handful.predictor import Predictor
 from handful.store import FeatureStore
@@ -145,7 +145,7 @@ def fit(
             tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, store=store,
             progress=progress, head=lambda: inputs.adapter_of(method, seed, params),
         )  # fmt: skip
-        tower, templates = trained.encoder, trained.templates
+        before, tower, templates = tower, trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     strange = extract.features(tower, none.images, store) if len(none) else None
@@ -165,6 +165,11 @@ def fit(
     began = time.perf_counter()
     adapter.fit(found.features.values, labels, text)
     seconds = time.perf_counter() - began
+    untouched = None
+    if trained is not None:
+        plain = extract.features(before, [drawn.images[i] for i in found.kept], store)
+        words_before = inputs.class_text(before, names, prompted.templates).weights
+        untouched = deltas.Untouched(plain.features.values, support.targets, words_before)
     pack = Pack.of(
         adapter,
         text,
@@ -172,6 +177,7 @@ def fit(
         templates=templates,
         support_ids=found.features.ids,
         support=support,
+        untouched=untouched,
         training={
             "shots": shots,
             "counts": {name: counts[name] for name in names},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful import plugins
 from handful.errors import StorageError
@@ -79,8 +81,11 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
     """The confusion matrix: rows are true classes, columns answers, cells counts."""
-    matrix = np.asarray(evaluation.confusion)
-    names = evaluation.classes
+    return matrix_figure(np.asarray(evaluation.confusion), evaluation.classes)
+
+
+def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
+    """The same of a `[C, C]` matrix and C names."""
     size = min(4 + 0.32 * len(names), 24)
     figure, axes = _axes(size, size)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -148,6 +153,20 @@ def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
         with suppress(OSError):  # the error above is the one to tell
             part.unlink(missing_ok=True)
     return path
+
+
+def png(figure: Figure, most: int = 1600) -> bytes:
+    """A figure as a small PNG at most `most` pixels wide; the same figure gives the same bytes."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    dots = min(100.0, most / figure.get_figwidth())
+    with warnings.catch_warnings():  # as in save
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(drawn, format="png", dpi=dots)
+    few = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def check_folder(folder: Path) -> None:

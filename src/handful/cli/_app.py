@@ -18,12 +18,16 @@ from handful.cli import (
     explain,
     fit,
     inspect,
+    library,
     merge,
     methods,
     predict,
+    pull,
+    push,
     remove,
     rename,
     store,
+    verify,
 )
 from handful.cli._console import exits, say
 
@@ -46,12 +50,16 @@ for _module in (
     compare,
     bench,
     inspect,
+    verify,
+    pull,
+    push,
     doctor,
     explain,
     methods,
     encoders,
 ):
     app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
+app.add_typer(library.app, name="library")
 app.add_typer(store.app, name="store")
 
 

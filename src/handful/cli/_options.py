@@ -58,7 +58,7 @@ Checkpoint = Annotated[
 ]
 Log = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's record of the training.")]
 Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
-Skill = Annotated[Path, typer.Argument(help="A skill's folder, as written by handful fit.")]
+Skill = Annotated[Path, typer.Argument(help="A skill: its folder, or one .skill file.")]
 
 _SEPARATOR = re.compile(r"\s+=\s+")  # a label may hold an = of its own
 
@@ -83,11 +83,11 @@ def check_free(out: Path, *, overwrite: bool) -> None:
     """Refuse early what the skill's folder would refuse once the work is done."""
     from handful import report
 
-    if out.is_file():
+    if out.is_file() and out.suffix != ".skill":
         raise InputError(f"{out}: is a file; expected a folder, or a name that is free")
     held = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     held = [name for name in held if name[0] != "." and name not in ("Thumbs.db", "desktop.ini")]
-    if held and not overwrite:
+    if (held or out.is_file()) and not overwrite:
         raise InputError(
             f"{out}: exists already and is not empty; choose another name, or add --overwrite "
             "where it is a skill"

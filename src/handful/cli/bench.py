@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _continual, _options
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.protocols.bench import Bench
@@ -19,11 +20,12 @@ def run(
         list[Path],
         typer.Argument(
             help="Data sets: folders of images, tables, split files, feature files, or cache "
-            "folders of Tip-Adapter's code. Of cross and domain the first is taught."
+            "folders of Tip-Adapter's code. Of cross and domain the first is taught. Of continual "
+            "the order is that of learning, and 'playground' stands for ten made tasks."
         ),
     ],
     protocol: Annotated[
-        str, typer.Option(help="few-shot, base-to-new, cross, domain or ablation.")
+        str, typer.Option(help="few-shot, base-to-new, cross, domain, ablation or continual.")
     ] = "few-shot",
     methods: Annotated[
         str | None, typer.Option(help="Names joined by commas; default all inductive ones.")
@@ -66,6 +68,10 @@ def run(
             "also where they are on other data; those on the same data show by themselves."
         ),
     ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(help="Of continual: share of unknown images that may pass; default 0.05."),
+    ] = None,
     as_json: _options.Json = False,
 ) -> int:
     """Run a protocol of the field: tables, a figure, intervals over seeds."""
@@ -87,6 +93,10 @@ def run(
         allow_fewer=allow_fewer,
         anchors=anchors,
     )
+    if protocol == "continual":
+        return _continual.run(sources, request, unknown, out, as_json=as_json)
+    if unknown is not None:
+        raise InputError("--unknown is for the protocol continual; leave it out")
     with _console.progress("encoding") as encoding:
         ready = bench.prepare(sources, request, out=out, encoding=encoding)
     with _console.progress("trials") as progress:

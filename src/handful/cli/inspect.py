@@ -32,7 +32,9 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "seed": str(manifest["training"].get("seed")),
         "created": str(manifest["created"]),
         "licence": str(manifest["license"]),
-        "bytes": str(sum(f.stat().st_size for f in skill.iterdir())),
+        "bytes": str(
+            sum(f.stat().st_size for f in (skill.iterdir() if skill.is_dir() else [skill]))
+        ),
     }
     _console.say_table(_console.table(["fact", "value"], [[k, v] for k, v in facts.items()]))
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _library, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,23 +60,43 @@ def run(
             "of another one."
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Of a library: the skill to ask; by default each photo finds its own."),
+    ] = None,
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
-    """Classify photos with a skill."""
+    """Classify photos with a skill, or with a library of skills."""
     from handful import data, report
-    from handful.packs import multi
+    from handful.packs import library, multi
     from handful.predictor import Predictor
 
     form = _format(form, out, json_too=json_too)
     if out is not None:
         report.check_folder(out.parent)
     images = data.find(paths)
-    predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
-    with _console.progress("looking") as progress:
-        most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
-        predictions = predictor.predict(images, top_k=most, progress=progress)
+    several = library.is_library(skill)
+    predictions: Sequence[Prediction]
+    if several:
+        told = "none of the tasks of the library; the class is what its text alone suggests"
+        if error is not None:
+            raise InputError("--error: a library gives no sets of classes; ask one of its skills")
+        predictions = _library.predict(
+            skill, images, top_k=top_k, encoder=encoder, task=task, unknown=unknown
+        )
+    elif task is not None:
+        raise InputError(f"--task {task}: {skill} is a single skill; leave --task out")
+    else:
+        predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
+        told = (
+            f"none of the {len(predictor.pack.classes)} classes; its score is the share of such "
+            "photos that look as familiar, or more so"
+        )
+        with _console.progress("looking") as progress:
+            most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
+            predictions = predictor.predict(images, top_k=most, progress=progress)
     if form is Format.table:
-        _console.say_table(_table(predictions))
+        _console.say_table(_library.table(predictions) if several else _table(predictions))
     else:
         text = {Format.csv: as_csv, Format.json: as_json}[form](predictions)
         if out is None:
@@ -85,10 +105,7 @@ def run(
             report.save(text, out)
             _console.complain(f"wrote {len(predictions)} answers to {out}")
     if unknown is not None and form is Format.table:
-        _console.complain(
-            f"unknown: none of the {len(predictor.pack.classes)} classes; its score is the share "
-            "of such photos that look as familiar, or more so"
-        )
+        _console.complain(f"unknown: {told}")
     failed = [p for p in predictions if p.error]
     for prediction in failed:
         _console.complain(f"skipped {prediction.error}")
@@ -119,22 +136,26 @@ def as_csv(predictions: Sequence[Prediction]) -> str:
     """`file_name,classification,score`, a row an answer; failed images have no row.
 
     An image of no class has the one row `unknown`. Where it was asked for, `may be` holds the
-    classes that the image may be of, each in a line of its own.
+    classes that the image may be of, each in a line of its own; of a library, `task` the skill.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     sets = any(p.among is not None for p in predictions)
-    writer.writerow(["file_name", "classification", "score", *(["may be"] if sets else [])])
+    tasks = any(_library.facts(p) for p in predictions)
+    more = ["may be"] * sets + ["task"] * tasks
+    writer.writerow(["file_name", "classification", "score", *more])
     for p in predictions:
         among = ["\n".join(p.among or ())] if sets else []
-        writer.writerows([p.name, *answer, *among] for answer in _answers(p, 6))
+        task = [_library.facts(p)["task"] or ""] if tasks else []
+        writer.writerows([p.name, *answer, *among, *task] for answer in _answers(p, 6))
     return text.getvalue()
 
 
 def as_json(predictions: Sequence[Prediction]) -> str:
     """A list of `{file_name, predictions: [{label, score}]}`, or `{file_name, error}`.
 
-    Where it was asked for, also `unknown` (true or false) and `familiar`, the share of unknown
+    Of a library also `task`, its `share`, and `zero_shot` where the text alone answered. Where it
+    was asked for, also `unknown` (true or false) and `familiar`, the share of unknown
     images that look as familiar; and `among`, the classes that the image may be of.
     """
     return _console.to_json([_row(p) for p in predictions]) + "\n"
@@ -143,7 +164,7 @@ def as_json(predictions: Sequence[Prediction]) -> str:
 def _row(p: Prediction) -> dict[str, Any]:
     if p.error:
         return {"file_name": p.name, "error": p.error}
-    row: dict[str, Any] = {"file_name": p.name, "predictions": p.scores}
+    row: dict[str, Any] = {"file_name": p.name, "predictions": p.scores, **_library.facts(p)}
     if p.unknown is not None:
         row |= {"unknown": p.unknown, "familiar": p.familiar}
     if p.among is not None:

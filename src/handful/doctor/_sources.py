@@ -42,8 +42,8 @@ class Diagnosis:
 
 
 def is_skill(path: Path) -> bool:
-    """Does this folder hold a skill?"""
-    return (path / "pack.json").exists()
+    """Does this folder hold a skill, or is it a skill file?"""
+    return (path / "pack.json").exists() or (path.suffix == ".skill" and path.is_file())
 
 
 def diagnose(

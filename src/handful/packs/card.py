@@ -6,14 +6,12 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from handful import plugins
-from handful.errors import UnknownNameError
-from handful.packs import confidence, deltas, multi, unknown
+from handful.packs import about, confidence, deltas, figures, limits, multi, unknown
+from handful.packs.format import CONFUSION
 
 # anything else is a folder on somebody's machine, which is nobody else's business
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -28,15 +26,18 @@ def write(manifest: Mapping[str, Any]) -> str:
     sections = [
         f"---\n{_front_matter(manifest)}\n---\n",
         _what(manifest),
+        about.people_told(manifest, _cell),
         _USE,
+        about.data_told(manifest, _cell),
         _made(manifest),
         _tuned(manifest),
-        _chosen(manifest["training"].get("selection")),
+        _chosen(manifest["training"].get("selection")) or _NAMED,
         multi.thresholds_told(manifest, _cell),
-        _numbers(manifest["evaluation"]),
+        _numbers(manifest["evaluation"], figures.caption(manifest)),
         confidence.told(manifest, _cell),
         unknown.told(manifest, _cell),
-        _limits(manifest),
+        limits.told(manifest),
+        about.licence_told(manifest, _code),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -54,9 +55,10 @@ def selection_rows(selection: Mapping[str, Any]) -> list[list[str]]:
 
 _USE = """## How to use it
 
-On the command line, with this folder called `SKILL`:
+On the command line, with this folder, or one `.skill` file, called `SKILL`:
 
     pip install handful
+    handful verify SKILL
     handful predict SKILL photo.jpg --top-k 3
 
 In Python:
@@ -69,19 +71,29 @@ print(predictor.predict(["photo.jpg"], top_k=3)[0].scores)
 ```
 """
 
+_NAMED = """## How it was chosen
+
+Whoever taught it named the method; its settings are the defaults, found from the support images
+alone, or those above. No test image took part.
+"""
+
 
 def _front_matter(manifest: Mapping[str, Any]) -> str:
     zero_shot = manifest["method"] == "zero_shot"
     task = "zero-shot-image-classification" if zero_shot else "image-classification"
     name = manifest["encoder"]["name"]
+    base = name if _HUB_NAME.fullmatch(name) else None
+    results = _results(manifest["evaluation"], task)
+    more = about.front_matter(manifest) | ({"base_model_relation": "adapter"} if base else {})
     facts = ModelCardData(
-        license=manifest["license"],
+        **more,
         library_name="handful",
         pipeline_tag=task,
         tags=["handful", "few-shot", manifest["method"].replace("_", "-")],
-        base_model=name if _HUB_NAME.fullmatch(name) else None,
-        model_name="skill",
-        eval_results=_results(manifest["evaluation"], task) or None,
+        base_model=base,
+        metrics=[result.metric_type for result in results] or None,
+        model_name=about.title(manifest),
+        eval_results=results or None,
     )
     return str(facts.to_yaml()).strip()
 
@@ -121,7 +133,7 @@ def _what(manifest: Mapping[str, Any]) -> str:
     rows = [f"| {_cell(name)} | {_cell(counts.get(name, '?'))} |" for name in classes]
     return "\n".join(
         [
-            f"# A skill of {len(classes)} classes\n",
+            f"# {_cell(about.title(manifest))}\n",
             f"{_told(manifest)} It is a small head on the "
             f"frozen vision-language model {_code(_encoder(manifest))}, taught with "
             f"{len(manifest['support']['images'])} labelled images by Handful.\n",
@@ -179,7 +191,7 @@ def _chosen(selection: Mapping[str, Any] | None) -> str:
     )
 
 
-def _numbers(evaluation: Mapping[str, Any] | None) -> str:
+def _numbers(evaluation: Mapping[str, Any] | None, figure: str) -> str:
     if not evaluation:
         return (
             "## How good it is\n\nNot measured yet. Measure it on images it has not seen: "
@@ -203,43 +215,9 @@ def _numbers(evaluation: Mapping[str, Any] | None) -> str:
     leaks = evaluation.get("leaks")
     if isinstance(leaks, int) and leaks > 0:
         lines.append(f"- left out: {leaks} images that are also in the support set")
+    if figure:
+        lines.append(f"\n![{figure}]({CONFUSION})")
     return "\n".join(["## How good it is\n", *lines, ""])
-
-
-_TOGETHER = {
-    "batch": "It answers all images of one call together: an answer depends on the other images "
-    "that are handed in with it. Its numbers are not comparable with those of skills that see one "
-    "image at a time.",
-    "stream": "It learns from the images of one call in their order: an answer depends on those "
-    "before it. Its numbers are not comparable with those of skills that see one image at a time.",
-}
-
-
-def _limits(manifest: Mapping[str, Any]) -> str:
-    lines = [
-        f"- Unless asked to say `unknown`, it answers with one of its {len(manifest['classes'])} "
-        "classes, also for a photo that shows none of them.",
-        f"- Its scores add up to one and rank the answers; {_sure(manifest)}.",
-        "- It knows the classes as the images it was taught with show them: other cameras, "
-        "places or styles can be worse than any number above.",
-        "- What the encoder does not see, no head can tell; the encoder's own biases remain.",
-    ]
-    if multi.is_multi_label(manifest):
-        lines[:2] = multi.LIMITS
-    with suppress(UnknownNameError):  # a card can be written where the method is not installed
-        kind = getattr(plugins.get("adapters", manifest["method"]), "semantics", "inductive")
-        if kind in _TOGETHER:
-            lines.insert(0, f"- {_TOGETHER[kind]}")
-    if manifest["license"] == "unknown":
-        lines.append("- No licence was stated; ask whoever gave it to you before you pass it on.")
-    return "\n".join(["## Limits\n", *lines, ""])
-
-
-def _sure(manifest: Mapping[str, Any]) -> str:
-    entry = manifest.get("confidence")
-    if isinstance(entry, Mapping) and "factor" in entry:
-        return "they are calibrated on the support images alone, for photos like those"
-    return "they are not calibrated frequencies"
 
 
 def _encoder(manifest: Mapping[str, Any]) -> str:

@@ -7,17 +7,20 @@ has the encoder (`handful.predictor`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.contracts import Array
 from handful.errors import PackError
 from handful.packs.format import Tensors
 
 KEY = "tuner"
 _FACTS = ("recipe", "training", "weight", "weight_why", "held_out", "held_out_loss")
 PREFIX = "tuner."
+UNTOUCHED = "untouched."  # what the encoder saw before it was tuned, by which an image finds a task
 
 
 def of(encoder: Any) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -98,4 +101,41 @@ def told(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def kept(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The tensors of the deltas among a skill's."""
-    return {name: values for name, values in tensors.items() if name.startswith(PREFIX)}
+    begin = (PREFIX, UNTOUCHED)
+    return {name: values for name, values in tensors.items() if name.startswith(begin)}
+
+
+@dataclass(frozen=True, eq=False)
+class Untouched:
+    """The support set and the classes as the encoder saw them before it was tuned.
+
+    Args:
+        features: `[N, D]` unit rows.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+    """
+
+    features: Array
+    targets: NDArray[np.int64]
+    text: Array
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """As a skill keeps them."""
+        return {f"{UNTOUCHED}{name}": getattr(self, name) for name in _UNTOUCHED}
+
+
+_UNTOUCHED = ("features", "targets", "text")
+
+
+def untouched(tensors: Tensors) -> Untouched | None:
+    """From a skill's tensors; None of a skill without a tuner, or one made without."""
+    found = {name: tensors.get(f"{UNTOUCHED}{name}") for name in _UNTOUCHED}
+    if any(value is None for value in found.values()):
+        return None
+    return Untouched(**found)  # type: ignore[arg-type]  # None was ruled out
+
+
+def base(manifest: Mapping[str, Any]) -> str:
+    """Fingerprint of the encoder before it was tuned; the skill's own where it was not."""
+    entries = manifest.get(KEY)
+    return str(entries[0]["base"] if entries else manifest["encoder"]["fingerprint"])

@@ -18,7 +18,9 @@ from handful.errors import InputError, PackError, StorageError
 _JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})  # file managers leave these anywhere
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
+def write_folder(
+    folder: Path, files: Mapping[str, bytes], *, overwrite: bool, known: Collection[str] = ()
+) -> None:
     """Write files into a new folder, in their order, and put it in its place in one step.
 
     They go into a hidden folder beside `folder` first, each flushed to the disk; then it is
@@ -29,6 +31,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -
         folder: where the files will be; missing parents are made.
         files: name to content; the last one is written last.
         overwrite: replace a folder that holds these files, and no others, already.
+        known: names of files that may go when a folder is replaced, besides these.
 
     Raises:
         InputError: something is there and `overwrite` is false, or it is not ours to delete.
@@ -41,7 +44,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _put_back(target)
-        _check_replaceable(folder, files, overwrite=overwrite)
+        _check_replaceable(folder, {*files, *known}, overwrite=overwrite)
         part.mkdir()
         for name, content in files.items():
             _write_file(part / name, content)
@@ -58,6 +61,55 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, overwrite: bool) -
         shutil.rmtree(part, ignore_errors=True)
     with suppress(OSError):  # all is in place; only a power cut within seconds could undo it
         _flush_folder(target.parent)
+
+
+def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder whose name is free; of two that do so at once, one is refused.
+
+    Unlike `write_folder` nothing is ever replaced, not even what appeared a moment ago: the rename
+    itself fails where a folder with content stands.
+
+    Args:
+        folder: where the files will be; its parent exists.
+        files: name to content; the last one is written last.
+
+    Raises:
+        InputError: the name is taken; nothing there has changed.
+        StorageError: the disk refused; nothing has changed.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        part.mkdir()
+        for name, content in files.items():
+            _write_file(part / name, content)
+        _flush_folder(part)
+        part.rename(folder)
+    except OSError as error:
+        if folder.exists():
+            raise InputError(f"{folder}: exists already; choose another name") from error
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror or error}). Nothing was changed there"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):  # see write_folder
+        _flush_folder(folder.parent)
+
+
+def take_away(folder: Path) -> None:
+    """Delete a folder that is gone at once or not at all.
+
+    Raises:
+        StorageError: the disk refused; the folder is as it was.
+    """
+    gone = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.gone")
+    try:
+        folder.rename(gone)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be removed ({error.strerror or error}); it is as it was"
+        ) from error
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def read_file(path: Path, most: int) -> bytes:

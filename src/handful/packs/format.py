@@ -2,14 +2,14 @@
 
 JSON and safetensors only: reading a pack runs none of its bytes. `docs/packs.md` is the same in
 prose. Keys and tensors that this version does not know are kept and otherwise ignored, so that
-later versions can add some without a new format number.
+later versions can add some without a new format number. Where the files lie, in a folder, in one
+`.skill` file or elsewhere, is the business of `handful.packs.source`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,15 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from handful.errors import InputError, PackError
-from handful.packs import disk, schema
+from handful.packs import schema, source
+from handful.packs.source import Source
+from handful.packs.strict import parse as parse  # also by this name
+from handful.packs.strict import plain as plain
 
 FORMAT = 1
 MANIFEST, WEIGHTS, CARD = "pack.json", "weights.safetensors", "README.md"
+CONFUSION = "confusion.png"  # beside the card, where the skill was measured
+NAMES = (MANIFEST, WEIGHTS, CARD, CONFUSION)
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -35,14 +40,26 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = frozenset({"float64", "float32", "float16", "int64", "int32", "uint8", "bool"})
 
 
-def to_files(manifest: Mapping[str, Any], tensors: Tensors, card: str) -> dict[str, bytes]:
+def to_files(
+    manifest: Mapping[str, Any],
+    tensors: Tensors,
+    card: str,
+    figures: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
     """The files of a pack, the manifest last; the same skill always gives the same bytes.
+
+    Args:
+        manifest: what `pack.json` is to say.
+        tensors: what `weights.safetensors` is to hold.
+        card: the text of `README.md`.
+        figures: pictures that the card shows, name to content.
 
     Raises:
         InputError: a value that JSON or safetensors cannot hold.
     """
     arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
     files = {WEIGHTS: safetensors.numpy.save(arrays), CARD: _utf8(card, "the card")}
+    files |= figures or {}
     whole = {key: value for key, value in manifest.items() if key not in _WRITTEN}
     whole["tensors"] = {n: {"dtype": str(a.dtype), "shape": [*a.shape]} for n, a in arrays.items()}
     whole["files"] = {
@@ -55,50 +72,67 @@ def to_files(manifest: Mapping[str, Any], tensors: Tensors, card: str) -> dict[s
     return {**files, MANIFEST: head + hashlib.sha256(blank).hexdigest().encode() + tail}
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read and verify a pack: its manifest and its tensors.
+def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read and verify a pack, a folder or a `.skill` file: its manifest and its tensors.
 
     Raises:
         PackError: anything that is missing, changed, too new, of a wrong type, or not a pack.
     """
-    _check_folder(folder)
-    path = folder / MANIFEST
-    raw = disk.read_file(path, _MANIFEST_BYTES)
-    manifest = _parse(raw, path)
+    files = source.find(path, NAMES)
+    manifest, _ = manifest_of(files)
+    return manifest, tensors_of(manifest, contents_of(files, manifest), files)
+
+
+def manifest_of(files: Source) -> tuple[dict[str, Any], bytes]:
+    """The manifest, verified, and its bytes.
+
+    Raises:
+        PackError: missing, changed, too new, or not what a manifest is.
+    """
+    path = files.where / MANIFEST
+    raw = files.read(MANIFEST, _MANIFEST_BYTES)
+    manifest = parse(raw, path)
     _check_format(manifest, path)
     _check_digest(manifest, raw, path)
     schema.check(manifest, path)
     for name in (WEIGHTS, CARD):
         if name not in manifest["files"]:
             raise PackError(f"{path}: 'files': {name} is missing")
-    contents = _read_files(folder, manifest["files"], path)
-    return manifest, _read_tensors(contents[WEIGHTS], manifest["tensors"], folder / WEIGHTS)
+    return manifest, raw
 
 
-def plain(value: Any, what: str) -> Any:
-    """A copy that is JSON and nothing else: numpy numbers become numbers, tuples lists.
+def contents_of(files: Source, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Every file that a verified manifest lists, each as it says.
 
     Raises:
-        InputError: NaN, infinity, keys that are not text, or any other object; says where.
+        PackError: missing, changed, cut short; or more than those where nothing more may be.
     """
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist(), what)
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise InputError(f"{what}: is {value}, which JSON cannot hold")
-        return value
-    if isinstance(value, Mapping):
-        odd = [key for key in value if not isinstance(key, str)]
-        if odd:
-            raise InputError(f"{what}: expected text as keys, got {odd[0]!r}")
-        return {key: plain(item, f"{what}: {key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, what) for item in value]
-    raise InputError(
-        f"{what}: expected numbers, text, lists and mappings of them, got {type(value).__name__}"
-    )
+    more = sorted(set(files.names() or ()) - {MANIFEST, *manifest["files"]})
+    if more:
+        raise PackError(
+            f"{files.where}: holds {more[0]!r}, which {MANIFEST} does not list; a skill file holds "
+            "its own files alone. Ask whoever made it for another, made by handful push"
+        )
+    return _read_files(files, manifest["files"])
+
+
+def tensors_of(
+    manifest: Mapping[str, Any], contents: Mapping[str, bytes], files: Source
+) -> dict[str, NDArray[Any]]:
+    """The tensors, each of the type and shape that the manifest states.
+
+    Raises:
+        PackError: others, or numbers that are not finite.
+    """
+    return _read_tensors(contents[WEIGHTS], manifest["tensors"], files.where / WEIGHTS)
+
+
+def glance(path: Path) -> dict[str, Any]:
+    """What stands in the manifest, without verifying it; empty where it cannot be read."""
+    try:
+        return parse(source.find(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
+    except PackError:
+        return {}
 
 
 def _storable(name: str, values: NDArray[Any]) -> NDArray[Any]:
@@ -118,44 +152,6 @@ def _utf8(text: str, what: str) -> bytes:
             f"{what}: {text[max(error.start - 20, 0) : error.end]!r} cannot be written as UTF-8; "
             "rename the class or the file that is called so"
         ) from error
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    if disk.aside(folder).is_dir():
-        raise PackError(
-            f"{folder}: replacing it was interrupted; the former skill is whole, in "
-            f"{disk.aside(folder)}. Rename it back, or save the new one again"
-        )
-    if folder.exists():
-        inside = folder.name in (MANIFEST, WEIGHTS, CARD)
-        hint = f"give its folder, {folder.parent}" if inside else "expected a skill's folder"
-        raise PackError(f"{folder}: is a file; {hint}")
-    raise PackError(f"{folder}: does not exist; expected the folder of a skill")
-
-
-def _parse(raw: bytes, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(raw, parse_constant=_refuse, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, endless digits or nesting
-        raise PackError(
-            f"{path}: is not valid JSON ({error}); the pack is damaged, copy or make it again"
-        ) from error
-    if not isinstance(value, dict):
-        raise PackError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return result
 
 
 def _check_format(manifest: Mapping[str, Any], path: Path) -> None:
@@ -185,19 +181,18 @@ def _changed(path: Path) -> str:
     )
 
 
-def _read_files(folder: Path, listed: Mapping[str, Any], path: Path) -> dict[str, bytes]:
+def _read_files(files: Source, listed: Mapping[str, Any]) -> dict[str, bytes]:
     contents = {}
     for name, facts in listed.items():
-        if facts["size"] < 0:
-            raise PackError(f"{path}: 'files.{name}': a size below zero")
-        content = disk.read_file(folder / name, facts["size"])
+        path = files.where / name
+        content = files.read(name, facts["size"])
         if len(content) < facts["size"]:
             raise PackError(
-                f"{folder / name}: is cut short ({len(content)} of {facts['size']} bytes); copy or "
+                f"{path}: is cut short ({len(content)} of {facts['size']} bytes); copy or "
                 "make the skill again"
             )
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-            raise PackError(_changed(folder / name))
+            raise PackError(_changed(path))
         contents[name] = content
     return contents
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from handful.contracts import Array
 from handful.errors import PackError
-from handful.packs.format import MANIFEST, Tensors
+from handful.packs.format import Tensors, glance
 
 LIMITS = (
     "- Each class is a question of its own: scores do not add up to one, and there may be no "
@@ -33,11 +32,7 @@ def says_so(folder: Path) -> bool:
 
     False too where it cannot be read: whoever loads it then tells why.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(manifest, dict) and is_multi_label(manifest)
+    return is_multi_label(glance(folder))
 
 
 def shown(

@@ -15,8 +15,8 @@ from PIL import Image
 import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, confidence, deltas, disk, golden, restore, statements
-from handful.packs.format import FORMAT, plain, read, to_files
+from handful.packs import card, confidence, deltas, figures, golden, place, restore, statements
+from handful.packs.format import FORMAT, NAMES, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
 
@@ -60,6 +60,7 @@ class Pack:
         templates: Sequence[str],
         support_ids: Sequence[str],
         support: Support | None = None,
+        untouched: deltas.Untouched | None = None,
         training: Mapping[str, Any],
         evaluation: Mapping[str, Any] | None = None,
         licence: str = "unknown",
@@ -75,6 +76,8 @@ class Pack:
             support_ids: digests of the support images.
             support: their features, labels and names, so that the skill can grow, name wrong labels
                 and give reasons; without it the pack is smaller and says what it cannot do.
+            untouched: of a tuned encoder, what it saw before; so that the skill finds its images
+                in a library.
             training: facts about the fit (shots, seed, counts, ...), plain values.
             evaluation: numbers on images it has not seen and how they were measured.
             licence: an identifier as the Hugging Face hub knows them, such as `cc-by-4.0`.
@@ -113,12 +116,12 @@ class Pack:
         )
         manifest |= plain(entries, "statements") | plain(tuned, "the tuner")
         made_of = restore.tensors_of(adapter) | (support.tensors() if support else {}) | more
-        made_of |= learned
+        made_of |= learned | (untouched.tensors() if untouched else {})
         return cls(manifest, made_of | golden.make(adapter, encoder, confidence.factor(manifest)))
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
-        """Read a skill and verify all of it; runs nothing that the folder holds.
+        """Read a skill, a folder or a `.skill` file, and verify all of it; runs nothing of it.
 
         Raises:
             PackError: cut short, tampered with, too new, for a method that is not installed, or
@@ -131,7 +134,8 @@ class Pack:
         """Write the skill, whole or not at all; the same skill always gives the same bytes.
 
         Args:
-            folder: a name that is free, or with `overwrite` a skill to replace.
+            folder: a name that is free, or with `overwrite` a skill to replace; a name that ends
+                in `.skill` makes it one file.
             overwrite: replace the skill that is there.
 
         Raises:
@@ -139,9 +143,13 @@ class Pack:
             StorageError: the disk refused; what was there before is untouched.
         """
         path = Path(folder)
-        files = to_files(self.manifest, self.tensors, card.write(self.manifest))
-        disk.write_folder(path, files, overwrite=overwrite)
+        place.put(path, self.files(), overwrite=overwrite, known=NAMES)
         return path
+
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes: name to content, the manifest last."""
+        drawn = figures.files(self.manifest)
+        return to_files(self.manifest, self.tensors, card.write(self.manifest), drawn)
 
     def taught(self, support: Support, **training: Any) -> Pack:
         """The same method taught with another support set, without images and encoder.

@@ -32,10 +32,11 @@ from handful.data.playground.scene import (
     held_out,
 )
 from handful.data.playground.tasks import FAMILIES, Task, task, tasks, write
+from handful.data.playground.worlds import world, worlds
 
 __all__ = [
     "COLOURS", "FAMILIES", "HELD_OUT", "RELATIONS", "SEEN", "SHAPES", "SIZES", "STYLES",
     "TEMPLATES", "TEXTURES", "Background", "Scene", "Speck", "Task", "Thing", "boxes", "caption",
     "captions", "held_out", "masks", "name", "phrase", "place", "relations", "render", "scene",
-    "task", "tasks", "write",
+    "task", "tasks", "world", "worlds", "write",
 ]  # fmt: skip

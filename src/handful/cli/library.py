@@ -1,0 +1,156 @@
+"""`handful library`: many skills on one encoder, in one folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handful.cli import _console, _options
+from handful.errors import InputError
+
+app = typer.Typer(help="Many skills on one encoder: a folder that grows.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The library's folder.")]
+
+
+@app.command()
+@_console.exits
+def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
+    """Make an empty library for one encoder."""
+    from handful.library import Library
+
+    made = Library.init(library, encoder)
+    _console.say(f"{library}: an empty library for {made.shelf.encoder['name']}")
+    return 0
+
+
+@app.command()
+@_console.exits
+def add(
+    library: Folder,
+    skills: Annotated[list[Path], typer.Argument(help="Skills' folders, as fit writes them.")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call the skill; default its folder's name.")
+    ] = None,
+) -> int:
+    """Put skills into a library; those that are there do not change."""
+    from handful.packs.library import Shelf
+
+    if name is not None and len(skills) > 1:
+        raise InputError(f"--name {name!r} is for one skill, got {len(skills)}; add them singly")
+    shelf = Shelf.open(library)
+    for skill in skills:
+        _console.say(f"added {shelf.add(skill, name)}")
+    return 0
+
+
+@app.command("list")
+@_console.exits
+def show(library: Folder, as_json: _options.Json = False) -> int:
+    """Show what is in a library, as the skills state it; nothing is verified."""
+    from handful.packs.library import Shelf
+
+    shelf = Shelf.open(library)
+    entries = shelf.entries()
+    if as_json:
+        skills = [asdict(e) for e in entries]
+        _console.say_json({"encoder": dict(shelf.encoder), "skills": skills})
+        return int(any(e.problem for e in entries))
+    rows = [
+        [e.name, e.method, str(len(e.classes)), str(e.images), f"{e.bytes / 1e3:.0f}"]
+        for e in entries
+        if not e.problem
+    ]
+    headers = ["skill", "method", "classes", "images", "kB"]
+    _console.say_table(_console.table(headers, rows, right=[2, 3, 4]))
+    _console.say(f"{len(rows)} skills on {shelf.encoder['name']}")
+    return _problems({e.name: e.problem for e in entries if e.problem})
+
+
+@app.command()
+@_console.exits
+def check(library: Folder, as_json: _options.Json = False) -> int:
+    """Verify every skill: digests, format, answers, encoder; changes nothing."""
+    from handful.library import Library
+
+    read = Library(library)
+    if as_json:
+        _console.say_json({"skills": list(read.names), "broken": read.broken})
+        return int(bool(read.broken))
+    _console.say(
+        f"{len(read.names)} skills are whole" + (f": {', '.join(read.names)}" * bool(read.names))
+    )
+    return _problems(read.broken)
+
+
+@app.command()
+@_console.exits
+def evaluate(
+    library: Folder,
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Test images: NAME=FOLDER, or a folder called as the skill is."),
+    ],
+    unknown: Annotated[
+        float | None, typer.Option(help="Measure also who is accepted at this false-accept rate.")
+    ] = None,
+    stranger: Annotated[
+        list[Path] | None, typer.Option(help="Labelled images of no task; repeatable.")
+    ] = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Measure a library on labelled photos, with the tasks named and without."""
+    from handful.library import Library
+    from handful.library.evaluation import evaluate as measure
+
+    read = Library(library)
+    _problems(read.broken)
+    pairs = [s.partition("=") for s in sources]
+    named = {n if eq else Path(n).resolve().name: rest if eq else n for n, eq, rest in pairs}
+    with _console.progress("encoding") as progress:
+        done = measure(read, named, unknown=unknown, strangers=stranger or (), progress=progress)
+    if as_json:
+        _console.say_json(done.as_dict())
+        return _console.report_failures(done.failures)
+    keys = ["named", "unnamed", "found"] + ["accepted"] * (unknown is not None)
+    rows = [
+        [name, str(one.images), *(f"{100 * getattr(one, key):.1f}" for key in keys)]
+        for name, one in done.tasks.items()
+    ]
+    rows.append(["mean", "", *(f"{100 * done.mean(key):.1f}" for key in keys)])
+    told = {"named": "named, %", "unnamed": "not named, %", "found": "task found, %"}
+    headers = ["task", "images", *(told.get(key, f"{key}, %") for key in keys)]
+    _console.say_table(_console.table(headers, rows, right=range(1, len(headers))))
+    if done.false_accept is not None:
+        _console.say(
+            f"{done.strangers} images of no task: {100 * done.false_accept:.1f} % taken for one "
+            f"of a task, {100 * (unknown or 0):g} % asked for"
+        )
+    return _console.report_failures(done.failures)
+
+
+@app.command()
+@_console.exits
+def remove(
+    library: Folder, names: Annotated[list[str], typer.Argument(help="Skills to take out.")]
+) -> int:
+    """Take skills out of a library; the others stay as they are."""
+    from handful.packs.library import Shelf
+
+    shelf = Shelf.open(library)
+    for name in names:
+        shelf.known(name)
+    for name in names:
+        shelf.remove(name)
+        _console.say(f"removed {name}")
+    return 0
+
+
+def _problems(broken: dict[str, str]) -> int:
+    """Name the skills that cannot be used; returns the exit code, 1 where there are any."""
+    for name, reason in broken.items():
+        _console.complain(f"left out {name}: {reason}")
+    return int(bool(broken))

@@ -1,0 +1,50 @@
+"""`handful verify`: is a skill whole, and does it answer here as it did where it was made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from handful.cli import _console, _options
+
+
+def run(
+    skill: Annotated[str, typer.Argument(help="A folder, a .skill file, or a hub name.")],
+    encoder: _options.OtherEncoder = None,
+    no_encoder: Annotated[
+        bool, typer.Option("--no-encoder", help="Leave the encoder alone; it need not be here.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(help="Of the hub: a branch, tag or commit.")
+    ] = None,
+    as_json: _options.Json = False,
+) -> int:
+    """Verify a skill: files, format, digests, tensors, golden vectors, encoder.
+
+    Exit code 0: all is right; 1: right as far as it could be checked; 2: something is wrong.
+    """
+    from handful import verification
+
+    done = verification.verify(skill, encoder=encoder, look=not no_encoder, revision=revision)
+    if as_json:
+        _console.say_json(
+            {
+                "skill": done.where,
+                "ok": done.whole,
+                "failed": done.failed,
+                "checks": [
+                    {"check": c.name, "state": c.state, "told": c.told} for c in done.checks
+                ],
+            }
+        )
+    else:
+        for check in done.checks:
+            _console.say(f"{check.name}: {check.state}: {check.told}")
+    if done.failed:
+        _console.complain(f"error: {done.where} must not be trusted as it is")
+        return 2
+    if not done.whole:
+        _console.complain("right as far as it was checked; its encoder was not")
+        return 1
+    return 0

@@ -1,0 +1,301 @@
+"""Many skills and their one encoder, joined: images in, each answered by the skill it belongs to.
+
+library = Library.init("library", "tiny")
+library.add("skills/birds")
+library.predict(["new.jpg"])            which task, and which of its classes
+library.predict(["new.jpg"], task="birds")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import encoders, extract
+from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful.errors import InputError, MismatchError, PackError
+from handful.extract import Progress
+from handful.joined import join
+from handful.library.answer import Answer, scores
+from handful.packs import Pack
+from handful.packs.entry import Entry
+from handful.packs.library import Shelf, is_library
+from handful.packs.skills import See, Skill, Skills, strangeness
+from handful.packs.unknown import Detector, read
+from handful.predictor import Prediction, _batches, _shifted, _single
+from handful.store import FeatureStore
+
+__all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
+
+BATCH = 1024  # paths looked at together
+
+
+class Library:
+    """A folder of skills on one frozen encoder.
+
+    A skill that cannot be verified is left out and named in `broken`; the rest serves. Reading
+    writes nothing into the folder.
+
+    Args:
+        folder: of the library; `Library.init` makes one.
+        encoder: the encoder or its name; by default the one that the library names, loaded when it
+            is first needed.
+        store: where features are kept; the user's own store when not given.
+
+    Raises:
+        PackError: no library.
+
+    Attributes:
+        shelf: the folder.
+        skills: those that can be used.
+        broken: name to why it cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        encoder: Encoder | str | None = None,
+        store: FeatureStore | None = None,
+    ) -> None:
+        self.shelf = Shelf.open(folder)
+        self.store = store
+        self._given = encoder
+        self._encoder: Encoder | None = None
+        self._tuned: dict[str, Encoder] = {}
+        self.broken: dict[str, str] = {}
+        found = []
+        for name, pack in self.shelf.each():
+            if isinstance(pack, PackError):
+                self.broken[name] = str(pack)
+            else:
+                found.append(Skill.of(name, pack))
+        self.skills = Skills(found, self._detector)
+
+    @classmethod
+    def init(
+        cls, folder: str | Path, encoder: Encoder | str, store: FeatureStore | None = None
+    ) -> Library:
+        """Make an empty library for one encoder.
+
+        Raises:
+            InputError: something is there already.
+            StorageError: the disk refused.
+        """
+        loaded = encoders.load(encoder) if isinstance(encoder, str) else encoder
+        Shelf.init(folder, loaded)
+        return cls(folder, loaded, store)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the skills that can be used, sorted."""
+        return self.skills.names
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, checked against the library.
+
+        Raises:
+            MismatchError: another one.
+            MissingModelError: it is neither on this disk nor reachable.
+        """
+        if self._encoder is None:
+            self._encoder = self._find()
+        return self._encoder
+
+    def tuned(self, name: str) -> Encoder:
+        """The library's encoder with what a skill changes of it."""
+        if name not in self._tuned:
+            self._tuned[name] = join(self.shelf.load(name), self.encoder)
+        return self._tuned[name]
+
+    def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
+        """Put a skill in, whole or not at all; no other skill changes, nor any answer of one.
+
+        Args:
+            skill: a skill or its folder.
+            name: what the library calls it; the folder's name when not given.
+
+        Returns:
+            The name.
+
+        Raises:
+            InputError: a name that is taken or cannot be one, a skill that no library can serve.
+            MismatchError: it is of another encoder.
+            StorageError: the disk refused.
+        """
+        given = self.shelf.add(skill, name)
+        more = Skill.of(given, self.shelf.load(given))
+        self.skills = Skills([*self.skills.skills, more], self._detector)
+        return given
+
+    def remove(self, name: str) -> None:
+        """Take a skill out; the others stay as they are.
+
+        Raises:
+            InputError: there is none of this name.
+            StorageError: the disk refused.
+        """
+        self.shelf.remove(name)
+        self._tuned.pop(name, None)
+        self.broken.pop(name, None)
+        self.skills = Skills((s for s in self.skills.skills if s.name != name), self._detector)
+
+    def predict(
+        self,
+        images: Any,
+        task: str | None = None,
+        unknown: float | None = None,
+        *,
+        top_k: int | None = None,
+        also: ClassText | None = None,
+        progress: Progress | None = None,
+    ) -> list[Answer]:
+        """Classify images, each by the skill that it belongs to; one bad image stops no other.
+
+        Args:
+            images: paths, bytes, PIL images, arrays or `ImageRef`s, mixed; or a single one.
+            task: the skill to ask; without it every image finds its own, whatever the others are.
+            unknown: a false-accept rate: of images of no known task at most this share is taken for
+                one of a task. The others are answered by zero-shot over all classes and marked.
+            top_k: answers an image; all that are possible when not given.
+            also: further classes, known by text alone, that zero-shot may answer.
+            progress: called with (images done, images in all).
+
+        Raises:
+            InputError: no such task; a rate that cannot be promised; both a task and a rate.
+        """
+        if task is not None and unknown is not None:
+            raise InputError(
+                "a named task and a false-accept rate contradict each other: whoever names the "
+                "task says that the image is of it; leave one of the two out"
+            )
+        if top_k is not None and top_k < 1:
+            raise InputError(f"expected top_k of 1 or more, got {top_k}")
+        if task is None:
+            self.skills.check(unknown)
+        else:
+            self._position(task)
+        several = [images] if _single(images) else list(images)
+        done, result = 0, []
+        for batch in _batches(several, BATCH):
+            told = _shifted(progress, done, len(several))
+            result += self._batch(batch, task, unknown, top_k, also, told)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(several))
+        return result
+
+    def says(
+        self,
+        features: Array,
+        names: Sequence[str],
+        task: str | None = None,
+        unknown: float | None = None,
+        *,
+        top_k: int | None = None,
+        also: ClassText | None = None,
+        see: See | None = None,
+    ) -> list[Answer]:
+        """The same for `[M, D]` features of the library's encoder.
+
+        Args:
+            features: unit rows.
+            names: M names of the images.
+            task: as for `predict`, and so are the others.
+            unknown: a false-accept rate.
+            top_k: answers an image.
+            also: further classes for zero-shot.
+            see: a task that changes the encoder and rows to features of its own.
+
+        Raises:
+            InputError: a task changes the encoder, and nothing was given to see with.
+        """
+        if not len(features):
+            return []
+        if task is not None:
+            skill = self.skills.skills[self._position(task)]
+            if skill.tuned and see is not None:
+                features = see(task, np.arange(len(features)))
+            rows = scores(skill.classes, skill.probabilities(features), top_k)
+            pairs = zip(names, rows, strict=True)
+            return [Answer(name, row, task=task) for name, row in pairs]
+        found = self.skills.answers(features, unknown, see)
+        rows = scores(self.skills.labels, found.probabilities, top_k)
+        answers = [
+            Answer(name, row, task=self.names[t], share=float(share))
+            for name, row, t, share in zip(names, rows, found.tasks, found.shares, strict=True)
+        ]
+        if found.familiar is None or unknown is None:
+            return answers
+        discount = strangeness(found.familiar, unknown)
+        labels, chances = self.skills.zero_shot(features, also, discount)
+        words = scores(labels, chances, top_k)
+        return [
+            Answer(a.name, a.scores, None, False, float(rate), task=a.task, share=a.share)
+            if rate <= unknown
+            else Answer(a.name, row, None, True, float(rate), zero_shot=True)
+            for a, rate, row in zip(answers, found.familiar, words, strict=True)
+        ]
+
+    def _batch(
+        self,
+        batch: list[ImageRef | Prediction],
+        task: str | None,
+        unknown: float | None,
+        top_k: int | None,
+        also: ClassText | None,
+        progress: Progress | None,
+    ) -> list[Answer]:
+        refs = [item for item in batch if isinstance(item, ImageRef)]
+        answers: dict[int, Answer] = {}
+        if refs:
+            found = extract.features(self.encoder, refs, self.store, progress=progress)
+            names = [refs[i].name for i in found.kept]
+            rows = found.features.values
+            kept = [refs[i] for i in found.kept]
+
+            def see(name: str, places: NDArray[np.int64]) -> Array:
+                mine = [kept[i] for i in places.tolist()]
+                return extract.features(self.tuned(name), mine, self.store).features.values
+
+            said = self.says(rows, names, task, unknown, top_k=top_k, also=also, see=see)
+            answers = dict(zip(found.kept, said, strict=True))
+            for failure in found.failures:
+                answers[failure.index] = Answer(failure.name, [], failure.reason)
+        in_order = (answers[i] for i in range(len(refs)))
+        return [
+            Answer(item.name, [], item.error) if isinstance(item, Prediction) else next(in_order)
+            for item in batch
+        ]
+
+    def _position(self, task: str) -> int:
+        if task in self.broken:
+            raise PackError(f"the skill {task!r} cannot be used: {self.broken[task]}")
+        return self.skills.position(task)
+
+    def _detector(self, name: str) -> Detector:
+        pack = self.shelf.load(name)
+        return read(pack.manifest, pack.tensors, pack.support, pack.where)
+
+    def _find(self) -> Encoder:
+        """By a skill, where there is one: its golden picture shows whether pictures are seen so."""
+        stated, given = self.shelf.encoder, self._given
+        tuned = {s.name for s in self.skills.skills if s.tuned}
+        if tuned and (given is None or isinstance(given, str)):
+            given = encoders.load(given or str(stated["name"]), precision="float32")
+        if self.names:
+            judge = next((name for name in self.names if name not in tuned), self.names[0])
+            found: Any = join(self.shelf.load(judge), given)
+            return found.base if judge in tuned else found  # type: ignore[no-any-return]
+        if given is None or isinstance(given, str):
+            given = encoders.load(given or str(stated["name"]))
+        if given.fingerprint != stated["fingerprint"]:
+            raise MismatchError(
+                f"{self.shelf.path}: is a library for the encoder {stated['name']!r} "
+                f"({stated['fingerprint']}), got {given.fingerprint}"
+            )
+        return given

@@ -1,0 +1,37 @@
+"""One answer of a library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.contracts import Array
+from handful.predictor import Prediction, Score
+
+
+@dataclass(frozen=True)
+class Answer(Prediction):
+    """What a library says of one image.
+
+    Args:
+        task: the skill that answered; None where zero-shot did.
+        share: how likely that task is, were the image of one of the library's; None where the task
+            was named or zero-shot answered.
+        zero_shot: answered by the text of the classes alone, since the image is of no known task.
+    """
+
+    task: str | None = None
+    share: float | None = None
+    zero_shot: bool = False
+
+
+def scores(labels: Sequence[str], probabilities: Array, top_k: int | None) -> list[list[Score]]:
+    """The best first; what has no probability at all is left out."""
+    best: NDArray[np.int64] = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+    return [
+        [{"label": labels[c], "score": float(row[c])} for c in order if row[c] > 0]
+        for row, order in zip(probabilities, best, strict=True)
+    ]

@@ -1,0 +1,216 @@
+"""Skills on the Hugging Face Hub, by its own client: its tokens, its cache, its offline mode.
+
+Only the files of a skill are fetched, each once its size is known, and none of them is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handful.errors import HandfulError, MissingModelError, PackError, StorageError
+from handful.packs import disk
+from handful.packs.format import MANIFEST, NAMES
+from handful.packs.skill_file import MOST, NAME
+
+_PATIENCE = 20  # seconds
+_HARMLESS = {".gitattributes", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository as one commit has it; a file is fetched when it is read.
+
+    Args:
+        name: `owner/name`.
+        revision: what was asked for: a branch, tag or commit; None for the main branch.
+        commit: which one that is; None where the cache alone may be asked.
+        sizes: bytes of each file as the hub states them; None likewise.
+        token: what the client takes for one.
+    """
+
+    name: str
+    revision: str | None
+    commit: str | None
+    sizes: Mapping[str, int | None] | None
+    token: str | bool | None = field(default=None, repr=False)
+
+    @property
+    def where(self) -> Path:
+        """What errors call it."""
+        return Path(self.name)
+
+    def names(self) -> None:
+        """Others may lie there; they are not fetched."""
+        return
+
+    def read(self, name: str, most: int) -> bytes:
+        """One file of a skill, of at most `most` bytes.
+
+        Raises:
+            PackError: no such file, no file of a skill, too large.
+            MissingModelError: the hub cannot be reached, or may not be.
+        """
+        from huggingface_hub import hf_hub_download
+
+        where = self.where / name
+        if not NAME.fullmatch(name):
+            raise PackError(
+                f"{where}: is no file that a skill on the hub can have (values and pictures "
+                "alone); it was not fetched. Do not use this skill"
+            )
+        if self.sizes is not None and name not in self.sizes:
+            raise PackError(f"{where}: is missing there; this is no skill, or not all of one")
+        size = (self.sizes or {}).get(name) or 0
+        if size > min(most, MOST):
+            raise PackError(f"{where}: has {size} bytes, expected at most {min(most, MOST)}")
+        # the first by what was asked for, or the cache would not know later which commit that was
+        first = name == MANIFEST or self.commit is None
+        with _told(self.name, self.revision, MissingModelError):
+            fetched = hf_hub_download(
+                self.name,
+                name,
+                revision=self.revision if first else self.commit,
+                token=self.token,
+                local_files_only=self.sizes is None,
+            )
+        path = Path(fetched)  # .../snapshots/<commit>/<name>, a link
+        if self.commit is not None and path.parent.name != self.commit:
+            raise MissingModelError(f"{self.name}: changed while it was being fetched; try again")
+        return disk.read_file(path.resolve(), most)
+
+
+def repository(name: str, revision: str | None, token: str | bool | None) -> Repository:
+    """A repository of the hub, or what the cache has of it where `HF_HUB_OFFLINE` is set.
+
+    Args:
+        name: `owner/name`.
+        revision: a branch, tag or commit; the main branch where not given.
+        token: what the client takes for one; by default the user's own.
+
+    Raises:
+        MissingModelError: no such repository or revision, no right to it, no network.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return Repository(name, revision, None, None, token)
+    with _told(name, revision, MissingModelError):
+        info = HfApi(token=token).model_info(
+            name, revision=revision, files_metadata=True, timeout=_PATIENCE
+        )
+    sizes = {s.rfilename: s.size for s in info.siblings or ()}
+    return Repository(name, revision, info.sha, sizes, token)
+
+
+def send(
+    name: str,
+    files: Mapping[str, bytes],
+    *,
+    private: bool,
+    revision: str | None,
+    message: str,
+    token: str | bool | None,
+) -> str:
+    """Put the files of a skill into a repository, in one commit; gives its address.
+
+    Args:
+        name: `owner/name`; made where it is not there.
+        files: name to content.
+        private: of a repository that is made now; one that is there stays as it is.
+        revision: a branch that is there; the main branch where not given.
+        message: of the commit.
+        token: what the client takes for one; by default the user's own.
+
+    Raises:
+        StorageError: no right, no network, offline mode; a repository that holds something else.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise StorageError(
+            f"{name}: HF_HUB_OFFLINE forbids to send anything; unset it, or push to a folder or a "
+            ".skill file"
+        )
+    api = HfApi(token=token)
+    with _told(name, revision, StorageError):
+        api.create_repo(name, private=private, exist_ok=True)
+        info = api.model_info(name, revision=revision, timeout=_PATIENCE)
+        there = {s.rfilename for s in info.siblings or ()}
+        strange = sorted(there - _HARMLESS)
+        if strange and MANIFEST not in there:
+            raise StorageError(
+                f"{name}: holds something else than a skill ({', '.join(strange[:3])}); nothing "
+                "was sent. Choose another name"
+            )
+        gone = sorted((there & {*NAMES}) - files.keys())
+        commit = api.create_commit(
+            name,
+            [
+                *(CommitOperationAdd(file, content) for file, content in files.items()),
+                *(CommitOperationDelete(file) for file in gone),
+            ],
+            commit_message=message,
+            revision=revision,
+        )
+    return str(commit.commit_url)
+
+
+@contextmanager
+def _told(name: str, revision: str | None, kind: type[HandfulError]) -> Iterator[None]:
+    """The client's errors as ours, with what to do."""
+    from huggingface_hub import constants, errors
+
+    # Which HTTP library the client builds on changes between versions; its own error tells.
+    failures: tuple[type[Exception], ...] = (errors.HfHubHTTPError, OSError)
+    failures += tuple(c for c in errors.HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
+    failures += (errors.XetDownloadError,)
+    try:
+        yield
+    except HandfulError:
+        raise
+    except errors.GatedRepoError as error:
+        raise kind(
+            f"{name}: its owner asks for consent. Accept the terms on {constants.ENDPOINT}/{name}, "
+            "then run `hf auth login` with your token"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise kind(
+            f"{name}: the hub knows no such repository, or it is private. Check the spelling, or "
+            "run `hf auth login` with a token that may use it"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise kind(f"{name}: has no branch, tag or commit called {revision!r}") from error
+    except errors.HFValidationError as error:
+        raise kind(f"{name}: is no hub name ({_short(error)}); expected owner/name") from error
+    except errors.LocalEntryNotFoundError as error:
+        if not constants.HF_HUB_OFFLINE:
+            raise kind(_unreachable(name, error)) from error
+        raise kind(
+            f"{name}: is not whole on this disk, and HF_HUB_OFFLINE forbids a download. Run "
+            f"`handful pull {name}` where there is a network, or take a .skill file"
+        ) from error
+    except failures as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            raise kind(
+                f"{name}: the hub refused ({_short(error)}). Run `hf auth login` with a token that "
+                "may do this"
+            ) from error
+        raise kind(_unreachable(name, error)) from error
+    except ValueError as error:  # the client's word for a card that the hub does not take
+        raise kind(f"{name}: the hub refused the skill ({_short(error)})") from error
+
+
+def _unreachable(name: str, error: Exception) -> str:
+    return (
+        f"{name}: the hub cannot be reached ({_short(error)}). Check the network and try again; "
+        "HF_HUB_OFFLINE=1 takes what was fetched before"
+    )
+
+
+def _short(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (" ".join(lines) or type(error).__name__)[:200]

@@ -1,0 +1,144 @@
+"""What only the people behind a skill can say of it: whom it is for, on what data, which licence.
+
+They stand in the manifest under `about` and `license`; the card tells them, or that nobody said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from handful.errors import InputError
+
+if TYPE_CHECKING:
+    from handful.packs.pack import Pack
+
+_LONGEST = 2000  # letters of a statement; a card is read, not studied
+_TITLE = 100
+UNKNOWN = "unknown"
+
+# Identifiers that the hub takes, huggingface.co/docs/hub/repositories-licenses. One that is newer
+# than this list is told as `other` with its name, which the hub takes as well.
+_NAMES = """
+    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
+    bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear
+    c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0
+    cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0
+    cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl
+    ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1
+    lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa
+    unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other
+"""
+_LICENCES = frozenset(_NAMES.split())
+
+
+def described(
+    pack: Pack,
+    *,
+    title: str | None = None,
+    people: str | None = None,
+    data: str | None = None,
+    licence: str | None = None,
+) -> Pack:
+    """The same skill with what its makers say of it; what is not given stays as it was.
+
+    Args:
+        pack: a skill.
+        title: what it is called, one line.
+        people: for whom and for what it is meant.
+        data: where the images come from that it was taught with.
+        licence: under which others may use it, best as the Hugging Face hub names it.
+
+    Raises:
+        InputError: empty or too long.
+    """
+    said = {"title": title, "for": people, "data": data}
+    about = _stated(pack.manifest) | {
+        key: _line(text, key, _TITLE if key == "title" else _LONGEST)
+        for key, text in said.items()
+        if text is not None
+    }
+    manifest = dict(pack.manifest)
+    if about:
+        manifest["about"] = about
+    if licence is not None:
+        manifest["license"] = _known(_line(licence, "licence", _TITLE))
+    return replace(pack, manifest=manifest)
+
+
+def front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The licence as the metadata of a model card has it.
+
+    >>> front_matter({"license": "MIT"})
+    {'license': 'mit'}
+    >>> front_matter({"license": "Ask Ada"})
+    {'license': 'other', 'license_name': 'ask-ada'}
+    """
+    name = _known(manifest["license"])
+    if name in _LICENCES:
+        return {"license": name}
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in name.lower())
+    return {"license": "other", "license_name": plain.strip("-.") or "not-named"}
+
+
+def title(manifest: Mapping[str, Any]) -> str:
+    """What the skill is called."""
+    return str(_stated(manifest).get("title") or f"A skill of {len(manifest['classes'])} classes")
+
+
+def people_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card that tells for whom a skill is."""
+    said = _stated(manifest).get("for")
+    told = cell(said) if said else "Its makers did not say."
+    return (
+        f"## Who it is for\n\n{told}\n\nIt suits photos of its classes that look like those it was "
+        "taught with. Try it on photos of your own before anything depends on it: "
+        "`handful evaluate SKILL FOLDER`.\n"
+    )
+
+
+def data_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card that tells what a skill was taught with."""
+    said = _stated(manifest).get("data")
+    support = manifest["support"]
+    told = cell(said) if said else "Its makers did not say where the photos come from."
+    kept = "their features and the names of their files" if "names" in support else "no feature"
+    reserved = support.get("reserved")
+    strange = len(reserved.get("images", ())) if isinstance(reserved, Mapping) else 0
+    more = f", and {strange} that show none of its classes" if strange else ""
+    return (
+        f"## On what data\n\n{told}\n\nIt was taught with {len(support['images'])} labelled photos"
+        f"{more}. None of them is in the skill; of them it holds {kept}, and SHA-256 digests "
+        "(`support` in `pack.json`), so that a test set can be cleared of them.\n"
+    )
+
+
+def licence_told(manifest: Mapping[str, Any], code: Callable[[Any], str]) -> str:
+    """The section of a card that tells the licence."""
+    name = manifest["license"]
+    told = f"{code(name)}, as stated by its makers."
+    if name == UNKNOWN:
+        told = "No licence was stated; ask whoever gave it to you before you pass it on."
+    return f"## Licence\n\n{told} The encoder has a licence of its own.\n"
+
+
+def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a manifest says; of a stranger's, what is not text is left out."""
+    about = manifest.get("about")
+    items = about.items() if isinstance(about, Mapping) else ()
+    return {key: text for key, text in items if isinstance(text, str) and text.strip()}
+
+
+def _known(name: str) -> str:
+    return name.lower() if name.lower() in _LICENCES else name
+
+
+def _line(text: str, what: str, most: int) -> str:
+    line = " ".join(text.split())
+    if not line or len(line) > most:
+        raise InputError(
+            f"{what}: expected 1 to {most} letters for the card, got {len(line)}; put the rest "
+            "where the card can point to"
+        )
+    return line

@@ -1,0 +1,225 @@
+"""Skills travel: from and to the Hugging Face Hub, a folder, or one `.skill` file.
+
+What arrives is verified whole, golden vectors and all, before it is put in its place; its files
+stay byte for byte as their makers wrote them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from handful.errors import InputError
+from handful.packs import _hub, format, place, source  # noqa: A004 the format of packs
+from handful.packs.about import UNKNOWN, described
+from handful.packs.pack import Pack
+from handful.packs.skill_file import named
+from handful.packs.source import Source
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_SCHEMES = ("hf://", "https://huggingface.co/", "https://hf.co/")
+Token = str | bool | None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A skill that travelled.
+
+    Args:
+        pack: the skill, verified.
+        where: the folder, file or address at which it is now.
+        files: bytes of each of its files.
+        commit: of the hub, which one it came from; None elsewhere.
+        notes: what its makers, or those who take it, should know.
+    """
+
+    pack: Pack
+    where: str
+    files: Mapping[str, int]
+    commit: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def pull(
+    name: str | Path,
+    out: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    token: Token = None,
+    overwrite: bool = False,
+) -> Moved:
+    """Fetch a skill, verify it, and put it in its place; none of it is run.
+
+    Args:
+        name: a hub name (`owner/name`, also `hf://owner/name`), a folder or a `.skill` file.
+        out: a folder, or a name that ends in `.skill`; by default a folder here of the same name.
+        revision: of the hub: a branch, tag or commit.
+        token: of the hub, as its client takes it; by default the user's own (`hf auth login`).
+        overwrite: replace a skill that is there.
+
+    Raises:
+        PackError: not a skill, or not whole.
+        MissingModelError: not to be had from the hub.
+        InputError: something is in its place already.
+        StorageError: the disk refused.
+    """
+    found = opened(name, revision=revision, token=token)
+    pack, files = verified(found)
+    target = Path(out) if out is not None else Path(_own_name(found.where))
+    place.put(target, files, overwrite=overwrite, known=format.NAMES)
+    commit = found.commit if isinstance(found, _hub.Repository) else None
+    return Moved(pack, str(target), _sizes(files), commit, _to_know(pack))
+
+
+def push(
+    skill: str | Path | Pack,
+    target: str | Path,
+    *,
+    title: str | None = None,
+    people: str | None = None,
+    data: str | None = None,
+    licence: str | None = None,
+    private: bool = True,
+    revision: str | None = None,
+    message: str | None = None,
+    token: Token = None,
+    overwrite: bool = False,
+) -> Moved:
+    """Give a skill to others, verified first; the one that is here stays as it is.
+
+    Args:
+        skill: a pack, its folder or its `.skill` file.
+        target: a hub name (`owner/name` or `hf://owner/name`), a name that ends in `.skill`, or a
+            folder.
+        title: what its card is to call it.
+        people: for whom it is, for the card.
+        data: where its images come from, for the card.
+        licence: as the hub names it, for the card.
+        private: of a hub repository that is made now; one that is there stays as it is.
+        revision: of the hub: a branch that is there.
+        message: of the hub's commit.
+        token: of the hub, as its client takes it; by default the user's own (`hf auth login`).
+        overwrite: replace a skill that is there, a folder or a file; the hub keeps old ones itself.
+
+    Raises:
+        PackError: not a skill, or not whole.
+        InputError: something is in its place already; a target that may mean two places.
+        StorageError: the disk or the hub refused.
+    """
+    hub = hub_target(target)
+    if isinstance(skill, Pack):
+        pack, files = skill, skill.files()
+    else:
+        pack, files = verified(source.find(Path(skill), format.NAMES))
+    if any(said is not None for said in (title, people, data, licence)):
+        pack = described(pack, title=title, people=people, data=data, licence=licence)
+        files = pack.files()
+    if hub is None:
+        place.put(Path(target), files, overwrite=overwrite, known=format.NAMES)
+        return Moved(pack, str(target), _sizes(files), None, _to_say(pack))
+    said = message or f"A skill of {len(pack.classes)} classes"
+    where = _hub.send(hub, files, private=private, revision=revision, message=said, token=token)
+    return Moved(pack, where, _sizes(files), None, _to_say(pack))
+
+
+def opened(name: str | Path, *, revision: str | None = None, token: Token = None) -> Source:
+    """Where the files of a skill are; of the hub, nothing but their sizes is known yet.
+
+    Args:
+        name: as for `pull`.
+        revision: of the hub.
+        token: of the hub.
+
+    Raises:
+        PackError: there is nothing of that name, or a `.skill` file that is not sound.
+        MissingModelError: not to be had from the hub.
+    """
+    hub = _addressed(name)
+    if hub is None and isinstance(name, str) and not Path(name).exists() and not named(Path(name)):
+        hub = name if _HUB_NAME.fullmatch(name) else None
+    if hub is not None:
+        return _hub.repository(hub, revision, token)
+    if revision is not None:
+        raise InputError(f"{name}: lies on this disk, which has no revisions; leave it out")
+    return source.find(Path(name), format.NAMES)
+
+
+def verified(found: Source) -> tuple[Pack, dict[str, bytes]]:
+    """The skill and its files as they are, the manifest last; its encoder is not looked at.
+
+    Raises:
+        PackError: as `Pack.load` does.
+    """
+    manifest, raw = format.manifest_of(found)
+    contents = format.contents_of(found, manifest)
+    pack = Pack(manifest, format.tensors_of(manifest, contents, found), str(found.where))
+    return pack, {**contents, format.MANIFEST: raw}
+
+
+def hub_target(target: str | Path) -> str | None:
+    """The hub name that a target means, or None for a place on this disk.
+
+    Raises:
+        InputError: both are likely.
+    """
+    hub = _addressed(target)
+    if hub is not None or not isinstance(target, str) or not _HUB_NAME.fullmatch(target):
+        return hub
+    path = Path(target)
+    if named(path):
+        return None
+    if path.parent.is_dir():
+        raise InputError(
+            f"{target}: the folder {path.parent} is here, and it may be a hub name as well; write "
+            f"./{target} for the folder or hf://{target} for the hub"
+        )
+    return target
+
+
+def _addressed(name: str | Path) -> str | None:
+    """The hub name in an address; None for what is no address."""
+    if not isinstance(name, str) or "://" not in name:
+        return None
+    rest = next((name[len(s) :] for s in _SCHEMES if name.startswith(s)), "").rstrip("/")
+    if not _HUB_NAME.fullmatch(rest):
+        raise InputError(f"{name}: expected hf://owner/name, a folder or a .skill file")
+    return rest
+
+
+def _own_name(where: Path) -> str:
+    own = where.resolve().name if where.exists() else where.name
+    return Path(own).stem if named(Path(own)) else own
+
+
+def _sizes(files: Mapping[str, bytes]) -> dict[str, int]:
+    return {name: len(content) for name, content in files.items()}
+
+
+def _to_know(pack: Pack) -> tuple[str, ...]:
+    """For those who take a skill."""
+    if pack.manifest["license"] == UNKNOWN:
+        return ("no licence is stated; ask its makers before you pass it on",)
+    return ()
+
+
+def _to_say(pack: Pack) -> tuple[str, ...]:
+    """For those who give a skill away: what others will miss, and what they will see."""
+    notes = []
+    if pack.manifest["license"] == UNKNOWN:
+        notes.append("its card states no licence, so nobody may use it; say which with --license")
+    if not pack.manifest["evaluation"]:
+        notes.append("its card has no numbers; measure it: handful evaluate SKILL FOLDER --record")
+    encoder = str(pack.manifest["encoder"]["name"])
+    if encoder != "tiny" and not _HUB_NAME.fullmatch(encoder):
+        notes.append(
+            f"it names its encoder by a place on this machine ({encoder}), which others see and do "
+            "not have; they need --encoder"
+        )
+    if pack.support is not None and any(pack.support.names):
+        notes.append(
+            f"it names the {len(pack.support.names)} photos it was taught with by folder and file, "
+            "and holds their features"
+        )
+    return tuple(notes)

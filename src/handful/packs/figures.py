@@ -1,0 +1,75 @@
+"""The pictures beside a card, drawn from the manifest alone, so that they change when it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import report
+from handful.packs.format import CONFUSION
+
+MOST = 40  # classes in a figure; more and no name can be read
+
+
+def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Name to content; nothing where nothing was measured.
+
+    Args:
+        manifest: the skill's; of a stranger's, what cannot be drawn is left out.
+    """
+    found = confusion(manifest)
+    if found is None:
+        return {}
+    return {CONFUSION: report.png(report.matrix_figure(*shown(*found)))}
+
+
+def caption(manifest: Mapping[str, Any]) -> str:
+    """What the card says of the figure; "" where there is none."""
+    found = confusion(manifest)
+    if found is None:
+        return ""
+    told = "Confusion matrix: a row is a true class, a column an answer, a cell counts images"
+    size = len(found[1])
+    if size <= MOST:
+        return told
+    return f"{told}; the {MOST - 1} of {size} classes with most mistakes, and all others together"
+
+
+def shown(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Of many classes those with most mistakes, in their order, and all others as one, the last.
+
+    >>> matrix, names = shown(np.eye(50, dtype=np.int64), [str(i) for i in range(50)])
+    >>> matrix.shape, matrix.sum(), names[-1]
+    ((40, 40), np.int64(50), '11 others')
+    """
+    size = len(names)
+    if size <= MOST:
+        return matrix, names
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    kept = np.sort(np.argsort(-wrong, kind="stable")[: MOST - 1])
+    place = np.full(size, MOST - 1)
+    place[kept] = np.arange(MOST - 1)
+    small = np.zeros((MOST, MOST), dtype=np.int64)
+    np.add.at(small, (place[:, None], place[None, :]), matrix)
+    return small, [*(names[i] for i in kept), f"{size - MOST + 1} others"]
+
+
+def confusion(manifest: Mapping[str, Any]) -> tuple[NDArray[np.int64], list[str]] | None:
+    """`[C, C]` counts, rows true classes, columns answers, and C names; None where there are none.
+
+    >>> confusion({"evaluation": None}) is None
+    True
+    """
+    numbers = manifest["evaluation"] or {}
+    names, counts = numbers.get("classes"), numbers.get("confusion")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    size = len(names)
+    rows = counts if isinstance(counts, list) else []
+    right = len(rows) == size > 0 and all(isinstance(r, list) and len(r) == size for r in rows)
+    if not right or any(type(n) is not int or not 0 <= n < 1 << 53 for r in rows for n in r):
+        return None
+    return np.array(rows, dtype=np.int64), names

@@ -1,0 +1,402 @@
+"""A library of skills: what is on disk, and what the commands say."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handful import Library, encoders, fit
+from handful.cli import main
+from handful.contracts import ImageRef
+from handful.data import Dataset, playground
+from handful.errors import InputError, MismatchError, PackError, StorageError
+from handful.packs import Pack, disk
+from handful.packs.library import Shelf, is_library
+from handful.store import FeatureStore
+
+TASKS = ("novel-objects", "style-sketch", "style-dusk", "novel-materials")
+METHODS = ("text_gda", "proker", "tip", "class_mean")  # affine, kernel, cache, linear
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return int(stop.value.code or 0), out, err
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return encoders.load("tiny")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return FeatureStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: playground.task(name, 5, 0, 4) for name in TASKS}
+
+
+@pytest.fixture(scope="module")
+def skills(drawn, tiny, store, tmp_path_factory) -> Path:
+    """One folder a task, each by another method."""
+    top = tmp_path_factory.mktemp("skills")
+    for (name, task), method in zip(drawn.items(), METHODS, strict=True):
+        images = tuple(ImageRef.of(p) for p in task.support)
+        taught = fit(Dataset(images, task.support_labels), encoder=tiny, store=store, method=method)
+        taught.pack.save(top / name)
+    return top
+
+
+@pytest.fixture
+def library(tmp_path, skills, tiny, store) -> Library:
+    made = Library.init(tmp_path / "library", tiny, store)
+    for name in TASKS:
+        made.add(skills / name)
+    return made
+
+
+def test_adding_changes_no_earlier_byte_and_no_earlier_answer(tmp_path, skills, drawn, tiny, store):
+    library = Library.init(tmp_path / "library", tiny, store)
+    pictures = [p for task in drawn.values() for p in task.test]
+    said, bytes_before = {}, {}
+    for name in TASKS:
+        library.add(skills / name)
+        now = content(library.shelf.path)
+        assert {k: now[k] for k in bytes_before} == bytes_before
+        bytes_before = now
+        reopened = Library(library.shelf.path, tiny, store)
+        for earlier, answers in said.items():
+            assert library.predict(pictures, task=earlier) == answers
+            assert reopened.predict(pictures, task=earlier) == answers
+        said[name] = library.predict(pictures, task=name)
+    assert len(said) == len(TASKS)
+
+
+def test_the_shared_product_answers_each_skill_alike_whoever_stands_beside(
+    tmp_path, skills, drawn, tiny, store
+):
+    """Not the union's probabilities, which a new task has a share in: each skill's own in it."""
+    import torch
+
+    from handful.packs.skills import Skill, Skills
+
+    features = np.stack([Pack.load(skills / name).support.features[:3] for name in TASKS])
+    x = torch.from_numpy(features.reshape(-1, features.shape[-1]))
+    alone = {n: Skill.of(n, Pack.load(skills / n)) for n in TASKS}
+    first = Skills([alone["novel-objects"]])._stack(x)[0]
+    both = Skills(alone.values())
+    at = [both.names[i] for i in both._stacked].index("novel-objects")
+    assert torch.equal(both._stack(x)[at], first)
+    own = Pack.load(skills / "novel-objects").logits(x.numpy())
+    np.testing.assert_allclose(first.numpy(), own, rtol=1e-4, atol=1e-3)
+
+
+def test_a_pack_is_kept_byte_for_byte(library, skills):
+    for name in TASKS:
+        assert content(library.shelf.path / name) == content(skills / name)
+
+
+def test_any_order_gives_the_same_library(tmp_path, skills, drawn, library, tiny, store):
+    other = Library.init(tmp_path / "other", tiny, store)
+    for name in reversed(TASKS):
+        other.add(skills / name)
+    assert content(other.shelf.path) == content(library.shelf.path)
+    pictures = [p for task in drawn.values() for p in task.test[::3]]
+    assert other.predict(pictures) == library.predict(pictures)
+    assert other.predict(pictures, unknown=0.2) == library.predict(pictures, unknown=0.2)
+
+
+def test_removing_brings_back_what_was_before(library, skills, drawn, tiny, store):
+    pictures = [task.test[0] for task in drawn.values()]
+    before, files = library.predict(pictures), content(library.shelf.path)
+    library.add(skills / "style-dusk", "again")
+    library.remove("again")
+    assert library.predict(pictures) == before
+    assert content(library.shelf.path) == files
+    with pytest.raises(InputError, match="no skill 'again'"):
+        library.remove("again")
+
+
+def test_a_skill_in_memory_needs_a_name(library, skills):
+    pack = Pack.load(skills / "novel-objects")
+    with pytest.raises(InputError, match="give one"):
+        library.add(pack)
+    assert library.add(pack, "memory") == "memory"
+    assert library.shelf.load("memory").tensors.keys() == pack.tensors.keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "dot."]
+)
+def test_names_that_cannot_be(library, skills, name):
+    before = content(library.shelf.path)
+    with pytest.raises(InputError, match="cannot be a skill's name"):
+        library.add(skills / "novel-objects", name)
+    assert content(library.shelf.path) == before
+
+
+@pytest.mark.parametrize("name", ["novel-objects", "Novel-Objects"])
+def test_two_of_one_name_are_refused(library, skills, name):
+    before = content(library.shelf.path)
+    with pytest.raises(InputError, match="has a skill 'novel-objects' already"):
+        library.add(skills / "style-dusk", name)
+    assert content(library.shelf.path) == before
+
+
+def test_a_skill_of_another_encoder_is_refused(library, skills, tiny):
+    pack = Pack.load(skills / "novel-objects")
+    strange = dict(pack.manifest["encoder"])
+    strange["fingerprint"] = strange["fingerprint"].replace("model:", "model:other-")
+    other = Pack(pack.manifest | {"encoder": strange}, pack.tensors)
+    with pytest.raises(MismatchError, match="model differs"):
+        library.add(other, "other")
+    # one that got there by hand is left out, and the rest serves
+    disk.write_new(library.shelf.path / "other", other.files())
+    reopened = Library(library.shelf.path, tiny)
+    assert "does not belong" in reopened.broken["other"]
+    assert reopened.names == tuple(sorted(TASKS))
+
+
+def test_methods_that_see_other_images_are_refused(library, drawn, tiny, store):
+    task = drawn["novel-objects"]
+    images = tuple(ImageRef.of(p) for p in task.support)
+    taught = fit(Dataset(images, task.support_labels), encoder=tiny, store=store, method="tda")
+    with pytest.raises(InputError, match="depend on other images"):
+        library.add(taught.pack, "stream")
+
+
+def test_a_damaged_skill_is_left_out_and_named(library, drawn, tiny, store, capsys):
+    weights = library.shelf.path / "style-dusk" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    (library.shelf.path / "empty").mkdir()
+    reopened = Library(library.shelf.path, tiny, store)
+    assert reopened.broken.keys() == {"style-dusk", "empty"}
+    assert "was changed after the skill was saved" in reopened.broken["style-dusk"]
+    assert reopened.names == ("novel-materials", "novel-objects", "style-sketch")
+    picture = drawn["style-sketch"].test[0]
+    assert reopened.predict(picture)[0].task == "style-sketch"
+    with pytest.raises(PackError, match="'style-dusk' cannot be used"):
+        reopened.predict(picture, task="style-dusk")
+    code, out, err = run(capsys, "library", "check", library.shelf.path)
+    assert code == 1
+    assert "3 skills are whole" in out
+    assert "left out style-dusk" in err
+    code, out, err = run(capsys, "library", "list", library.shelf.path)
+    assert code == 1
+    assert "left out empty" in err
+
+
+def _add(arguments: tuple[Path, Path, str]) -> str:
+    library, skill, name = arguments
+    try:
+        Shelf.open(library).add(skill, name)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_two_processes_at_once(tmp_path, skills, tiny):
+    Shelf.init(tmp_path / "library", tiny)
+    wanted = [("a", 0), ("a", 1), ("b", 2), ("c", 3), ("a", 2), ("b", 0)]
+    tries = [(tmp_path / "library", skills / TASKS[i], name) for name, i in wanted]
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        said = pool.map(_add, tries, chunksize=1)
+    assert said.count("") == 3
+    assert all("already" in reason for reason in said if reason)
+    library = Library(tmp_path / "library", tiny)
+    assert library.names == ("a", "b", "c")
+    assert not library.broken
+    assert not [f for f in (tmp_path / "library").iterdir() if f.name.startswith(".")]
+
+
+def test_a_name_taken_in_the_last_moment_is_not_overwritten(library, skills, monkeypatch):
+    """Between the check and the rename another process may put its skill there."""
+    monkeypatch.setattr(Shelf, "_check_name", lambda self, name: None)
+    before = content(library.shelf.path)
+    with pytest.raises(InputError, match="exists already"):
+        library.add(skills / "style-dusk", "novel-objects")
+    assert content(library.shelf.path) == before
+
+
+def test_a_full_disk_leaves_nothing_behind(library, skills, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "pack.json":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    before = content(library.shelf.path)
+    monkeypatch.setattr(disk, "_write_file", full)
+    with pytest.raises(StorageError, match="No space left"):
+        library.add(skills / "style-dusk", "more")
+    assert content(library.shelf.path) == before
+
+
+def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
+    """As on a read-only disk, whoever runs the test: every way to change a file is barred."""
+
+    def barred(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for name in ("mkdir", "write_bytes", "write_text", "rename", "touch", "unlink"):
+        monkeypatch.setattr(Path, name, barred)
+    reopened = Library(library.shelf.path, tiny)
+    features = np.concatenate([s.part.features for s in reopened.skills.skills])
+    assert len(reopened.says(features, [""] * len(features), unknown=0.2)) == len(features)
+    assert not reopened.broken
+    with pytest.raises(StorageError, match="Read-only"):
+        reopened.shelf.add(library.shelf.load("style-dusk"), "more")
+
+
+def test_init_and_open_refuse_what_is_no_library(tmp_path, skills, tiny, capsys):
+    with pytest.raises(PackError, match="it is a single skill"):
+        Shelf.open(skills / "novel-objects")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("")
+    with pytest.raises(InputError, match="mine"):
+        Shelf.init(tmp_path / "full", tiny)
+    Shelf.init(tmp_path / "library", tiny)
+    with pytest.raises(InputError, match="is a library already"):
+        Shelf.init(tmp_path / "library", tiny)
+    file = tmp_path / "library" / "library.json"
+    stated = json.loads(file.read_text())
+    file.write_text(json.dumps(stated | {"format": 2}))
+    with pytest.raises(PackError, match="newer Handful"):
+        Shelf.open(tmp_path / "library")
+    file.write_text(json.dumps(stated | {"encoder": {"name": "tiny"}}))
+    with pytest.raises(PackError, match=r"encoder\.fingerprint"):
+        Shelf.open(tmp_path / "library")
+    file.write_text("{")
+    with pytest.raises(PackError, match="not valid JSON"):
+        Shelf.open(tmp_path / "library")
+
+
+def test_an_empty_library_says_so(tmp_path, tiny):
+    library = Library.init(tmp_path / "library", tiny)
+    assert is_library(tmp_path / "library")
+    with pytest.raises(InputError, match="add one"):
+        library.predict(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_an_image_of_no_task_is_answered_by_text_also_of_further_classes(library, drawn, tiny):
+    from handful import prompts
+
+    also = prompts.embed(tiny, ("a red circle", "two hearts"), ["a photo of {}."])
+    strange = playground.task("novel-duos", 1, 0, 4)
+    answers = library.predict(list(strange.test), unknown=0.05, also=also)
+    refused = [a for a in answers if a.unknown]
+    assert len(refused) > len(answers) / 2
+    labels = {*library.skills.labels, *also.classes}
+    for answer in refused:
+        assert answer.zero_shot
+        assert answer.task is None
+        assert answer.familiar > 0.05
+        assert {s["label"] for s in answer.scores} <= labels
+        assert sum(s["score"] for s in answer.scores) == pytest.approx(1, abs=1e-4)
+    known = library.predict(list(drawn["style-sketch"].test), unknown=0.9)
+    assert {a.task for a in known if not a.unknown} == {"style-sketch"}
+
+
+def test_a_bad_image_stops_no_other(library, drawn, tmp_path):
+    good = drawn["style-sketch"].test[0]
+    answers = library.predict([tmp_path / "none.jpg", good, b"no image"])
+    assert [bool(a.error) for a in answers] == [True, False, True]
+    assert answers[1].task == "style-sketch"
+
+
+def test_arguments_that_contradict(library, drawn):
+    picture = drawn["style-sketch"].test[0]
+    with pytest.raises(InputError, match="contradict"):
+        library.predict(picture, task="style-sketch", unknown=0.1)
+    with pytest.raises(InputError, match="no task 'birds'"):
+        library.predict(picture, task="birds")
+    with pytest.raises(InputError, match="between 0 and 1"):
+        library.predict(picture, unknown=1.5)
+
+
+def test_one_or_two_skills_say_unknown_by_their_own_promise(tmp_path, skills, drawn, tiny, store):
+    """No task can be left out of so few; a skill's own left-out classes stand in."""
+    library = Library.init(tmp_path / "library", tiny, store)
+    library.add(skills / "style-dusk")
+    library.add(skills / "style-sketch")
+    picture = drawn["style-dusk"].test[0]
+    with pytest.raises(InputError, match="cannot promise"):
+        library.predict(picture, unknown=0.001)
+    strange = library.predict(list(drawn["novel-objects"].test), unknown=0.2)
+    assert np.mean([a.unknown for a in strange]) > 0.5
+    assert library.predict(picture, unknown=0.9)[0].task == "style-dusk"
+
+
+def test_the_commands(tmp_path, skills, photos, capsys):
+    folder = tmp_path / "library"
+    assert run(capsys, "library", "init", folder)[0] == 0
+    code, out, _ = run(capsys, "library", "add", folder, *(skills / n for n in TASKS[:3]))
+    assert code == 0
+    assert out.splitlines() == [f"added {n}" for n in TASKS[:3]]
+    assert run(capsys, "library", "add", folder, skills / TASKS[3], "--name", "other")[0] == 0
+    code, out, _ = run(capsys, "library", "list", folder, "--json")
+    assert [s["name"] for s in json.loads(out)["skills"]] == sorted([*TASKS[:3], "other"])
+    assert run(capsys, "library", "check", folder)[0] == 0
+    images = sorted((photos / "test").rglob("*.png"))[:5]
+    code, out, _ = run(capsys, "predict", folder, *images, "--json")
+    rows = json.loads(out)
+    assert {row["task"] for row in rows} == {"novel-objects"}
+    assert all("novel-objects/" in row["predictions"][0]["label"] for row in rows)
+    code, out, _ = run(capsys, "predict", folder, *images, "--task", "novel-objects", "--json")
+    assert all("/" not in row["predictions"][0]["label"] for row in json.loads(out))
+    code, out, err = run(capsys, "predict", folder, *images, "--unknown", "0.2")
+    assert code == 0
+    assert "tasks of the library" in err
+    code, out, _ = run(capsys, "predict", folder, *images, "--format", "csv")
+    assert out.splitlines()[0] == "file_name,classification,score,task"
+    assert run(capsys, "predict", folder, *images, "--error", "0.1")[0] == 2
+    assert run(capsys, "predict", skills / TASKS[0], *images, "--task", "x")[0] == 2
+    code, out, _ = run(capsys, "library", "remove", folder, "other")
+    assert code == 0
+    assert not (folder / "other").exists()
+    assert run(capsys, "library", "remove", folder, "other")[0] == 2
+
+
+def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
+    for name, task in drawn.items():
+        playground.write(task, tmp_path / name)
+    strange = playground.write(playground.task("novel-duos", 1, 0, 3), tmp_path / "strange")
+    folders = [tmp_path / name for name in TASKS[1:]]
+    first = f"{TASKS[0]}={tmp_path / TASKS[0]}"
+    more = ("--unknown", "0.3", "--stranger", strange, "--json")
+    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, first, *folders, *more)
+    assert code == 0
+    told = json.loads(out)
+    assert set(told["tasks"]) == set(TASKS)
+    assert told["mean"]["found"] > 0.9
+    assert told["mean"]["named"] >= told["mean"]["unnamed"] > 0.3
+    assert told["strangers"] == 18
+    for name, one in told["tasks"].items():
+        assert one["images"] == len(drawn[name].test)
+        assert one["leaks"] == 0
+    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, *folders)
+    assert code == 0
+    assert "task found" in out
+    wrong = f"style-dusk={tmp_path / 'style-sketch'}"
+    assert run(capsys, "library", "evaluate", library.shelf.path, wrong)[0] == 2
+    assert run(capsys, "library", "evaluate", library.shelf.path, first, *more[2:])[0] == 2
+
+
+def test_a_copied_library_serves(library, tmp_path, drawn, tiny, store):
+    shutil.copytree(library.shelf.path, tmp_path / "copy")
+    pictures = [task.test[0] for task in drawn.values()]
+    assert Library(tmp_path / "copy", tiny, store).predict(pictures) == library.predict(pictures)

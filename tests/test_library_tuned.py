@@ -1,0 +1,103 @@
+"""Skills that change the encoder, in a library beside skills that do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from handful import Library, Predictor, encoders, fit
+from handful.contracts import ImageRef
+from handful.data import Dataset, playground
+from handful.errors import InputError
+from handful.packs import Pack
+from handful.store import FeatureStore
+from handful.tuners import Tuned
+from handful.tuning import Tuning
+
+QUICK = {"epochs": 2, "views": 1, "augmentation": "none", "weight": 1.0}
+TUNED = {"style-sketch": "block", "novel-materials": "soft_prompt"}
+TASKS = ("novel-objects", "style-dusk", *TUNED)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return encoders.load("tiny", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return FeatureStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: playground.task(name, 5, 0, 4) for name in TASKS}
+
+
+@pytest.fixture(scope="module")
+def library(drawn, tiny, store, tmp_path_factory) -> Library:
+    top = tmp_path_factory.mktemp("skills")
+    made = Library.init(tmp_path_factory.mktemp("library") / "all", tiny, store)
+    for name, task in drawn.items():
+        images = tuple(ImageRef.of(p) for p in task.support)
+        tuning = Tuning((TUNED[name],), QUICK) if name in TUNED else None
+        data = Dataset(images, task.support_labels)
+        taught = fit(data, encoder=tiny, store=store, method="text_gda", tuning=tuning)
+        taught.pack.save(top / name)
+        made.add(top / name)
+    return made
+
+
+def test_a_tuned_skill_answers_in_a_library_what_it_answers_alone(library, drawn, store):
+    for name, kind in TUNED.items():
+        pictures = [ImageRef.of(p) for p in drawn[name].test]
+        there = library.predict(pictures, task=name)
+        pack = library.shelf.load(name)
+        assert pack.manifest["tuner"][0]["tuner"] == kind
+        alone = Predictor(pack, encoder=library.encoder, store=store).predict(pictures)
+        for one, other in zip(there, alone, strict=True):
+            assert one.scores == other.scores
+    assert not isinstance(library.encoder, Tuned)
+
+
+def test_images_find_their_task_and_few_skills_are_asked(library, drawn, monkeypatch):
+    asked = []
+    find = library.tuned
+    monkeypatch.setattr(library, "tuned", lambda name: asked.append(name) or find(name))
+    pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test]
+    wanted = [name for name, task in drawn.items() for _ in task.test]
+    answers = library.predict(pictures)
+    right = np.mean([a.task == name for a, name in zip(answers, wanted, strict=True)])
+    assert right > 1.5 / len(TASKS)
+    assert set(asked) <= set(TUNED)
+    for answer in answers:
+        assert sum(s["score"] for s in answer.scores) == pytest.approx(1, abs=1e-4)
+
+
+def test_an_answer_does_not_depend_on_the_batch(library, drawn):
+    pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test[::4]]
+    together = library.predict(pictures)
+    apart = [library.predict([p])[0] for p in pictures]
+    for one, other in zip(together, apart, strict=True):
+        assert one.task == other.task
+        for a, b in zip(one.scores, other.scores, strict=True):
+            assert a["score"] == pytest.approx(b["score"], abs=1e-4)
+
+
+def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, drawn, tiny):
+    from handful import data
+
+    name = next(iter(TUNED))
+    rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
+    with pytest.raises(InputError, match="changes the encoder"):
+        library.says(rows, [str(i) for i in range(len(rows))])
+
+
+def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):
+    alone = Library.init(tmp_path / "one", "tiny", store)
+    name = next(iter(TUNED))
+    alone.add(library.shelf.path / name)
+    again = Library(tmp_path / "one", store=store)
+    assert not isinstance(again.encoder, Tuned)
+    assert again.encoder.precision == "float32"
+    assert Pack.load(library.shelf.path / name).fingerprint == again.tuned(name).fingerprint
