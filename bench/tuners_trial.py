@@ -26,7 +26,7 @@ _EACH = 5  # images of a name that the encoder knows
 
 
 @cache
-def _tiny() -> Any:
+def tiny() -> Any:
     torch.set_num_threads(1)
     return encoders.load("tiny", precision="float32", device="cpu")
 
@@ -40,7 +40,7 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
         shots: images a class.
         seed: of the draw, the training and the heads.
     """
-    base = _tiny()
+    base = tiny()
     task = playground.task(name, shots, seed, QUERIES)
     support = [ImageRef.of(p) for p in task.support]
     text = prompts.write(task.classes, task.templates)
@@ -52,7 +52,7 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
     else:
         before, began = _held(), time.process_time()
         asked = tuning.Tuning(tuple(method.split("+")))
-        with _store_of_its_own():
+        with store_of_its_own():
             done = tuning.tune(asked, base, support, list(task.support_labels), text, seed=seed)
         encoder, templates = done.encoder, done.templates
         facts = {
@@ -63,7 +63,7 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
         }
     spoken = prompts.ClassPrompts(text.classes, text.names, templates)
     read = prompts.read(encoder, spoken)
-    rows, asked_of = _pictures(encoder, task.support), _pictures(encoder, task.test)
+    rows, asked_of = pictures(encoder, task.support), pictures(encoder, task.test)
     targets = np.array([task.classes.index(label) for label in task.test_labels])
     right = {}
     for head in heads:
@@ -72,14 +72,14 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
     return {"accuracy": right, "known": _known(encoder), **facts}
 
 
-def _pictures(encoder: Encoder, pixels: Sequence[Any]) -> Array:
+def pictures(encoder: Encoder, pixels: Sequence[Any]) -> Array:
     prepared = [encoder.prepare(decode(ImageRef.of(p))) for p in pixels]
     parts = range(0, len(prepared), 64)
     return np.concatenate([encoder.images(prepared[s : s + 64]) for s in parts])
 
 
 @contextmanager
-def _store_of_its_own() -> Iterator[None]:
+def store_of_its_own() -> Iterator[None]:
     """Nothing is found that another trial has computed."""
     with tempfile.TemporaryDirectory() as folder:
         before = os.environ.get("HANDFUL_HOME")
@@ -109,7 +109,7 @@ def _known(encoder: Encoder) -> float:
     """Zero-shot over the 59 compositions of docs/tiny.md, in percent, with hand-written prompts."""
     names = tuple(" ".join(what) for what in playground.HELD_OUT)
     text: ClassText = prompts.embed(encoder, names, ("a photo of a {}.",))
-    logits = _pictures(encoder, _scenes()) @ text.weights.T
+    logits = pictures(encoder, _scenes()) @ text.weights.T
     return 100 * metrics.accuracy(logits, np.tile(np.arange(len(names)), _EACH))
 
 

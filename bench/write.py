@@ -36,6 +36,7 @@ TITLES = {
     "adapters": "Adapters: fitting and answering",
     "ape": "APE's channel criterion",
     "tuners": "Tuners",
+    "consistency": "Images without labels",
     "selection": "Exact alpha against a grid",
     "doctor": "Finding wrong labels",
     "encode": "Encoding a folder of photos",

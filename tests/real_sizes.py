@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -77,7 +78,8 @@ def encoder(name: str, *, meta: bool = False) -> Any:
         if meta:
             stack.enter_context(torch.device("meta"))
         else:  # the library's own drawing takes longer than everything else here
-            stack.enter_context(transformers.initialization.no_init_weights())
+            drawing = import_module("transformers.initialization")
+            stack.enter_context(drawing.no_init_weights())
             for draw in _DRAWS:
                 stack.enter_context(mock.patch.object(torch.nn.init, draw, _left))
         model = BUILD[name]()

@@ -22,10 +22,12 @@ class OneDnnAttention(nn.MultiheadAttention):
         plain: the module to stand in for.
     """
 
+    product = staticmethod(_products.linear)  # for whoever multiplies by parts of the weights
+
     def __init__(self, plain: nn.MultiheadAttention) -> None:
         super().__init__(plain.embed_dim, plain.num_heads, batch_first=True, device="meta")
         self.in_proj_weight, self.in_proj_bias = plain.in_proj_weight, plain.in_proj_bias
-        self.out_proj = plain.out_proj
+        self.out_proj = cast(Any, _products.OneDnnLinear.of(plain.out_proj))
         self.train(plain.training)
 
     def forward(
@@ -36,7 +38,7 @@ class OneDnnAttention(nn.MultiheadAttention):
             return super().forward(query, key, value, *args, **kwargs)
         inner = _products.linear(query, self.in_proj_weight, self.in_proj_bias)
         mixed = _attend(inner, self.num_heads, kwargs.get("attn_mask"))
-        return _products.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
+        return self.out_proj(mixed), None
 
 
 class HalfAttention(nn.Module):

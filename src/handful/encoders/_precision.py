@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handful.contracts import Array
-from handful.encoders import _products
 from handful.encoders._attention import HalfAttention, OneDnnAttention, can_stand_in
+from handful.encoders._products import OneDnnLinear
 
 # The lowest cosine between bfloat16 and float32 features that `auto` accepts; 0.999 is what we
 # promise. A skill fitted here must give the same probabilities to 0.01 elsewhere: a turn of 0.01
@@ -51,14 +51,6 @@ class HalfLinear(nn.Module):
         return functional.linear(x.bfloat16(), weight, bias)
 
 
-class OneDnnLinear(nn.Linear):
-    """`nn.Linear` through oneDNN's float32 kernel: same weights, same numbers to 1e-6."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Linear`, with its gradient."""
-        return _products.linear(x, self.weight, self.bias)
-
-
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 natively; emulation is slower than float32."""
     if device.type == "cuda":
@@ -85,9 +77,7 @@ def choose_kernels(model: nn.Module, device: torch.device) -> None:
         if type(module) is nn.MultiheadAttention and can_stand_in(module):
             model.set_submodule(name, OneDnnAttention(module))
         elif type(module) is nn.Linear:
-            stand_in = OneDnnLinear(module.in_features, module.out_features, device="meta")
-            stand_in.weight, stand_in.bias = module.weight, module.bias
-            model.set_submodule(name, stand_in)
+            model.set_submodule(name, OneDnnLinear.of(module))
 
 
 def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool) -> float | None:

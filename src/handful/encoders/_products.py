@@ -8,10 +8,10 @@ no gradient, so it is told here: all three products of a layer go the same way. 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
@@ -31,6 +31,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
         return cast(Tensor, _Product.apply(x, weight, bias))  # type: ignore[no-untyped-call]
     return _product(x, weight, bias)
+
+
+class OneDnnLinear(nn.Linear):
+    """`nn.Linear` through oneDNN: same weights, same numbers to 1e-6."""
+
+    product = staticmethod(linear)  # for whoever multiplies by parts of the weights
+
+    @classmethod
+    def of(cls, plain: nn.Linear) -> Self:
+        """One that stands in for a layer; the weights stay the same objects."""
+        made = cls(plain.in_features, plain.out_features, device="meta")
+        made.weight, made.bias = plain.weight, plain.bias
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `nn.Linear`, with its gradient."""
+        return linear(x, self.weight, self.bias)
 
 
 class _Product(torch.autograd.Function):

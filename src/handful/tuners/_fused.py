@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from handful.errors import InputError
 
@@ -132,6 +132,11 @@ class _Third(nn.Linear):
     def bias(self) -> Tensor | None:  # type: ignore[override]
         """`[W]`."""
         return self._part("bias")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., W]` to `[..., W]`, with the kernel of the layer it is a part of."""
+        product = getattr(self._source[0], "product", linear)
+        return cast(Tensor, product(x, self.weight, self.bias))
 
     def _part(self, what: str) -> Tensor | None:
         fused, prefix, place = self._source
