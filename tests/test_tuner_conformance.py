@@ -307,3 +307,27 @@ def test_images_without_labels_teach_by_consistency(tiny, store):
             [make("block")], tiny, images, LABELS, WORDS,
             unlabelled=others, recipe=QUICK, store=store,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])
+def test_a_checkpoint_of_other_classes_or_images_is_refused(change, tiny, store, tmp_path):
+    images = [ImageRef.of(p) for p in pictures()]
+    recipe = replace(QUICK, consistency=1.0)
+
+    def go(words=WORDS, seed=5):
+        others = [ImageRef.of(p) for p in pictures(4, seed=seed)]
+        return fit(
+            [make("norm")], tiny, images, LABELS, words, unlabelled=others, recipe=recipe,
+            store=store, checkpoint=tmp_path,
+        )  # fmt: skip
+
+    go()
+    assert go().report.resumed_at == QUICK.epochs
+    classes = list(WORDS.classes)
+    other = {
+        "order": {"words": prompts.write(classes[::-1], WORDS.templates)},
+        "templates": {"words": prompts.write(classes, ["the {}."])},
+        "unlabelled": {"seed": 6},
+    }[change]
+    with pytest.raises(InputError, match="another training"):
+        go(**other)

@@ -128,7 +128,7 @@ def fit(
             device=base.device,
             progress=live,
             checkpoint=checkpoint,
-            about=_about(encoder, made, sight, kept) if checkpoint else "",
+            about=_about(encoder, made, text, (sight, others), kept) if checkpoint else "",
             callbacks=callbacks,
         )
     deltas = dict(encoder.deltas) if isinstance(encoder, Tuned) else {}
@@ -195,11 +195,17 @@ def _batches(texts: Sequence[str], size: int = 128) -> list[Sequence[str]]:
     return [texts[i : i + size] for i in range(0, len(texts), size)]
 
 
-def _about(encoder: Tunable, made: Sequence[Part], sight: Sight, labels: Sequence[str]) -> str:
+def _about(
+    encoder: Tunable,
+    made: Sequence[Part],
+    text: ClassPrompts,
+    sights: Sequence[Sight | None],
+    labels: Sequence[str],
+) -> str:
     """Who is taught what on which images, for a checkpoint."""
     tuners = [(_name(p.tuner), sorted(p.tuner.get_params().items())) for p in made]
-    digests = [ref.digest() for ref in sight.refs]
-    return repr((encoder.fingerprint, tuners, digests, list(labels)))
+    digests = [[ref.digest() for ref in sight.refs] if sight else [] for sight in sights]
+    return repr((encoder.fingerprint, tuners, text, digests, list(labels)))
 
 
 def _later(base: Tunable, entry: Entry) -> list[torch.nn.Module]:
