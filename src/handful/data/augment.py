@@ -7,7 +7,6 @@ import math
 import numpy as np
 from PIL import Image
 
-from handful.data import _semantic
 from handful.data.splits import checked_seed, generator
 from handful.errors import InputError
 
@@ -84,6 +83,8 @@ def view(
 
 def _meant(image: Image.Image, random: np.random.Generator, size: int | None) -> Image.Image:
     """A view that leaves the meaning alone."""
+    from handful.data import _semantic  # needs torch, which reading images does not
+
     change = _semantic.Change.drawn(random)
     short, area = min(image.size), math.sqrt(image.width * image.height)
     side = size * area / short if size else min(_semantic.LARGEST, change.shown * area)
