@@ -18,6 +18,7 @@ LEVELS = {
     "growth": 4.1,  # a skill's encoder is found as Predictor finds it
     "library": 4.1,  # many skills, each found as Predictor finds it
     "multilabel": 4.1,  # the road of pipeline, for several labels an image
+    "meta_training": 4,
     "trials": 4,
     "protocols": 4.3,  # the field's experiments, each a loop over trials
     "pipeline": 4,
@@ -54,6 +55,7 @@ ALLOWED = {
     ("adapters", "selection"),  # pure functions of arrays: leave-one-out, exact alpha, blends
     ("tasks", "selection"),  # for the same
     ("tasks", "adapters"),  # what a head is
+    ("adapters", "store"),  # the folder where weights that were learned here are kept
     ("packs", "selection"),  # what a skill states of itself comes from its support set
     ("packs", "report"),  # the figure beside the card; report imports no wing
     ("pipeline", "predictor"),  # to evaluate a skill is to predict with it

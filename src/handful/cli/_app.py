@@ -20,6 +20,7 @@ from handful.cli import (
     inspect,
     library,
     merge,
+    meta_train,
     methods,
     predict,
     pull,
@@ -56,9 +57,10 @@ for _module in (
     doctor,
     explain,
     methods,
+    meta_train,
     encoders,
 ):
-    app.command(_module.__name__.rpartition(".")[2])(exits(_module.run))
+    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"))(exits(_module.run))
 app.add_typer(library.app, name="library")
 app.add_typer(store.app, name="store")
 

@@ -1,0 +1,122 @@
+"""Meta-Adapter: a skill predicted from its few examples by what was learned over many tasks."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from handful.adapters._base import Adapter
+from handful.adapters._head import AffineHead
+from handful.adapters._refiner import Refiner as Refiner
+from handful.contracts import ClassText
+from handful.errors import InputError
+
+SHIPPED = "playground"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+_BYTES = 1 << 20
+
+
+class MetaAdapter(Adapter):
+    """One forward pass over support set and text gives the classifier; no gradient is taken.
+
+    The idea of Meta-Adapter (Cheng et al., NeurIPS 2023): gated cross-attention from a class's text
+    to its images refines the text classifier, and is learned once over many tasks. There the
+    attention projects features with `D x D` matrices; here every network reads cosines and counts
+    alone, some four hundred numbers in all, so weights learned with one encoder serve another of
+    any width. Beside the refined class means we let the passes predict how far the covariance is
+    shrunk and what zero-shot counts for. See `handful.adapters._refiner` for the formula.
+
+    Args:
+        weights: `playground` (shipped: learned with `tiny` on tasks of the playground), or the name
+            of weights that `handful meta-train` made.
+
+    >>> MetaAdapter().get_params()
+    {'weights': 'playground'}
+    """
+
+    title = "Meta-Adapter"
+    head = AffineHead
+
+    def __init__(self, weights: str = SHIPPED) -> None:
+        self.weights = weights
+
+    def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
+        refiner = load(self.weights)
+        with torch.no_grad():
+            weights, bias = refiner(
+                features.float(), targets, torch.from_numpy(text.weights), text.scale
+            )
+        return AffineHead(weights=weights.contiguous(), bias=bias.contiguous())
+
+
+def folder() -> Path:
+    """Where weights that were made on this machine are kept: beside the user's features."""
+    from handful.store import default_folder
+
+    return default_folder() / "meta"
+
+
+def place(name: str) -> Path:
+    """The file of weights by name.
+
+    Raises:
+        InputError: a name that cannot be one.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            f"expected the name of meta-learned weights (letters, digits, - and _), got {name!r}"
+        )
+    if name == SHIPPED:
+        return Path(__file__).parent / "meta.safetensors"
+    return folder() / f"{name}.safetensors"
+
+
+def load(name: str) -> Refiner:
+    """Weights by name.
+
+    Raises:
+        InputError: not there, damaged, or not such weights.
+    """
+    path = place(name)
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        known = ", ".join([SHIPPED, *sorted(p.stem for p in folder().glob("*.safetensors"))])
+        raise InputError(
+            f"no meta-learned weights called {name!r}; known: {known}. Make some with "
+            "handful meta-train"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int) -> Refiner:
+    data = path.read_bytes()[: _BYTES + 1]
+    try:
+        tensors = safetensors.torch.load(data)
+        refiner = Refiner(hidden=tensors["shot.0.weight"].shape[0])
+        refiner.load_state_dict(tensors)
+    except (safetensors.SafetensorError, KeyError, RuntimeError, IndexError) as error:
+        raise InputError(
+            f"{path}: holds no weights of a Meta-Adapter ({error}); train them again"
+        ) from error
+    if not all(torch.isfinite(t).all() for t in tensors.values()):
+        raise InputError(f"{path}: holds NaN or infinity; train the weights again")
+    return refiner.eval().requires_grad_(False)
+
+
+def save(refiner: Refiner, path: Path, facts: dict[str, Any]) -> None:
+    """Write weights, with what is known of their making in the header and beside them."""
+    tensors = {n: t.detach().contiguous() for n, t in refiner.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_bytes(safetensors.torch.save(tensors))
+    new.replace(path)
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
