@@ -101,3 +101,14 @@ def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, st
     assert not isinstance(again.encoder, Tuned)
     assert again.encoder.precision == "float32"
     assert Pack.load(library.shelf.path / name).fingerprint == again.tuned(name).fingerprint
+
+
+def test_asking_more_skills_changes_nothing_when_all_are_asked(library, drawn, store):
+    pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test[::4]]
+    two, three, all_ = (
+        Library(library.shelf.path, library.encoder, store, most=k) for k in (2, 3, 99)
+    )
+    for a, b, c in zip(*(x.predict(pictures) for x in (two, three, all_)), strict=True):
+        assert a.scores == b.scores == c.scores  # two of the four change the encoder
+    with pytest.raises(InputError, match="most of 1 or more"):
+        Library(library.shelf.path, library.encoder, store, most=0)

@@ -24,7 +24,7 @@ from handful.library.answer import Answer, scores
 from handful.packs import Pack
 from handful.packs.entry import Entry
 from handful.packs.library import Shelf, is_library
-from handful.packs.skills import See, Skill, Skills, strangeness
+from handful.packs.skills import MOST, See, Skill, Skills, strangeness
 from handful.packs.unknown import Detector, read
 from handful.predictor import Prediction, _batches, _shifted, _single
 from handful.store import FeatureStore
@@ -45,6 +45,8 @@ class Library:
         encoder: the encoder or its name; by default the one that the library names, loaded when it
             is first needed.
         store: where features are kept; the user's own store when not given.
+        most: of the skills that change the encoder, so many run for an image, the likeliest ones;
+            their answers are mixed by how likely each is.
 
     Raises:
         PackError: no library.
@@ -60,8 +62,9 @@ class Library:
         folder: str | Path,
         encoder: Encoder | str | None = None,
         store: FeatureStore | None = None,
+        most: int = MOST,
     ) -> None:
-        self.shelf = Shelf.open(folder)
+        self.shelf, self.most = Shelf.open(folder), most
         self.store = store
         self._given = encoder
         self._encoder: Encoder | None = None
@@ -73,7 +76,7 @@ class Library:
                 self.broken[name] = str(pack)
             else:
                 found.append(Skill.of(name, pack))
-        self.skills = Skills(found, self._detector)
+        self.skills = Skills(found, self._detector, most)
 
     @classmethod
     def init(
@@ -129,7 +132,7 @@ class Library:
         """
         given = self.shelf.add(skill, name)
         more = Skill.of(given, self.shelf.load(given))
-        self.skills = Skills([*self.skills.skills, more], self._detector)
+        self.skills = Skills([*self.skills.skills, more], self._detector, self.most)
         return given
 
     def remove(self, name: str) -> None:
@@ -142,7 +145,8 @@ class Library:
         self.shelf.remove(name)
         self._tuned.pop(name, None)
         self.broken.pop(name, None)
-        self.skills = Skills((s for s in self.skills.skills if s.name != name), self._detector)
+        left = [s for s in self.skills.skills if s.name != name]
+        self.skills = Skills(left, self._detector, self.most)
 
     def predict(
         self,

@@ -23,7 +23,7 @@ from handful.packs.unknown import Detector
 __all__ = ["Answers", "Skill", "Skills", "strangeness"]
 
 _LEAST = 1e-3  # share of a task below which its skill is not asked
-_MOST = 2  # skills that change the encoder and are asked about one image: each is a pass of its own
+MOST = 2  # skills that change the encoder and are asked about one image: each is a pass of its own
 
 See = Callable[[str, NDArray[np.int64]], Array]  # a task and rows to features of its own encoder
 
@@ -34,6 +34,8 @@ class Skills:
     Args:
         skills: with different names.
         detector: what tells unknown images of one skill, for libraries of one or two.
+        most: of the skills that change the encoder, so many are asked about an image: the
+            likeliest.
 
     Attributes:
         skills: by name.
@@ -42,8 +44,14 @@ class Skills:
     """
 
     def __init__(
-        self, skills: Iterable[Skill], detector: Callable[[str], Detector] | None = None
+        self,
+        skills: Iterable[Skill],
+        detector: Callable[[str], Detector] | None = None,
+        most: int = MOST,
     ) -> None:
+        if most < 1:
+            raise InputError(f"expected most of 1 or more, got {most}")
+        self.most = most
         self.skills = tuple(sorted(skills, key=lambda s: s.name))
         self.names = tuple(s.name for s in self.skills)
         self.labels = _labels(self.skills)
@@ -53,6 +61,7 @@ class Skills:
         self.columns = [slice(int(a), int(b)) for a, b in pairwise(ends)]
         self._detector = detector
         self._routed = [i for i, s in enumerate(self.skills) if s.part is not None]
+        self._tuned = [i for i, s in enumerate(self.skills) if s.tuned]
         self._stack, self._stacked = self._linear()
 
     def position(self, task: str) -> int:
@@ -207,7 +216,7 @@ class Skills:
                 )
             said = self.skills[i].probabilities(seen)
             result[asked, self.columns[i]] = shares[asked][:, [i]] * said
-        if any(skill.tuned for skill in self.skills):  # those that were not asked leave a gap
+        if self._tuned:  # those that were not asked leave a gap
             result /= np.maximum(result.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return result, shares
 
@@ -216,8 +225,8 @@ class Skills:
         likely = shares[:, i] >= _LEAST
         if not self.skills[i].tuned:
             return likely
-        better = (shares > shares[:, [i]]).sum(axis=1)
-        return np.asarray(likely & (better < _MOST))
+        better = (shares[:, self._tuned] > shares[:, [i]]).sum(axis=1)
+        return np.asarray(likely & (better < self.most))
 
     def _familiar(self, X: Array, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         told = self.stranger
