@@ -31,6 +31,8 @@ TITLES = {
     "living": "Changing a skill",
     "library": "A library of many skills",
     "continual": "Tasks one after another",
+    "sparse": "Sparse routing among tuned skills",
+    "meta": "Learning to learn",
     "confidence": "How sure a skill is",
     "unknown": "Telling unknown images",
     "adapters": "Adapters: fitting and answering",
