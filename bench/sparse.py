@@ -55,8 +55,8 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(list(drawn)).tolist()
     print(
         f"`tiny`, {SHOTS} shots; {QUERIES} test images a class. Right: task and class. All runs "
-        "every skill that may be meant (a share of 0.001 or more); oracle is told the task. Adapters "
-        "run: share of all n, an image.\n"
+        "every skill that may be meant (a share of 0.001 or more); oracle is told the task. "
+        "Adapters run: share of all n, an image.\n"
     )
     print(
         "| n | top-1 | top-2 | top-4 | all | oracle | task found | adapters run, top-2 "
