@@ -60,8 +60,10 @@ def said(trained: Trained) -> str:
     facts = next(reversed(tower.deltas.values())).facts
     why = ""
     if "held_out" in facts:
-        apart = facts["held_out"]
-        why = f"; kept {facts['weight']:g} of it, the best on {apart} images set apart"
+        apart = f"on {facts['held_out']} images set apart"
+        why = f"; kept {facts['weight']:.0%} of it, which did best {apart}"
+        if not facts["weight"]:
+            why = f"; kept none of it, for the encoder as it was did best {apart}: leave out --tuner"
     return (
         f"Tuned {', '.join(tower.deltas)}: {size:,} numbers, {size / whole:.2%} of the encoder, in "
         f"{report.seconds:.1f} s ({report.steps} steps, loss {losses[0]} to {losses[-1]})"
