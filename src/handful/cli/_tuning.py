@@ -63,7 +63,7 @@ def said(trained: Trained) -> str:
         apart = f"on {facts['held_out']} images set apart"
         why = f"; kept {facts['weight']:.0%} of it, which did best {apart}"
         if not facts["weight"]:
-            why = f"; kept none of it, for the encoder as it was did best {apart}: leave out --tuner"
+            why = f"; kept none of it, as the frozen encoder did best {apart}: leave out --tuner"
     return (
         f"Tuned {', '.join(tower.deltas)}: {size:,} numbers, {size / whole:.2%} of the encoder, in "
         f"{report.seconds:.1f} s ({report.steps} steps, loss {losses[0]} to {losses[-1]})"
