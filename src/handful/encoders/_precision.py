@@ -15,12 +15,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from handful.contracts import Array
 from handful.encoders._attention import HalfAttention, OneDnnAttention, can_stand_in
 from handful.encoders._products import OneDnnLinear
+from handful.errors import InputError
 
 # The lowest cosine between bfloat16 and float32 features that `auto` accepts; 0.999 is what we
 # promise. A skill fitted here must give the same probabilities to 0.01 elsewhere: a turn of 0.01
@@ -80,6 +82,30 @@ def choose_kernels(model: nn.Module, device: torch.device) -> None:
             model.set_submodule(name, OneDnnLinear.of(module))
 
 
+def choose(encoder: Any, tower: nn.Module, precision: str) -> tuple[str, float]:
+    """Switch to bfloat16 where that is asked for, or pays and changes nothing.
+
+    Args:
+        encoder: in float32; its `prepare` and `images` are asked about two made pictures.
+        tower: of its model, the one that sees; changed in place.
+        precision: `auto`, `float32` or `bfloat16`.
+
+    Returns:
+        What it computes in from now on, and the lowest cosine to its float32 features.
+
+    Raises:
+        InputError: bfloat16 is asked for and applies to nothing here.
+    """
+    force = precision == "bfloat16"
+    if precision == "float32" or not (force or has_bfloat16(encoder.device)):
+        return "float32", 1.0
+    wanted = _probe(encoder)
+    found = to_bfloat16(tower, lambda: cosine(wanted, _probe(encoder)), force=force)
+    if force and found is None:
+        raise InputError(f"{encoder.name}: has no layers that bfloat16 applies to; use float32")
+    return ("float32", 1.0) if found is None else ("bfloat16", found)
+
+
 def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool) -> float | None:
     """Round the blocks' products to bfloat16 if the features stay the same.
 
@@ -123,6 +149,19 @@ def _width(module: Any) -> int:
     if isinstance(module, nn.MultiheadAttention):
         return int(module.embed_dim)
     return min(int(module.in_features), int(module.out_features))
+
+
+def _probe(encoder: Any) -> Array:
+    """Features of two made pictures, `[2, D]`."""
+    rng = np.random.default_rng(0)
+    made = [
+        Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(
+            (320, 40 * rows), Image.Resampling.BICUBIC
+        )
+        for rows in (6, 10)
+    ]
+    found: Array = encoder.images([encoder.prepare(image) for image in made])
+    return found
 
 
 def cosine(a: Array, b: Array) -> float:

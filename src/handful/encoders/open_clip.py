@@ -59,10 +59,11 @@ class OpenClipEncoder:
         self._warned = False
         self.vision, self.text = towers.vision(self.model), towers.text(self.model)
         _precision.choose_kernels(self.model, device)
-        self.precision = "float32"
-        self.agreement = 1.0
         self.dim = int(self.texts(["a photo"]).shape[1])
-        self._choose(precision)
+        if precision == "auto" and not any(block.mlp for block in self.vision.blocks):
+            precision = "float32"  # mostly convolutions: measured, bfloat16 is no faster
+        tower = self.model.visual
+        self.precision, self.agreement = _precision.choose(self, tower, precision)
 
     @classmethod
     def load(cls, name: str, *, precision: str = "auto", device: str = "auto") -> Self:
@@ -139,32 +140,3 @@ class OpenClipEncoder:
         if not (math.isfinite(scale) and scale > 0 and math.isfinite(bias)):
             raise InputError(f"{self.name}: has the logit scale {scale} and bias {bias}; damaged")
         return scale, bias
-
-    def _choose(self, precision: str) -> None:
-        """Switch to bfloat16 where that is asked for, or pays and changes nothing."""
-        force = precision == "bfloat16"
-        if precision == "float32" or not (force or _precision.has_bfloat16(self.device)):
-            return
-        if not force and not any(block.mlp for block in self.vision.blocks):
-            return  # mostly convolutions: measured, it is no faster
-        wanted = self._probe()
-        found = _precision.to_bfloat16(
-            self.model.visual,
-            lambda: _precision.cosine(wanted, self._probe()),
-            force=force,
-        )
-        if force and found is None:
-            raise InputError(f"{self.name}: has no layers that bfloat16 applies to; use float32")
-        if found is not None:
-            self.precision, self.agreement = "bfloat16", found
-
-    def _probe(self) -> Array:
-        """Features of two made pictures, `[2, D]`."""
-        rng = np.random.default_rng(0)
-        made = [
-            Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(
-                (320, 40 * rows), Image.Resampling.BICUBIC
-            )
-            for rows in (6, 10)
-        ]
-        return self.images([self.prepare(image) for image in made])

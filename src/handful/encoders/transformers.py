@@ -61,10 +61,9 @@ class TransformersEncoder:
         self._texts = Texts(self.tokenizer, self.family, config.text_config)
         self._warned = False
         _precision.choose_kernels(self.model, device)
-        self.precision = "float32"
-        self.agreement = 1.0
         self.dim = int(self.texts(["a photo"]).shape[1])
-        self._choose(precision)
+        tower = self.model.vision_model
+        self.precision, self.agreement = _precision.choose(self, tower, precision)
 
     @classmethod
     def load(cls, name: str, *, precision: str = "auto", device: str = "auto") -> Self:
@@ -122,33 +121,6 @@ class TransformersEncoder:
                 TextCutWarning,
                 stacklevel=4,
             )
-
-    def _choose(self, precision: str) -> None:
-        """Switch to bfloat16 where that is asked for, or pays and changes nothing."""
-        force = precision == "bfloat16"
-        if precision == "float32" or not (force or _precision.has_bfloat16(self.device)):
-            return
-        wanted = self._probe()
-        found = _precision.to_bfloat16(
-            self.model.vision_model,
-            lambda: _precision.cosine(wanted, self._probe()),
-            force=force,
-        )
-        if force and found is None:
-            raise InputError(f"{self.name}: has no layers that bfloat16 applies to; use float32")
-        if found is not None:
-            self.precision, self.agreement = "bfloat16", found
-
-    def _probe(self) -> Array:
-        """Features of two made pictures, `[2, D]`."""
-        rng = np.random.default_rng(0)
-        made = [
-            Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(
-                (320, 40 * rows), Image.Resampling.BICUBIC
-            )
-            for rows in (6, 10)
-        ]
-        return self.images([self.prepare(image) for image in made])
 
 
 class TextCutWarning(UserWarning):
