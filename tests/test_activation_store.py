@@ -121,7 +121,7 @@ def test_nothing_is_made_before_it_is_needed(tmp_path):
     with ActivationStore(tmp_path / "later") as store:
         assert store.summary() == ()
         assert store.check().problems == ()
-        with pytest.raises(InputError, match="holds no activations"):
+        with pytest.raises(InputError, match="holds no activation store"):
             store.prune(KEY)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="max_bytes"):
@@ -508,7 +508,7 @@ def test_one_prune_explains_what_cannot_be(both, tmp_path):
         handful.store.prune(both)
     with pytest.raises(InputError, match="holds no feature store"):
         handful.store.prune(both / "elsewhere", unused_days=1)
-    with pytest.raises(InputError, match="holds no activations"):
+    with pytest.raises(InputError, match="holds no activation store"):
         handful.store.prune(both / "elsewhere", activations=True)
 
 

@@ -13,15 +13,15 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array
-from handful.errors import InputError, StorageError
+from handful.errors import InputError
 from handful.store import _common, _rooms, _rowfile
-from handful.store._database import Database, Layout, default_folder, is_damage, transaction
+from handful.store._base import CURE, Store
+from handful.store._database import Layout, transaction
 from handful.store._rooms import Room
 
 FILE = "activations.sqlite3"
@@ -31,7 +31,7 @@ _FRESH = 60.0  # seconds for which a space counts as just used
 _LAYOUT = Layout(FILE, "an activation store", 0x48464C41, 1, _rooms.SCHEMA)  # "HFLA"
 
 
-class ActivationStore:
+class ActivationStore(Store):
     """Activations on disk; safe for several threads and processes, and against being killed.
 
     Args:
@@ -48,13 +48,13 @@ class ActivationStore:
     (1, 5, 3) [False  True]
     """
 
+    layout = _LAYOUT
+
     def __init__(self, path: str | Path | None = None, *, max_bytes: int | None = None) -> None:
         if max_bytes is not None and max_bytes < 0:
             raise InputError(f"expected max_bytes of 0 or more, got {max_bytes}")
-        self.path = Path(path).expanduser() if path is not None else default_folder()
+        super().__init__(path)
         self.max_bytes = max_bytes
-        self._database = Database(self.path, _LAYOUT)
-        self.file = self._database.file
 
     def shape(self, space: str) -> tuple[int, ...] | None:
         """Shape of one row of a space; None where nothing is kept of it."""
@@ -136,7 +136,7 @@ class ActivationStore:
         if not np.isfinite(rows).all():
             raise InputError("activations to store must be finite; compute them again")
         with self._database.session("writing") as (db, writable):
-            _common.demand(self._database, writable)
+            self._demand(writable)
             rooms = _rooms.summary(db)
             surplus = sum(room.bytes for room in rooms) + rows.nbytes - self.budget
             others = [room for room in rooms if room.space not in {space, *spare}]
@@ -152,12 +152,6 @@ class ActivationStore:
                 _rooms.write(db, self.path, room, keys, rows)
                 _rooms.touch(db, room.number, encoder)
         return True
-
-    @property
-    def writable(self) -> bool:
-        """Whether `put` can work here; a read-only store still answers."""
-        with self._database.session("opening") as (_, writable):
-            return writable
 
     @property
     def size(self) -> int:
@@ -181,78 +175,35 @@ class ActivationStore:
         with self._database.session("reading") as (db, _):
             return _rooms.summary(db)
 
-    def check(self) -> _common.Health:
-        """Read everything, the structure of the index and every row; changes nothing."""
-        if _common.is_missing(self.file):
-            return _common.Health(0, ())
-        try:
-            with self._database.session("checking") as (db, _):
-                broken = _common.structure(db)
-                rooms = _rooms.summary(db)
-                bad = {r: _rooms.bad_rows(db, self.path, r) for r in rooms}
-        except StorageError as error:
-            if not is_damage(error.__cause__):
-                raise
-            return _common.Health(0, (str(error),))
-        cure = "`handful store prune --damaged`"
-        problems = [f"the file: {line}; {cure} makes room for a new one" for line in broken]
-        problems += [
+    def _look(self, db: sqlite3.Connection) -> tuple[int, list[str]]:
+        rooms = _rooms.summary(db)
+        bad = {room: _rooms.bad_rows(db, self.path, room) for room in rooms}
+        return sum(room.count for room in rooms), [
             f"{room.space}: {len(keys)} of {room.count} rows of activations are cut short or "
-            f"changed; {cure} removes them"
+            f"changed; {CURE} removes them"
             for room, keys in bad.items()
             if keys
         ]
-        return _common.Health(sum(room.count for room in rooms), tuple(problems))
 
-    def prune(
+    def _clear(
         self,
-        wanted: str | None = None,
-        *,
-        unused_days: float | None = None,
-        max_bytes: int | None = None,
-        damaged: bool = False,
-    ) -> _common.Pruned:
-        """Remove activations; what is missed later is computed again.
-
-        Args:
-            wanted: remove spaces with this key, encoder name, or `part:value` of the key.
-            unused_days: remove spaces that nobody has used for so many days.
-            max_bytes: remove whole spaces, longest unused first, until this is enough.
-            damaged: remove broken rows; where the structure of the index is broken, everything.
-
-        Raises:
-            InputError: nothing was asked for, there is no store, or no space is called `wanted`.
-            StorageError: the store cannot be written.
-        """
-        if wanted is None and unused_days is None and max_bytes is None and not damaged:
-            raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
-        if _common.is_missing(self.file):
-            raise InputError(f"{self.path}: holds no activations, so there is nothing to prune")
-        size, removed = self.size, 0
-        if damaged and _common.is_broken(self._database):
-            _common.start_again(self._database)
-        with self._database.session("pruning") as (db, writable):
-            _common.demand(self._database, writable)
+        db: sqlite3.Connection,
+        wanted: str | None,
+        unused_days: float | None,
+        max_bytes: int | None,
+        damaged: bool,
+    ) -> int:
+        removed = 0
+        rooms = _rooms.summary(db)
+        gone = _rooms.unwanted(rooms, wanted, unused_days)
+        if damaged:
+            removed += sum(_rooms.forget_bad(db, self.path, room) for room in rooms)
+        removed += sum(_rooms.drop(db, self.path, room) for room in gone)
+        if max_bytes is not None:
             rooms = _rooms.summary(db)
-            gone = _rooms.unwanted(rooms, wanted, unused_days)
-            if damaged:
-                removed += sum(_rooms.forget_bad(db, self.path, room) for room in rooms)
-            removed += sum(_rooms.drop(db, self.path, room) for room in gone)
-            if max_bytes is not None:
-                rooms = _rooms.summary(db)
-                surplus = sum(room.bytes for room in rooms) - max_bytes
-                removed += _rooms.make_room(db, self.path, surplus, rooms) or 0
-            with transaction(db):  # nobody else is just making one
-                _rooms.sweep(db, self.path)
-            _common.shrink(db)
-        return _common.Pruned(removed, size - self.size)
-
-    def close(self) -> None:
-        """Let go of the file; the next call opens it again."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            surplus = sum(room.bytes for room in rooms) - max_bytes
+            removed += _rooms.make_room(db, self.path, surplus, rooms) or 0
+        with transaction(db):  # nobody else is just making one
+            _rooms.sweep(db, self.path)
+        _common.shrink(db)
+        return removed

@@ -10,7 +10,7 @@ from handful.store._activations import ActivationStore
 from handful.store._common import Health, Pruned
 from handful.store._store import FeatureStore
 
-_Store = ActivationStore | FeatureStore
+_Either = ActivationStore | FeatureStore
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def prune(
     if activations and wanted is None and unused_days is None and not damaged:
         max_bytes = max_bytes or 0
     with FeatureStore(path) as features, ActivationStore(path) as rooms:
-        every: list[_Store] = [rooms] if activations else [rooms, features]
+        every: list[_Either] = [rooms] if activations else [rooms, features]
         present = [store for store in every if store.file.exists()] or every[-1:]
         named = present if wanted is None else _named(present, wanted)
         only_named = unused_days is None and max_bytes is None and not damaged
@@ -80,7 +80,7 @@ def prune(
     return Cleared(Pruned(rows, size), replaced)
 
 
-def _named(stores: list[_Store], wanted: str) -> list[_Store]:
+def _named(stores: list[_Either], wanted: str) -> list[_Either]:
     """Those that hold something called so."""
     spaces = {store: store.summary() for store in stores}
     named = [store for store, held in spaces.items() if any(each.has(wanted) for each in held)]

@@ -1,4 +1,4 @@
-"""What both stores do with their files."""
+"""What is the same in the files of both stores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import InputError, StorageError
-from handful.store._database import Database, is_damage
 
 DAY = 86_400.0
 STEP = 4_096  # rows or pages in one transaction: bounds memory, and the journal on a full disk
@@ -43,37 +42,6 @@ def keys_of(ids: Sequence[str]) -> list[bytes]:
     if wrong is not None:
         raise InputError(f"expected image digests of 64 hexadecimal digits, got {wrong!r}")
     return [bytes.fromhex(i) for i in ids]
-
-
-def demand(database: Database, writable: bool) -> None:
-    """Refuse to go on where nothing can be written.
-
-    Raises:
-        StorageError: with the cure.
-    """
-    if not writable:
-        raise StorageError(
-            f"{database.file.parent}: {database.layout.title} cannot be written here; correct "
-            "the permissions of the folder, or name another one in $HANDFUL_HOME"
-        )
-
-
-def is_broken(database: Database) -> bool:
-    """Whether the structure of the file is damaged."""
-    try:
-        with database.session("checking") as (db, _):
-            return bool(structure(db))
-    except StorageError as error:
-        if not is_damage(error.__cause__):
-            raise
-        return True
-
-
-def start_again(database: Database) -> None:
-    """Throw the file away; the next session makes an empty one."""
-    database.close()
-    remove(database.file.with_name(f"{database.file.name}-journal"))
-    remove(database.file)
 
 
 def remove(file: Path) -> None:

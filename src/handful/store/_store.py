@@ -6,16 +6,16 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array
-from handful.errors import InputError, StorageError
+from handful.errors import InputError
 from handful.store import _common, _upkeep
-from handful.store._database import Database, Layout, default_folder, is_damage, transaction
+from handful.store._base import CURE, Store
+from handful.store._database import Layout, transaction
 
 FILE = "features.sqlite3"
 _ASKED = 500  # keys in one question; the time is flat from 100 to 2000
@@ -38,7 +38,7 @@ CREATE TABLE rows (
 _LAYOUT = Layout(FILE, "a feature store", 0x48464C31, 1, _SCHEMA)  # "HFL1"
 
 
-class FeatureStore:
+class FeatureStore(Store):
     """Features on disk; safe for several threads and processes, and against being killed.
 
     Args:
@@ -52,10 +52,7 @@ class FeatureStore:
     (array([[1., 0.]], dtype=float32), array([False,  True]))
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
-        self.path = Path(path).expanduser() if path is not None else default_folder()
-        self._database = Database(self.path, _LAYOUT)
-        self.file = self._database.file
+    layout = _LAYOUT
 
     def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
         """Known rows among N image digests.
@@ -105,7 +102,7 @@ class FeatureStore:
         if not _upkeep.is_unit(rows).all():
             raise InputError("features to store must be finite rows of length one; encode again")
         with self._database.session("writing") as (db, writable):
-            _common.demand(self._database, writable)
+            self._demand(writable)
             with transaction(db):
                 number = _number(db, space, encoder, rows.shape[1])
                 db.executemany(
@@ -113,12 +110,6 @@ class FeatureStore:
                     "ON CONFLICT (space, id) DO UPDATE SET value = excluded.value",
                     ((number, key, row.tobytes()) for key, row in zip(keys, rows, strict=True)),
                 )
-
-    @property
-    def writable(self) -> bool:
-        """Whether `put` can work here; a read-only store still answers."""
-        with self._database.session("opening") as (_, writable):
-            return writable
 
     @property
     def size(self) -> int:
@@ -132,79 +123,31 @@ class FeatureStore:
         with self._database.session("reading") as (db, _):
             return _upkeep.summary(db)
 
-    def check(self) -> _common.Health:
-        """Read everything, the structure of the file and every row; changes nothing.
-
-        A store that was never made is an empty one.
-        """
-        if _common.is_missing(self.file):
-            return _common.Health(0, ())
-        try:
-            with self._database.session("checking") as (db, _):
-                counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
-                broken = _common.structure(db)
-                bad = _upkeep.bad_rows(db)
-        except StorageError as error:
-            if not is_damage(error.__cause__):
-                raise
-            return _common.Health(0, (str(error),))
-        cure = "`handful store prune --damaged`"
-        problems = [f"the file: {line}; {cure} makes room for a new one" for line in broken]
-        problems += [
+    def _look(self, db: sqlite3.Connection) -> tuple[int, list[str]]:
+        counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
+        return counted, [
             f"{key}: {len(numbers)} of {counted} rows are not finite, not of unit length or of "
-            f"the wrong width; {cure} removes them"
-            for key, numbers in bad.items()
+            f"the wrong width; {CURE} removes them"
+            for key, numbers in _upkeep.bad_rows(db).items()
         ]
-        return _common.Health(counted, tuple(problems))
 
-    def prune(
+    def _clear(
         self,
-        wanted: str | None = None,
-        *,
-        unused_days: float | None = None,
-        max_bytes: int | None = None,
-        damaged: bool = False,
-    ) -> _common.Pruned:
-        """Remove features and shrink the file; what is missed later is computed again.
-
-        Args:
-            wanted: remove spaces with this key, encoder name, or `part:value` of the key.
-            unused_days: remove spaces that nobody has used for so many days.
-            max_bytes: shrink the file to this: the longest unused spaces go first, in the last
-                of them the oldest rows.
-            damaged: remove broken rows; where the structure of the file is broken, the file.
-
-        Raises:
-            InputError: nothing was asked for, there is no store, or no space is called `wanted`.
-            StorageError: the store cannot be written.
-        """
-        if wanted is None and unused_days is None and max_bytes is None and not damaged:
-            raise InputError("say what to prune: a space, unused_days, max_bytes or damaged")
-        if _common.is_missing(self.file):
-            raise InputError(f"{self.path}: holds no feature store, so there is nothing to prune")
-        size, removed = self.size, 0
-        if damaged and _common.is_broken(self._database):
-            _common.start_again(self._database)
-        with self._database.session("pruning") as (db, writable):
-            _common.demand(self._database, writable)
-            if damaged:
-                removed += sum(_upkeep.delete_rows(db, n) for n in _upkeep.bad_rows(db).values())
-            if wanted is not None or unused_days is not None:
-                removed += _upkeep.delete_unwanted(db, wanted, unused_days)
-            _common.shrink(db)
-            if max_bytes is not None:
-                removed += _upkeep.shrink_to(db, max_bytes)
-        return _common.Pruned(removed, size - self.size)
-
-    def close(self) -> None:
-        """Let go of the file; the next call opens it again."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        db: sqlite3.Connection,
+        wanted: str | None,
+        unused_days: float | None,
+        max_bytes: int | None,
+        damaged: bool,
+    ) -> int:
+        removed = 0
+        if damaged:
+            removed += sum(_upkeep.delete_rows(db, n) for n in _upkeep.bad_rows(db).values())
+        if wanted is not None or unused_days is not None:
+            removed += _upkeep.delete_unwanted(db, wanted, unused_days)
+        _common.shrink(db)
+        if max_bytes is not None:
+            removed += _upkeep.shrink_to(db, max_bytes)
+        return removed
 
 
 def _ask(db: sqlite3.Connection, number: int, keys: list[bytes]) -> Iterator[tuple[bytes, Any]]:
