@@ -279,13 +279,13 @@ def test_a_card_claims_no_data_it_does_not_know(skill, tmp_path):
 def test_a_place_that_cannot_be_written_is_found_before_the_work(
     photos, skill, tmp_path, capsys, monkeypatch
 ):
-    from handful import comparison, demo, pipeline, predictor
+    from handful import comparison, demo, evaluation, pipeline, predictor
 
     def too_late(*_: object, **__: object) -> None:
         pytest.fail("the work began")
 
     for module, name in ((comparison, "compare"), (demo, "run"), (pipeline, "fit"),
-                         (pipeline, "evaluate"), (predictor, "Predictor")):  # fmt: skip
+                         (evaluation, "evaluate"), (predictor, "Predictor")):  # fmt: skip
         monkeypatch.setattr(module, name, too_late)
     file = tmp_path / "file"
     file.write_text("mine")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handful import metrics, pipeline, plugins, report
+from handful import evaluation, metrics, pipeline, plugins, report
 from handful.errors import InputError, PackError
 from handful.packs import Pack
 from handful.packs import confidence as stated
@@ -180,7 +180,7 @@ def test_skill_states_it_and_evaluate_measures_it(tmp_path, photos):
     assert np.allclose(old.probabilities(X), confidence.softmax(pack.logits(X)), atol=1e-6)
     with pytest.raises(InputError, match="made before"):
         old.sets(X, 0.2)
-    done = pipeline.evaluate(tmp_path / "skill", photos, keep_leaks=True)
+    done = evaluation.evaluate(tmp_path / "skill", photos, keep_leaks=True)
     told = done.confidence
     assert 0 <= told["ece"] <= 1
     assert 0 <= told["sets"]["0.2"]["coverage"] <= 1

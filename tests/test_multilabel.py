@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from handful import data, multilabel, pipeline
+from handful import data, evaluation, multilabel, pipeline
 from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiDataset, playground
@@ -482,4 +482,4 @@ def test_a_skill_of_one_label_is_measured_elsewhere(photos, tmp_path):
 
 def test_a_skill_of_several_labels_is_not_measured_as_one_of_one(fitted, photos):
     with pytest.raises(InputError, match=r"handful\.multilabel\.evaluate"):
-        pipeline.evaluate(Predictor(fitted.pack), photos)
+        evaluation.evaluate(Predictor(fitted.pack), photos)

@@ -22,6 +22,7 @@ LEVELS = {
     "trials": 4,
     "protocols": 4.3,  # the field's experiments, each a loop over trials
     "pipeline": 4,
+    "evaluation": 4.05,  # a skill is measured as Predictor answers
     "predictor": 4,
     "export": 4,
     "report": 4,
@@ -58,7 +59,6 @@ ALLOWED = {
     ("adapters", "store"),  # the folder where weights that were learned here are kept
     ("packs", "selection"),  # what a skill states of itself comes from its support set
     ("packs", "report"),  # the figure beside the card; report imports no wing
-    ("pipeline", "predictor"),  # to evaluate a skill is to predict with it
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

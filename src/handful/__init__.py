@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from handful.comparison import compare
     from handful.contracts import ClassText, ImageRef
     from handful.encoders import load as load_encoder
+    from handful.evaluation import evaluate
     from handful.library import Library
     from handful.packs import Pack
-    from handful.pipeline import evaluate, fit
+    from handful.pipeline import fit
     from handful.predictor import Predictor
 
 __version__ = "0.1.0.dev0"
@@ -45,7 +46,7 @@ _HOME = {  # name: (module, its name there)
     "Pack": ("packs", "Pack"),
     "Predictor": ("predictor", "Predictor"),
     "compare": ("comparison", "compare"),
-    "evaluate": ("pipeline", "evaluate"),
+    "evaluate": ("evaluation", "evaluate"),
     "fit": ("pipeline", "fit"),
     "load_encoder": ("encoders", "load"),
 }

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data, encoders, pipeline
+from handful import data, encoders, evaluation, pipeline
 from handful.comparison import Comparison
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
 from handful.errors import InputError, StorageError
+from handful.evaluation import Evaluated
 from handful.extract import Progress
 from handful.inputs import class_text
-from handful.pipeline import Evaluated
 from handful.predictor import Predictor
 from handful.store import FeatureStore
 from handful.trials import SHOTS, Trial, compare_features
@@ -82,7 +82,7 @@ def run(
     playground.write(playground.task(names[0], max(shots), 0, QUERIES), photos)
     store = FeatureStore(out / "store")
     pipeline.fit(photos, encoder=encoder, store=store).pack.save(skill, overwrite=True)
-    evaluated = pipeline.evaluate(
+    evaluated = evaluation.evaluate(
         Predictor(skill, encoder=encoder, store=store), photos, store=store
     )
     return Demo(Comparison(tuple(trials), facts), skill, photos, evaluated)

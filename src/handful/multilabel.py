@@ -21,6 +21,7 @@ from handful.contracts import Encoder, class_names
 from handful.data import MultiDataset
 from handful.data.splits import checked_seed
 from handful.errors import InputError
+from handful.evaluation import predictor_of, unseen
 from handful.extract import Failure, Progress
 from handful.multimetrics import FIXED, MultiEvaluation, measure
 from handful.packs import Pack
@@ -142,11 +143,7 @@ def evaluate(
             left to measure on.
     """
     dataset = _part(_load(source), "test")
-    if isinstance(encoder, Path):
-        encoder = str(encoder)
-    predictor = (
-        skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
-    )
+    predictor = predictor_of(skill, encoder, store)
     pack = predictor.pack
     if not is_multi_label(pack.manifest):
         raise InputError(
@@ -154,24 +151,14 @@ def evaluate(
             "teach one of several with --multi-label"
         )
     truth = dataset.matrix(pack.classes)
-    found = extract.features(
-        predictor.encoder, dataset.images, store or predictor.store, progress=progress
-    )
-    support = frozenset(pack.support_ids)
-    seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
-    keep = np.flatnonzero(~seen | keep_leaks)
-    if not len(keep):
-        raise InputError(
-            f"{len(seen)} images could be read{inputs.lost(found.failures)}, and all of them are "
-            "in the skill's own support set; measure on images it has not seen"
-        )
-    given = pack.probabilities(found.features.values[keep])
+    found = unseen(predictor, dataset.images, store, keep_leaks=keep_leaks, progress=progress)
+    given = pack.probabilities(found.features)
     answers = shown(pack.manifest, pack.tensors, given, pack.where)
-    wanted = truth[[found.kept[i] for i in keep]]
+    wanted = truth[list(found.places)]
     return MultiEvaluated(
         measure(answers, wanted, pack.classes, given >= FIXED),
         found.failures,
-        tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
+        found.leaks,
         dataset.ignored,
     )
 

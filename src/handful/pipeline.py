@@ -1,8 +1,9 @@
-"""The road, told once: images and labels in, a skill out, and how good it is.
+"""The road, told once: images and labels in, a skill out.
 
-    images, labels -> text -> features -> adapter -> pack -> numbers
+    images, labels -> text -> features -> adapter -> pack
 
-`fit` and `evaluate` are the road; `handful.comparison` walks it once for every method.
+How good the skill is says `handful.evaluation`; `handful.comparison` walks the road once for every
+method.
 """
 
 from __future__ import annotations
@@ -15,17 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from handful import data, extract, inputs, metrics, prompts
-from handful.contracts import Array, Encoder
+from handful import data, extract, inputs, prompts
+from handful.contracts import Encoder
 from handful.data import Dataset
-from handful.errors import InputError
 from handful.extract import Extraction, Failure, Progress
-from handful.metrics import Evaluation
-from handful.packs import Pack, confidence, deltas, multi
+from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
-from handful.predictor import Predictor
 from handful.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -60,29 +57,6 @@ class Fitted:
         """Why these methods, where the adapter chose: `reason` and `ranking` (`Auto.explain`)."""
         chosen: Mapping[str, Any] | None = self.pack.manifest["training"].get("selection")
         return chosen
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """How good a skill is on images it has not seen.
-
-    Args:
-        result: the numbers.
-        failures: images that could not be read; they count in no number.
-        leaks: test images that are byte for byte support images; left out of every number.
-        ignored: files passed over while looking for images: how many of each kind.
-        unknown: how often images of no class are taken for known and the other way round, where
-            there were any (`handful.selection.unknown.errors`), or `cannot` and why; else None.
-        confidence: calibration error and its bins, with the skill's factor and without, and what
-            sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot.
-    """
-
-    result: Evaluation
-    failures: tuple[Failure, ...]
-    leaks: tuple[str, ...]
-    ignored: Mapping[str, int]
-    unknown: Mapping[str, Any] | None = None
-    confidence: Mapping[str, Any] | None = None
 
 
 def fit(
@@ -193,132 +167,8 @@ def fit(
     return Fitted(pack, failures, encoded, seconds, dataset.ignored, trained)
 
 
-def evaluate(
-    skill: str | Path | Predictor,
-    source: str | Path | Dataset,
-    *,
-    encoder: str | Path | Encoder | None = None,
-    store: FeatureStore | None = None,
-    keep_leaks: bool = False,
-    progress: Progress | None = None,
-) -> Evaluated:
-    """Measure a skill on labelled images; support images found among them are left out.
-
-    A method that learns from the images it is asked (`semantics` is not `inductive`) gets them in
-    a shuffled order, always the same: as they lie on disk, by class, their order tells labels.
-
-    Args:
-        skill: a pack's folder or a `Predictor`.
-        source: as for `fit`; where it states splits, only `test` is used. Images labelled
-            `background`, `none`, `noise` or `other` are asked about as unknown ones.
-        encoder: to use instead of the one the pack names.
-        store: where features are kept.
-        keep_leaks: count images of the support set too (the numbers are then too good).
-        progress: called with (images done, images in all).
-
-    Raises:
-        InputError: a label that is not among the skill's classes; nothing left to measure on.
-    """
-    dataset = inputs.part(inputs.load_images(source), "test")
-    if isinstance(encoder, Path):
-        encoder = str(encoder)
-    predictor = (
-        skill if isinstance(skill, Predictor) else Predictor(skill, encoder=encoder, store=store)
-    )
-    pack = predictor.pack
-    if multi.is_multi_label(pack.manifest):
-        raise InputError(
-            f"{pack.where}: says of each class whether an image shows it; measure it with "
-            "handful.multilabel.evaluate"
-        )
-    dataset, none = inputs.set_apart(dataset, None, pack.classes)
-    unknown = sorted(set(dataset.labels) - set(pack.classes))
-    if unknown:
-        raise InputError(
-            f"labels {unknown[:5]} are not among the skill's {len(pack.classes)} classes; "
-            f"it knows: {', '.join(pack.classes[:10])}"
-        )
-    found = extract.features(
-        predictor.encoder, dataset.images, store or predictor.store, progress=progress
-    )
-    support = frozenset(pack.support_ids)
-    seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
-    keep = np.flatnonzero(~seen | keep_leaks)
-    if not len(keep):
-        raise InputError(_nothing_left(len(seen), found.failures))
-    column = {name: i for i, name in enumerate(pack.classes)}
-    targets = np.array([column[dataset.labels[found.kept[i]]] for i in keep])
-    if pack.semantics != "inductive":
-        turn = np.random.default_rng(0).permutation(len(keep))
-        keep, targets = keep[turn], targets[turn]
-    logits = pack.logits(found.features.values[keep])
-    strange = None
-    if len(none):
-        strange = extract.features(predictor.encoder, none.images, store or predictor.store)
-    return Evaluated(
-        metrics.evaluate(logits, targets, pack.classes),
-        (*found.failures, *(strange.failures if strange else ())),
-        tuple(dataset.images[found.kept[i]].name for i in np.flatnonzero(seen)),
-        dataset.ignored,
-        _unknown(predictor, found.features.values[keep], strange, keep_leaks=keep_leaks),
-        _confidence(pack, logits, targets),
-    )
-
-
-def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
-    """See `Evaluated.confidence`."""
-    told: dict[str, Any] = {"bins": {}}
-    for key, factor in (("ece", confidence.factor(pack.manifest)), ("ece_uncalibrated", 1.0)):
-        chances = confidence.probabilities(logits, factor)
-        told[key] = metrics.calibration_error(chances, targets)
-        told["bins"][key] = [
-            {"from": b.low, "to": b.high, "count": b.count}
-            | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
-            for b in metrics.reliability(chances, targets)
-        ]
-    told["sets"] = {}
-    for error in confidence.ERRORS:
-        try:
-            among = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
-        except InputError as refused:
-            told["sets"][f"{error:g}"] = {"cannot": str(refused)}
-            continue
-        told["sets"][f"{error:g}"] = {
-            "coverage": float(among[np.arange(len(targets)), targets].mean()),
-            "size": float(among.sum(axis=1).mean()),
-        }
-    return told
-
-
-def _unknown(
-    predictor: Predictor, known: Array, found: Extraction | None, *, keep_leaks: bool
-) -> dict[str, Any] | None:
-    """See `Evaluated.unknown`; images that taught the skill what is unknown are left out."""
-    if found is None:
-        return None
-    support = predictor.pack.support
-    taught = support.reserved.ids if support and support.reserved else ()
-    rows = [i for i, id_ in enumerate(found.features.ids) if keep_leaks or id_ not in taught]
-    if not rows:
-        return None
-    try:
-        detector = predictor.detector()
-    except InputError as error:
-        return {"cannot": str(error)}
-    return detector.measure(known, found.features.values[rows])
-
-
 def _reserved(none: Dataset, found: Extraction | None) -> Reserved | None:
     if found is None or not found.kept:
         return None
     names = tuple(inputs.short_name(none.images[i].name) for i in found.kept)
     return Reserved(found.features.values, found.features.ids, names)
-
-
-def _nothing_left(readable: int, failures: Sequence[Failure]) -> str:
-    if not readable:
-        return f"no image could be read{inputs.lost(failures)}"
-    return (
-        f"all {readable} readable images are in the skill's own support set; "
-        "measure on images it has not seen"
-    )

@@ -103,7 +103,7 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
 
 
 def reliability_figure(found: Mapping[str, Any]) -> Figure:
-    """How often answers are right, by how sure they are; `handful.pipeline.Evaluated.confidence`.
+    """How often answers are right, by how sure they are; `handful.evaluation.Evaluated.confidence`.
 
     A point on the diagonal is an honest probability; its area is the share of the answers.
     """

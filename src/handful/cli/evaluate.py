@@ -12,7 +12,7 @@ from handful.cli import _console, _multilabel, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.pipeline import Evaluated
+    from handful.evaluation import Evaluated
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Measure a skill on labelled photos."""
-    from handful import pipeline, report
+    from handful import evaluation, report
     from handful.packs import Pack, multi
 
     if keep_leaks and record:
@@ -53,7 +53,7 @@ def run(
             as_json=as_json,
         )
     with _console.progress("encoding") as progress:
-        done = pipeline.evaluate(
+        done = evaluation.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
     answer = {
