@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handful.cli import _console
+from handful.cli import _console, _measured
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,18 +52,12 @@ def evaluate(
 ) -> int:
     """Measure a skill of several labels an image."""
     from handful import multilabel, report
-    from handful.packs import Pack
 
     with _console.progress("encoding") as progress:
         done = multilabel.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
-    answer = {
-        **done.result.as_dict(),
-        "leaks": list(done.leaks),
-        "failed": len(done.failures),
-        "failures": _console.named(done.failures),
-    }
+    answer = _measured.answer(done)
     if as_json:
         _console.say_json(answer)
     else:
@@ -72,15 +66,8 @@ def evaluate(
         report.save(answer, out / "evaluation.json")
         _console.complain(f"wrote {out / 'evaluation.json'}")
     if record:
-        facts = {k: v for k, v in answer.items() if k != "failures"}  # names of files stay here
-        facts |= {"dataset": images.resolve().name, "leaks": len(done.leaks)}
-        Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
-        _console.complain(f"wrote the numbers into {skill}")
-    if done.leaks:
-        treated = "counted all the same" if keep_leaks else "left out"
-        _console.complain(
-            f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated}"
-        )
+        _measured.record(skill, images, answer)
+    _measured.tell_leaks(done.leaks, kept=keep_leaks)
     return _console.report_failures(done.failures)
 
 

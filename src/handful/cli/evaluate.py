@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _multilabel, _options
+from handful.cli import _console, _measured, _multilabel, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     from handful import evaluation, report
-    from handful.packs import Pack, multi
+    from handful.packs import multi
 
     if keep_leaks and record:
         raise InputError(
@@ -57,13 +57,10 @@ def run(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
     answer = {
-        **done.result.as_dict(),
+        **_measured.answer(done),
         **({"unknown": dict(done.unknown)} if done.unknown else {}),
         **({"confidence": dict(done.confidence)} if done.confidence else {}),
-        "leaks": list(done.leaks),
         "ignored": dict(done.ignored),
-        "failed": len(done.failures),
-        "failures": _console.named(done.failures),
     }
     if as_json:
         _console.say_json(answer)
@@ -78,16 +75,8 @@ def run(
             beside = "reliability.png and evaluation.json"
         _console.complain(f"wrote {path} and {beside} beside it")
     if record:
-        facts = {k: v for k, v in answer.items() if k != "failures"}  # names of files stay here
-        facts |= {"dataset": images.resolve().name, "leaks": len(done.leaks)}
-        Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
-        _console.complain(f"wrote the numbers into {skill}")
-    if done.leaks:
-        treated = "counted all the same" if keep_leaks else "left out"
-        _console.complain(
-            f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
-            f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
-        )
+        _measured.record(skill, images, answer)
+    _measured.tell_leaks(done.leaks, kept=keep_leaks)
     _console.tell_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
