@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from handful.data._labelled import SPLITS
 from handful.data._rows import READERS
 from handful.data.coop import coop
-from handful.data.dataset import SPLITS, Dataset
+from handful.data.dataset import Dataset
 from handful.data.folder import entries, folder
 from handful.data.table import table
 from handful.errors import InputError

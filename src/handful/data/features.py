@@ -22,7 +22,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText, unit
-from handful.data.dataset import SPLITS, straddling
+from handful.data._labelled import SPLITS, straddling
 from handful.errors import InputError, MismatchError, StorageError
 
 SUFFIXES = (".safetensors", ".npz")

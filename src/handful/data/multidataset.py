@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.contracts import ImageRef, class_names
-from handful.data.dataset import SPLITS, straddling
+from handful.data._labelled import Labelled
 from handful.errors import InputError
 
 SEPARATORS = "|;"  # what stands between labels, and in no class name
 
 
 @dataclass(frozen=True, eq=False)
-class MultiDataset:
+class MultiDataset(Labelled):
     """N images with any number of labels each.
 
     Args:
@@ -31,49 +30,26 @@ class MultiDataset:
         InputError: lengths that disagree, a label not among the classes, class names that repeat
             or hold a separator, no label at all, a group in more than one split.
 
+    >>> from handful.contracts import ImageRef
     >>> two = MultiDataset((ImageRef.of("a.jpg"), ImageRef.of("b.jpg")), (("cat", "dog"), ()))
     >>> two.matrix().tolist()
     [[1, 1], [0, 0]]
     """
 
-    images: tuple[ImageRef, ...]
     labels: tuple[tuple[str, ...], ...]
-    splits: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    def _given(self) -> set[str]:
+        return {label for labels in self.labels for label in labels}
 
     def __post_init__(self) -> None:
-        count = len(self.images)
-        for name in ("labels", "splits", "groups"):
-            values = tuple(getattr(self, name)) or (("",) * count if name != "labels" else ())
-            if len(values) != count:
-                raise InputError(f"expected {count} {name}, one an image, got {len(values)}")
-            object.__setattr__(self, name, values)
-        given = {label for labels in self.labels for label in labels}
-        if not (self.classes or given):
+        if not (self.classes or self._given()):
             raise InputError("no image has a label; label some of them")
-        object.__setattr__(self, "classes", class_names(self.classes or sorted(given)))
+        super().__post_init__()
         odd = [name for name in self.classes if set(name) & set(SEPARATORS)]
         if odd:
             raise InputError(
                 f"the class name {odd[0]!r} holds | or ;, which stand between labels; rename it"
             )
-        strange = sorted(given - set(self.classes))
-        if strange:
-            raise InputError(
-                f"labels {strange[:5]} are not among the {len(self.classes)} classes; "
-                "add them to the classes or correct them"
-            )
-        torn = straddling(self.groups, self.splits)
-        if torn:
-            raise InputError(
-                f"groups in more than one split ({len(torn)}): {', '.join(torn[:5])}; "
-                "a group belongs to one split only"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -87,7 +63,7 @@ class MultiDataset:
             InputError: a label that is not among them.
         """
         column = {name: c for c, name in enumerate(classes or self.classes)}
-        strange = sorted({label for labels in self.labels for label in labels} - column.keys())
+        strange = sorted(self._given() - column.keys())
         if strange:
             raise InputError(
                 f"labels {strange[:5]} are not among the {len(column)} classes: "
@@ -97,27 +73,3 @@ class MultiDataset:
         for i, labels in enumerate(self.labels):
             result[i, [column[label] for label in labels]] = 1
         return result
-
-    def split(self, name: str) -> MultiDataset:
-        """The images of one split; all classes keep their place.
-
-        Raises:
-            InputError: there are none.
-        """
-        wanted = SPLITS.get(name.strip().casefold(), name)
-        chosen = [i for i, split in enumerate(self.splits) if split == wanted]
-        if not chosen:
-            there = ", ".join(sorted({s or "not stated" for s in self.splits}))
-            raise InputError(f"no images in the split {name!r}; the splits are: {there}")
-        return self.subset(chosen)
-
-    def subset(self, indices: Iterable[int]) -> MultiDataset:
-        """The images at these positions, in this order; all classes keep their place."""
-        chosen = [int(i) for i in indices]
-        return replace(
-            self,
-            images=tuple(self.images[i] for i in chosen),
-            labels=tuple(self.labels[i] for i in chosen),
-            splits=tuple(self.splits[i] for i in chosen),
-            groups=tuple(self.groups[i] for i in chosen),
-        )

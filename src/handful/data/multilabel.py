@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
+from handful.data._labelled import SPLITS
 from handful.data._rows import READERS, read
-from handful.data.dataset import SPLITS
 from handful.data.multidataset import SEPARATORS, MultiDataset
 from handful.data.table import COLUMNS, _column, _image, _Problems, _text
 from handful.errors import InputError
