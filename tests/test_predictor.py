@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import handful
-from handful import encoders, predictor
+from handful import encoders, predictor, stream
 from handful.contracts import ImageRef
 from handful.data import Dataset
 from handful.errors import HandfulError, InputError, MismatchError, PackError
@@ -171,11 +171,11 @@ def test_large_pictures_in_memory_are_taken_in_smaller_runs(
     knows: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = np.asarray(solid("red")).nbytes
-    monkeypatch.setattr(predictor, "_PIXELS", 2 * size)
+    monkeypatch.setattr(stream, "HELD", 2 * size)
     answers = knows.iter_predict((solid(c) for c in ["red", "blue", "red"]), batch=99)
     pulled = [next(answers) for _ in range(2)]
     assert best(pulled) == ["red", "blue"]
-    runs = predictor._batches([solid("red")] * 5, 99)
+    runs = stream.encoded(knows.encoder, [solid("red")] * 5, 99, knows.store)
     assert [len(run) for run in runs] == [2, 2, 1]
 
 

@@ -35,6 +35,7 @@ LEVELS = {
     "inputs": 3.7,  # reads Failure, which extract makes
     "tuning": 3.75,  # the tuners of a command line, read and trained
     "tuners": 3.6,  # they see images as extract and data prepare them
+    "stream": 3.6,  # runs of images for extract
     "extract": 3.5,
     "data": 3,
     "encoders": 3,

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from handful import extract
-from handful.contracts import Array, Encoder, ImageRef
+from handful import stream
+from handful.contracts import Array, Encoder
 from handful.errors import InputError
 from handful.extract import Progress
 from handful.joined import join
@@ -20,7 +20,6 @@ from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
-_PIXELS = 256 << 20  # bytes of pictures that came in memory, held together
 
 
 class Score(TypedDict):
@@ -132,7 +131,7 @@ class Predictor:
         asked = self._ask(
             self.unknown if unknown is None else unknown, self.error if error is None else error
         )
-        several = [images] if _single(images) else list(images)
+        several = [images] if stream.single(images) else list(images)
         size, held = BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
             size, held = max(1, len(several)), sys.maxsize
@@ -169,30 +168,12 @@ class Predictor:
         for name, value in (("top_k", top_k), ("batch", size)):
             if value is not None and value < 1:
                 raise InputError(f"expected {name} of 1 or more, got {value}")
-        done = 0
-        for batch in _batches(images, size, held):
-            yield from self._batch(batch, top_k, _shifted(progress, done, total), asked)
-            done += len(batch)
-            if progress is not None:
-                progress(done, total)
-
-    def _batch(
-        self,
-        batch: list[ImageRef | Prediction],
-        top_k: int | None,
-        progress: Progress | None,
-        asked: _Asked,
-    ) -> list[Prediction]:
-        refs = [item for item in batch if isinstance(item, ImageRef)]
-        if not refs:
-            return [item for item in batch if isinstance(item, Prediction)]
-        found = extract.features(self.encoder, refs, self.store, progress=progress)
-        said = self._said([refs[i].name for i in found.kept], found.features.values, top_k, asked)
-        answers = dict(zip(found.kept, said, strict=True))
-        for failure in found.failures:
-            answers[failure.index] = Prediction(failure.name, [], failure.reason)
-        in_order = (answers[i] for i in range(len(refs)))
-        return [item if isinstance(item, Prediction) else next(in_order) for item in batch]
+        runs = stream.encoded(
+            self.encoder, images, size, self.store, held=held, total=total, progress=progress
+        )
+        for run in runs:
+            said = self._said(run.names, run.features, top_k, asked)
+            yield from run.merged(said, (Prediction(f.name, [], f.reason) for f in run.failures))
 
     def _said(
         self, names: list[str], features: Array, top_k: int | None, asked: _Asked
@@ -247,54 +228,3 @@ class Predictor:
             [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
             for row, yes, order in zip(probabilities, shown, best, strict=True)
         ]
-
-
-def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """Progress within one batch, told as progress within all of them."""
-    if progress is None:
-        return None
-    told = progress  # the narrowed type, for the closure
-    return lambda here, _: told(done + here, total)
-
-
-def _batches(
-    images: Iterable[Any], size: int, most: int | None = None
-) -> Iterator[list[ImageRef | Prediction]]:
-    """Images in runs that fit into memory; what is no image is an answer already."""
-    batch: list[ImageRef | Prediction] = []
-    held = 0
-    for number, image in enumerate(images):
-        item = _reference(image, number)
-        batch.append(item)
-        held += _size(item)
-        if len(batch) >= size or held >= (_PIXELS if most is None else most):
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
-
-
-def _reference(image: Any, number: int) -> ImageRef | Prediction:
-    named = isinstance(image, ImageRef | str | Path)
-    name = "" if named else f"<image {number}>"
-    try:
-        return ImageRef.of(image, name)
-    except (OSError, ValueError, TypeError) as error:  # a lazy PIL image may fail only now
-        return Prediction(name, [], f"{name}: cannot be used as an image ({error})")
-
-
-def _size(item: ImageRef | Prediction) -> int:
-    if isinstance(item, Prediction):
-        return 0
-    if item.pixels is not None:
-        return item.pixels.nbytes
-    if item.image is not None:
-        return 4 * item.image.width * item.image.height  # the most a pixel takes in PIL
-    return len(item.data or b"")
-
-
-def _single(images: Any) -> bool:
-    """One image where several are expected: a path is not a list of letters."""
-    if isinstance(images, ImageRef | str | Path | bytes) or hasattr(images, "convert"):
-        return True
-    return isinstance(images, np.ndarray) and images.ndim == 3

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import encoders, extract
-from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful import encoders, extract, stream
+from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError, PackError
 from handful.extract import Progress
 from handful.joined import join
@@ -26,8 +26,8 @@ from handful.packs.entry import Entry
 from handful.packs.library import Shelf, is_library
 from handful.packs.skills import MOST, See, Skill, Skills, strangeness
 from handful.packs.unknown import Detector, read
-from handful.predictor import Prediction, _batches, _shifted, _single
 from handful.store import FeatureStore
+from handful.stream import Run
 
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
@@ -183,14 +183,18 @@ class Library:
             self.skills.check(unknown)
         else:
             self._position(task)
-        several = [images] if _single(images) else list(images)
-        done, result = 0, []
-        for batch in _batches(several, BATCH):
-            told = _shifted(progress, done, len(several))
-            result += self._batch(batch, task, unknown, top_k, also, told)
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(several))
+        several = [images] if stream.single(images) else list(images)
+        if not several:
+            return []
+        runs = stream.encoded(
+            self.encoder, several, BATCH, self.store, total=len(several), progress=progress
+        )
+        result: list[Answer] = []
+        for run in runs:
+            said = self.says(
+                run.features, run.names, task, unknown, top_k=top_k, also=also, see=self._see(run)
+            )
+            result += run.merged(said, (Answer(f.name, [], f.reason) for f in run.failures))
         return result
 
     def says(
@@ -245,36 +249,14 @@ class Library:
             for a, rate, row in zip(answers, found.familiar, words, strict=True)
         ]
 
-    def _batch(
-        self,
-        batch: list[ImageRef | Prediction],
-        task: str | None,
-        unknown: float | None,
-        top_k: int | None,
-        also: ClassText | None,
-        progress: Progress | None,
-    ) -> list[Answer]:
-        refs = [item for item in batch if isinstance(item, ImageRef)]
-        answers: dict[int, Answer] = {}
-        if refs:
-            found = extract.features(self.encoder, refs, self.store, progress=progress)
-            names = [refs[i].name for i in found.kept]
-            rows = found.features.values
-            kept = [refs[i] for i in found.kept]
+    def _see(self, run: Run) -> See:
+        """What a skill that changes the encoder sees of some of the images."""
 
-            def see(name: str, places: NDArray[np.int64]) -> Array:
-                mine = [kept[i] for i in places.tolist()]
-                return extract.features(self.tuned(name), mine, self.store).features.values
+        def see(name: str, places: NDArray[np.int64]) -> Array:
+            mine = [run.refs[i] for i in places.tolist()]
+            return extract.features(self.tuned(name), mine, self.store).features.values
 
-            said = self.says(rows, names, task, unknown, top_k=top_k, also=also, see=see)
-            answers = dict(zip(found.kept, said, strict=True))
-            for failure in found.failures:
-                answers[failure.index] = Answer(failure.name, [], failure.reason)
-        in_order = (answers[i] for i in range(len(refs)))
-        return [
-            Answer(item.name, [], item.error) if isinstance(item, Prediction) else next(in_order)
-            for item in batch
-        ]
+        return see
 
     def _position(self, task: str) -> int:
         if task in self.broken:

@@ -216,3 +216,13 @@ def _read_tensors(content: bytes, listed: Mapping[str, Any], path: Path) -> dict
 
 def _told(facts: Mapping[str, Any] | None) -> str:
     return f"{facts['dtype']} {facts['shape']}" if facts else "none"
+
+
+def mismatched(ours: str, theirs: str) -> list[str]:
+    """Parts of two fingerprints (`key:value key:value`) that differ, each with both values."""
+    first, second = (dict(p.partition(":")[::2] for p in f.split()) for f in (ours, theirs))
+    return [
+        f"{key} differs (skill {first.get(key, 'none')}, encoder {second.get(key, 'none')})"
+        for key in {**first, **second}
+        if first.get(key) != second.get(key)
+    ]

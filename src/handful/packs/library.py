@@ -21,8 +21,8 @@ from handful.errors import InputError, MismatchError, PackError
 from handful.packs import deltas, disk, exchange, skill_file, source
 from handful.packs.entry import Entry, entry
 from handful.packs.format import MANIFEST as PACK
-from handful.packs.format import parse
-from handful.packs.pack import Pack, _differences
+from handful.packs.format import mismatched, parse
+from handful.packs.pack import Pack
 
 FORMAT = 1
 MANIFEST = "library.json"
@@ -202,7 +202,7 @@ class Shelf:
             InputError: answers that depend on other images, several labels an image.
             MismatchError: another encoder.
         """
-        differing = _differences(home(pack.manifest), str(self.encoder["fingerprint"]))
+        differing = mismatched(home(pack.manifest), str(self.encoder["fingerprint"]))
         if differing:
             told = "; ".join(d.replace("encoder ", "library ") for d in differing)
             raise MismatchError(

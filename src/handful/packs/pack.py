@@ -16,7 +16,7 @@ import handful
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
 from handful.packs import card, confidence, deltas, figures, golden, place, restore, statements
-from handful.packs.format import FORMAT, NAMES, plain, read, to_files
+from handful.packs.format import FORMAT, NAMES, mismatched, plain, read, to_files
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
 
@@ -265,7 +265,7 @@ class Pack:
         Raises:
             MismatchError: naming what differs, or which precision to use.
         """
-        differing = _differences(self.fingerprint, encoder.fingerprint)
+        differing = mismatched(self.fingerprint, encoder.fingerprint)
         name = self.manifest["encoder"]["name"]
         if differing:
             raise MismatchError(
@@ -293,13 +293,3 @@ class Pack:
 
 def _stated(ids: Sequence[str], support: Support | None) -> dict[str, Any]:
     return {"images": list(ids), **(support.stated() if support else {})}
-
-
-def _differences(ours: str, theirs: str) -> list[str]:
-    """Parts of two fingerprints (`key:value key:value`) that differ, each with both values."""
-    first, second = (dict(p.partition(":")[::2] for p in f.split()) for f in (ours, theirs))
-    return [
-        f"{key} differs (skill {first.get(key, 'none')}, encoder {second.get(key, 'none')})"
-        for key in {**first, **second}
-        if first.get(key) != second.get(key)
-    ]

@@ -9,7 +9,8 @@ from handful.contracts import ClassText
 from handful.errors import InputError, MismatchError
 from handful.packs.again import again, of
 from handful.packs.again import words as words_of
-from handful.packs.pack import Pack, _differences
+from handful.packs.format import mismatched
+from handful.packs.pack import Pack
 from handful.packs.sets import fresh, joined, reserved_of_both, together
 
 
@@ -34,7 +35,7 @@ def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
         PackError: one of them was saved without its support set.
     """
     old, other = of(first), of(second)
-    differing = _differences(first.fingerprint, second.fingerprint)
+    differing = mismatched(first.fingerprint, second.fingerprint)
     if differing:
         told = "; ".join(d.replace("encoder ", "the second ") for d in differing)
         raise MismatchError(
