@@ -9,6 +9,7 @@ from handful import Library, Predictor, encoders, fit
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError
+from handful.library.evaluation import evaluate
 from handful.packs import Pack
 from handful.store import FeatureStore
 from handful.tuners import Tuned
@@ -91,6 +92,24 @@ def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, dra
     rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
     with pytest.raises(InputError, match="changes the encoder"):
         library.says(rows, [str(i) for i in range(len(rows))])
+    with pytest.raises(InputError, match="changes the encoder"):
+        library.says(rows, [str(i) for i in range(len(rows))], task=name)
+
+
+def test_a_library_with_tuned_skills_is_measured_by_what_it_predicts(library, drawn):
+    data = {
+        name: Dataset(tuple(ImageRef.of(p) for p in task.test), task.test_labels)
+        for name, task in drawn.items()
+    }
+    done = evaluate(library, data, unknown=0.1, strangers=[data[TASKS[0]]])
+    for name, one in done.tasks.items():
+        for way, task in (("named", name), ("unnamed", None)):
+            told = library.predict(data[name].images, task=task)
+            right = [
+                a.task == name and a.scores[0]["label"].rpartition("/")[2] == label
+                for a, label in zip(told, data[name].labels, strict=True)
+            ]
+            assert getattr(one, way) == pytest.approx(np.mean(right), abs=0.04)
 
 
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):
