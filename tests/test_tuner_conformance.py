@@ -309,7 +309,7 @@ def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
         train([make("block", **params)], tiny, store)
 
 
-@pytest.mark.parametrize("views", [1])
+@pytest.mark.parametrize("views", [1, 3])
 def test_cached_and_uncached_training_agree(views, tiny, store):
     tuner = make("block", blocks="3-", towers="vision", dropout=0.0)
     asked = {"views": views, "augmentation": "crop" if views > 1 else "none", "kl": 1.0}

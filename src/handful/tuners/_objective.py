@@ -67,7 +67,7 @@ class Objective(nn.Module):
         targets = self._targets[rows].to(logits.device)
         losses = {"cross_entropy": _losses.cross_entropy(logits, targets)}
         if self._frozen is not None:
-            before = _at(self._frozen, rows, views).to(logits.device)
+            before = self._frozen[rows, views].to(logits.device)
             if self._recipe.kl:
                 known = self._seen(before, self._below)
                 frozen = self._frozen_scale * known @ self._frozen_text.T
@@ -77,7 +77,7 @@ class Objective(nn.Module):
         if others is not None and self._others is not None and self._frozen_others is not None:
             views = self._others.draw(others)
             seen = self._others.features(others, views)
-            before = _at(self._frozen_others, others, views).to(seen.device)
+            before = self._frozen_others[others, views].to(seen.device)
             losses["unlabelled"] = self._recipe.consistency * self._agree(seen, before, text)
         for part in self._parts:
             pull = part.tuner._penalty(part.module, text, self._frozen_text, len(self._sight))
@@ -96,8 +96,3 @@ class Objective(nn.Module):
         for part in parts:
             features = part.tuner._see(self._base, part.module, features)
         return normalize(features, dim=-1)
-
-
-def _at(values: Tensor, rows: Tensor, views: Tensor) -> Tensor:
-    """`[B, D]` of `[N, V, D]`, where V may be one for all views."""
-    return values[rows, views if values.shape[1] > 1 else torch.zeros_like(views)]
