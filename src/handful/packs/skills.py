@@ -148,7 +148,8 @@ class Skills:
         told = [s for s in self.skills if s.text is not None]
         rows = [s.text for s in told if s.text is not None]
         labels = [self.labels[c] for s in told for c in range(*self._range(s))]
-        scale = max([s.scale for s in told], default=also.scale if also else 1.0)
+        # the encoder's own; contexts that depend on the image give their skill a larger one
+        scale = min([s.scale for s in told], default=also.scale if also else 1.0)
         if also is not None:
             rows, labels = [*rows, also.weights], [*labels, *also.classes]
         if not rows:
