@@ -12,7 +12,7 @@ from handful.contracts import Encoder, ImageRef
 from handful.errors import InputError
 from handful.extract import Progress
 from handful.prompts import ClassPrompts
-from handful.store import FeatureStore
+from handful.store import ActivationStore, FeatureStore
 from handful.tuners import Live, Recipe, Trained, Tuner, fit_between
 
 WEIGHT = "weight"
@@ -125,7 +125,7 @@ def tune(
         text: C classes and their prompts.
         seed: where the arguments do not say.
         head: makes the adapter that will stand on the tuned encoder.
-        store: where features are kept.
+        store: where features are kept, and activations beside them.
         progress: called with (images done, images in all).
 
     Raises:
@@ -149,6 +149,7 @@ def tune(
         weight=weight,
         head=head,
         features_in=store,
+        store=None if store is None else ActivationStore(store.path),
         recipe=what.recipe,
         unlabelled=asked.unlabelled,
         progress=progress,
