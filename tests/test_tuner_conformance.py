@@ -286,6 +286,12 @@ def _noted(function, into):
     return noted
 
 
+def test_an_argument_of_a_later_version_is_told(tiny):
+    later = replace(untrained("block", tiny), params={"bottleneck": 64, "gate": True})
+    with pytest.raises(MismatchError, match=r"arguments.*'gate'.*upgrade"):
+        Tuned(tiny, {"x": later})
+
+
 def test_two_soft_prompts_have_no_place_in_one_prompt(tiny, store):
     first = train([make("soft_prompt")], tiny, store, epochs=1)
     delta = first.encoder.deltas["soft_prompt"]

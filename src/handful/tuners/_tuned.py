@@ -146,7 +146,13 @@ def part_of(base: Tunable, delta: Delta) -> Part:
             f"the delta of {delta.tuner!r} was made for another encoder than {base.name!r} "
             f"(delta {delta.base}, encoder {base.fingerprint}); load the one it was made for"
         )
-    tuner: Tuner = plugins.get("tuners", delta.tuner)(**delta.params)
+    try:
+        tuner: Tuner = plugins.get("tuners", delta.tuner)(**delta.params)
+    except TypeError as error:
+        raise MismatchError(
+            f"the delta of {delta.tuner!r} has arguments that are not known here ({error}); "
+            "upgrade with: pip install --upgrade handful"
+        ) from error
     return Part(tuner, tuner.restored(base, delta))
 
 
