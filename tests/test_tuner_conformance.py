@@ -286,6 +286,14 @@ def _noted(function, into):
     return noted
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_drawing_a_delta_leaves_every_generator_alone(name, tiny, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("reseeds GPUs"))
+    before = torch.random.get_rng_state()
+    make(name).fresh(tiny, WORDS.names, 3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_an_argument_of_a_later_version_is_told(tiny):
     later = replace(untrained("block", tiny), params={"bottleneck": 64, "gate": True})
     with pytest.raises(MismatchError, match=r"arguments.*'gate'.*upgrade"):

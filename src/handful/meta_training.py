@@ -163,7 +163,7 @@ def train(
         raise InputError("no task has two classes of two images each; add labelled images")
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed reseeds GPUs as well
         refiner = meta.Refiner(hidden)
     optimiser = torch.optim.AdamW(refiner.parameters(), lr=learning_rate, weight_decay=1e-3)
     mean, warm = 0.0, max(1, steps // 20)

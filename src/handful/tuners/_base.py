@@ -116,7 +116,7 @@ class Tuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untype
     def fresh(self, encoder: Tunable, classes: Sequence[str], seed: int) -> nn.Module:
         """New tensors to learn; the generator of the process is left as it was."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed reseeds GPUs as well
             return self._delta(encoder, classes)
 
     def restored(self, encoder: Tunable, delta: Delta) -> nn.Module:

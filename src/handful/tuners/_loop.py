@@ -24,6 +24,8 @@ from handful.tuners._callbacks import Callback
 from handful.tuners._memory import checkpointed as checkpointed
 from handful.tuners._recipe import BASE_RATE, Recipe
 
+_APART = 0x9E3779B1  # between the seeds of two processes, that not all drop out the same
+
 Live = Callable[[int, int, float, float], None]
 
 
@@ -212,7 +214,8 @@ class Run:
         """
         scaler = self.accelerator.scaler
         while True:
-            _processes.seeded(seed, self.device or self.accelerator.device)  # views, dropout
+            own = seed + _APART * self.accelerator.process_index
+            _processes.seeded(own, self.device or self.accelerator.device)  # views, dropout
             told = self._gradients(rows, others)
             finite = all(math.isfinite(loss) for loss in told.values())
             if not finite or (scaler is None and not self._finite()):
