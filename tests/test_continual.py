@@ -10,8 +10,7 @@ import pytest
 
 from handful.cli import main
 from handful.contracts import ClassText, unit
-from handful.data import playground
-from handful.data.features import FeatureSet, save_features
+from handful.data import FeatureSet, playground, save_features
 from handful.errors import InputError
 from handful.protocols import continual, continual_report
 from handful.protocols.bench import Request

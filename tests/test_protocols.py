@@ -17,8 +17,7 @@ from handful import data, plugins
 from handful.adapters.zero_shot import ZeroShot
 from handful.cli import main
 from handful.contracts import ClassText, unit
-from handful.data import playground
-from handful.data.features import FeatureSet, save_features
+from handful.data import FeatureSet, playground, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
 from handful.protocols import bench, figure, plans, table, text
