@@ -21,8 +21,9 @@ from handful.data import FeatureSet, playground, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
 from handful.protocols import bench, figure, plans, table, text
-from handful.protocols.bench import Request, prepare
+from handful.protocols.bench import prepare
 from handful.protocols.journal import Journal
+from handful.protocols.request import Request
 from handful.protocols.runner import Arm, Score, arms_of, made_of, run, trial_key
 from handful.protocols.task import Task, digest
 from handful.store import FeatureStore
