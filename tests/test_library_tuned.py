@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handful import Library, Predictor, encoders, fit
+from handful import Library, Predictor, encoders, extract, fit
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError
+from handful.library.evaluation import evaluate
 from handful.packs import Pack
-from handful.store import FeatureStore
+from handful.store import ActivationStore, FeatureStore
 from handful.tuners import Tuned
 from handful.tuning import Tuning
 
@@ -91,6 +92,40 @@ def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, dra
     rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
     with pytest.raises(InputError, match="changes the encoder"):
         library.says(rows, [str(i) for i in range(len(rows))])
+    with pytest.raises(InputError, match="changes the encoder"):
+        library.says(rows, [str(i) for i in range(len(rows))], task=name)
+
+
+def test_a_library_with_tuned_skills_is_measured_by_what_it_predicts(library, drawn):
+    data = {
+        name: Dataset(tuple(ImageRef.of(p) for p in task.test), task.test_labels)
+        for name, task in drawn.items()
+    }
+    done = evaluate(library, data, unknown=0.1, strangers=[data[TASKS[0]]])
+    for name, one in done.tasks.items():
+        for way, task in (("named", name), ("unnamed", None)):
+            told = library.predict(data[name].images, task=task)
+            right = [
+                a.task == name and a.scores[0]["label"].rpartition("/")[2] == label
+                for a, label in zip(told, data[name].labels, strict=True)
+            ]
+            assert getattr(one, way) == pytest.approx(np.mean(right), abs=0.04)
+
+
+def test_tuning_that_goes_on_finds_its_images_by_the_frozen_encoder(
+    library, drawn, tiny, store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HANDFUL_HOME", str(tmp_path / "home"))
+    name = TASKS[0]
+    tuned = library.tuned(next(n for n, kind in TUNED.items() if kind == "block"))
+    data = Dataset(tuple(ImageRef.of(p) for p in drawn[name].support), drawn[name].support_labels)
+    tuning = Tuning(("projection",), {**QUICK, "towers": "vision"})
+    pack = fit(data, encoder=tuned, store=store, method="text_gda", tuning=tuning).pack
+    plain = extract.features(tiny, data.images, store).features.values
+    np.testing.assert_array_equal(pack.tensors["untouched.features"], plain)
+    # what training computed once lies beside the features, and nothing in the user's own store
+    assert ActivationStore(store.path).summary()
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):

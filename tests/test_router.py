@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -242,6 +244,8 @@ def test_zero_shot_over_the_union_and_over_further_classes():
     labels, chances = skills.zero_shot(X)
     assert labels == skills.labels
     np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
+    raised = Skills([skills.skills[0], replace(skills.skills[1], scale=60.0, tuned=True)])
+    np.testing.assert_array_equal(raised.zero_shot(X)[1], chances)  # the encoder's scale is 20
     also = ClassText(world.means[2][:, None] + 1, ("p", "q", "r", "s"), 20.0)
     labels, chances = skills.zero_shot(X, also)
     assert labels[-4:] == also.classes

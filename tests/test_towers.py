@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import models
+import open_clip_models
 from handful import encoders
 from handful.errors import InputError
 
@@ -47,6 +48,28 @@ def test_resuming_in_the_middle_is_the_whole_forward(build, kind, tmp_path):
             again = tower.resumed(torch.zeros_like(entering), inputs, 1)
             assert not torch.allclose(again, wanted)
         assert torch.equal(tower.forward(inputs), wanted)
+
+
+def test_what_hangs_on_a_block_that_is_passed_over_does_not_act_twice(tmp_path):
+    # a delta of an earlier training, on the stages of a ResNet
+    path = open_clip_models.checkpoint("resnet", tmp_path)
+    encoder = encoders.load(f"open_clip:{path}", precision="float32", device="cpu")
+    tower, inputs = encoder.vision, inputs_of(encoder, "vision")
+    hooks = [
+        tower.module(block.name).register_forward_hook(
+            lambda _m, _a, out: out + out.mean(dim=1)[:, None]
+        )
+        for block in tower.blocks
+    ]
+    with torch.no_grad():
+        wanted = tower.forward(inputs)
+        for block in range(len(tower.blocks) + 1):
+            found = tower.resumed(tower.entering(inputs, block), inputs, block)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+        assert torch.equal(tower.forward(inputs), wanted)
+        for hook in hooks:
+            hook.remove()
+        assert not torch.allclose(tower.forward(inputs), wanted)
 
 
 def test_a_block_that_is_not_there_is_named(tmp_path):

@@ -15,6 +15,7 @@ from handful import Predictor, encoders, plugins
 from handful.cli._app import app
 from handful.packs import Pack
 from handful.tuners import Tuned
+from handful.tuning import plan
 
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
 
@@ -140,6 +141,16 @@ def test_what_is_said_wrongly_is_told_before_anything_is_trained(asked, message,
     result = handful("fit", photos, "--out", tmp_path / "x", *asked)
     assert message in refused(result)
     assert not (tmp_path / "x").exists()
+
+
+def test_one_seed_is_everybody_s():
+    def seeds(params, seed):
+        made = plan(["soft_prompt"], params, seed)
+        return made.tuners[0].seed, made.recipe.seed
+
+    assert seeds({}, 3) == (3, 3)
+    assert seeds({"seed": 5}, 3) == (5, 5)
+    assert seeds({"soft_prompt.seed": 7}, 3) == (7, 3)
 
 
 def _open(path):

@@ -13,7 +13,7 @@ import models
 from handful import encoders, plugins, prompts
 from handful.contracts import ImageRef
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit
+from handful.tuners import Delta, Recipe, Tuned, Tuner, _words, average, fit
 from handful.tuners._tuned import Part, attached, read
 
 NAMES = plugins.names("tuners")
@@ -68,8 +68,12 @@ def untrained(name: str, encoder, **params) -> Delta:
     return Delta(name, tuner.get_params(), classes, tensors, encoder.fingerprint)
 
 
+def seen_of(encoder, images) -> np.ndarray:
+    return encoder.images([encoder.prepare(p) for p in images])
+
+
 def seen(encoder) -> np.ndarray:
-    return encoder.images([encoder.prepare(p) for p in pictures(3, seed=9)])
+    return seen_of(encoder, pictures(3, seed=9))
 
 
 def said(encoder, templates=WORDS.templates) -> np.ndarray:
@@ -252,6 +256,52 @@ def test_tuning_goes_on_from_a_tuned_encoder(tiny, store):
     assert not np.array_equal(seen(second), seen(first))
 
 
+@pytest.mark.parametrize("contexts", ["shared", "class", "image"])
+def test_what_stands_on_a_soft_prompt_is_trained_with_the_words_it_will_be_read_with(
+    contexts, tiny, store, monkeypatch
+):
+    prompt = train([make("soft_prompt", contexts=contexts)], tiny, store, epochs=5)
+    words = replace(WORDS, templates=prompt.templates)
+    used = []
+    monkeypatch.setattr(_words.Words, "weights", _noted(_words.Words.weights, used))
+    images = [ImageRef.of(p) for p in pictures()]
+    still = replace(QUICK, learning_rate=0.0, kl=1.0, weight_decay=0.0)
+    above = fit([make("block", towers="vision")], prompt.encoder, images, LABELS, words,
+                recipe=still, store=store)  # fmt: skip
+    np.testing.assert_allclose(used[0], said(above.encoder, prompt.templates), atol=1e-5)
+    logits = above.encoder.scale * seen_of(above.encoder, pictures()) @ used[0].T
+    column = {name: i for i, name in enumerate(WORDS.classes)}
+    targets = torch.tensor([column[label] for label in LABELS])
+    wanted = torch.nn.functional.cross_entropy(torch.from_numpy(logits), targets)
+    # no step moves anything, so the answers are the untouched ones' and their divergence is 0
+    assert above.report.losses == pytest.approx([wanted.item()] * 2, rel=1e-3)
+
+
+def _noted(function, into):
+    def noted(*args):
+        found = function(*args)
+        into.append(found.detach().numpy())
+        return found
+
+    return noted
+
+
+def test_an_argument_of_a_later_version_is_told(tiny):
+    later = replace(untrained("block", tiny), params={"bottleneck": 64, "gate": True})
+    with pytest.raises(MismatchError, match=r"arguments.*'gate'.*upgrade"):
+        Tuned(tiny, {"x": later})
+
+
+def test_two_soft_prompts_have_no_place_in_one_prompt(tiny, store):
+    first = train([make("soft_prompt")], tiny, store, epochs=1)
+    delta = first.encoder.deltas["soft_prompt"]
+    with pytest.raises(InputError, match="place for those of one"):
+        first.encoder.attach("other", delta)
+    with pytest.raises(InputError, match="place for those of one"):
+        train([make("soft_prompt")], first.encoder, store, epochs=1)
+    assert list(first.encoder.swap("soft_prompt", delta).deltas) == ["soft_prompt"]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -265,11 +315,12 @@ def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
         train([make("block", **params)], tiny, store)
 
 
-def test_cached_and_uncached_training_agree(tiny, store):
-    kept = train([make("block", blocks="3-", towers="vision", dropout=0.0)], tiny, store)
-    anew = train(
-        [make("block", blocks="3-", towers="vision", dropout=0.0)], tiny, store, cache=False
-    )
+@pytest.mark.parametrize("views", [1, 3])
+def test_cached_and_uncached_training_agree(views, tiny, store):
+    tuner = make("block", blocks="3-", towers="vision", dropout=0.0)
+    asked = {"views": views, "augmentation": "crop" if views > 1 else "none", "kl": 1.0}
+    kept = train([tuner], tiny, store, **asked)
+    anew = train([tuner], tiny, store, cache=False, **asked)
     np.testing.assert_allclose(seen(kept.encoder), seen(anew.encoder), atol=1e-4)
 
 
@@ -306,6 +357,11 @@ def test_images_without_labels_teach_by_consistency(tiny, store):
         fit(
             [make("block")], tiny, images, LABELS, WORDS,
             unlabelled=others, recipe=QUICK, store=store,
+        )  # fmt: skip
+    with pytest.raises(InputError, match=r"no image without a label could be read.*x\.png"):
+        fit(
+            [make("block")], tiny, images, LABELS, WORDS,
+            unlabelled=[ImageRef.of(b"no picture", "x.png")], recipe=recipe, store=store,
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def prepared(encoder, count=2):
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_taken_apart_is_the_same_attention(causal):
     torch.manual_seed(0)
-    fused = nn.MultiheadAttention(24, 4, batch_first=True).eval()
+    fused = nn.MultiheadAttention(24, 4, dropout=0.5, batch_first=True).eval()
     x = torch.randn(3, 7, 24)
     mask = torch.full((7, 7), float("-inf")).triu(1) if causal else None
     padding = torch.zeros(3, 7, dtype=torch.bool)

@@ -119,7 +119,7 @@ def fit(
             tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, store=store,
             progress=progress, head=lambda: inputs.adapter_of(method, seed, params),
         )  # fmt: skip
-        before, tower, templates = tower, trained.encoder, trained.templates
+        before, tower, templates = trained.encoder.base, trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     strange = extract.features(tower, none.images, store) if len(none) else None

@@ -8,6 +8,7 @@ parity holds by construction. Such a call changes the model, so it belongs to on
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -126,13 +127,13 @@ class Tower:
             if self.embedding is not None:
                 module, method = self.embedding
                 stack.enter_context(overridden(self.module(module), method, given))
-            for earlier in self.blocks[: max(0, block - 1)]:
-                stack.enter_context(overridden(self.module(earlier.name), "forward", _first))
-            if block:
-                stack.enter_context(
-                    overridden(self.module(self.blocks[block - 1].name), "forward", given)
-                )
-            else:  # nothing stands before the first block that could hand it on
+            for place, earlier in enumerate(self.blocks[:block]):
+                passed = self.module(earlier.name)
+                way = given if place == block - 1 else _first
+                stack.enter_context(overridden(passed, "forward", way))
+                for hooks in ("_forward_pre_hooks", "_forward_hooks"):  # they have run already
+                    stack.enter_context(overridden(passed, hooks, OrderedDict()))
+            if not block:  # nothing stands before the first block that could hand it on
                 first = self.module(self.blocks[0].name)
                 hook = first.register_forward_pre_hook(
                     lambda _m, args, kwargs: ((activations, *args[1:]), kwargs), with_kwargs=True
@@ -191,17 +192,17 @@ class Tunable(Encoder, Protocol):
 
 
 @contextmanager
-def overridden(target: nn.Module, method: str, stand_in: Callable[..., Any]) -> Iterator[None]:
-    """One object's method replaced; hooks of the module still run."""
-    before = vars(target).get(method)
-    object.__setattr__(target, method, stand_in)
+def overridden(target: nn.Module, name: str, stand_in: Any) -> Iterator[None]:
+    """One object's method, or what else it has, replaced; its hooks still run."""
+    before = vars(target).get(name)
+    object.__setattr__(target, name, stand_in)
     try:
         yield
     finally:
         if before is None:
-            object.__delattr__(target, method)
+            object.__delattr__(target, name)
         else:
-            object.__setattr__(target, method, before)
+            object.__setattr__(target, name, before)
 
 
 def _first(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:

@@ -12,7 +12,7 @@ from handful.contracts import Encoder, ImageRef
 from handful.errors import InputError
 from handful.extract import Progress
 from handful.prompts import ClassPrompts
-from handful.store import FeatureStore
+from handful.store import ActivationStore, FeatureStore
 from handful.tuners import Live, Recipe, Trained, Tuner, fit_between
 
 WEIGHT = "weight"
@@ -76,7 +76,9 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
         raise InputError(f"expected one or several different tuners, got {list(names)}")
     known = {name: set(kind().get_params()) for name, kind in kinds.items()}
     recipe_fields = {field.name for field in fields(Recipe)}
-    own: dict[str, dict[str, Any]] = {name: {} for name in kinds}
+    own: dict[str, dict[str, Any]] = {
+        name: {"seed": seed} if "seed" in has else {} for name, has in known.items()
+    }
     shared: dict[str, Any] = {"seed": seed}
     weight: Any = None
     for key, value in (params or {}).items():
@@ -84,14 +86,13 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
         takers = [n for n, has in known.items() if (argument if dot else key) in has]
         if dot:
             takers = [n for n in takers if n == tuner]
+        for name in takers:
+            own[name][argument if dot else key] = value
+        if key in recipe_fields:  # `seed` is of both
+            shared[key] = value
         if key == WEIGHT:
             weight = value
-        elif takers:
-            for name in takers:
-                own[name][argument if dot else key] = value
-        elif key in recipe_fields:
-            shared[key] = value
-        else:
+        elif not takers and key not in recipe_fields:
             has = "; ".join(f"{n}: {', '.join(sorted(a))}" for n, a in known.items())
             raise InputError(
                 f"no tuner argument {key!r}; {has}; training: {', '.join(sorted(recipe_fields))}; "
@@ -124,7 +125,7 @@ def tune(
         text: C classes and their prompts.
         seed: where the arguments do not say.
         head: makes the adapter that will stand on the tuned encoder.
-        store: where features are kept.
+        store: where features are kept, and activations beside them.
         progress: called with (images done, images in all).
 
     Raises:
@@ -148,6 +149,7 @@ def tune(
         weight=weight,
         head=head,
         features_in=store,
+        store=None if store is None else ActivationStore(store.path),
         recipe=what.recipe,
         unlabelled=asked.unlabelled,
         progress=progress,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import encoders, extract, stream
-from handful.contracts import Array, ClassText, Encoder
+from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.errors import InputError, MismatchError, PackError
 from handful.extract import Progress
 from handful.joined import join
@@ -27,7 +27,6 @@ from handful.packs.library import Shelf, is_library
 from handful.packs.skills import MOST, See, Skill, Skills, strangeness
 from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
-from handful.stream import Run
 
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
@@ -192,7 +191,13 @@ class Library:
         result: list[Answer] = []
         for run in runs:
             said = self.says(
-                run.features, run.names, task, unknown, top_k=top_k, also=also, see=self._see(run)
+                run.features,
+                run.names,
+                task,
+                unknown,
+                top_k=top_k,
+                also=also,
+                see=self.see(run.refs),
             )
             result += run.merged(said, (Answer(f.name, [], f.reason) for f in run.failures))
         return result
@@ -226,9 +231,7 @@ class Library:
             return []
         if task is not None:
             skill = self.skills.skills[self._position(task)]
-            if skill.tuned and see is not None:
-                features = see(task, np.arange(len(features)))
-            rows = scores(skill.classes, skill.probabilities(features), top_k)
+            rows = scores(skill.classes, self.skills.named(features, task, see), top_k)
             pairs = zip(names, rows, strict=True)
             return [Answer(name, row, task=task) for name, row in pairs]
         found = self.skills.answers(features, unknown, see)
@@ -249,14 +252,18 @@ class Library:
             for a, rate, row in zip(answers, found.familiar, words, strict=True)
         ]
 
-    def _see(self, run: Run) -> See:
+    def see(self, refs: Sequence[ImageRef]) -> See:
         """What a skill that changes the encoder sees of some of the images."""
 
-        def see(name: str, places: NDArray[np.int64]) -> Array:
-            mine = [run.refs[i] for i in places.tolist()]
-            return extract.features(self.tuned(name), mine, self.store).features.values
+        def seen(name: str, places: NDArray[np.int64]) -> Array:
+            mine = [refs[i] for i in places.tolist()]
+            found = extract.features(self.tuned(name), mine, self.store)
+            if found.failures:
+                failure = found.failures[0]
+                raise InputError(f"{failure.name}: {failure.reason} (asked again for {name!r})")
+            return found.features.values
 
-        return see
+        return seen
 
     def _position(self, task: str) -> int:
         if task in self.broken:

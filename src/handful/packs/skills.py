@@ -74,9 +74,19 @@ class Skills:
             raise InputError(f"no task {task!r}; known: {', '.join(self.names[:10])}")
         return self.names.index(task)
 
-    def named(self, X: Array, task: str) -> Array:
-        """`[M, D]` features to `[M, C]` probabilities of one task; no other skill is asked."""
-        return self.skills[self.position(task)].probabilities(X)
+    def named(self, X: Array, task: str, see: See | None = None) -> Array:
+        """`[M, D]` features to `[M, C]` probabilities of one task; no other skill is asked.
+
+        Args:
+            X: unit rows.
+            task: its name.
+            see: as for `answers`.
+
+        Raises:
+            InputError: no such task, or one that changes the encoder and nothing to see with.
+        """
+        i = self.position(task)
+        return self.skills[i].probabilities(self._seen(i, X, np.arange(len(X)), see))
 
     def answers(self, X: Array, unknown: float | None = None, see: See | None = None) -> Answers:
         """`[M, D]` features to answers over all tasks, none being named.
@@ -138,7 +148,8 @@ class Skills:
         told = [s for s in self.skills if s.text is not None]
         rows = [s.text for s in told if s.text is not None]
         labels = [self.labels[c] for s in told for c in range(*self._range(s))]
-        scale = max([s.scale for s in told], default=also.scale if also else 1.0)
+        # the encoder's own; contexts that depend on the image give their skill a larger one
+        scale = min([s.scale for s in told], default=also.scale if also else 1.0)
         if also is not None:
             rows, labels = [*rows, also.weights], [*labels, *also.classes]
         if not rows:
@@ -205,20 +216,23 @@ class Skills:
             asked = np.flatnonzero(self._asked(shares, i))
             if not len(asked):
                 continue
-            if not self.skills[i].tuned:
-                seen = X[asked]
-            elif see is not None:
-                seen = see(self.names[i], asked + start)
-            else:
-                raise InputError(
-                    f"the task {self.names[i]!r} changes the encoder, so features of the untouched "
-                    "one do not answer it; ask with images"
-                )
+            seen = self._seen(i, X[asked], asked + start, see)
             said = self.skills[i].probabilities(seen)
             result[asked, self.columns[i]] = shares[asked][:, [i]] * said
         if self._tuned:  # those that were not asked leave a gap
             result /= np.maximum(result.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return result, shares
+
+    def _seen(self, i: int, X: Array, rows: NDArray[np.int64], see: See | None) -> Array:
+        """Features of a task's own encoder of some of the rows, X being the untouched one's."""
+        if not self.skills[i].tuned:
+            return X
+        if see is None:
+            raise InputError(
+                f"the task {self.names[i]!r} changes the encoder, so features of the untouched "
+                "one do not answer it; ask with images"
+            )
+        return see(self.names[i], rows)
 
     def _asked(self, shares: NDArray[np.float64], i: int) -> NDArray[np.bool_]:
         """`[m]` whether a skill is asked about an image."""

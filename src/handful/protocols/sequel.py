@@ -80,8 +80,9 @@ def sequel(
     asked = _Asked(tasks, learned)
     empty = np.full((count, count), np.nan)
     matrices = {way: empty.copy() for way in WAYS}
-    accepted, router, changed = empty.copy(), np.zeros(count), 0
+    accepted, router = empty.copy(), np.zeros(count)
     first: dict[int, Array] = {}
+    changed: set[int] = set()
     for t in range(count):
         known = Skills(one.skill for one in learned[: t + 1])
         found = 0.0
@@ -104,7 +105,8 @@ def sequel(
             found += _percent(names == one.skill.name)
             said = known.named(one.queries, one.skill.name)
             matrices["named"][t, i] = _percent(said.argmax(1) == one.targets)
-            changed += not np.array_equal(first.setdefault(i, said), said)
+            if not np.array_equal(first.setdefault(i, said), said):
+                changed.add(i)
         router[t] = found / (t + 1)
         step(t + 1)
     return Sequel(
@@ -115,7 +117,7 @@ def sequel(
         np.array([_percent(a) for a in asked.union]),
         router,
         accepted,
-        changed,
+        len(changed),
         tuple(one.bytes for one in learned),
     )
 

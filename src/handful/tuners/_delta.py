@@ -58,6 +58,8 @@ class Delta:
     def scaled(self, weight: float) -> Delta:
         """The change at `weight` of its strength: 0 is the encoder as it was, 1 the tuned one.
 
+        At 0 a soft prompt still reads classes with its contexts, as they were before training.
+
         Every tuner's change is linear in some of its tensors (see `Tuner.scales`), and those are
         multiplied. For tuners that change weights this is the interpolation of WiSE-FT,
         `(1 - a) * W0 + a * W1` (Wortsman et al., CVPR 2022); for modules put between blocks it

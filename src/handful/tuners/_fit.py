@@ -26,7 +26,7 @@ from handful.tuners._loop import Live
 from handful.tuners._objective import Objective
 from handful.tuners._recipe import Recipe
 from handful.tuners._sight import Sight, see
-from handful.tuners._tuned import Part, Tuned, attached, read
+from handful.tuners._tuned import Part, Tuned, attached, one_reader, read
 from handful.tuners._words import Words
 
 
@@ -98,6 +98,7 @@ def fit(
         )
     if recipe.base_rate:  # first, for it changes parameters that other tuners stand on
         tuners = [plugins.get("tuners", "full")(), *tuners]
+    one_reader([*(part.tuner for part in below), *tuners])
     made = [_part(t, base, text, recipe.seed + i) for i, t in enumerate(tuners)]
     entry: Entry = reduce(Entry.earliest, (t._entry(base) for t in tuners))
     templates = reduce(lambda given, t: t._templates(given), tuners, text.templates)
@@ -109,13 +110,18 @@ def fit(
         others = None
         if len(unlabelled):
             others = see(base, encoder, unlabelled, entry.vision, recipe, store, progress)
+            if not len(others):
+                raise InputError(
+                    "no image without a label could be read, such as "
+                    f"{others.failures[0].name}: {others.failures[0].reason}"
+                )
         kept = [labels[i] for i in sight.kept]
         if not kept:
             raise InputError("no image could be read; nothing to train on")
         column = {name: i for i, name in enumerate(text.classes)}
         targets = torch.tensor([column[label] for label in kept])
-        words = Words(base, made, spoken, entry.text, recipe)
-        objective = Objective(made, sight, words, targets, recipe, frozen, others)
+        words = Words(base, (*below, *made), spoken, entry.text, recipe)
+        objective = Objective(made, sight, words, targets, recipe, frozen, others, below)
         stack.enter_context(attached(base, made))
         if recipe.checkpointing:
             stack.enter_context(_loop.checkpointed(_later(base, entry)))

@@ -75,6 +75,7 @@ class SplitAttention(nn.Module):
             raise InputError("expected attention of one width, batch first, without extra keys")
         self.heads, self.batch_first = fused.num_heads, True
         self.dropout, self.out_proj = fused.dropout, fused.out_proj
+        self.training = fused.training  # nobody switches a stand-in, and dropout asks it
         for place, name in enumerate(NAMES):
             setattr(self, name, _Third(fused, "in_proj_", place))
 

@@ -21,6 +21,7 @@ class Objective(nn.Module):
 
     Args:
         parts: the tuners and what they learn; attached to the model by the caller.
+        below: tuners that learn nothing more, under these; attached by the caller too.
         sight: N labelled images.
         words: C classes.
         targets: `[N]` columns.
@@ -38,14 +39,17 @@ class Objective(nn.Module):
         recipe: Recipe,
         frozen_text: Tensor,
         others: Sight | None = None,
+        below: Sequence[Part] = (),
     ) -> None:
         super().__init__()
         self.learned = nn.ModuleList([part.module for part in parts])
         self._parts, self._sight, self._words, self._others = parts, sight, words, others
         self._targets, self._recipe, self._frozen_text = targets, recipe, frozen_text
-        self._base = sight.base
-        self._scale = scale_of(sight.base, parts)
-        if recipe.consistency and words.weights().shape[1] != frozen_text.shape[1]:
+        self._base, self._below = sight.base, below
+        self._scale = scale_of(sight.base, (*below, *parts))
+        self._frozen_scale = scale_of(sight.base, below)
+        widths = {sight.base.dim, frozen_text.shape[1]}
+        if recipe.consistency and widths != {words.weights().shape[1]}:
             raise InputError(
                 "consistency compares both views in the encoder's own space, and contexts that "
                 "depend on the image leave it; leave out consistency, or use other contexts"
@@ -59,20 +63,21 @@ class Objective(nn.Module):
         text = self._words.weights()
         views = self._sight.draw(rows)
         seen = self._sight.features(rows, views)
-        logits = self._scale * self._seen(seen) @ text.T
+        logits = self._scale * self._seen(seen, (*self._below, *self._parts)) @ text.T
         targets = self._targets[rows].to(logits.device)
         losses = {"cross_entropy": _losses.cross_entropy(logits, targets)}
         if self._frozen is not None:
-            before = _at(self._frozen, rows, views).to(logits.device)
+            before = self._frozen[rows, views].to(logits.device)
             if self._recipe.kl:
-                frozen = self._base.scale * before @ self._frozen_text.T
+                known = self._seen(before, self._below)
+                frozen = self._frozen_scale * known @ self._frozen_text.T
                 losses["kl"] = self._recipe.kl * _losses.frozen_kl(logits, frozen)
             if self._recipe.consistency:
                 losses["consistency"] = self._recipe.consistency * self._agree(seen, before, text)
         if others is not None and self._others is not None and self._frozen_others is not None:
             views = self._others.draw(others)
             seen = self._others.features(others, views)
-            before = _at(self._frozen_others, others, views).to(seen.device)
+            before = self._frozen_others[others, views].to(seen.device)
             losses["unlabelled"] = self._recipe.consistency * self._agree(seen, before, text)
         for part in self._parts:
             pull = part.tuner._penalty(part.module, text, self._frozen_text, len(self._sight))
@@ -86,12 +91,8 @@ class Objective(nn.Module):
         textual = self._base.scale * before @ text.T
         return _losses.consistency(visual, textual)
 
-    def _seen(self, features: Tensor) -> Tensor:
-        for part in self._parts:
+    def _seen(self, features: Tensor, parts: Sequence[Part]) -> Tensor:
+        """What tuners make of `[B, D]` features of the tower."""
+        for part in parts:
             features = part.tuner._see(self._base, part.module, features)
         return normalize(features, dim=-1)
-
-
-def _at(values: Tensor, rows: Tensor, views: Tensor) -> Tensor:
-    """`[B, D]` of `[N, V, D]`, where V may be one for all views."""
-    return values[rows, views if values.shape[1] > 1 else torch.zeros_like(views)]

@@ -27,7 +27,8 @@ class Recipe:
         kl: weight of the pull of the answers to the untouched encoder's.
         consistency: weight of the agreement between the tuned image view and the tuned text view.
         precision: `no` for float32, `bf16` or `fp16` (GPUs alone) for mixed precision.
-        accumulation: parts that a batch is split into, to save memory; the result is the same.
+        accumulation: parts that a batch is split into, to save memory; the result is the same but
+            for what is drawn at random (dropout, views).
         checkpointing: compute activations again while going back, to save memory.
         chunk: classes that the text tower reads at once; 0 for all of them.
         base_rate: learning rate of the encoder's own weights; 0 keeps them frozen.

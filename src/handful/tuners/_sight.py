@@ -55,10 +55,14 @@ class Sight:
     def __len__(self) -> int:
         return len(self.refs)
 
+    @property
+    def views(self) -> int:
+        """V."""
+        return self.recipe.views if self.held is None else self.held.shape[1]
+
     def draw(self, rows: Tensor) -> Tensor:
         """A view of each row, from torch's generator."""
-        count = self.recipe.views if self.held is None else self.held.shape[1]
-        return torch.randint(max(1, count), rows.shape)
+        return torch.randint(self.views, rows.shape)
 
     def features(self, rows: Tensor, views: Tensor) -> Tensor:
         """`[B, D]` unit rows, differentiable where the model is."""
@@ -75,11 +79,10 @@ class Sight:
 
     def frozen(self, batch: int = 64) -> Tensor:
         """`[N, V, D]` unit rows as the model is now; call it before anything is attached."""
-        views = 1 if self.held is None else self.held.shape[1]
-        at = torch.cartesian_prod(torch.arange(len(self)), torch.arange(views)).reshape(-1, 2)
+        at = torch.cartesian_prod(torch.arange(len(self)), torch.arange(self.views))
         with torch.no_grad():
             found = [self.features(*part.unbind(1)).cpu() for part in torch.split(at, batch)]
-        return torch.cat(found).reshape(len(self), views, -1)
+        return torch.cat(found).reshape(len(self), self.views, -1)
 
     def _prepared(self, rows: Tensor, views: Tensor) -> list[Any]:
         pairs = zip(rows.tolist(), views.tolist(), strict=True)

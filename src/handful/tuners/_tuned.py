@@ -42,6 +42,7 @@ class Tuned:
 
     Raises:
         MismatchError: a delta of another encoder.
+        InputError: no delta, or two that read texts their own way.
     """
 
     def __init__(self, base: Tunable, deltas: Mapping[str, Delta]) -> None:
@@ -49,6 +50,7 @@ class Tuned:
             raise InputError("no deltas given; without any, use the encoder itself")
         self.base, self.deltas = base, dict(deltas)
         self.parts = tuple(part_of(base, delta) for delta in deltas.values())
+        one_reader([part.tuner for part in self.parts])
         digests = "+".join(delta.digest for delta in deltas.values())
         self.fingerprint = f"{base.fingerprint} tuner:{digests}"
         self.name, self.precision = base.name, base.precision
@@ -144,7 +146,13 @@ def part_of(base: Tunable, delta: Delta) -> Part:
             f"the delta of {delta.tuner!r} was made for another encoder than {base.name!r} "
             f"(delta {delta.base}, encoder {base.fingerprint}); load the one it was made for"
         )
-    tuner: Tuner = plugins.get("tuners", delta.tuner)(**delta.params)
+    try:
+        tuner: Tuner = plugins.get("tuners", delta.tuner)(**delta.params)
+    except TypeError as error:
+        raise MismatchError(
+            f"the delta of {delta.tuner!r} has arguments that are not known here ({error}); "
+            "upgrade with: pip install --upgrade handful"
+        ) from error
     return Part(tuner, tuner.restored(base, delta))
 
 
@@ -158,12 +166,26 @@ def attached(base: Tunable, parts: Sequence[Part]) -> Iterator[None]:
 
 
 def read(base: Tunable, parts: Sequence[Part], texts: Sequence[str]) -> Tensor:
-    """`[N, D]` of texts, not scaled; the first tuner that reads its own way does it."""
+    """`[N, D]` of texts, not scaled; the tuner that reads its own way does it, if there is one."""
     for part in parts:
         rows = part.tuner._read(base, part.module, texts)
         if rows is not None:
             return rows
     return base.text.forward(base.tokens(texts))
+
+
+def one_reader(tuners: Sequence[Tuner]) -> None:
+    """Refuse two that read texts their own way: one would be learned and never be asked.
+
+    Raises:
+        InputError: two of them.
+    """
+    own = [type(tuner).__name__ for tuner in tuners if type(tuner)._read is not Tuner._read]
+    if len(own) > 1:
+        raise InputError(
+            f"{' and '.join(own)} both put contexts into the prompts, and a prompt has place for "
+            "those of one; detach the one before, or swap it for the new one"
+        )
 
 
 def scale_of(base: Tunable, parts: Sequence[Part]) -> float:

@@ -44,9 +44,10 @@ def fit_between(
     Without a weight, every fourth image of each class is set apart and the rest is trained on. At
     each of `WEIGHTS` the head is fitted on features of the rest and asked about the images set
     apart; the weight with the lowest cross-entropy is taken, and all images are trained on again.
-    That doubles the time. Weight 0, the frozen encoder, is among them: on a handful of images
-    tuning can do harm. Wortsman et al. (CVPR 2022) fix 0.5 or look at test data; nothing but the
-    support set is looked at here.
+    That doubles the time. Weight 0, the frozen encoder (with a soft prompt's contexts as they
+    began), is among them: on a handful of images tuning can do harm. Groups are not known here, so
+    pictures of one burst may stand on both sides. Wortsman et al. (CVPR 2022) fix 0.5 or look at
+    test data; nothing but the support set is looked at here.
 
     Args:
         tuners: as for `fit`.

@@ -20,7 +20,7 @@ class Words:
 
     Args:
         base: the encoder.
-        parts: the tuners and what they are learning.
+        parts: the tuners, those below and those that are learning.
         prompts: `C * P` texts.
         entry: the first block of the tower that training changes; None for none.
         recipe: how many classes are read at once.
@@ -39,13 +39,12 @@ class Words:
         self.chunk = (recipe.chunk or self.classes) * (len(self.texts) // self.classes)
         self._own = any(_reads(base, p, self.texts[0]) for p in parts)
         self._held: Tensor | None = None
-        if not self._own:
-            self._tokens = base.tokens(self.texts)
-            with torch.no_grad():
-                if entry is None:
-                    self._held = base.text.forward(self._tokens).float()
-                elif entry >= 0:
-                    self._held = base.text.entering(self._tokens, entry).float()
+        self._tokens = {} if self._own else base.tokens(self.texts)
+        with torch.no_grad():
+            if entry is None:
+                self._held = read(base, parts, self.texts).float()
+            elif entry >= 0 and not self._own:
+                self._held = base.text.entering(self._tokens, entry).float()
 
     def weights(self) -> Tensor:
         """`[C, D]` unit rows, differentiable: the mean of a class's prompts, scaled to one."""
@@ -58,15 +57,14 @@ class Words:
         return normalize(each.reshape(self.classes, -1, each.shape[-1]).mean(dim=1), dim=-1)
 
     def _rows(self, places: Tensor) -> Tensor:
+        if self._held is not None and self.entry is None:
+            return self._held[places]
         if self._own:
             return read(self.base, self.parts, [self.texts[i] for i in places.tolist()])
         tokens = {k: v[places] for k, v in self._tokens.items()}
-        if self._held is None:
+        if self._held is None or self.entry is None:
             return self.base.text.forward(tokens)
-        held = self._held[places]
-        if self.entry is None:
-            return held
-        return self.base.text.resumed(held, tokens, self.entry)
+        return self.base.text.resumed(self._held[places], tokens, self.entry)
 
 
 def _reads(base: Tunable, part: Part, text: str) -> bool:

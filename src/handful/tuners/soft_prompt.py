@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from handful.errors import InputError
 from handful.towers import Tunable
+from handful.tuners import _losses
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._contexts import MARKER, POSITIONS, check_names, embedded_words, table_of
 from handful.tuners._prompt import Prompt, zero
@@ -165,7 +166,7 @@ class SoftPrompt(Tuner):
     def _penalty(self, delta: nn.Module, text: Tensor, frozen: Tensor, count: int) -> Tensor | None:
         if not self.pull:
             return None
-        return self.pull * (text - frozen).square().sum(dim=1).mean()
+        return self.pull * _losses.text_pull(text, frozen)
 
     def _start(self, encoder: Tunable, rows: int, width: int) -> Tensor:
         """`[1 or C, M, W]`; the same on every machine, for it is not kept."""
