@@ -9,6 +9,7 @@ from handful import Library, Predictor, encoders, fit
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError
+from handful.library.evaluation import evaluate
 from handful.packs import Pack
 from handful.store import FeatureStore
 from handful.tuners import Tuned
@@ -91,6 +92,22 @@ def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, dra
     rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
     with pytest.raises(InputError, match="changes the encoder"):
         library.says(rows, [str(i) for i in range(len(rows))])
+    with pytest.raises(InputError, match="changes the encoder"):
+        library.says(rows, [str(i) for i in range(len(rows))], name)
+
+
+def test_a_library_is_measured_by_what_it_answers(library, drawn):
+    name = next(iter(TUNED))
+    images = tuple(ImageRef.of(p) for p in drawn[name].test)
+    labels = [str(label) for label in drawn[name].test_labels]
+    told = evaluate(library, {name: Dataset(images, tuple(labels))}, unknown=0.3)
+    for task, share in ((name, told.tasks[name].named), (None, told.tasks[name].unnamed)):
+        answers = library.predict(images, task)
+        right = [
+            a.task == name and a.scores[0]["label"].endswith(label)
+            for a, label in zip(answers, labels, strict=True)
+        ]
+        assert share == pytest.approx(np.mean(right))
 
 
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):

@@ -222,9 +222,7 @@ class Library:
             return []
         if task is not None:
             skill = self.skills.skills[self._position(task)]
-            if skill.tuned and see is not None:
-                features = see(task, np.arange(len(features)))
-            rows = scores(skill.classes, skill.probabilities(features), top_k)
+            rows = scores(skill.classes, self.skills.named(features, task, see), top_k)
             pairs = zip(names, rows, strict=True)
             return [Answer(name, row, task=task) for name, row in pairs]
         found = self.skills.answers(features, unknown, see)
@@ -245,6 +243,15 @@ class Library:
             for a, rate, row in zip(answers, found.familiar, words, strict=True)
         ]
 
+    def sight(self, images: Sequence[ImageRef]) -> See:
+        """What skills that change the encoder see of images; each is shown those it is asked of."""
+
+        def see(name: str, places: NDArray[np.int64]) -> Array:
+            mine = [images[i] for i in places.tolist()]
+            return extract.features(self.tuned(name), mine, self.store).features.values
+
+        return see
+
     def _batch(
         self,
         batch: list[ImageRef | Prediction],
@@ -260,12 +267,7 @@ class Library:
             found = extract.features(self.encoder, refs, self.store, progress=progress)
             names = [refs[i].name for i in found.kept]
             rows = found.features.values
-            kept = [refs[i] for i in found.kept]
-
-            def see(name: str, places: NDArray[np.int64]) -> Array:
-                mine = [kept[i] for i in places.tolist()]
-                return extract.features(self.tuned(name), mine, self.store).features.values
-
+            see = self.sight([refs[i] for i in found.kept])
             said = self.says(rows, names, task, unknown, top_k=top_k, also=also, see=see)
             answers = dict(zip(found.kept, said, strict=True))
             for failure in found.failures:

@@ -15,6 +15,7 @@ from handful.data import Dataset
 from handful.errors import InputError
 from handful.extract import Failure, Progress
 from handful.library import Library
+from handful.packs.skills import See
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,16 @@ def evaluate(
             raise InputError(f"{name}: no readable image that its skill has not seen")
         labels = [dataset.labels[found.kept[i]] for i in kept]
         leaks = len(found.kept) - len(kept)
-        tasks[name] = _asked(library, name, found.features.values[kept], labels, leaks, unknown)
+        see = library.sight([dataset.images[found.kept[i]] for i in kept])
+        rows = found.features.values[kept]
+        tasks[name] = _asked(library, name, rows, labels, leaks, unknown, see)
     accepted = []
     for source in strangers:
         dataset = inputs.part(inputs.load_images(source), "test")
         found = extract.features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
-        answers = library.skills.answers(found.features.values, unknown)
+        see = library.sight([dataset.images[i] for i in found.kept])
+        answers = library.skills.answers(found.features.values, unknown, see)
         accepted += list(_taken(answers.familiar, unknown))
     rate = float(np.mean(accepted)) if accepted else None
     return Measured(tasks, len(accepted), rate, tuple(failures))
@@ -131,12 +135,13 @@ def _asked(
     labels: Sequence[str],
     leaks: int,
     unknown: float | None,
+    see: See,
 ) -> OfTask:
     at = library.skills.position(name)
     skill = library.skills.skills[at]
     targets = np.array([skill.classes.index(label) for label in labels])
-    named = library.skills.named(rows, name).argmax(1) == targets
-    answers = library.skills.answers(rows, unknown)
+    named = library.skills.named(rows, name, see).argmax(1) == targets
+    answers = library.skills.answers(rows, unknown, see)
     column = library.skills.columns[at].start + targets
     unnamed = answers.probabilities.argmax(1) == column
     taken = _taken(answers.familiar, unknown)

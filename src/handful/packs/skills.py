@@ -74,9 +74,15 @@ class Skills:
             raise InputError(f"no task {task!r}; known: {', '.join(self.names[:10])}")
         return self.names.index(task)
 
-    def named(self, X: Array, task: str) -> Array:
-        """`[M, D]` features to `[M, C]` probabilities of one task; no other skill is asked."""
-        return self.skills[self.position(task)].probabilities(X)
+    def named(self, X: Array, task: str, see: See | None = None) -> Array:
+        """`[M, D]` features to `[M, C]` probabilities of one task; no other skill is asked.
+
+        Raises:
+            InputError: there is none of this name; it changes the encoder, and nothing sees so.
+        """
+        i = self.position(task)
+        seen = self._seen(i, np.arange(len(X)), see) if self.skills[i].tuned else X
+        return self.skills[i].probabilities(seen)
 
     def answers(self, X: Array, unknown: float | None = None, see: See | None = None) -> Answers:
         """`[M, D]` features to answers over all tasks, none being named.
@@ -205,20 +211,21 @@ class Skills:
             asked = np.flatnonzero(self._asked(shares, i))
             if not len(asked):
                 continue
-            if not self.skills[i].tuned:
-                seen = X[asked]
-            elif see is not None:
-                seen = see(self.names[i], asked + start)
-            else:
-                raise InputError(
-                    f"the task {self.names[i]!r} changes the encoder, so features of the untouched "
-                    "one do not answer it; ask with images"
-                )
+            seen = self._seen(i, asked + start, see) if self.skills[i].tuned else X[asked]
             said = self.skills[i].probabilities(seen)
             result[asked, self.columns[i]] = shares[asked][:, [i]] * said
         if self._tuned:  # those that were not asked leave a gap
             result /= np.maximum(result.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return result, shares
+
+    def _seen(self, i: int, rows: NDArray[np.int64], see: See | None) -> Array:
+        """`[m, D]` features of some rows by the encoder as a skill changes it."""
+        if see is None:
+            raise InputError(
+                f"the task {self.names[i]!r} changes the encoder, so features of the untouched one "
+                "do not answer it; ask with images"
+            )
+        return see(self.names[i], rows)
 
     def _asked(self, shares: NDArray[np.float64], i: int) -> NDArray[np.bool_]:
         """`[m]` whether a skill is asked about an image."""
