@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array
-from handful.errors import PackError
+from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
+from handful.packs.support import check_support
 
 KEY = "tuner"
 _FACTS = ("recipe", "training", "weight", "weight_why", "held_out", "held_out_loss")
@@ -62,7 +63,10 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
         PackError: entries that are not what they should be.
     """
     found = {}
-    for entry in manifest.get(KEY, []):
+    entries = manifest.get(KEY, [])
+    if KEY in manifest and not (isinstance(entries, list) and entries):
+        raise PackError(f"{where}: {KEY!r}: expected a list of what changes the encoder")
+    for entry in entries:
         try:
             begin = f"{PREFIX}{entry['name']}."
             found[str(entry["name"])] = {
@@ -77,7 +81,7 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
                 },
                 "facts": {k: v for k, v in entry.items() if k in _FACTS},
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PackError(
                 f"{where}: what it says of its tuner cannot be read ({error!r}); make it again"
             ) from error
@@ -101,8 +105,7 @@ def told(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def kept(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The tensors of the deltas among a skill's."""
-    begin = (PREFIX, UNTOUCHED)
-    return {name: values for name, values in tensors.items() if name.startswith(begin)}
+    return {name: values for name, values in tensors.items() if name.startswith(PREFIX)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +130,26 @@ class Untouched:
 _UNTOUCHED = ("features", "targets", "text")
 
 
-def untouched(tensors: Tensors) -> Untouched | None:
-    """From a skill's tensors; None of a skill without a tuner, or one made without."""
+def untouched(tensors: Tensors, classes: int, where: str = "the skill") -> Untouched | None:
+    """From a skill's tensors; None of a skill without a tuner, or one made without.
+
+    Args:
+        tensors: of the skill.
+        classes: C, how many it has.
+        where: what errors call it.
+
+    Raises:
+        PackError: tensors that do not fit one another.
+    """
     found = {name: tensors.get(f"{UNTOUCHED}{name}") for name in _UNTOUCHED}
-    if any(value is None for value in found.values()):
+    features, targets, text = found.values()
+    if features is None or targets is None or text is None:
         return None
-    return Untouched(**found)  # type: ignore[arg-type]  # None was ruled out
+    try:
+        check_support(features, targets, text, classes)
+    except InputError as error:
+        raise PackError(f"{where}: what it saw untuned does not fit: {error}") from error
+    return Untouched(features, targets, text)
 
 
 def base(manifest: Mapping[str, Any]) -> str:
