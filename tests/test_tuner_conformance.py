@@ -265,6 +265,33 @@ def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
         train([make("block", **params)], tiny, store)
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("block", {"bottleneck": "x"}, "bottleneck as a whole number from 1"),
+        ("block", {"bottleneck": 10**9}, "bottleneck of at most"),
+        ("block", {"dropout": "x"}, "dropout as a number from 0 to below 1"),
+        ("block", {"scale": 0}, "scale above 0"),
+        ("block", {"scale": float("nan")}, "scale as a number"),
+        ("lora", {"rank": 0}, "rank as a whole number from 1"),
+        ("lora", {"rank": "two"}, "rank as a whole number from 1"),
+        ("lora", {"rank": 10**9}, "rank of at most"),
+        ("lora", {"dropout": 2}, "dropout as a number from 0 to below 1"),
+        ("lora", {"alpha": 0}, "alpha above 0"),
+        ("projection", {"pull": "x"}, "pull as a number from 0"),
+    ],
+)
+def test_a_tuner_names_the_argument_that_is_wrong(name, params, message, tiny):
+    with pytest.raises(InputError, match=message):
+        make(name, **params).fresh(tiny, ("cat", "dog"), 0)
+
+
+def test_a_delta_with_an_argument_of_another_version(tiny):
+    delta = untrained("lora", tiny)
+    with pytest.raises(MismatchError, match="'later'"):
+        Tuned(tiny, {"a": replace(delta, params={**delta.params, "later": 1})})
+
+
 def test_cached_and_uncached_training_agree(tiny, store):
     kept = train([make("block", blocks="3-", towers="vision", dropout=0.0)], tiny, store)
     anew = train(
