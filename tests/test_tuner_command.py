@@ -15,6 +15,7 @@ from handful import Predictor, encoders, plugins
 from handful.cli._app import app
 from handful.packs import Pack
 from handful.tuners import Tuned
+from handful.tuning import plan
 
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
 
@@ -109,6 +110,24 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     assert entry["weight"] == float(min(losses, key=losses.get))
 
 
+@pytest.mark.parametrize("asked", [{"params": {"seed": 7}}, {"seed": 7}])
+def test_a_seed_is_the_training_s_and_the_contexts(asked):
+    made = plan(["soft_prompt"], **asked)
+    assert (made.recipe.seed, made.tuners[0].seed) == (7, 7)
+
+
+def test_what_json_and_people_are_told_of_a_training(photos, tmp_path):
+    asked = ["--tuner", "norm", *QUICK, "--checkpoint", tmp_path / "c"]
+    first = handful("fit", photos, "--out", tmp_path / "a", *asked, "--json")
+    told = json.loads(first.stdout)["training"]
+    assert told["weight"] == float(min(told["held_out_loss"], key=told["held_out_loss"].get))
+    again = handful("fit", photos, "--out", tmp_path / "b", *asked)
+    assert f"kept {told['weight']:g} of it" in again.stdout
+    assert "1 epochs were in the checkpoint" in again.stdout
+    one = handful("fit", photos, "--out", tmp_path / "d", *asked[:-4], "--shots", "1")
+    assert "kept all of it, for no class has two images" in one.stdout
+
+
 def test_training_goes_on_from_its_checkpoint(photos, tmp_path):
     asked = ["--tuner", "block", *QUICK, "--checkpoint", tmp_path / "c"]
     first = handful("fit", photos, "--out", tmp_path / "a", *asked)
@@ -132,6 +151,8 @@ def test_training_goes_on_from_its_checkpoint(photos, tmp_path):
         (["--tuner", "block", "--tune", "epochs=many"], "expected epochs"),
         (["--tuner", "block", "--tune", "base_rate=0.1"], "at most 1e-05"),
         (["--tuner", "block", "--tune", "weight=2"], "expected weight"),
+        (["--tuner", "block", "--tune", "epochs=0"], "trains nothing"),
+        (["--tuner", "block", "--log", "/dev/null"], "/dev/null: cannot be made"),
         (["--tuner", "soft_prompt", "--tune", "length=60"], "longer than the text window"),
         (["--tuner", "lora", "--multi-label"], "do not go together"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import models
 from handful import encoders, plugins, prompts
 from handful.contracts import ImageRef
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit
+from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit, fit_between
 from handful.tuners._tuned import Part, attached, read
 
 NAMES = plugins.names("tuners")
@@ -334,6 +335,33 @@ def test_images_without_labels_teach_by_consistency(tiny, store):
             [make("block")], tiny, images, LABELS, WORDS,
             unlabelled=others, recipe=QUICK, store=store,
         )  # fmt: skip
+
+
+def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path):
+    images, steps = [ImageRef.of(p) for p in pictures()], []
+
+    def go(last):
+        def live(done, *_others):
+            steps.append(done)
+            if len(steps) == last:
+                raise KeyboardInterrupt
+
+        return fit_between(
+            [make("norm")], tiny, images, LABELS, WORDS, recipe=replace(QUICK, epochs=2),
+            store=store, live=live, checkpoint=tmp_path,
+        )  # fmt: skip
+
+    whole = go(None)
+    assert steps.count(1) == 2  # the trial and the training
+    shutil.rmtree(tmp_path / "trial")
+    (tmp_path / "training.safetensors").unlink()
+    steps.clear()
+    with pytest.raises(KeyboardInterrupt):
+        go(2)  # the trial's second epoch has begun
+    steps.clear()
+    again = go(None)
+    assert steps[0] == 2
+    assert seen(again.encoder).tobytes() == seen(whole.encoder).tobytes()
 
 
 @pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])

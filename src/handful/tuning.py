@@ -76,7 +76,7 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
         raise InputError(f"expected one or several different tuners, got {list(names)}")
     known = {name: set(kind().get_params()) for name, kind in kinds.items()}
     recipe_fields = {field.name for field in fields(Recipe)}
-    own: dict[str, dict[str, Any]] = {name: {} for name in kinds}
+    own = {name: {"seed": seed} if "seed" in has else {} for name, has in known.items()}
     shared: dict[str, Any] = {"seed": seed}
     weight: Any = None
     for key, value in (params or {}).items():
@@ -86,17 +86,19 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
             takers = [n for n in takers if n == tuner]
         if key == WEIGHT:
             weight = value
-        elif takers:
+        elif takers or key in recipe_fields:
             for name in takers:
                 own[name][argument if dot else key] = value
-        elif key in recipe_fields:
-            shared[key] = value
+            if key in recipe_fields:  # `seed` may be both
+                shared[key] = value
         else:
             has = "; ".join(f"{n}: {', '.join(sorted(a))}" for n, a in known.items())
             raise InputError(
                 f"no tuner argument {key!r}; {has}; training: {', '.join(sorted(recipe_fields))}; "
                 f"and {WEIGHT}"
             )
+    if shared.get("epochs") == 0:
+        raise InputError("epochs=0 trains nothing; expected 1 or more, or no tuner at all")
     made = tuple(kind(**own[name]) for name, kind in kinds.items())
     return Plan(made, replace(made[0].recipe, **shared), _checked(weight))
 
