@@ -86,6 +86,11 @@ def test_a_tuned_skill_says_what_it_cannot_do(photos, tmp_path):
     assert "tuned on the support images" in refused(
         handful("predict", out, image, "--unknown", 0.2)
     )
+    card = (out / "README.md").read_text()
+    assert card.count("tuned on the support images") == 2  # how sure it is, when it does not know
+    assert "too good" in card
+    assert "lower than what a fit of all images" not in card
+    assert "too good" in handful("inspect", out).stdout.replace("\n", " ")
     known = Pack.load(out).support.names[0]
     assert "cannot be taken out" in refused(handful("remove", out, known, "--overwrite"))
     assert "tuned on these labels" in refused(handful("doctor", out))

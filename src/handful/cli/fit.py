@@ -45,6 +45,7 @@ def run(
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
     from handful import pipeline, prompts
+    from handful.packs import deltas
 
     _options.check_free(out, overwrite=overwrite)
     given: dict[str, Any] = {
@@ -106,6 +107,8 @@ def run(
             )
         if fitted.selection:
             show(fitted.selection)
+            if fitted.trained:
+                _console.say(deltas.TOO_GOOD)
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     _console.tell_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)
