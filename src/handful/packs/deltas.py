@@ -19,6 +19,10 @@ from handful.packs.format import Tensors
 from handful.packs.support import check_support
 
 KEY = "tuner"
+TOO_GOOD = (
+    "The encoder was tuned on the images left out too, so these numbers rank the methods and are "
+    "too good; only other images tell how good it is: handful evaluate."
+)
 _FACTS = ("recipe", "training", "weight", "weight_why", "held_out", "held_out_loss")
 PREFIX = "tuner."
 UNTOUCHED = "untouched."  # what the encoder saw before it was tuned, by which an image finds a task
@@ -94,8 +98,9 @@ def told(manifest: Mapping[str, Any]) -> dict[str, str]:
     for entry in manifest.get(KEY, []):
         params = ", ".join(f"{k}={v}" for k, v in dict(entry.get("params", {})).items())
         size, share, held = (entry.get(k, 0) for k in ("parameters", "share", "bytes"))
-        kept_part = entry.get("weight", 1)
-        part = f", {kept_part:g} of the change kept" if kept_part != 1 else ""
+        weight = entry.get("weight")
+        partly = isinstance(weight, int | float) and weight != 1
+        part = f", {weight:g} of the change kept" if partly else ""
         lines[str(entry.get("name"))] = (
             f"{entry.get('tuner')} ({params}): {size:,} parameters, {share:.2%} of the encoder, "
             f"{held / 1e3:,.0f} kB{part}"

@@ -158,9 +158,8 @@ def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
         return ""
     head = "## When it does not know\n"
     if "cannot" in statement:
-        return "\n".join(
-            [head, "It cannot tell photos that show none of its classes: too few.", ""]
-        )
+        why = cell(statement["cannot"])
+        return "\n".join([head, f"It cannot tell photos that show none of its classes: {why}.", ""])
     try:
         accepted = dict(statement["accepted"])
         rows = [
