@@ -25,7 +25,7 @@ from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import FeatureSet, playground
 from handful.packs.stranger import Part, Stranger
 from handful.protocols import continual, continual_report
-from handful.protocols.bench import Request
+from handful.protocols.request import Request
 from handful.store import FeatureStore
 
 SHOTS = (1, 4, 16)

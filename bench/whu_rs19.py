@@ -16,7 +16,8 @@ from pathlib import Path
 
 from handful import plugins, report
 from handful.protocols import figure, text
-from handful.protocols.bench import Request, prepare
+from handful.protocols.bench import prepare
+from handful.protocols.request import Request
 from handful.trials import SHOTS
 
 FACTS = {

@@ -18,9 +18,10 @@ import torch
 
 from handful.cli import main
 from handful.contracts import ClassText, unit
-from handful.data.features import FeatureSet, save_features
+from handful.data import FeatureSet, save_features
 from handful.protocols import published
-from handful.protocols.bench import Request, prepare
+from handful.protocols.bench import prepare
+from handful.protocols.request import Request
 from handful.protocols.table import Grid
 
 

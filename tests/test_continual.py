@@ -10,11 +10,10 @@ import pytest
 
 from handful.cli import main
 from handful.contracts import ClassText, unit
-from handful.data import playground
-from handful.data.features import FeatureSet, save_features
+from handful.data import FeatureSet, playground, save_features
 from handful.errors import InputError
 from handful.protocols import continual, continual_report
-from handful.protocols.bench import Request
+from handful.protocols.request import Request
 from handful.protocols.sequel import WAYS, average, forgetting, last, transfer
 
 TASKS = 4

@@ -15,7 +15,8 @@ from handful.cli import main
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, MismatchError, PackError, StorageError
-from handful.packs import Pack, disk
+from handful.packs import Pack, disk, restore
+from handful.packs.format import to_files
 from handful.packs.library import Shelf, is_library
 from handful.store import FeatureStore
 
@@ -199,6 +200,71 @@ def test_a_damaged_skill_is_left_out_and_named(library, drawn, tiny, store, caps
     code, out, err = run(capsys, "library", "list", library.shelf.path)
     assert code == 1
     assert "left out empty" in err
+
+
+def _wide(facts: dict, tensors: dict) -> None:
+    """A skill that is whole by itself, of another width than the fingerprint it claims."""
+    for key, value in tensors.items():
+        if value.ndim and value.shape[-1] == facts["encoder"]["dim"]:
+            part = np.ascontiguousarray(value[..., :7])
+            tensors[key] = part / np.linalg.norm(part, axis=-1, keepdims=True)
+    facts["encoder"] = facts["encoder"] | {"dim": 7}
+    adapter = restore.adapter(facts, tensors, "made up")
+    tensors["golden.logits"] = adapter.logits(tensors["golden.features"])
+
+
+def _longer(facts: dict, tensors: dict) -> None:
+    tensors["support.features"] = tensors["support.features"] * np.float32(1e5)
+
+
+def _narrow(facts: dict, tensors: dict) -> None:
+    for key in ("support.features", "support.text"):
+        part = np.ascontiguousarray(tensors[key][..., :7])
+        tensors[key] = part / np.linalg.norm(part, axis=-1, keepdims=True)
+
+
+def _opposed(facts: dict, tensors: dict) -> None:
+    text = tensors["support.text"]
+    tensors["support.text"] = np.concatenate([text, -text], axis=1)
+
+
+def _untuned(facts: dict, tensors: dict) -> None:
+    base = facts["encoder"]["fingerprint"]
+    entry = {"name": "a", "tuner": "block", "params": {}, "classes": [], "base": base}
+    facts["tuner"] = [entry]
+    features, targets = tensors["support.features"], tensors["support.targets"]
+    text = np.ascontiguousarray(tensors["support.text"][:, 0])
+    new = {"features": features[:3].copy(), "targets": targets, "text": text}
+    tensors |= {f"untouched.{key}": value for key, value in new.items()}
+
+
+HOSTILE = {
+    "wide": _wide,
+    "longer": _longer,
+    "narrow": _narrow,
+    "opposed": _opposed,
+    "untuned": _untuned,
+    "no-list": lambda facts, _: facts.update(tuner=5),
+    "nothing": lambda facts, _: facts.update(tuner=[{}]),
+    "factor": lambda facts, _: facts.update(confidence={"factor": 1e308}),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_a_skill_made_to_deceive_leaves_the_others_serving(
+    library, skills, drawn, tiny, store, tmp_path, how
+):
+    pack = Pack.load(skills / "novel-materials")
+    facts, tensors = dict(pack.manifest), dict(pack.tensors)
+    HOSTILE[how](facts, tensors)
+    disk.write_folder(tmp_path / "evil", to_files(facts, tensors, "# made up"), overwrite=False)
+    with pytest.raises((PackError, MismatchError)):
+        library.add(tmp_path / "evil")
+    before = [a.scores for a in library.predict(drawn["style-dusk"].test)]
+    shutil.copytree(tmp_path / "evil", library.shelf.path / "evil")
+    reopened = Library(library.shelf.path, tiny, store)
+    assert list(reopened.broken) == ["evil"]
+    assert [a.scores for a in reopened.predict(drawn["style-dusk"].test)] == before
 
 
 def _add(arguments: tuple[Path, Path, str]) -> str:

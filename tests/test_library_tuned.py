@@ -9,6 +9,7 @@ from handful import Library, Predictor, encoders, extract, fit
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError
+from handful.growth import add
 from handful.library.evaluation import evaluate
 from handful.packs import Pack
 from handful.store import ActivationStore, FeatureStore
@@ -126,6 +127,24 @@ def test_tuning_that_goes_on_finds_its_images_by_the_frozen_encoder(
     # what training computed once lies beside the features, and nothing in the user's own store
     assert ActivationStore(store.path).summary()
     assert not (tmp_path / "home").exists()
+
+
+def test_a_tuned_skill_that_grew_finds_images_of_its_new_class(library, drawn, tmp_path, store):
+    name, other = next(iter(TUNED)), playground.task("style-mosaic", 6, 0, 4)
+    first = other.support_labels[0]
+    pictures = [p for p, of in zip(other.support, other.support_labels, strict=True) if of == first]
+    images = tuple(ImageRef.of(p) for p in pictures)
+    grown = add(library.shelf.path / name, Dataset(images, ("new",) * len(images)), store=store)
+    assert grown.pack.classes == (*library.shelf.load(name).classes, "new")
+    made = Library.init(tmp_path / "grown", library.encoder, store)
+    for task in drawn:
+        made.add(grown.pack if task == name else library.shelf.path / task, task)
+    assert all(a.task == name for a in made.predict(images))
+    labels, chances = made.skills.zero_shot(made.skills.skills[0].text)
+    assert chances.shape[1] == len(labels) == len(made.skills.labels)
+    plain = extract.features(library.encoder, images, store).features.values
+    part = made.skills.skills[made.skills.position(name)].part
+    np.testing.assert_array_equal(part.features[-len(images) :], plain)
 
 
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):

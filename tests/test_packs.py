@@ -107,6 +107,10 @@ def forge(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     sign(path, manifest)
 
 
+_DELTA = {"name": "a", "tuner": "norm", "params": {}, "classes": [], "base": "b"}
+_DELTA |= {"parameters": 1, "bytes": 4, "share": 0.5}
+
+
 def sign(path: Path, manifest: Any) -> None:
     manifest = {k: v for k, v in manifest.items() if k != "digest"} | {"digest": "0" * 64}
     blank = json.dumps(manifest)
@@ -470,6 +474,23 @@ def test_tensors_are_those_the_manifest_states(skill: Path) -> None:
     with pytest.raises(
         PackError, match=r"head\.keys: expected float32 \[1, 2\], got float32 \[12,"
     ):
+        Pack.load(skill)
+
+
+@pytest.mark.parametrize(
+    ("tuner", "message"),
+    [
+        (None, "'tuner': expected list, got NoneType"),
+        ("lora", "'tuner': expected list, got str"),
+        ([5], "'tuner': expected dict, got int"),
+        ([{"name": "lora"}], "'tuner.tuner' is missing"),
+        ([_DELTA | {"params": [1]}], "'tuner.params': expected dict, got list"),
+        ([_DELTA | {"share": "x"}], "'tuner.share': expected int or float, got str"),
+    ],
+)
+def test_what_is_said_of_a_tuner_is_checked(skill: Path, tuner: Any, message: str) -> None:
+    forge(skill, lambda m: m.update(tuner=tuner))
+    with pytest.raises(PackError, match=message):
         Pack.load(skill)
 
 

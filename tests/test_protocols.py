@@ -17,13 +17,13 @@ from handful import data, plugins
 from handful.adapters.zero_shot import ZeroShot
 from handful.cli import main
 from handful.contracts import ClassText, unit
-from handful.data import playground
-from handful.data.features import FeatureSet, save_features
+from handful.data import FeatureSet, playground, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
 from handful.protocols import bench, figure, plans, table, text
-from handful.protocols.bench import Request, prepare
+from handful.protocols.bench import prepare
 from handful.protocols.journal import Journal
+from handful.protocols.request import Request
 from handful.protocols.runner import Arm, Score, arms_of, made_of, run, trial_key
 from handful.protocols.task import Task, digest
 from handful.store import FeatureStore

@@ -86,6 +86,11 @@ def test_a_tuned_skill_says_what_it_cannot_do(photos, tmp_path):
     assert "tuned on the support images" in refused(
         handful("predict", out, image, "--unknown", 0.2)
     )
+    card = (out / "README.md").read_text()
+    assert card.count("tuned on the support images") == 2  # how sure it is, when it does not know
+    assert "too good" in card
+    assert "lower than what a fit of all images" not in card
+    assert "too good" in handful("inspect", out).stdout.replace("\n", " ")
     known = Pack.load(out).support.names[0]
     assert "cannot be taken out" in refused(handful("remove", out, known, "--overwrite"))
     assert "tuned on these labels" in refused(handful("doctor", out))
@@ -108,6 +113,24 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     entry = Pack.load(out).manifest["tuner"][0]
     losses = entry["held_out_loss"]
     assert entry["weight"] == float(min(losses, key=losses.get))
+
+
+@pytest.mark.parametrize("asked", [{"params": {"seed": 7}}, {"seed": 7}])
+def test_a_seed_is_the_training_s_and_the_contexts(asked):
+    made = plan(["soft_prompt"], **asked)
+    assert (made.recipe.seed, made.tuners[0].seed) == (7, 7)
+
+
+def test_what_json_and_people_are_told_of_a_training(photos, tmp_path):
+    asked = ["--tuner", "norm", *QUICK, "--checkpoint", tmp_path / "c"]
+    first = handful("fit", photos, "--out", tmp_path / "a", *asked, "--json")
+    told = json.loads(first.stdout)["training"]
+    assert told["weight"] == float(min(told["held_out_loss"], key=told["held_out_loss"].get))
+    again = handful("fit", photos, "--out", tmp_path / "b", *asked)
+    assert f"kept {told['weight']:g} of it" in again.stdout
+    assert "1 epochs were in the checkpoint" in again.stdout
+    one = handful("fit", photos, "--out", tmp_path / "d", *asked[:-4], "--shots", "1")
+    assert "kept all of it, for no class has two images" in one.stdout
 
 
 def test_training_goes_on_from_its_checkpoint(photos, tmp_path):
@@ -133,6 +156,8 @@ def test_training_goes_on_from_its_checkpoint(photos, tmp_path):
         (["--tuner", "block", "--tune", "epochs=many"], "expected epochs"),
         (["--tuner", "block", "--tune", "base_rate=0.1"], "at most 1e-05"),
         (["--tuner", "block", "--tune", "weight=2"], "expected weight"),
+        (["--tuner", "block", "--tune", "epochs=0"], "trains nothing"),
+        (["--tuner", "block", "--log", "/dev/null"], "/dev/null: cannot be made"),
         (["--tuner", "soft_prompt", "--tune", "length=60"], "longer than the text window"),
         (["--tuner", "lora", "--multi-label"], "do not go together"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import models
 from handful import encoders, plugins, prompts
 from handful.contracts import ImageRef
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, _words, average, fit
+from handful.tuners import Delta, Recipe, Tuned, Tuner, _words, average, fit, fit_between
 from handful.tuners._tuned import Part, attached, read
 
 NAMES = plugins.names("tuners")
@@ -294,12 +295,6 @@ def test_drawing_a_delta_leaves_every_generator_alone(name, tiny, monkeypatch):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_an_argument_of_a_later_version_is_told(tiny):
-    later = replace(untrained("block", tiny), params={"bottleneck": 64, "gate": True})
-    with pytest.raises(MismatchError, match=r"arguments.*'gate'.*upgrade"):
-        Tuned(tiny, {"x": later})
-
-
 def test_two_soft_prompts_have_no_place_in_one_prompt(tiny, store):
     first = train([make("soft_prompt")], tiny, store, epochs=1)
     delta = first.encoder.deltas["soft_prompt"]
@@ -321,6 +316,33 @@ def test_two_soft_prompts_have_no_place_in_one_prompt(tiny, store):
 def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
     with pytest.raises(InputError, match=message):
         train([make("block", **params)], tiny, store)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("block", {"bottleneck": "x"}, "bottleneck as a whole number from 1"),
+        ("block", {"bottleneck": 10**9}, "bottleneck of at most"),
+        ("block", {"dropout": "x"}, "dropout as a number from 0 to below 1"),
+        ("block", {"scale": 0}, "scale above 0"),
+        ("block", {"scale": float("nan")}, "scale as a number"),
+        ("lora", {"rank": 0}, "rank as a whole number from 1"),
+        ("lora", {"rank": "two"}, "rank as a whole number from 1"),
+        ("lora", {"rank": 10**9}, "rank of at most"),
+        ("lora", {"dropout": 2}, "dropout as a number from 0 to below 1"),
+        ("lora", {"alpha": 0}, "alpha above 0"),
+        ("projection", {"pull": "x"}, "pull as a number from 0"),
+    ],
+)
+def test_a_tuner_names_the_argument_that_is_wrong(name, params, message, tiny):
+    with pytest.raises(InputError, match=message):
+        make(name, **params).fresh(tiny, ("cat", "dog"), 0)
+
+
+def test_a_delta_with_an_argument_of_another_version(tiny):
+    delta = untrained("lora", tiny)
+    with pytest.raises(MismatchError, match="'later'"):
+        Tuned(tiny, {"a": replace(delta, params={**delta.params, "later": 1})})
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -371,6 +393,33 @@ def test_images_without_labels_teach_by_consistency(tiny, store):
             [make("block")], tiny, images, LABELS, WORDS,
             unlabelled=[ImageRef.of(b"no picture", "x.png")], recipe=recipe, store=store,
         )  # fmt: skip
+
+
+def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path):
+    images, steps = [ImageRef.of(p) for p in pictures()], []
+
+    def go(last):
+        def live(done, *_others):
+            steps.append(done)
+            if len(steps) == last:
+                raise KeyboardInterrupt
+
+        return fit_between(
+            [make("norm")], tiny, images, LABELS, WORDS, recipe=replace(QUICK, epochs=2),
+            store=store, live=live, checkpoint=tmp_path,
+        )  # fmt: skip
+
+    whole = go(None)
+    assert steps.count(1) == 2  # the trial and the training
+    shutil.rmtree(tmp_path / "trial")
+    (tmp_path / "training.safetensors").unlink()
+    steps.clear()
+    with pytest.raises(KeyboardInterrupt):
+        go(2)  # the trial's second epoch has begun
+    steps.clear()
+    again = go(None)
+    assert steps[0] == 2
+    assert seen(again.encoder).tobytes() == seen(whole.encoder).tobytes()
 
 
 @pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])

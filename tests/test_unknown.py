@@ -19,7 +19,8 @@ from handful.data import Dataset, playground
 from handful.errors import InputError, PackError
 from handful.packs import Pack, unknown
 from handful.packs.support import Reserved, Support
-from handful.selection.unknown import Look, Unknown, learn
+from handful.selection.look import Look
+from handful.selection.unknown import Unknown, learn
 from tasks import make
 
 

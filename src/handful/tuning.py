@@ -98,6 +98,8 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
                 f"no tuner argument {key!r}; {has}; training: {', '.join(sorted(recipe_fields))}; "
                 f"and {WEIGHT}"
             )
+    if shared.get("epochs") == 0:
+        raise InputError("epochs=0 trains nothing; expected 1 or more, or no tuner at all")
     made = tuple(kind(**own[name]) for name, kind in kinds.items())
     return Plan(made, replace(made[0].recipe, **shared), _checked(weight))
 

@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = _STOPPED
     if code == _STOPPED and sys.stderr is not None:
         sys.stderr.write(
-            "stopped; nothing half-written remains, the same command goes on where it was\n"
+            "stopped; nothing half-written remains, and the same command goes on from what was "
+            "kept (of a training, with --checkpoint)\n"
         )
     sys.exit(code)
 

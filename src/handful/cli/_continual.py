@@ -10,8 +10,8 @@ from handful.cli import _console
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.protocols.bench import Request
     from handful.protocols.continual import Continual
+    from handful.protocols.request import Request
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from handful.errors import InputError
 if TYPE_CHECKING:
     from handful.tuners import Trained
     from handful.tuning import Tuning
+
+_CHOSEN = ("weight", "weight_why", "held_out", "held_out_loss")
 
 
 def asked(
@@ -51,24 +54,38 @@ def is_spare() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
-def said(trained: Trained) -> str:
-    """One line about what was learned inside the encoder."""
+def facts(trained: Trained) -> dict[str, Any]:
+    """What `--json` says of the training."""
+    chosen = _facts(trained)
+    return {**trained.report.told(), **{key: chosen[key] for key in _CHOSEN if key in chosen}}
+
+
+def said(trained: Trained, seconds: float) -> str:
+    """One line about what was learned inside the encoder, and the seconds of the whole command."""
     report, tower = trained.report, trained.encoder
     size = sum(delta.size for delta in tower.deltas.values())
     whole = tower.vision.size + tower.text.size
-    losses = [f"{loss:.3f}" for loss in report.losses] or ["not known"]
-    facts = next(reversed(tower.deltas.values())).facts
-    why = ""
-    if "held_out" in facts:
-        apart = f"on {facts['held_out']} images set apart"
-        why = f"; kept {facts['weight']:.0%} of it, which did best {apart}"
-        if not facts["weight"]:
+    losses = [f"{loss:.3f}" for loss in report.losses]
+    chosen, why, spared = _facts(trained), "", ""
+    if "held_out" in chosen:
+        apart = f"on {chosen['held_out']} images set apart"
+        why = f"; kept {chosen['weight']:.0%} of it, which did best {apart}"
+        if not chosen["weight"]:
             why = f"; kept none of it, as the frozen encoder did best {apart}: leave out --tuner"
+    elif "weight_why" in chosen:
+        why = f"; kept all of it, for {chosen['weight_why']}"
+    if report.resumed_at:
+        spared = f"; {report.resumed_at} epochs were in the checkpoint"
     return (
-        f"Tuned {', '.join(tower.deltas)}: {size:,} numbers, {size / whole:.2%} of the encoder, in "
-        f"{report.seconds:.1f} s ({report.steps} steps, loss {losses[0]} to {losses[-1]})"
-        f"{why}."
+        f"Tuned {', '.join(tower.deltas)} in {seconds:.1f} s in all: {size:,} numbers, "
+        f"{size / whole:.2%} of the encoder ({report.steps} steps, loss {losses[0]} to "
+        f"{losses[-1]}{spared}){why}."
     )
+
+
+def _facts(trained: Trained) -> Mapping[str, Any]:
+    """Of the delta that was learned last; the weight is the same for all that were now."""
+    return next(reversed(trained.encoder.deltas.values())).facts
 
 
 def _short(name: str) -> str:

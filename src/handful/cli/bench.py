@@ -12,7 +12,7 @@ from handful.cli import _console, _continual, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.protocols.bench import Bench
+    from handful.protocols.result import Bench
 
 
 def run(
@@ -77,10 +77,11 @@ def run(
     """Run a protocol of the field: tables, a figure, intervals over seeds."""
     from handful import report
     from handful.protocols import bench, figure, text
+    from handful.protocols.request import Request
 
     if out is not None:
         report.check_folder(out)
-    request = bench.Request(
+    request = Request(
         protocol="ablation" if ablate and protocol == "few-shot" else protocol,
         methods=None if methods is None else [m.strip() for m in methods.split(",")],
         shots=_options.numbers(shots, "--shots"),

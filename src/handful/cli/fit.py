@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ def run(
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
     from handful import pipeline, prompts
+    from handful.packs import deltas
 
     _options.check_free(out, overwrite=overwrite)
     given: dict[str, Any] = {
@@ -62,10 +64,12 @@ def run(
             images, out, method=method, overwrite=overwrite, as_json=as_json, **given
         )
     method = method or pipeline.DEFAULT_METHOD
+    began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
         if tuning is not None:
             tuning = replace(tuning, live=live)
         fitted = pipeline.fit(images, method=method, tuning=tuning, progress=progress, **given)
+    seconds = time.perf_counter() - began
     if _tuning.is_spare():
         return 0
     fitted.pack.save(out, overwrite=overwrite)
@@ -83,7 +87,7 @@ def run(
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
                 "selection": fitted.selection,
-                **({"training": fitted.trained.report.told()} if fitted.trained else {}),
+                **({"training": _tuning.facts(fitted.trained)} if fitted.trained else {}),
                 "ignored": dict(fitted.ignored),
                 "failures": _console.named(fitted.failures),
             }
@@ -95,7 +99,7 @@ def run(
             f"({fitted.encoded} encoded now)."
         )
         if fitted.trained:
-            _console.say(_tuning.said(fitted.trained))
+            _console.say(_tuning.said(fitted.trained, seconds))
         if none:
             _console.say(
                 f"{len(none)} images of folders called background, none, noise or other are no "
@@ -103,6 +107,8 @@ def run(
             )
         if fitted.selection:
             show(fitted.selection)
+            if fitted.trained:
+                _console.say(deltas.TOO_GOOD)
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     _console.tell_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)

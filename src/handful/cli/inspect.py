@@ -20,6 +20,8 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     counts = counts if isinstance(counts, Mapping) else {}  # anybody may have written it
     chosen = manifest["training"].get("selection")
     reason = chosen.get("reason") if isinstance(chosen, Mapping) else None
+    if reason and deltas.KEY in manifest:
+        reason = f"{reason} {deltas.TOO_GOOD}"
     facts = {
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         **({"chosen": str(reason)} if reason else {}),

@@ -1,16 +1,15 @@
 """Images and labels in: `load` a source, `decode` an image, `draw` a few of each class.
 
-The functions `folder`, `table`, `multilabel` and `coop` have their modules' names; import from the
-modules with
-`from handful.data.features import FeatureSet, feature_file, save_features
-from handful.data.folder import find`.
+The functions `folder`, `table`, `multilabel` and `coop` have their modules' names; import what else
+is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augment
 from handful.data._load import load
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
-from handful.data.features import FeatureSet, feature_file, save_features
+from handful.data.feature_files import feature_file, save_features
+from handful.data.features import FeatureSet
 from handful.data.folder import find, folder
 from handful.data.images import decode
 from handful.data.multidataset import MultiDataset

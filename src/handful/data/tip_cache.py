@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
-from handful.data.features import FeatureSet, feature_file
+from handful.data.feature_files import feature_file
+from handful.data.features import FeatureSet
 from handful.errors import InputError
 
 SCALE = 100.0  # the factor that these codes write out

@@ -120,8 +120,13 @@ def add(
     once = frozenset(sets.fresh(old, more.ids, more.labels))
     repeated += [name for i, name in enumerate(more.names) if i not in once]
     text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
+
+    def change() -> Pack:
+        made = _more.grown(pack, more, text, said)
+        return _more.seen_untuned(pack, made, tower, dataset.subset(unread), said, store)
+
     return replace(
-        _timed(pack, lambda: _more.grown(pack, more, text, said)),
+        _timed(pack, change),
         encoded=more.encoded,
         repeated=tuple(repeated),
         failures=failures,

@@ -12,7 +12,7 @@ from handful.contracts import Array, ClassText, Encoder
 from handful.data import Dataset
 from handful.errors import ImageError, InputError
 from handful.extract import Failure, Progress
-from handful.packs import Pack, living, sets
+from handful.packs import Pack, deltas, living, sets
 from handful.store import FeatureStore
 
 
@@ -105,6 +105,31 @@ def grown(pack: Pack, more: More, text: ClassText | None, words: Mapping[str, st
         ids, names = ([v[i] for i in none] for v in (more.ids, short))
         pack = living.add_reserved(pack, more.values[none], ids, names)
     return pack
+
+
+def seen_untuned(
+    former: Pack,
+    made: Pack,
+    encoder: Encoder,
+    dataset: Dataset,
+    words: Mapping[str, str],
+    store: FeatureStore | None,
+) -> Pack:
+    """The grown skill with what the untuned encoder sees of the new images, for libraries."""
+    seen = deltas.untouched(former.tensors, len(former.classes), former.where)
+    base, support = getattr(encoder, "base", None), made.support
+    if seen is None or base is None or support is None:
+        return made
+    found = extract.features(base, dataset.images, store).features
+    rows = dict(zip(found.ids, found.values, strict=True))
+    more = [rows[id_] for id_ in support.ids[len(seen.features) :]]
+    text = seen.text
+    if words:
+        told = inputs.class_text(base, words, former.manifest["templates"]).weights
+        text = np.concatenate([text, told])
+    features = np.concatenate([seen.features, more]) if more else seen.features
+    both = deltas.Untouched(features, support.targets, text)
+    return replace(made, tensors=made.tensors | both.tensors())
 
 
 def meant(pack: Pack, label: str) -> str:

@@ -19,6 +19,7 @@ _ALONE = "every class has one image, and none can be left out; its scores are th
 _TOGETHER = "an answer of this method depends on other images; its scores are the method's own"
 SCORES = "confidence.scores"
 _ROUNDS = 8
+_MOST = float(np.finfo(np.float32).max)  # times a float32 logit it is still a number
 HOW = (
     "softmax of the factor times the logits; the factor is the likeliest for support images by "
     "fits without them (one of each class at a time), the scores are 1 - p of their true class"
@@ -97,8 +98,11 @@ def factor(manifest: Mapping[str, Any], where: str = "the skill") -> float:
     if not isinstance(entry, Mapping) or "factor" not in entry:
         return 1.0
     value = entry["factor"]
-    if type(value) not in (int, float) or not 0 < value < float("inf"):
-        raise PackError(f"{where}: 'confidence.factor': expected a positive number, got {value!r}")
+    if type(value) not in (int, float) or not 0 < value <= _MOST:
+        raise PackError(
+            f"{where}: 'confidence.factor': expected a positive number within float32, "
+            f"got {value!r}"
+        )
     return float(value)
 
 

@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array
-from handful.errors import PackError
+from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
+from handful.packs.support import check_support
 
 KEY = "tuner"
+TOO_GOOD = (
+    "The encoder was tuned on the images left out too, so these numbers rank the methods and are "
+    "too good; only other images tell how good it is: handful evaluate."
+)
 _FACTS = ("recipe", "training", "weight", "weight_why", "held_out", "held_out_loss")
 PREFIX = "tuner."
 UNTOUCHED = "untouched."  # what the encoder saw before it was tuned, by which an image finds a task
@@ -62,7 +67,10 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
         PackError: entries that are not what they should be.
     """
     found = {}
-    for entry in manifest.get(KEY, []):
+    entries = manifest.get(KEY, [])
+    if KEY in manifest and not (isinstance(entries, list) and entries):
+        raise PackError(f"{where}: {KEY!r}: expected a list of what changes the encoder")
+    for entry in entries:
         try:
             begin = f"{PREFIX}{entry['name']}."
             found[str(entry["name"])] = {
@@ -77,7 +85,7 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
                 },
                 "facts": {k: v for k, v in entry.items() if k in _FACTS},
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PackError(
                 f"{where}: what it says of its tuner cannot be read ({error!r}); make it again"
             ) from error
@@ -90,8 +98,9 @@ def told(manifest: Mapping[str, Any]) -> dict[str, str]:
     for entry in manifest.get(KEY, []):
         params = ", ".join(f"{k}={v}" for k, v in dict(entry.get("params", {})).items())
         size, share, held = (entry.get(k, 0) for k in ("parameters", "share", "bytes"))
-        kept_part = entry.get("weight", 1)
-        part = f", {kept_part:g} of the change kept" if kept_part != 1 else ""
+        weight = entry.get("weight")
+        partly = isinstance(weight, int | float) and weight != 1
+        part = f", {weight:g} of the change kept" if partly else ""
         lines[str(entry.get("name"))] = (
             f"{entry.get('tuner')} ({params}): {size:,} parameters, {share:.2%} of the encoder, "
             f"{held / 1e3:,.0f} kB{part}"
@@ -101,8 +110,7 @@ def told(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def kept(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The tensors of the deltas among a skill's."""
-    begin = (PREFIX, UNTOUCHED)
-    return {name: values for name, values in tensors.items() if name.startswith(begin)}
+    return {name: values for name, values in tensors.items() if name.startswith(PREFIX)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +135,26 @@ class Untouched:
 _UNTOUCHED = ("features", "targets", "text")
 
 
-def untouched(tensors: Tensors) -> Untouched | None:
-    """From a skill's tensors; None of a skill without a tuner, or one made without."""
+def untouched(tensors: Tensors, classes: int, where: str = "the skill") -> Untouched | None:
+    """From a skill's tensors; None of a skill without a tuner, or one made without.
+
+    Args:
+        tensors: of the skill.
+        classes: C, how many it has.
+        where: what errors call it.
+
+    Raises:
+        PackError: tensors that do not fit one another.
+    """
     found = {name: tensors.get(f"{UNTOUCHED}{name}") for name in _UNTOUCHED}
-    if any(value is None for value in found.values()):
+    features, targets, text = found.values()
+    if features is None or targets is None or text is None:
         return None
-    return Untouched(**found)  # type: ignore[arg-type]  # None was ruled out
+    try:
+        check_support(features, targets, text, classes)
+    except InputError as error:
+        raise PackError(f"{where}: what it saw untuned does not fit: {error}") from error
+    return Untouched(features, targets, text)
 
 
 def base(manifest: Mapping[str, Any]) -> str:

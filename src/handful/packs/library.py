@@ -203,6 +203,11 @@ class Shelf:
             MismatchError: another encoder.
         """
         differing = mismatched(home(pack.manifest), str(self.encoder["fingerprint"]))
+        seen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
+        tuned = deltas.KEY in pack.manifest
+        width = seen.features.shape[1] if seen else pack.manifest["encoder"]["dim"]
+        if width != self.encoder["dim"] and (seen or not tuned):
+            differing.append(f"width differs (skill {width}, encoder {self.encoder['dim']})")
         if differing:
             told = "; ".join(d.replace("encoder ", "library ") for d in differing)
             raise MismatchError(

@@ -47,6 +47,8 @@ class Pack:
         )
         golden.check(self.tensors, self._adapter, self.where)
         confidence.factor(self.manifest, self.where)
+        deltas.read(self.manifest, self.tensors, self.where)
+        deltas.untouched(self.tensors, len(self.classes), self.where)
         support = read_support(self.manifest, self.tensors, self.where)
         object.__setattr__(self, "support", support)
 

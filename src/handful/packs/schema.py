@@ -35,6 +35,22 @@ _KEYS: dict[str, Any] = {
 }
 
 
+_MAY = {  # and if these are there, this is what they hold
+    "tuner": [
+        {
+            "name": str,
+            "tuner": str,
+            "params": dict,
+            "classes": [str],
+            "base": str,
+            "parameters": int,
+            "bytes": int,
+            "share": (int, float),
+        }
+    ]
+}
+
+
 KEYS = frozenset({"format", "digest", *_KEYS})  # what every pack of this format states
 
 
@@ -45,6 +61,8 @@ def check(manifest: Mapping[str, Any], path: Path) -> None:
         PackError: naming the file, the key, and what was expected and found.
     """
     _check_kind(manifest, _KEYS, path, "")
+    for key in _MAY.keys() & manifest.keys():
+        _check_kind(manifest[key], _MAY[key], path, key)
     if not _METHOD.fullmatch(manifest["method"]):
         raise PackError(f"{path}: 'method': {manifest['method']!r} cannot be a method's name")
     _check_classes(manifest["classes"], path)

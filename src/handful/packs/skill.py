@@ -47,7 +47,7 @@ class Skill:
         """Of a pack, leaving behind what answers do not need."""
         factor = confidence.factor(pack.manifest, pack.where)
         if deltas.KEY in pack.manifest:
-            seen = deltas.untouched(pack.tensors)
+            seen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
             part = Part(seen.features, seen.targets) if seen else None
             text = seen.text if seen else None
             scale = float(pack.manifest["scale"])

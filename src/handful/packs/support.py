@@ -20,6 +20,7 @@ from handful.packs.format import Tensors
 RESERVED = frozenset({"background", "none", "noise", "other"})  # labels of what is no class
 
 _RESERVED = "support.reserved"
+_LONG = 0.01  # bfloat16 rounds less
 _TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}
 
 
@@ -75,13 +76,7 @@ class Support:
                 f"expected N features, targets, ids and names, got {list(self.features.shape)}, "
                 f"{len(self.targets)}, {len(self.ids)} and {len(self.names)}"
             )
-        if self.targets.min() < 0 or self.targets.max() >= len(self.text.classes):
-            raise InputError(f"a target is none of the {len(self.text.classes)} classes")
-        if self.text.embeddings.shape[2] != self.features.shape[1]:
-            raise InputError(
-                f"expected features of the text's width {self.text.embeddings.shape[2]}, "
-                f"got {self.features.shape[1]}"
-            )
+        _check_fit(self.features, self.targets, self.text.embeddings, len(self.text.classes))
         other = self.reserved
         if other is not None and other.features.shape[1] != self.features.shape[1]:
             raise InputError(
@@ -133,6 +128,53 @@ class Support:
         return made
 
 
+def check_support(
+    features: NDArray[Any],
+    targets: NDArray[Any],
+    text: NDArray[Any],
+    classes: int,
+    width: int | None = None,
+) -> None:
+    """Refuse tensors of a stranger by which other skills' images would be judged too.
+
+    Args:
+        features: `[N, D]`, unit rows.
+        targets: `[N]` columns.
+        text: `[C, D]` or `[C, P, D]`, unit rows.
+        classes: C.
+        width: D, where it is known.
+
+    Raises:
+        InputError: another type or shape, rows that are far from length one.
+    """
+    for values, kind in zip((features, targets, text), _TENSORS.values(), strict=True):
+        if str(values.dtype) != kind or not values.size:
+            raise InputError(f"expected {kind}, got {values.dtype} {list(values.shape)}")
+    if features.ndim != 2 or targets.shape != features.shape[:1] or len(text) != classes:
+        raise InputError(
+            f"expected [N, D] features, N targets and the text of {classes} classes, got "
+            f"{list(features.shape)}, {list(targets.shape)} and {list(text.shape)}"
+        )
+    if width not in (None, features.shape[1]):
+        raise InputError(f"expected the encoder's width {width}, got {features.shape[1]}")
+    _check_fit(features, targets, text, classes)
+    for values in (features, text):
+        lengths = np.linalg.norm(values.astype(np.float64), axis=-1)
+        if np.abs(lengths - 1).max() > _LONG:
+            raise InputError(f"expected rows of length one, got {lengths.max():.3g}")
+
+
+def _check_fit(
+    features: NDArray[Any], targets: NDArray[Any], text: NDArray[Any], classes: int
+) -> None:
+    if targets.min() < 0 or targets.max() >= classes:
+        raise InputError(f"a target is none of the {classes} classes")
+    if text.shape[-1] != features.shape[1]:
+        raise InputError(
+            f"expected features of the text's width {text.shape[-1]}, got {features.shape[1]}"
+        )
+
+
 def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support | None:
     """The support set of a skill; None for one that was saved without.
 
@@ -144,12 +186,16 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support |
     stated = manifest["support"]
     try:
         features, targets, text = _checked(tensors)
+        width = manifest["encoder"]["dim"]
+        check_support(features, targets, text, len(manifest["classes"]), width)
         names = _names(stated)
         words = ClassText(text, tuple(manifest["classes"]), float(manifest["scale"]))
         reserved = _reserved(stated, tensors)
-        return Support(features, targets, words, tuple(stated["images"]), names, reserved)
+        found = Support(features, targets, words, tuple(stated["images"]), names, reserved)
+        words.weights  # noqa: B018 refuses prompts without a mean
     except (InputError, ValueError) as error:
         raise PackError(f"{where}: its support set does not fit: {error}") from error
+    return found
 
 
 def _checked(tensors: Tensors) -> list[NDArray[Any]]:

@@ -16,6 +16,7 @@ from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 from handful.packs.support import Support
 from handful.selection import unknown
+from handful.selection.look import SIGNALS, Look
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
 
@@ -36,7 +37,7 @@ class Detector:
         learned: weights and the scores of images that were left out.
     """
 
-    look: unknown.Look
+    look: Look
     learned: unknown.Unknown
 
     @property
@@ -104,8 +105,7 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             if rate >= learned.smallest
         },
         "weights": {
-            name: round(float(w), 4)
-            for name, w in zip(unknown.SIGNALS, learned.weights, strict=False)
+            name: round(float(w), 4) for name, w in zip(SIGNALS, learned.weights, strict=False)
         },
         "how": _how(learned),
     }
@@ -139,11 +139,11 @@ def read(
     except KeyError as error:
         raise PackError(f"{where}: the tensor {error} is missing; teach the skill again") from error
     learned = unknown.Unknown(**parts)
-    signals = len(unknown.SIGNALS) - (support.reserved is None)
+    signals = len(SIGNALS) - (support.reserved is None)
     sizes = {parts[name].shape for name in ("middle", "spread", "weights")}
     if sizes != {(signals,)} or parts["groups"].shape != parts["left_out"].shape:
         raise PackError(f"{where}: its tensors unknown.* do not fit; teach the skill again")
-    return Detector(unknown.Look.of(*_tensors(support)), learned)
+    return Detector(Look.of(*_tensors(support)), learned)
 
 
 def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
@@ -158,9 +158,8 @@ def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
         return ""
     head = "## When it does not know\n"
     if "cannot" in statement:
-        return "\n".join(
-            [head, "It cannot tell photos that show none of its classes: too few.", ""]
-        )
+        why = cell(statement["cannot"])
+        return "\n".join([head, f"It cannot tell photos that show none of its classes: {why}.", ""])
     try:
         accepted = dict(statement["accepted"])
         rows = [

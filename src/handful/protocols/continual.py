@@ -16,8 +16,8 @@ from handful.errors import InputError
 from handful.extract import Failure, Progress
 from handful.inputs import adapter_of
 from handful.protocols import sources
-from handful.protocols.bench import Request, _distinct, _named, _once
 from handful.protocols.encode import Eye, Need, Source
+from handful.protocols.request import Request, distinct, named, once
 from handful.protocols.sequel import Sequel, sequel
 from handful.protocols.task import Task, same_encoder
 from handful.store import FeatureStore
@@ -117,7 +117,7 @@ def prepare(
     if not 0 < rate < 1:
         raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
     adapter_of((request.methods or [METHOD])[0], 0)
-    eye = Eye(_once(request.encoder or "tiny"), request.templates, store, _named(request.encoder))
+    eye = Eye(once(request.encoder or "tiny"), request.templates, store, named(request.encoder))
     opened: list[Source | Task] = []
     for path in paths:
         if str(path) in PLAYGROUND and not Path(path).exists():
@@ -129,7 +129,7 @@ def prepare(
             "the protocol continual needs two tasks or more, in the order in which they are "
             f"learned, got {len(opened)}; name them all, or 'playground'"
         )
-    _distinct([source.name for source in opened])
+    distinct([source.name for source in opened])
     most = min(sources.most_shots(s) for s in opened)
     shots = (request.shots or [max(1, min(SHOTS, most))])[0]
     for source in opened:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handful.protocols.bench import Bench
 from handful.protocols.published import HERE, Published
+from handful.protocols.result import Bench
 from handful.protocols.table import Grid
 from handful.trials import semantics
 

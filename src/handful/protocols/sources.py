@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from handful import data, inputs, prompts
-from handful.data.features import SUFFIXES, FeatureSet, feature_file
+from handful.data.feature_files import SUFFIXES, feature_file
+from handful.data.features import FeatureSet
 from handful.data.imagenet import imagenet, is_imagenet
 from handful.data.tip_cache import is_tip_cache, tip_cache
 from handful.errors import InputError

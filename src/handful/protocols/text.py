@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handful.protocols.bench import Bench
 from handful.protocols.published import Published, apart
+from handful.protocols.result import Bench
 from handful.protocols.table import Grid, Row
 
 

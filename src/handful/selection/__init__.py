@@ -3,8 +3,9 @@
 Pure functions of tensors; no method is known here.
 """
 
+from handful.selection._sweep import Best
 from handful.selection._text_means import Means, directions, text_as_means
-from handful.selection.alpha import Best, BestCache, best_alpha, best_alpha_beta
+from handful.selection.alpha import BestCache, best_alpha, best_alpha_beta
 from handful.selection.discriminant import gaussian, gaussian_about_text, gaussian_left_out
 from handful.selection.leave_one_out import (
     cache_left_out,

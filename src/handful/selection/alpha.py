@@ -16,25 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
+from handful.selection._sweep import Best, Doubles, balance_of, intervals, sweep
 
-Doubles = NDArray[np.float64]
 _CELLS = 1 << 19  # numbers held at once in each temporary: a few MB, which caches hold
-_RESOLUTION = 1e-6  # relative; heads keep alpha in float32
-
-
-@dataclass(frozen=True)
-class Best:
-    """A weight and what it achieves.
-
-    Args:
-        alpha: finite, inside the interval.
-        right: samples that it answers correctly; no other weight answers more.
-        interval: open ends between which exactly these samples are right; may reach infinity.
-    """
-
-    alpha: float
-    right: int
-    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,9 +73,9 @@ def best_alpha(
     for rows in _chunks(len(first), first.shape[1]):
         lead, fixed = _leads(first[rows].T, columns[rows])
         pull = _pull(second[rows].T, columns[rows])
-        starts[rows], ends[rows] = _intervals(lead, pull, fixed)
+        starts[rows], ends[rows] = intervals(lead, pull, fixed)
         says += np.abs(lead).sum(), np.abs(pull).sum()
-    return _sweep(starts, ends, low, high, _balance(says), default)[0]
+    return sweep(starts, ends, low, high, balance_of(says), default)[0]
 
 
 def best_alpha_beta(
@@ -153,10 +137,10 @@ def best_alpha_beta(
         for b, beta in enumerate(sharpness):
             votes = _votes(apart, beta, keys[order], classes)
             pull = _pull(votes, columns[rows])
-            starts[b, rows], ends[b, rows] = _intervals(lead, pull, fixed)
+            starts[b, rows], ends[b, rows] = intervals(lead, pull, fixed)
             says[b] += said, np.abs(pull).sum()
     found = [
-        _sweep(starts[b], ends[b], low, high, _balance(says[b]), None)
+        sweep(starts[b], ends[b], low, high, balance_of(says[b]), None)
         for b in range(len(sharpness))
     ]
     b = max(range(len(found)), key=lambda i: (found[i][0].right, found[i][1], -i))
@@ -235,67 +219,3 @@ def _votes(
     votes = np.zeros((classes, apart.shape[1]), dtype=np.float32)
     votes[present] = sums
     return votes
-
-
-def _intervals(lead: Doubles, pull: Doubles, fixed: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
-    """`[n]` open ends between which the true class wins; empty where the first is not smaller."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        crossing = -lead / pull
-    start = np.where(pull > 0, crossing, -inf).max(axis=0)
-    end = np.where(pull < 0, crossing, inf).min(axis=0)
-    end[((pull == 0) & fixed).any(axis=0)] = -inf
-    return start, end
-
-
-def _balance(says: Doubles) -> float:
-    """The alpha at which both sources have equal say; 1 where one of them says nothing."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = float(says[0] / says[1])
-    return ratio if 1e-30 < ratio < 1e30 else 1.0
-
-
-def _sweep(
-    starts: Doubles, ends: Doubles, low: float, high: float, balance: float, default: float | None
-) -> tuple[Best, float]:
-    """The best alpha and how wide its interval is (0 to 2)."""
-    wins = np.maximum(starts, low) < np.minimum(ends, high)
-    starts = np.sort(np.clip(starts[wins], low, high))
-    ends = np.sort(np.clip(ends[wins], low, high))
-    zero = [0.0] if low < 0 < high else []  # the measure bends there, and a sign is worth a cut
-    points = np.unique(np.concatenate([starts, ends, [low, high], zero]))
-    left, right = points[:-1], points[1:]
-    counts = np.searchsorted(starts, left, "right") - np.searchsorted(ends, left, "right")
-    middle, width = _measured(left, right, balance)
-    reachable = (right - left > _RESOLUTION * np.abs(middle)) & (left < middle) & (middle < right)
-    if reachable.any():
-        left, right, counts, middle, width = (
-            values[reachable] for values in (left, right, counts, middle, width)
-        )
-    most = np.flatnonzero(counts == counts.max())
-    chosen = int(most[width[most].argmax()])
-    alpha = float(middle[chosen])
-    if default is not None:
-        holds = most[(left[most] < default) & (default < right[most])]
-        if len(holds):
-            chosen, alpha = int(holds[0]), float(default)
-    interval = (float(left[chosen]), float(right[chosen]))
-    return Best(alpha, int(counts[chosen]), interval), float(width[chosen])
-
-
-def _measured(left: Doubles, right: Doubles, balance: float) -> tuple[Doubles, Doubles]:
-    """Middles and widths of intervals in `alpha / (|alpha| + balance)`, also of unbounded ones."""
-    flip = right <= 0
-    near, far = np.where(flip, -right, left), np.where(flip, -left, right)
-    endless = np.isinf(far)
-    far = np.where(endless, 1.0, far)
-    middle = np.where(
-        endless,
-        balance + 2 * near,
-        (balance * (near + far) + 2 * near * far) / (2 * balance + near + far),
-    )
-    width = np.where(
-        endless,
-        balance / (balance + near),
-        (far - near) * balance / ((balance + near) * (balance + far)),
-    )
-    return np.where(flip, -middle, middle), width

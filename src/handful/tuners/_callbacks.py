@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from handful.errors import InputError
+from handful.errors import InputError, StorageError
 
 
 class Callback(Protocol):
@@ -30,17 +30,25 @@ class TensorBoard:
     """Losses as scalars, the recipe as text.
 
     Args:
-        folder: where the event files go.
+        folder: where the event files go; it is made at once, for training comes to it late.
+
+    Raises:
+        InputError: tensorboard is not installed.
+        StorageError: the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._library = _library("torch.utils.tensorboard", "tensorboard")
         self._writer: Any = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
         """Open the event file."""
-        writer = _library("torch.utils.tensorboard", "tensorboard").SummaryWriter
-        self._writer = writer(str(self.folder))
+        self._writer = self._library.SummaryWriter(str(self.folder))
         lines = "\n".join(f"    {key}: {value}" for key, value in settings.items())
         self._writer.add_text("recipe", lines)
 
@@ -59,15 +67,17 @@ class MLflow:
 
     Args:
         name: of the run.
+
+    Raises:
+        InputError: mlflow is not installed.
     """
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self._library: Any = None
+        self._library = _library("mlflow", "mlflow")
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
         """Start the run."""
-        self._library = _library("mlflow", "mlflow")
         self._library.start_run(run_name=self.name)
         self._library.log_params(dict(settings))
 
@@ -86,16 +96,19 @@ class WandB:
     Args:
         project: its name.
         name: of the run.
+
+    Raises:
+        InputError: wandb is not installed.
     """
 
     def __init__(self, project: str = "handful", name: str | None = None) -> None:
         self.project, self.name = project, name
+        self._library = _library("wandb", "wandb")
         self._run: Any = None
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
         """Start the run."""
-        library = _library("wandb", "wandb")
-        self._run = library.init(project=self.project, name=self.name, config=dict(settings))
+        self._run = self._library.init(project=self.project, name=self.name, config=dict(settings))
 
     def on_step(self, step: int, losses: Mapping[str, float]) -> None:
         """One point of each curve."""

@@ -141,7 +141,7 @@ def check_names(encoder: Tunable, names: Sequence[str]) -> None:
     if marked:
         raise InputError(
             f"the class name {marked[0]!r} holds {MARKER}, which stands for the contexts; give "
-            "that class other words (--names)"
+            "that class other words (--classes)"
         )
     ids = encoder.tokens([*names, ""])["input_ids"]
     empty = (ids[:-1] == ids[-1:]).all(dim=1).tolist()
@@ -149,7 +149,7 @@ def check_names(encoder: Tunable, names: Sequence[str]) -> None:
         if nothing:
             raise InputError(
                 f"the class name {name!r} has no token in the tokenizer of {encoder.name}, so "
-                "the class could not be told from others; give it other words (--names)"
+                "the class could not be told from others; give it other words (--classes)"
             )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from handful.data import augment
 from handful.errors import InputError
+from handful.tuners._arguments import number, whole
 
 PRECISIONS = ("no", "bf16", "fp16")
 BASE_RATE = 1e-5  # above it a few images destroy what the encoder knows
@@ -58,15 +59,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 0), ("batch", 1), ("views", 1), ("accumulation", 1)):
-            _whole(name, getattr(self, name), low)
-        _whole("chunk", self.chunk, 0)
-        _whole("seed", self.seed, 0)
+            whole(name, getattr(self, name), low)
+        whole("chunk", self.chunk, 0)
+        whole("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise InputError(f"expected seed below 2**32, got {self.seed}")
         for name in ("learning_rate", "weight_decay", "warmup", "kl", "consistency", "base_rate"):
-            _number(name, getattr(self, name))
+            number(name, getattr(self, name))
         if self.warmup > 1:
-            raise InputError(f"expected warmup from 0 to 1, a share of all updates; {self.warmup}")
+            raise InputError(
+                f"expected warmup from 0 to 1, a share of all updates, got {self.warmup}"
+            )
         if self.base_rate > BASE_RATE:
             raise InputError(
                 f"expected base_rate of at most {BASE_RATE:g}, got {self.base_rate}: above it a "
@@ -80,7 +83,8 @@ class Recipe:
         if (self.views > 1) != (self.augmentation != "none"):
             raise InputError(
                 f"views={self.views} and augmentation={self.augmentation!r} do not go together: "
-                "several views need an augmentation, and one view is the image as it is"
+                "several views need an augmentation (augmentation=semantic), and one view is the "
+                "image as it is (augmentation=none)"
             )
         for name in ("checkpointing", "cache"):
             if not isinstance(getattr(self, name), bool):
@@ -89,14 +93,3 @@ class Recipe:
     def steps(self, count: int) -> int:
         """Updates in all for `count` images."""
         return self.epochs * math.ceil(count / self.batch)
-
-
-def _whole(name: str, value: object, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise InputError(f"expected {name} as a whole number from {low}, got {value!r}")
-
-
-def _number(name: str, value: object) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= float(str(value)) < math.inf:
-        raise InputError(f"expected {name} as a number from 0, got {value!r}")

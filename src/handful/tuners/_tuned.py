@@ -146,13 +146,14 @@ def part_of(base: Tunable, delta: Delta) -> Part:
             f"the delta of {delta.tuner!r} was made for another encoder than {base.name!r} "
             f"(delta {delta.base}, encoder {base.fingerprint}); load the one it was made for"
         )
-    try:
-        tuner: Tuner = plugins.get("tuners", delta.tuner)(**delta.params)
-    except TypeError as error:
+    kind = plugins.get("tuners", delta.tuner)
+    strange = sorted(set(delta.params) - set(kind().get_params()))
+    if strange:
         raise MismatchError(
-            f"the delta of {delta.tuner!r} has arguments that are not known here ({error}); "
-            "upgrade with: pip install --upgrade handful"
-        ) from error
+            f"the delta of {delta.tuner!r} was made with the argument {strange[0]!r}, which the "
+            "tuner of this version does not have; use the version of Handful it was made with"
+        )
+    tuner: Tuner = kind(**delta.params)
     return Part(tuner, tuner.restored(base, delta))
 
 

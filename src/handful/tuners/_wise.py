@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from handful.tuners._recipe import Recipe
 from handful.tuners._tuned import Tuned
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TRIAL = "trial"  # the folder in the checkpoint's for the training that only chooses the weight
 _HELD_OUT = 4  # every fourth image of a class
 
 Labelled = tuple[list[ImageRef], list[str]]
@@ -70,7 +72,9 @@ def fit_between(
         weight, told["weight_why"] = 1.0, "no class has two images to choose it by"
     if weight is None:
         rest = _rows(images, labels, [i for i in range(len(labels)) if i not in apart])
-        once = {k: v for k, v in settings.items() if k not in ("checkpoint", "callbacks")}
+        once = {k: v for k, v in settings.items() if k != "callbacks"}
+        if once.get("checkpoint") is not None:
+            once["checkpoint"] = Path(once["checkpoint"]) / TRIAL
         first = fit(tuners, encoder, *rest, text, **once)
         held = _rows(images, labels, sorted(apart))
         make = head or plugins.get("adapters", "zero_shot")

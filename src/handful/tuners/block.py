@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from handful.errors import InputError
 from handful.towers import Block, Tower, Tunable
 from handful.tuners import _range
+from handful.tuners._arguments import above_zero, number, whole
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._recipe import Recipe
 
 PLACES = ("parallel", "attention", "mlp", "both")
+_WIDEST = 4  # times the block's width, as an MLP is; a skill that says more would fill the memory
 
 
 class BlockAdapters(Tuner):
@@ -79,6 +81,7 @@ class BlockAdapters(Tuner):
         self._check()
         made = nn.ModuleDict()
         for tower, place, block in _range.chosen(encoder, self.towers, self.blocks):
+            whole("bottleneck", self.bottleneck, 1, _WIDEST * block.width)
             for part in self._parts(block):
                 kind = Bottleneck if block.mlp else ConvBottleneck
                 made[f"{tower.kind}_{place}_{part}"] = kind(
@@ -110,13 +113,8 @@ class BlockAdapters(Tuner):
     def _check(self) -> None:
         if self.place not in PLACES:
             raise InputError(f"expected place {', '.join(PLACES)}, got {self.place!r}")
-        if not isinstance(self.bottleneck, int) or self.bottleneck < 1:
-            raise InputError(f"expected a bottleneck of 1 or more, got {self.bottleneck!r}")
-        if not (math.isfinite(self.scale) and self.scale > 0 and 0 <= self.dropout < 1):
-            raise InputError(
-                f"expected a scale above 0 and a dropout from 0 to below 1, got {self.scale} and "
-                f"{self.dropout}"
-            )
+        above_zero("scale", self.scale)
+        number("dropout", self.dropout, high=1)
 
 
 class Bottleneck(nn.Module):

@@ -12,6 +12,7 @@ from torch import nn
 from handful.errors import InputError, MissingExtraError
 from handful.towers import Tower, Tunable
 from handful.tuners import _fused, _range
+from handful.tuners._arguments import above_zero, number, whole
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._recipe import Recipe
 
@@ -64,6 +65,8 @@ class Lora(Tuner):
         self.blocks = blocks
 
     def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+        above_zero("alpha", self.alpha)
+        number("dropout", self.dropout, high=1)
         made = LoraDelta()
         for tower, place, block in _range.chosen(encoder, self.towers, self.blocks):
             if not block.projections:
@@ -71,6 +74,7 @@ class Lora(Tuner):
                     f"{encoder.name}: block {place} of the {tower.kind} tower has no attention; "
                     "use the tuner block, or --tune towers=text"
                 )
+            whole("rank", self.rank, 1, block.width)
             self._layers(made, tower, place, block.projections)
         return made
 

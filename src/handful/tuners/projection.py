@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar, cast
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from handful.errors import InputError
 from handful.towers import Tower, Tunable
 from handful.tuners import _changes, _losses, _range
+from handful.tuners._arguments import number
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._recipe import Recipe
 
@@ -44,8 +44,8 @@ class Projection(Tuner):
         self.pull = pull
 
     def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
-        if self.pull is not None and not (math.isfinite(self.pull) and self.pull >= 0):
-            raise InputError(f"expected a pull of 0 or more, or None for 1/shots, got {self.pull}")
+        if self.pull is not None:  # 1 / shots
+            number("pull", self.pull)
         found: dict[str, nn.Parameter] = {}
         for tower in _range.towers(encoder, self.towers):
             name = _weight(tower)

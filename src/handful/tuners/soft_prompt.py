@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from handful.errors import InputError
 from handful.towers import Tunable
 from handful.tuners import _losses
+from handful.tuners._arguments import number, whole
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._contexts import MARKER, POSITIONS, check_names, embedded_words, table_of
 from handful.tuners._prompt import Prompt, zero
@@ -23,6 +24,7 @@ from handful.tuners._recipe import Recipe
 
 CONTEXTS = ("class", "shared", "image")
 _SPREAD = 0.02  # of contexts that are drawn, as in CoOp
+_MOST = 1024  # contexts; no text window that we know is longer
 _SQUEEZE = 16  # the network of CoCoOp has this part of the feature width in its middle
 _PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
 
@@ -193,18 +195,18 @@ class SoftPrompt(Tuner):
         return prompt.places[name]
 
     def _check(self) -> None:
-        if self.position not in POSITIONS:
+        if self.position not in tuple(POSITIONS):
             raise InputError(f"expected position {', '.join(POSITIONS)}, got {self.position!r}")
         if self.contexts not in CONTEXTS:
             raise InputError(f"expected contexts {', '.join(CONTEXTS)}, got {self.contexts!r}")
-        if isinstance(self.length, bool) or not isinstance(self.length, int) or self.length < 0:
-            raise InputError(f"expected a length of 0 or more contexts, got {self.length!r}")
-        if not self.length and (not str(self.words).strip() or MARKER in str(self.words)):
+        whole("length", self.length, 0, _MOST)
+        whole("seed", self.seed, 0, 2**32 - 1)
+        plain = isinstance(self.words, str) and self.words.strip() and MARKER not in self.words
+        if not self.length and not plain:
             raise InputError(
                 f"expected plain words for contexts to begin as, or a length; got {self.words!r}"
             )
-        if not (math.isfinite(self.pull) and self.pull >= 0):
-            raise InputError(f"expected a pull of 0 or more, got {self.pull!r}")
+        number("pull", self.pull)
         if self.contexts == "image" and self.pull:
             raise InputError("contexts moved by the image have no one text to pull; leave pull out")
 

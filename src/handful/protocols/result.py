@@ -1,0 +1,114 @@
+"""What a protocol has measured, and what a reader must know to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from handful.extract import Failure
+from handful.protocols import table
+from handful.protocols.published import Published, beside
+from handful.protocols.runner import Arm, Score
+from handful.protocols.task import Task
+
+ABOUT = {
+    "few-shot": "all classes are taught and asked",
+    "base-to-new": "the first half of the classes (by column, the middle one included) is taught; "
+    "each half is asked among its own classes. For the base half a method is given the names and "
+    "images of the base classes; for the new half the names of all classes and the images of the "
+    "base ones",
+    "cross": "the first data set is taught, the others are asked among their own classes; a "
+    "method is given the names of both and images of the first",
+    "domain": "the first data set is taught, the others show the same classes in other ways; one "
+    "with some of the classes only is asked among those",
+    "ablation": "few-shot, all classes are taught and asked; one thing is varied",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a protocol has measured, and what a reader must know to believe it.
+
+    Args:
+        protocol: its name.
+        scores: every number.
+        facts: how they came about.
+        tasks: name to the facts of each data set.
+        failures: images that could not be read; they count in no number.
+        anchors: the field's name of the encoder whose published numbers stand beside ours.
+        elsewhere: show them also where they are on other data.
+        ignored: files passed over while looking for images.
+    """
+
+    protocol: str
+    scores: tuple[Score, ...]
+    facts: Mapping[str, Any]
+    tasks: Mapping[str, Mapping[str, Any]]
+    failures: tuple[Failure, ...] = ()
+    anchors: str = ""
+    elsewhere: bool = False
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+    def grids(self) -> list[table.Grid]:
+        """The tables, the one over all data sets first."""
+        return table.grids(self.protocol, self.scores)
+
+    def published(self, grid: table.Grid) -> tuple[Published, ...]:
+        """The published rows that belong to one of the tables."""
+        return beside(self.protocol, grid, self.anchors, elsewhere=self.elsewhere)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: facts, tables and every score."""
+        return {
+            "protocol": self.protocol,
+            "facts": dict(self.facts),
+            "tasks": {name: dict(facts) for name, facts in self.tasks.items()},
+            "tables": [
+                {**asdict(grid), "published": [_plain(row) for row in self.published(grid)]}
+                for grid in self.grids()
+            ],
+            "scores": [asdict(s) for s in self.scores],
+            "failed": len(self.failures),
+        }
+
+
+def facts(protocol: str, seeds: int, arms: Sequence[Arm], tasks: Sequence[Task]) -> dict[str, Any]:
+    """What a reader must know to believe the numbers."""
+    return {
+        "protocol": ABOUT[protocol],
+        "seeds": seeds,
+        "hyper-parameters": "each method's defaults, or its own choice from the support set; no "
+        "validation set, and no test image takes part in any choice",
+        "interval": "over the seeds' draws; it says nothing of the test set's size",
+        "arguments": {
+            arm.label: ", ".join(f"{k}={v}" for k, v in arm.params.items())
+            for arm in arms
+            if arm.params
+        },
+        "encoders": sorted({task.encoder for task in tasks}),
+        **_draws(arms),
+    }
+
+
+def _draws(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """What the data sets could not give: different draws, or as many images as asked for."""
+    equal, fewer = {}, {}
+    for lesson in arms[0].lessons:
+        task, k = lesson.task, lesson.shots
+        counts = np.bincount(task.labels[task.pool], minlength=len(task.text.classes))
+        taught = counts[np.unique(lesson.labels)]
+        if task.stated and taught.max() <= k:
+            equal[task.name, k] = f"{task.name} at {k} shots: every seed has the same support set"
+        if (taught < k).any():
+            few = int((taught < k).sum())
+            told = f"{few} classes have" if few > 1 else "1 class has"
+            fewer[task.name, k] = f"{task.name} at {k} shots: {told} fewer images"
+    return {"equal draws": list(equal.values()), "fewer": list(fewer.values())}
+
+
+def _plain(row: Published) -> dict[str, Any]:
+    told = {field.name: getattr(row.anchor, field.name) for field in fields(row.anchor)}
+    return {**told, "accuracy": dict(row.anchor.accuracy), "where": row.where}
