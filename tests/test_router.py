@@ -193,13 +193,29 @@ def test_class_names_that_two_tasks_share_are_kept_apart():
 )  # fmt: skip
 def test_which_heads_go_into_the_product(method, affine):
     head = World(1).skill("t", 0, method)
-    found = linear(head.head, WIDTH)
+    found = linear(head.head, torch.from_numpy(head.part.features))
     assert (found is not None) == affine
     if found is not None:
         x = torch.from_numpy(World(1, seed=3).draw(0, 5)[0])
         weights, bias = found
         expected = head.head(x)
         torch.testing.assert_close(x @ weights.T + bias, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["tip", "proker", "ape"])
+def test_a_narrow_kernel_is_not_taken_for_affine(method):
+    # away from the support set it says nothing, in whatever direction it is asked
+    world = World(2)
+    X, y = world.draw(0, 6)
+    text = ClassText(world.means[0][:, None] + 1, ("a", "b", "c", "d"), 20.0)
+    adapter = adapter_of(method, 0, {"beta": 40.0}).fit(X, np.array(text.classes)[y], text)
+    ids = tuple(map(str, range(len(y))))
+    narrow = Skill.fitted("n", adapter, text.classes, Support(X, y, text, ids, ids), 1.0, 20.0)
+    skills = Skills([narrow, world.skill("other", 1, "text_gda")])
+    found = skills.answers(X)
+    own, mine = skills.named(X, "n"), skills.columns[skills.position("n")]
+    part = found.probabilities[:, mine]
+    np.testing.assert_allclose(part / part.sum(1, keepdims=True), own, atol=1e-3)
 
 
 def test_the_product_s_answers_stay_bit_equal_as_heads_come():

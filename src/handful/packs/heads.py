@@ -12,6 +12,7 @@ from handful.packs.restore import REFUSALS
 BLOCK = 4  # columns; a skill's rows are padded to a multiple
 CHUNK = 256  # images at once, as an adapter has them
 _PROBES = 3
+_KNOWN = 64  # images of the support set, about, that the matrix is tried on
 _CLOSE = 1e-5  # of the largest logit: float32's rounding of two ways to the same number
 
 
@@ -54,16 +55,20 @@ class Stack:
         return self._weights.nbytes + self._bias.nbytes
 
 
-def linear(head: nn.Module, width: int) -> tuple[Tensor, Tensor] | None:
+def linear(head: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor] | None:
     """`[C, D]` weights and `[C]` bias of a head that is affine; None of one that is not.
 
     Found by asking, so no method has to be known: an affine head says of `a + b` what it says of a
-    and b together, and tells its matrix when asked with unit vectors.
+    and b together, and tells its matrix when asked with unit vectors. That matrix then has to say
+    of images that it was taught with what the head says: a narrow kernel says nothing of anything
+    else, and would pass for affine.
 
     Args:
         head: `[M, D]` to `[M, C]`.
-        width: D.
+        seen: `[N, D]` unit rows, of its support set.
     """
+    width = seen.shape[1]
+    known = seen[:: max(1, len(seen) // _KNOWN)]
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, _PROBES, width, generator=generator) / width**0.5
     try:
@@ -75,8 +80,10 @@ def linear(head: nn.Module, width: int) -> tuple[Tensor, Tensor] | None:
             if not float((together - apart).abs().max()) <= _CLOSE * max(size, _CLOSE):
                 return None
             weights = (head(torch.eye(width)) - zero).T.contiguous()
-            said = torch.addmm(zero[0], a + b, weights.T)
-            close = float((said - together).abs().max()) <= _CLOSE * max(size, _CLOSE)
+            rows, wanted = torch.cat([a + b, known]), torch.cat([together, head(known)])
+            said = torch.addmm(zero[0], rows, weights.T)
+            size = max(size, float(wanted.abs().max()), _CLOSE)
+            close = float((said - wanted).abs().max()) <= _CLOSE * size
     except REFUSALS:  # a head of somebody else's that takes unit rows only
         return None
     return (weights.clone(), zero[0].clone()) if close else None

@@ -195,7 +195,8 @@ class Skills:
         for i in self._routed:
             if self.skills[i].tuned:
                 continue
-            found = linear(self.skills[i].head, self._part(i).features.shape[1])
+            seen = torch.from_numpy(_unit(self._part(i).features))
+            found = linear(self.skills[i].head, seen)
             if found is not None:
                 parts.append(found)
                 whose.append(i)
