@@ -127,7 +127,8 @@ def test_what_json_and_people_are_told_of_a_training(photos, tmp_path):
     told = json.loads(first.stdout)["training"]
     assert told["weight"] == float(min(told["held_out_loss"], key=told["held_out_loss"].get))
     again = handful("fit", photos, "--out", tmp_path / "b", *asked)
-    assert f"kept {told['weight']:g} of it" in again.stdout
+    share = f"{told['weight']:.0%}" if told["weight"] else "none"
+    assert f"kept {share} of it" in again.stdout
     assert "1 epochs were in the checkpoint" in again.stdout
     one = handful("fit", photos, "--out", tmp_path / "d", *asked[:-4], "--shots", "1")
     assert "kept all of it, for no class has two images" in one.stdout
