@@ -131,7 +131,7 @@ def test_what_json_and_people_are_told_of_a_training(photos, tmp_path):
     assert f"kept {share} of it" in again.stdout
     assert "1 epochs were in the checkpoint" in again.stdout
     one = handful("fit", photos, "--out", tmp_path / "d", *asked[:-4], "--shots", "1")
-    assert "kept all of it, for no class has two images" in one.stdout
+    assert "kept all of it, for no class has images that could be set apart" in one.stdout
 
 
 def test_training_goes_on_from_its_checkpoint(photos, tmp_path):

@@ -422,6 +422,18 @@ def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path)
     assert seen(again.encoder).tobytes() == seen(whole.encoder).tobytes()
 
 
+def test_what_belongs_together_is_not_set_apart_from_each_other(tiny, store):
+    images = [ImageRef.of(p) for p in pictures()]
+    for groups, apart in ((LABELS, None), (["" for _ in LABELS], len(set(LABELS)))):
+        done = fit_between(
+            [make("projection")], tiny, images, LABELS, WORDS,
+            recipe=QUICK, store=store, features_in=None, groups=groups,
+        )  # fmt: skip
+        facts = done.encoder.deltas["projection"].facts
+        assert facts.get("held_out") == apart
+        assert ("weight_why" in facts) == (apart is None)
+
+
 @pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])
 def test_a_checkpoint_of_other_classes_or_images_is_refused(change, tiny, store, tmp_path):
     images = [ImageRef.of(p) for p in pictures()]

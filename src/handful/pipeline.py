@@ -116,8 +116,8 @@ def fit(
 
         prompted = prompts.write(names, templates)
         trained = tune(
-            tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, store=store,
-            progress=progress, head=lambda: inputs.adapter_of(method, seed, params),
+            tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, groups=drawn.groups,
+            head=lambda: inputs.adapter_of(method, seed, params), store=store, progress=progress,
         )  # fmt: skip
         before, tower, templates = trained.encoder.base, trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)

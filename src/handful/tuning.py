@@ -113,6 +113,7 @@ def tune(
     *,
     seed: int = 0,
     head: Callable[[], Any] | None = None,
+    groups: Sequence[str] | None = None,
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -127,6 +128,7 @@ def tune(
         text: C classes and their prompts.
         seed: where the arguments do not say.
         head: makes the adapter that will stand on the tuned encoder.
+        groups: N names of what belongs together, which the choice of the weight keeps together.
         store: where features are kept, and activations beside them.
         progress: called with (images done, images in all).
 
@@ -151,6 +153,7 @@ def tune(
         weight=weight,
         head=head,
         features_in=store,
+        groups=groups,
         store=None if store is None else ActivationStore(store.path),
         recipe=what.recipe,
         unlabelled=asked.unlabelled,

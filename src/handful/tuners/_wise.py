@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from handful import plugins, prompts
 from handful.contracts import ImageRef
+from handful.data import holdout
+from handful.errors import InputError
 from handful.extract import features
 from handful.prompts import ClassPrompts
 from handful.selection import confidence
@@ -19,12 +21,11 @@ from handful.store import FeatureStore
 from handful.towers import Tunable
 from handful.tuners._base import Tuner
 from handful.tuners._fit import Trained, fit
-from handful.tuners._recipe import Recipe
 from handful.tuners._tuned import Tuned
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRIAL = "trial"  # the folder in the checkpoint's for the training that only chooses the weight
-_HELD_OUT = 4  # every fourth image of a class
+_HELD_OUT = 0.25  # of the images of a class
 
 Labelled = tuple[list[ImageRef], list[str]]
 
@@ -39,17 +40,17 @@ def fit_between(
     weight: float | None = None,
     head: Callable[[], Any] | None = None,
     features_in: FeatureStore | None = None,
+    groups: Sequence[str] | None = None,
     **settings: Any,
 ) -> Trained:
     """`fit`, and then only `weight` of the change (`Delta.scaled`).
 
-    Without a weight, every fourth image of each class is set apart and the rest is trained on. At
-    each of `WEIGHTS` the head is fitted on features of the rest and asked about the images set
-    apart; the weight with the lowest cross-entropy is taken, and all images are trained on again.
-    That doubles the time. Weight 0, the frozen encoder (with a soft prompt's contexts as they
-    began), is among them: on a handful of images tuning can do harm. Groups are not known here, so
-    pictures of one burst may stand on both sides. Wortsman et al. (CVPR 2022) fix 0.5 or look at
-    test data; nothing but the support set is looked at here.
+    Without a weight, about a quarter of each class is set apart, groups whole, and the rest is
+    trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about the
+    images set apart; the weight with the lowest cross-entropy is taken, and all images are trained
+    on again. That doubles the time. Weight 0, the frozen encoder (with a soft prompt's contexts as
+    they began), is among them: on a handful of images tuning can do harm. Wortsman et al. (CVPR
+    2022) fix 0.5 or look at test data; nothing but the support set is looked at here.
 
     Args:
         tuners: as for `fit`.
@@ -61,22 +62,27 @@ def fit_between(
         head: makes an adapter that is not fitted yet, the one that will stand on the encoder;
             zero-shot when not given.
         features_in: where features are kept.
+        groups: N names of what belongs together (a burst, a patient), "" for none.
         settings: as for `fit`.
 
     Raises:
         InputError: as `fit`.
     """
     told: dict[str, Any] = {}
-    apart = _apart(labels, settings.get("recipe") or tuners[0].recipe)
-    if weight is None and not apart:
-        weight, told["weight_why"] = 1.0, "no class has two images to choose it by"
+    apart: list[int] = []
     if weight is None:
-        rest = _rows(images, labels, [i for i in range(len(labels)) if i not in apart])
+        seed = (settings.get("recipe") or tuners[0].recipe).seed
+        try:
+            kept, apart = holdout(labels, groups, _HELD_OUT, seed)
+        except InputError:
+            weight, told["weight_why"] = 1.0, "no class has images that could be set apart"
+    if weight is None:
+        rest = _rows(images, labels, kept)
         once = {k: v for k, v in settings.items() if k != "callbacks"}
         if once.get("checkpoint") is not None:
             once["checkpoint"] = Path(once["checkpoint"]) / TRIAL
         first = fit(tuners, encoder, *rest, text, **once)
-        held = _rows(images, labels, sorted(apart))
+        held = _rows(images, labels, apart)
         make = head or plugins.get("adapters", "zero_shot")
         curve = {
             f"{a:g}": _loss(_at(first, encoder, a, {}), rest, held, text, make, features_in)
@@ -100,16 +106,6 @@ def _at(trained: Trained, before: Any, weight: float, told: dict[str, Any]) -> T
         for name, delta in deltas.items()
     }
     return replace(trained, encoder=Tuned(trained.encoder.base, deltas))
-
-
-def _apart(labels: Sequence[str], recipe: Recipe) -> set[int]:
-    """Places of the images set apart: at least one of each class that has two."""
-    rng = np.random.default_rng([recipe.seed, 4])
-    found: set[int] = set()
-    for name in sorted(set(labels)):
-        mine = rng.permutation([i for i, label in enumerate(labels) if label == name])
-        found.update(mine[: max(1, len(mine) // _HELD_OUT)].tolist() if len(mine) > 1 else ())
-    return found
 
 
 def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:
