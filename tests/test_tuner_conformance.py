@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -234,6 +235,17 @@ def test_deltas_are_stacked_and_swapped(tiny):
         both.attach(names[0], deltas[names[0]])
     with pytest.raises(InputError, match="no delta called"):
         both.detach("nothing")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_answers_as_the_tuned_encoder(name, tiny):
+    tuned = Tuned(tiny, {name: moved(untrained(name, tiny))})
+    again = copy.deepcopy(tuned)
+    assert again.fingerprint == tuned.fingerprint
+    assert again.model is not tuned.model
+    assert seen(again).tobytes() == seen(tuned).tobytes()
+    asked = ["[V] cat." if name == "soft_prompt" else "a photo of a cat."]
+    assert again.texts(asked).tobytes() == tuned.texts(asked).tobytes()
 
 
 def test_a_second_lora_stands_on_the_first(tiny):

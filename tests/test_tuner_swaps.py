@@ -360,7 +360,7 @@ def test_the_pull_of_prolip_by_hand(tiny):
 
 @pytest.mark.parametrize("pull", [-1.0, float("nan"), float("inf")])
 def test_a_pull_that_is_none(pull, tiny):
-    with pytest.raises(InputError, match="expected a pull of 0 or more"):
+    with pytest.raises(InputError, match="expected pull as a number from 0"):
         make("projection", pull=pull).fresh(tiny, TEXTS, 0)
 
 
