@@ -114,6 +114,8 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     entry = Pack.load(out).manifest["tuner"][0]
     losses = entry["held_out_loss"]
     assert entry["weight"] == float(min(losses, key=losses.get))
+    kept = Pack.load(out).fingerprint.partition(" tuner:")[2]
+    assert f"tiny tuner:{kept}" in handful("store", "look").stdout
 
 
 @pytest.mark.parametrize("asked", [{"params": {"seed": 7}}, {"seed": 7}])
