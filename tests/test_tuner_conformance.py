@@ -15,7 +15,7 @@ import models
 from handful import encoders, plugins, prompts
 from handful.contracts import ImageRef
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit, fit_between
+from handful.tuners import Delta, Recipe, Tuned, Tuner, _wise, average, fit, fit_between
 from handful.tuners._tuned import Part, attached, read
 
 NAMES = plugins.names("tuners")
@@ -374,6 +374,25 @@ def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path)
     again = go(None)
     assert steps[0] == 2
     assert seen(again.encoder).tobytes() == seen(whole.encoder).tobytes()
+
+
+def test_images_set_apart_that_cannot_be_read_do_not_count(tiny, store, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    recipe = replace(QUICK, epochs=1)
+    apart = _wise._apart(LABELS, recipe)
+
+    def facts(broken):
+        images = [
+            ImageRef.of(tmp_path / "bad.jpg" if i in broken else p)
+            for i, p in enumerate(pictures())
+        ]
+        made = fit_between([make("norm")], tiny, images, LABELS, WORDS, recipe=recipe, store=store)
+        return made.encoder.deltas["norm"].facts
+
+    assert facts(set(list(apart)[:1]))["held_out"] == len(apart) - 1
+    none = facts(apart)
+    assert none["weight"] == 1.0
+    assert none["weight_why"] == "no image that was set apart can be read"
 
 
 @pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])
