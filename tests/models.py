@@ -6,6 +6,7 @@ built once a process (a session of one worker) and copied from then on.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import shutil
@@ -35,6 +36,7 @@ def _cached(build: Callable[[Path], None]) -> Callable[[Path], Path]:
     @functools.cache
     def once() -> Path:
         folder = Path(tempfile.mkdtemp(prefix="handful-models-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         torch.manual_seed(0)
         transformers.utils.logging.disable_progress_bar()
         try:

@@ -6,6 +6,7 @@ Python half needs only that two operators are declared.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import shutil
@@ -129,6 +130,7 @@ def checkpoint(kind: str, target: Path) -> Path:
 @functools.cache
 def _once(kind: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="handful-open-clip-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     config = json.loads(json.dumps(CONFIGS[kind]))
     if kind == "siglip":
         models._siglip_tokenizer().save_pretrained(folder)

@@ -214,6 +214,20 @@ def test_an_unknown_processor_is_named(clip_folder: Path, tmp_path: Path) -> Non
         load(folder)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [{"image_mean": "x"}, {"size": {"shortest_edge": -1}}, {"resample": 99}, {"crop_size": 0}],
+    ids=str,
+)
+def test_a_processor_that_can_prepare_nothing(
+    damaged: dict[str, Any], clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "damaged")
+    models.change_json(folder / "preprocessor_config.json", **damaged)
+    with pytest.raises(InputError, match="damaged: pictures cannot be prepared as it says"):
+        load(folder)
+
+
 @pytest.mark.parametrize("build", [models.clip, models.siglip2], ids=lambda b: b.__name__)
 def test_prepare_is_thread_safe(build: Any, tmp_path: Path) -> None:
     encoder = load(build(tmp_path))

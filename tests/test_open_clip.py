@@ -87,6 +87,21 @@ def folder(vit_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(vit_folder, tmp_path / "copy"))
 
 
+@pytest.mark.parametrize("damaged", [{"mean": "x"}, {"mean": [1, 2, 3, 4]}, {"std": [0, 0, 0]}])
+def test_preprocessing_that_can_prepare_nothing(damaged: dict[str, Any], folder: Path) -> None:
+    path = folder / "open_clip_config.json"
+    stated = json.loads(path.read_text())
+    stated["preprocess_cfg"] = damaged
+    path.write_text(json.dumps(stated))
+    with pytest.raises(InputError, match="copy: pictures cannot be prepared as it says"):
+        load(folder)
+
+
+def test_a_number_that_divides_by_zero_is_told(folder: Path) -> None:
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load(change(folder, "vision_cfg", patch_size=0))
+
+
 # ---- the same numbers as the library
 
 

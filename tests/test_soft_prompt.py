@@ -221,7 +221,7 @@ def wide(dim=512, width=512):
     with torch.device("meta"):
         table = torch.nn.Embedding(49408, width)
     model = torch.nn.ModuleDict({"table": table})
-    text = Tower("text", model, lambda _: torch.empty(0), (), ("table.",), token_embedding="table")
+    text = Tower("text", model, lambda *_: torch.empty(0), (), ("table.",), token_embedding="table")
     return SimpleNamespace(text=text, dim=dim, name="ViT-B/16")
 
 

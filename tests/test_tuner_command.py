@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from handful import Predictor, encoders, plugins
+from handful import Predictor, encoders, fit, plugins
 from handful.cli._app import app
+from handful.errors import InputError
 from handful.packs import Pack
 from handful.tuners import Tuned
-from handful.tuning import plan
+from handful.tuning import Tuning, plan
 
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
 
@@ -113,12 +114,23 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     entry = Pack.load(out).manifest["tuner"][0]
     losses = entry["held_out_loss"]
     assert entry["weight"] == float(min(losses, key=losses.get))
+    kept = Pack.load(out).fingerprint.partition(" tuner:")[2]
+    assert f"tiny tuner:{kept}" in handful("store", "look").stdout
 
 
 @pytest.mark.parametrize("asked", [{"params": {"seed": 7}}, {"seed": 7}])
 def test_a_seed_is_the_training_s_and_the_contexts(asked):
     made = plan(["soft_prompt"], **asked)
     assert (made.recipe.seed, made.tuners[0].seed) == (7, 7)
+
+
+def test_a_tuning_in_the_words_of_python(photos, tmp_path):
+    with pytest.raises(InputError, match=r"Tuning\(names, params\), got 'block'"):
+        fit(photos, tuning="block")
+    params = {"epochs": 1, "weight": 1}
+    asked = Tuning("projection", params, checkpoint=str(tmp_path / "c"))
+    assert list(fit(photos, method="tip", tuning=asked).trained.encoder.deltas) == ["projection"]
+    assert (tmp_path / "c" / "training.safetensors").is_file()
 
 
 def test_what_json_and_people_are_told_of_a_training(photos, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from PIL import Image
 import models
 from handful import encoders, plugins, prompts
 from handful.contracts import ImageRef
+from handful.data import holdout
 from handful.errors import InputError, MismatchError
 from handful.tuners import Delta, Recipe, Tuned, Tuner, _words, average, fit, fit_between
 from handful.tuners._tuned import Part, attached, read
@@ -240,6 +242,17 @@ def test_deltas_are_stacked_and_swapped(tiny):
         both.detach("nothing")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_answers_as_the_tuned_encoder(name, tiny):
+    tuned = Tuned(tiny, {name: moved(untrained(name, tiny))})
+    again = copy.deepcopy(tuned)
+    assert again.fingerprint == tuned.fingerprint
+    assert again.model is not tuned.model
+    assert seen(again).tobytes() == seen(tuned).tobytes()
+    asked = ["[V] cat." if name == "soft_prompt" else "a photo of a cat."]
+    assert again.texts(asked).tobytes() == tuned.texts(asked).tobytes()
+
+
 def test_a_second_lora_stands_on_the_first(tiny):
     first, second = moved(untrained("lora", tiny)), moved(untrained("lora", tiny), by=0.1)
     both = Tuned(tiny, {"a": first, "b": second})
@@ -432,6 +445,25 @@ def test_what_belongs_together_is_not_set_apart_from_each_other(tiny, store):
         facts = done.encoder.deltas["projection"].facts
         assert facts.get("held_out") == apart
         assert ("weight_why" in facts) == (apart is None)
+
+
+def test_images_set_apart_that_cannot_be_read_do_not_count(tiny, store, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no picture")
+    recipe = replace(QUICK, epochs=1)
+    apart = holdout(LABELS, None, 0.25, recipe.seed)[1]
+
+    def facts(broken):
+        images = [
+            ImageRef.of(tmp_path / "bad.jpg" if i in broken else p)
+            for i, p in enumerate(pictures())
+        ]
+        made = fit_between([make("norm")], tiny, images, LABELS, WORDS, recipe=recipe, store=store)
+        return made.encoder.deltas["norm"].facts
+
+    assert facts(apart[:1])["held_out"] == len(apart) - 1
+    none = facts(apart)
+    assert none["weight"] == 1.0
+    assert none["weight_why"] == "no image that was set apart can be read"
 
 
 @pytest.mark.parametrize("change", ["order", "templates", "unlabelled"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from handful import encoders
 from handful.contracts import Encoder
-from handful.errors import InputError, MismatchError, MissingModelError
+from handful.errors import InputError, MismatchError, MissingModelError, PackError
 from handful.packs import Pack, deltas
 
 
@@ -59,4 +59,7 @@ def _tuned(pack: Pack, encoder: Encoder) -> Encoder:
     from handful.tuners import Delta, Tuned  # torch's training half; most skills do not need it
 
     base: Any = encoder  # of a backend whose insides are known, or it could not have been tuned
-    return Tuned(base, {name: Delta(**facts) for name, facts in held.items()})
+    try:
+        return Tuned(base, {name: Delta(**facts) for name, facts in held.items()})
+    except (InputError, MismatchError) as error:  # arguments or tensors that make no delta here
+        raise PackError(f"{pack.where}: {error}") from error

@@ -52,7 +52,8 @@ class Tower:
     Args:
         kind: which half.
         model: the library's whole model; names count from it.
-        call: inputs of the library to `[N, D]` features before they are scaled to length one.
+        call: the model and inputs of the library to `[N, D]` features before they are scaled to
+            length one; it holds no model itself, so that a copy of the tower computes with its own.
         blocks: in the order of computation; empty where the tower has none that we know.
         prefixes: what the names of this tower's parameters begin with.
         embedding: module and method whose result enters the first block; not computed by `resumed`.
@@ -63,7 +64,7 @@ class Tower:
 
     kind: Literal["vision", "text"]
     model: nn.Module
-    call: Callable[[Inputs], Tensor]
+    call: Callable[[nn.Module, Inputs], Tensor]
     blocks: tuple[Block, ...]
     prefixes: tuple[str, ...]
     embedding: tuple[str, str] | None = None
@@ -86,7 +87,7 @@ class Tower:
 
     def forward(self, inputs: Inputs) -> Tensor:
         """`[N, D]` features as the library computes them, not scaled to length one."""
-        return self.call(inputs)
+        return self.call(self.model, inputs)
 
     def entering(self, inputs: Inputs, block: int) -> Tensor:
         """`[N, L, W]`: what enters a block; what comes after it is not computed.
@@ -105,7 +106,7 @@ class Tower:
                 hook = last.register_forward_hook(lambda _m, _a, out: _stop(out))
                 stack.callback(hook.remove)
             try:
-                self.call(inputs)
+                self.call(self.model, inputs)
             except _ReachedError as reached:
                 return reached.hidden.detach()
         raise InputError(f"the {self.kind} tower never came to its block {block}")
@@ -139,7 +140,7 @@ class Tower:
                     lambda _m, args, kwargs: ((activations, *args[1:]), kwargs), with_kwargs=True
                 )
                 stack.callback(hook.remove)
-            return self.call(inputs)
+            return self.call(self.model, inputs)
 
     @contextmanager
     def embedded(self, embeddings: Tensor) -> Iterator[None]:

@@ -39,7 +39,7 @@ class Tuning:
     """What a caller asks for, by name.
 
     Args:
-        tuners: names; trained together.
+        tuners: a name, or several that are trained together.
         params: see `plan`.
         unlabelled: images of the new domain without labels, for the consistency loss.
         checkpoint: a folder that is written after each epoch; training goes on from it.
@@ -47,19 +47,21 @@ class Tuning:
         callbacks: told of every step.
     """
 
-    tuners: tuple[str, ...]
+    tuners: str | Sequence[str]
     params: Mapping[str, Any] = field(default_factory=dict)
     unlabelled: Sequence[ImageRef] = ()
-    checkpoint: Path | None = None
+    checkpoint: str | Path | None = None
     live: Live | None = None
     callbacks: Sequence[Any] = ()
 
 
-def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: int = 0) -> Plan:
+def plan(
+    names: str | Sequence[str], params: Mapping[str, Any] | None = None, seed: int = 0
+) -> Plan:
     """Tuners by name, and their arguments together with the recipe's.
 
     Args:
-        names: tuners, trained together.
+        names: a tuner, or several that are trained together.
         params: an argument of a tuner (`bottleneck`; `block.towers` where several have it and only
             one is meant), a field of the recipe (`epochs`), or `weight`: 0 to 1, or `auto`.
         seed: where `params` does not say.
@@ -71,6 +73,7 @@ def plan(names: Sequence[str], params: Mapping[str, Any] | None = None, seed: in
     >>> plan(["block"], {"bottleneck": 8, "epochs": 5}).recipe.epochs
     5
     """
+    names = (names,) if isinstance(names, str) else tuple(names)
     kinds = {name: plugins.get("tuners", name) for name in names}
     if not kinds or len(kinds) < len(names):
         raise InputError(f"expected one or several different tuners, got {list(names)}")
@@ -135,6 +138,8 @@ def tune(
     Raises:
         InputError: an encoder whose insides cannot be reached, and all that `fit` raises.
     """
+    if not isinstance(asked, Tuning):
+        raise InputError(f"expected tuning as handful.tuning.Tuning(names, params), got {asked!r}")
     what = plan(asked.tuners, asked.params, seed)
     if not hasattr(encoder, "vision"):
         raise InputError(
@@ -159,7 +164,7 @@ def tune(
         unlabelled=asked.unlabelled,
         progress=progress,
         live=asked.live,
-        checkpoint=asked.checkpoint,
+        checkpoint=None if asked.checkpoint is None else Path(asked.checkpoint),
         callbacks=asked.callbacks,
     )
 

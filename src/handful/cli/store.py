@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
         )
         return 0
     rows = [
-        [s.encoder or s.space, s.precision, str(s.views), str(s.dim), str(s.count),
+        [_name(s), s.precision, str(s.views), str(s.dim), str(s.count),
          f"{s.bytes / 1e6:.1f}", _day(s.used)]
         for s in spaces
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
     if not rooms:
         return 0
     rows = [
-        [r.encoder or r.space, r.part("precision"), r.part("tower"), r.part("block"),
+        [_name(r), r.part("precision"), r.part("tower"), r.part("block"),
          f"{r.part('augmentation')} {r.part('view')}".strip() or "as it is",
          " x ".join(map(str, r.shape)), str(r.count), f"{r.bytes / 1e6:.1f}", _day(r.used)]
         for r in rooms
@@ -62,6 +62,12 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
     _console.say_table(_console.table(headers, rows, right=[3, 6, 7]))
     _console.say(f"activations, {taken / 1e6:.1f} MB of at most {budget / 1e6:.0f} MB")
     return 0
+
+
+def _name(space: Any) -> str:
+    """The encoder, and which tuning of it; `handful store prune tuner:...` takes that one away."""
+    tuned = [part for part in space.space.split() if part.startswith("tuner:")]
+    return " ".join([space.encoder, *tuned]) if space.encoder else str(space.space)
 
 
 def _day(seconds: float) -> str:

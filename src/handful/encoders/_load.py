@@ -26,6 +26,7 @@ _LOADING = (
     KeyError,
     TypeError,
     AttributeError,
+    ArithmeticError,
     ImportError,
     SafetensorError,
     UnpicklingError,
@@ -151,6 +152,18 @@ def temperature(loaded: Any, folder: Path) -> tuple[float, float]:
     if not (math.isfinite(scale) and scale > 0 and math.isfinite(bias)):
         raise InputError(f"{folder}: has the logit scale {scale} and bias {bias}; it is damaged")
     return scale, bias
+
+
+@contextlib.contextmanager
+def preparing(where: Path) -> Iterator[None]:
+    """The library's errors about how pictures are prepared, as ours."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise InputError(
+            f"{where}: pictures cannot be prepared as it says ({_short(error)}); its size, crop, "
+            "mean or deviation is damaged, download it again"
+        ) from error
 
 
 @contextlib.contextmanager

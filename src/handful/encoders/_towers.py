@@ -18,15 +18,11 @@ _PARTS = (  # attention, MLP, where the MLP begins, query, key and value
 
 def vision(model: Any) -> Tower:
     """The half that sees."""
-
-    def call(inputs: Inputs) -> Tensor:
-        return pooled(model.get_image_features(**inputs))
-
     parts = ("vision_model", "visual_projection")
     return Tower(
         "vision",
         model,
-        call,
+        _see,
         _blocks(model, "vision_model"),
         tuple(f"{p}." for p in parts),
         embedding=_embedding(model, "vision_model"),
@@ -36,15 +32,11 @@ def vision(model: Any) -> Tower:
 
 def text(model: Any) -> Tower:
     """The half that reads."""
-
-    def call(inputs: Inputs) -> Tensor:
-        return pooled(model.get_text_features(**inputs))
-
     table = model.text_model.get_input_embeddings()
     return Tower(
         "text",
         model,
-        call,
+        _read,
         _blocks(model, "text_model"),
         ("text_model.", "text_projection."),
         embedding=_embedding(model, "text_model"),
@@ -57,6 +49,14 @@ def pooled(out: Any) -> Tensor:
     """`[N, D]` features, from whichever shape of answer the library's version gives."""
     found: Tensor = out if isinstance(out, Tensor) else out.pooler_output
     return found
+
+
+def _see(model: Any, inputs: Inputs) -> Tensor:
+    return pooled(model.get_image_features(**inputs))
+
+
+def _read(model: Any, inputs: Inputs) -> Tensor:
+    return pooled(model.get_text_features(**inputs))
 
 
 def _blocks(model: nn.Module, root: str) -> tuple[Block, ...]:

@@ -55,7 +55,9 @@ class OpenClipEncoder:
         self.fingerprint = identity.fingerprint(source, weights, self.model, self.tokenizer)
         self.scale, self.bias = self._temperature()
         self.window = int(self.tokenizer.context_length)
-        self._pixels = Pixels(self.transform)
+        with _load.preparing(source.weights.parent):
+            self._pixels = Pixels(self.transform)
+            self._pixels.prepare(Image.new("RGB", (40, 30)))
         self._warned = False
         self.vision, self.text = towers.vision(self.model), towers.text(self.model)
         _precision.choose_kernels(self.model, device)

@@ -57,7 +57,9 @@ class TransformersEncoder:
         )
         self.scale, self.bias = _load.temperature(self.model, folder)
         self.vision, self.text = _towers.vision(self.model), _towers.text(self.model)
-        self._pixels = Pixels(self.processor)
+        with _load.preparing(folder):
+            self._pixels = Pixels(self.processor)
+            self._pixels.prepare(Image.new("RGB", (40, 30)))
         self._texts = Texts(self.tokenizer, self.family, config.text_config)
         self._warned = False
         _precision.choose_kernels(self.model, device)

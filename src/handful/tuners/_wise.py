@@ -84,12 +84,18 @@ def fit_between(
         first = fit(tuners, encoder, *rest, text, **once)
         held = _rows(images, labels, apart)
         make = head or plugins.get("adapters", "zero_shot")
-        curve = {
-            f"{a:g}": _loss(_at(first, encoder, a, {}), rest, held, text, make, features_in)
+        found = [
+            _losses(_at(first, encoder, a, {}), rest, held, text, make, features_in)
             for a in WEIGHTS
-        }
-        weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
-        told |= {"held_out": len(apart), "held_out_loss": curve}
+        ]
+        if len(found[0]):
+            curve = {
+                f"{a:g}": float(losses.mean()) for a, losses in zip(WEIGHTS, found, strict=True)
+            }
+            weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
+            told |= {"held_out": len(found[0]), "held_out_loss": curve}
+        else:
+            weight, told["weight_why"] = 1.0, "no image that was set apart can be read"
     whole = fit(tuners, encoder, images, labels, text, **settings)
     return _at(whole, encoder, weight, {"weight": weight, **told})
 
@@ -112,15 +118,15 @@ def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]
     return [images[i] for i in rows], [labels[i] for i in rows]
 
 
-def _loss(
+def _losses(
     trained: Trained,
     taught: Labelled,
     asked: Labelled,
     text: ClassPrompts,
     head: Callable[[], Any],
     store: FeatureStore | None,
-) -> float:
-    """Mean cross-entropy of the images set apart, by a head on the others.
+) -> NDArray[np.floating[Any]]:
+    """Cross-entropy of each readable image set apart, by a head on the others.
 
     After the likeliest temperature: a head on features that were trained on its own images is too
     sure of itself, which says nothing of how well it tells the classes apart.
@@ -128,6 +134,8 @@ def _loss(
     tuned = trained.encoder
     words = prompts.read(tuned, ClassPrompts(text.classes, text.names, trained.templates))
     known, new = features(tuned, taught[0], store), features(tuned, asked[0], store)
+    if not new.kept:
+        return np.zeros(0)
     labels = np.array([taught[1][i] for i in known.kept])
     adapter = head().fit(known.features.values, labels, words)
     column = {name: i for i, name in enumerate(text.classes)}
@@ -136,7 +144,10 @@ def _loss(
     return _cross_entropy(confidence.temperature(logits, targets) * logits, targets)
 
 
-def _cross_entropy(logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]) -> float:
+def _cross_entropy(
+    logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]
+) -> NDArray[np.floating[Any]]:
     top = logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    return float((log_sum - logits[np.arange(len(targets)), targets]).mean())
+    log_sum: NDArray[np.floating[Any]] = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    own: NDArray[np.floating[Any]] = logits[np.arange(len(targets)), targets]
+    return log_sum - own

@@ -24,7 +24,7 @@ from handful.errors import HandfulError, InputError, MissingExtraError
 
 _LOADING = (
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError,
-    AssertionError, IndexError, SafetensorError, UnpicklingError,
+    ArithmeticError, AssertionError, IndexError, SafetensorError, UnpicklingError,
 )  # fmt: skip
 _one_at_a_time = threading.Lock()  # torch's generator and the library's loudness are shared
 

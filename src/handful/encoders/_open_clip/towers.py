@@ -20,11 +20,6 @@ _OWN_TEXT = ("transformer.", "token_embedding.", "positional_embedding", "ln_fin
 
 def vision(model: Any) -> Tower:
     """The half that sees; its input is `pixel_values` [N, 3, H, W]."""
-
-    def call(inputs: Inputs) -> Tensor:
-        out: Tensor = model.encode_image(inputs["pixel_values"], normalize=False)
-        return out
-
     blocks, embedding = _vision_blocks(model)
     places = ("visual.attnpool.c_proj", "visual.head.proj", "visual.trunk.head.fc")
     projection = next((p for p in places if _is(model, p, nn.Linear)), "")
@@ -33,17 +28,12 @@ def vision(model: Any) -> Tower:
     elif not projection and _is(model, "visual.trunk.head", nn.Linear):
         projection = "visual.trunk.head"
     return Tower(
-        "vision", model, call, blocks, ("visual.",), embedding=embedding, projection=projection
+        "vision", model, _see, blocks, ("visual.",), embedding=embedding, projection=projection
     )
 
 
 def text(model: Any) -> Tower:
     """The half that reads; its input is `input_ids` [N, L]."""
-
-    def call(inputs: Inputs) -> Tensor:
-        out: Tensor = model.encode_text(inputs["input_ids"], normalize=False)
-        return out
-
     apart = hasattr(model, "text")
     root = "text." if apart else ""
     if apart and not hasattr(model.text, "token_embedding"):
@@ -51,7 +41,7 @@ def text(model: Any) -> Tower:
         return Tower(
             "text",
             model,
-            call,
+            _read,
             _bert(model),
             ("text.",),
             projection=last,
@@ -62,12 +52,22 @@ def text(model: Any) -> Tower:
     return Tower(
         "text",
         model,
-        call,
+        _read,
         _resblocks(model, f"{root}transformer.resblocks"),
         ("text.",) if apart else _OWN_TEXT,
         projection=f"{root}text_projection" if projection is not None else "",
         token_embedding=f"{root}token_embedding",
     )
+
+
+def _see(model: Any, inputs: Inputs) -> Tensor:
+    out: Tensor = model.encode_image(inputs["pixel_values"], normalize=False)
+    return out
+
+
+def _read(model: Any, inputs: Inputs) -> Tensor:
+    out: Tensor = model.encode_text(inputs["input_ids"], normalize=False)
+    return out
 
 
 def _vision_blocks(model: Any) -> tuple[tuple[Block, ...], tuple[str, str] | None]:
