@@ -39,12 +39,14 @@ class Trained:
         report: losses, steps, seconds, precision and peak memory.
         failures: images that could not be used.
         templates: the prompts that the classes are to be read with from now on.
+        weight: how much of what was learned the encoder has, 0 to 1.
     """
 
     encoder: Tuned
     report: _loop.Report
     failures: tuple[Failure, ...]
     templates: tuple[str, ...]
+    weight: float = 1.0
 
 
 def fit(
