@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -142,13 +143,21 @@ def test_a_skill_in_memory_needs_a_name(library, skills):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "dot."]
+    "name",
+    ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "长" * 70, "\u0301", "dot."],
 )
 def test_names_that_cannot_be(library, skills, name):
     before = content(library.shelf.path)
     with pytest.raises(InputError, match="cannot be a skill's name"):
         library.add(skills / "novel-objects", name)
     assert content(library.shelf.path) == before
+
+
+@pytest.mark.parametrize("name", ["长" * 60, "पक्षी", "cafe\u0301"])
+def test_names_of_every_script_can_be(library, skills, name):
+    assert library.add(skills / "novel-objects", name) == name
+    with pytest.raises(InputError, match="already"):
+        library.add(skills / "novel-objects", unicodedata.normalize("NFC", name).upper())
 
 
 @pytest.mark.parametrize("name", ["novel-objects", "Novel-Objects"])
@@ -312,6 +321,18 @@ def test_a_full_disk_leaves_nothing_behind(library, skills, monkeypatch):
     assert content(library.shelf.path) == before
 
 
+def test_a_skill_taken_out_meanwhile_is_nobodys_problem(library, monkeypatch):
+    held, real = library.shelf.names(), Shelf.names
+    library.remove("style-dusk")
+    left = [name for name in held if name != "style-dusk"]
+    monkeypatch.setattr(Shelf, "names", lambda self: held)
+    assert [name for name, _ in library.shelf.each()] == left
+    assert [one.name for one in library.shelf.entries()] == left
+    listed = iter([held])
+    monkeypatch.setattr(Shelf, "names", lambda self: next(listed, None) or real(self))
+    assert [name for name, _ in library.shelf.each()] == left
+
+
 def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
     """As on a read-only disk, whoever runs the test: every way to change a file is barred."""
 
@@ -326,6 +347,13 @@ def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
     assert not reopened.broken
     with pytest.raises(StorageError, match="Read-only"):
         reopened.shelf.add(library.shelf.load("style-dusk"), "more")
+
+
+@pytest.mark.parametrize("words", [("library", "check"), ("verify",), ("pull",)])
+def test_a_name_no_disk_takes_is_an_error_and_no_traceback(capsys, words):
+    code, _, err = run(capsys, *words, "x" * 300)
+    assert code == 2
+    assert "too long" in err
 
 
 def test_init_and_open_refuse_what_is_no_library(tmp_path, skills, tiny, capsys):
