@@ -490,6 +490,27 @@ def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
     assert run(capsys, "library", "evaluate", library.shelf.path, first, *more[2:])[0] == 2
 
 
+def test_evaluate_refuses_what_it_would_have_to_guess(library, drawn, tmp_path, capsys):
+    path, test = library.shelf.path, playground.write(drawn["style-dusk"], tmp_path / "test")
+    code, _, err = run(capsys, "library", "evaluate", path, test)
+    assert code == 2
+    assert f"NAME={test}" in err
+    twice = (f"style-dusk={test}", f"style-dusk={tmp_path}")
+    code, _, err = run(capsys, "library", "evaluate", path, *twice)
+    assert code == 2
+    assert "two sources" in err
+
+
+def test_a_library_is_no_skill_and_says_so(library, tmp_path, capsys):
+    path = library.shelf.path
+    for words in (("inspect", path), ("push", path, tmp_path / "a.skill"), ("verify", path)):
+        code, out, err = run(capsys, *words)
+        assert code == 2
+        assert "is a library of skills" in out + err
+    with pytest.raises(InputError, match="is not empty"):
+        Library.init(path / "style-dusk", library.encoder)
+
+
 def test_a_copied_library_serves(library, tmp_path, drawn, tiny, store):
     shutil.copytree(library.shelf.path, tmp_path / "copy")
     pictures = [task.test[0] for task in drawn.values()]

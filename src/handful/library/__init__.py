@@ -9,6 +9,7 @@ library.predict(["new.jpg"], task="birds")
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from numpy.typing import NDArray
 
 from handful import encoders, extract
 from handful.contracts import Array, ClassText, Encoder, ImageRef
-from handful.errors import InputError, MismatchError, PackError
+from handful.errors import (
+    InputError,
+    MismatchError,
+    MissingExtraError,
+    PackError,
+    UnknownNameError,
+)
 from handful.extract import Progress
 from handful.joined import join
 from handful.library.answer import Answer, scores
@@ -32,6 +39,10 @@ from handful.store import FeatureStore
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
 BATCH = 1024  # paths looked at together
+
+
+class _LeftOutError(PackError):
+    """A skill turned out not to fit when it was first needed."""
 
 
 class Library:
@@ -110,10 +121,27 @@ class Library:
         return self._encoder
 
     def tuned(self, name: str) -> Encoder:
-        """The library's encoder with what a skill changes of it."""
+        """The library's encoder with what a skill changes of it.
+
+        Raises:
+            PackError: the change does not fit the encoder; the skill is left out from now on.
+        """
         if name not in self._tuned:
-            self._tuned[name] = join(self.shelf.load(name), self.encoder)
+            base = self.encoder
+            try:
+                self._tuned[name] = join(self.shelf.load(name), base)
+            except (InputError, MismatchError, MissingExtraError, UnknownNameError) as error:
+                self._leave(name)
+                self.broken[name] = str(error)
+                raise _LeftOutError(f"the skill {name!r} cannot be used: {error}") from error
         return self._tuned[name]
+
+    def attach(self) -> None:
+        """Try what skills change of the encoder now; one that does not fit is left out."""
+        for skill in self.skills.skills:
+            if skill.tuned:
+                with suppress(_LeftOutError):
+                    self.tuned(skill.name)
 
     def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
         """Put a skill in, whole or not at all; no other skill changes, nor any answer of one.
@@ -145,8 +173,7 @@ class Library:
         self.shelf.remove(name)
         self._tuned.pop(name, None)
         self.broken.pop(name, None)
-        left = [s for s in self.skills.skills if s.name != name]
-        self.skills = Skills(left, self._detector, self.most)
+        self._leave(name)
 
     def predict(
         self,
@@ -268,7 +295,10 @@ class Library:
             names = [refs[i].name for i in found.kept]
             rows = found.features.values
             see = self.sight([refs[i] for i in found.kept])
-            said = self.says(rows, names, task, unknown, top_k=top_k, also=also, see=see)
+            said = None
+            while said is None:
+                with suppress(_LeftOutError):  # answered again by the skills that are left
+                    said = self.says(rows, names, task, unknown, top_k=top_k, also=also, see=see)
             answers = dict(zip(found.kept, said, strict=True))
             for failure in found.failures:
                 answers[failure.index] = Answer(failure.name, [], failure.reason)
@@ -277,6 +307,10 @@ class Library:
             Answer(item.name, [], item.error) if isinstance(item, Prediction) else next(in_order)
             for item in batch
         ]
+
+    def _leave(self, name: str) -> None:
+        left = [s for s in self.skills.skills if s.name != name]
+        self.skills = Skills(left, self._detector, self.most)
 
     def _position(self, task: str) -> int:
         if task in self.broken:

@@ -19,12 +19,12 @@ from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
 from handful.packs import deltas, disk, exchange, naming, skill_file, source
 from handful.packs.entry import Entry, entry
+from handful.packs.format import LIBRARY as MANIFEST
 from handful.packs.format import MANIFEST as PACK
-from handful.packs.format import parse
+from handful.packs.format import NAMES, parse
 from handful.packs.pack import Pack, _differences
 
 FORMAT = 1
-MANIFEST = "library.json"
 
 _MOST = 1 << 20  # bytes of library.json, which holds a few lines
 
@@ -64,6 +64,12 @@ class Shelf:
         path = Path(folder)
         if is_library(path):
             raise InputError(f"{path}: is a library already; add skills to it, or choose a name")
+        held = sorted(f.name for f in path.iterdir()) if path.is_dir() else []
+        if held:
+            raise InputError(
+                f"{path}: is not empty ({', '.join(held[:3])}); a library begins in a folder that "
+                "is, or under a name that is free"
+            )
         disk.write_folder(path, {MANIFEST: text.encode()}, overwrite=False)
         return cls(path, stated)
 
@@ -122,7 +128,7 @@ class Shelf:
         if isinstance(skill, Pack):
             pack, files = skill, skill.files()
         else:
-            pack, files = exchange.verified(source.find(Path(skill)))
+            pack, files = exchange.verified(source.find(Path(skill), NAMES))
         given = name if name is not None else _own_name(skill)
         self._check_name(given)
         self._check(pack, given)
