@@ -501,6 +501,13 @@ def test_evaluate_refuses_what_it_would_have_to_guess(library, drawn, tmp_path, 
     assert "two sources" in err
 
 
+def test_a_name_cannot_steer_the_screen(capsys):
+    code, _, err = run(capsys, "inspect", "\x1b[2Jmine\u00a0é")
+    assert code == 2
+    assert "\x1b" not in err
+    assert "\\x1b[2Jmine\u00a0é" in err
+
+
 def test_a_library_is_no_skill_and_says_so(library, tmp_path, capsys):
     path = library.shelf.path
     for words in (("inspect", path), ("push", path, tmp_path / "a.skill"), ("verify", path)):
