@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +275,19 @@ def test_a_skill_made_to_deceive_leaves_the_others_serving(
     reopened = Library(library.shelf.path, tiny, store)
     assert list(reopened.broken) == ["evil"]
     assert [a.scores for a in reopened.predict(drawn["style-dusk"].test)] == before
+
+
+def test_a_skill_made_with_other_pictures_leaves_the_others_serving(
+    library, skills, drawn, tiny, store
+):
+    pack = Pack.load(skills / "novel-objects")
+    other = pack.tensors["golden.probabilities"][::-1].copy()
+    library.add(replace(pack, tensors=pack.tensors | {"golden.probabilities": other}), "aaa")
+    for encoder in (None, tiny):
+        reopened = Library(library.shelf.path, encoder, store)
+        answers = reopened.predict(drawn["style-dusk"].test)
+        assert list(reopened.broken) == ["aaa"]
+        assert {a.task for a in answers} == {"style-dusk"}
 
 
 def _add(arguments: tuple[Path, Path, str]) -> str:

@@ -329,7 +329,19 @@ class Library:
             given = encoders.load(given or str(stated["name"]), precision="float32")
         if self.names:
             judge = next((name for name in self.names if name not in tuned), self.names[0])
-            found: Any = join(self.shelf.load(judge), given)
+            try:
+                found: Any = join(self.shelf.load(judge), given)
+            except MismatchError as error:
+                seen = (
+                    encoders.load(given or str(stated["name"]))
+                    if given is None or isinstance(given, str)
+                    else given
+                )
+                if len(self.names) == 1 or seen.fingerprint != stated["fingerprint"]:
+                    raise
+                self._leave(judge)  # it may be the only one that was made with other pictures
+                self.broken[judge], self._given = str(error), seen
+                return self._find()
             return found.base if judge in tuned else found  # type: ignore[no-any-return]
         if given is None or isinstance(given, str):
             given = encoders.load(given or str(stated["name"]))
