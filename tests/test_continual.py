@@ -114,6 +114,9 @@ def test_the_command(files, tmp_path, capsys):
     assert json.loads(said)["protocol"] == "continual"
     assert run(files[0], *more)[0] == 2
     assert run(*files, "--methods", "tip,gda")[0] == 2
+    code, _, err = run(*files, "--methods", "transclip", "--shots", 2)
+    assert code == 2
+    assert "depend on other images" in err
     assert run(*files, *more, "--unknown", "2")[0] == 2
     with pytest.raises(SystemExit) as stop:
         main(["bench", str(files[0]), "--methods", "tip", "--shots", "1", "--unknown", "0.1"])

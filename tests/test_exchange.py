@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,7 +175,34 @@ HOSTILE: dict[str, tuple[Callable[[Zip], Any], str]] = {
     ),
     "many": (lambda z: [z.writestr(f"{i}.md", b"") for i in range(40)], "expected at most 32"),
     "comment": (lambda z: setattr(z, "comment", b"read me"), "stands at its end"),
+    "member's comment": (lambda z: z.writestr(info("a.md", comment=b"x"), b""), "bytes of nobody"),
+    "notes": (
+        lambda z: z.writestr(info("a.md", extra=b"BB\xf0\x00" + bytes(240)), b""),
+        "bytes of nobody",
+    ),
 }
+
+
+def test_nothing_hides_behind_a_packed_member(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A deflated stream says itself where it ends; what follows is in no size and no checksum."""
+    path, card = tmp_path / "a.skill", files["README.md"]
+    squeeze = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    stream = squeeze.compress(card) + squeeze.flush() + b"hidden" * 9
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, content in files.items():
+            zipped.writestr(name, stream if name == "README.md" else content)
+    content = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        places = [m.start() for m in re.finditer(re.escape(mark), content)]
+        start = next(p for p in places if b"README.md" in content[p : p + 60])
+        struct.pack_into("<H", content, start + at, zipfile.ZIP_DEFLATED)
+        struct.pack_into("<I", content, start + at + 6, zlib.crc32(card))
+        struct.pack_into("<I", content, start + at + 14, len(card))
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as zipped:  # to others it is as sound as any
+        assert zipped.read("README.md") == card
+    with pytest.raises(PackError, match="bytes of nobody"):
+        Pack.load(path)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,13 +144,21 @@ def test_a_skill_in_memory_needs_a_name(library, skills):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "dot."]
+    "name",
+    ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "长" * 70, "\u0301", "dot."],
 )
 def test_names_that_cannot_be(library, skills, name):
     before = content(library.shelf.path)
     with pytest.raises(InputError, match="cannot be a skill's name"):
         library.add(skills / "novel-objects", name)
     assert content(library.shelf.path) == before
+
+
+@pytest.mark.parametrize("name", ["长" * 60, "पक्षी", "cafe\u0301"])
+def test_names_of_every_script_can_be(library, skills, name):
+    assert library.add(skills / "novel-objects", name) == name
+    with pytest.raises(InputError, match="already"):
+        library.add(skills / "novel-objects", unicodedata.normalize("NFC", name).upper())
 
 
 @pytest.mark.parametrize("name", ["novel-objects", "Novel-Objects"])
@@ -267,6 +277,19 @@ def test_a_skill_made_to_deceive_leaves_the_others_serving(
     assert [a.scores for a in reopened.predict(drawn["style-dusk"].test)] == before
 
 
+def test_a_skill_made_with_other_pictures_leaves_the_others_serving(
+    library, skills, drawn, tiny, store
+):
+    pack = Pack.load(skills / "novel-objects")
+    other = pack.tensors["golden.probabilities"][::-1].copy()
+    library.add(replace(pack, tensors=pack.tensors | {"golden.probabilities": other}), "aaa")
+    for encoder in (None, tiny):
+        reopened = Library(library.shelf.path, encoder, store)
+        answers = reopened.predict(drawn["style-dusk"].test)
+        assert list(reopened.broken) == ["aaa"]
+        assert {a.task for a in answers} == {"style-dusk"}
+
+
 def _add(arguments: tuple[Path, Path, str]) -> str:
     library, skill, name = arguments
     try:
@@ -312,6 +335,18 @@ def test_a_full_disk_leaves_nothing_behind(library, skills, monkeypatch):
     assert content(library.shelf.path) == before
 
 
+def test_a_skill_taken_out_meanwhile_is_nobodys_problem(library, monkeypatch):
+    held, real = library.shelf.names(), Shelf.names
+    library.remove("style-dusk")
+    left = [name for name in held if name != "style-dusk"]
+    monkeypatch.setattr(Shelf, "names", lambda self: held)
+    assert [name for name, _ in library.shelf.each()] == left
+    assert [one.name for one in library.shelf.entries()] == left
+    listed = iter([held])
+    monkeypatch.setattr(Shelf, "names", lambda self: next(listed, None) or real(self))
+    assert [name for name, _ in library.shelf.each()] == left
+
+
 def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
     """As on a read-only disk, whoever runs the test: every way to change a file is barred."""
 
@@ -326,6 +361,13 @@ def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
     assert not reopened.broken
     with pytest.raises(StorageError, match="Read-only"):
         reopened.shelf.add(library.shelf.load("style-dusk"), "more")
+
+
+@pytest.mark.parametrize("words", [("library", "check"), ("verify",), ("pull",)])
+def test_a_name_no_disk_takes_is_an_error_and_no_traceback(capsys, words):
+    code, _, err = run(capsys, *words, "x" * 300)
+    assert code == 2
+    assert "too long" in err
 
 
 def test_init_and_open_refuse_what_is_no_library(tmp_path, skills, tiny, capsys):
@@ -460,6 +502,34 @@ def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
     wrong = f"style-dusk={tmp_path / 'style-sketch'}"
     assert run(capsys, "library", "evaluate", library.shelf.path, wrong)[0] == 2
     assert run(capsys, "library", "evaluate", library.shelf.path, first, *more[2:])[0] == 2
+
+
+def test_evaluate_refuses_what_it_would_have_to_guess(library, drawn, tmp_path, capsys):
+    path, test = library.shelf.path, playground.write(drawn["style-dusk"], tmp_path / "test")
+    code, _, err = run(capsys, "library", "evaluate", path, test)
+    assert code == 2
+    assert f"NAME={test}" in err
+    twice = (f"style-dusk={test}", f"style-dusk={tmp_path}")
+    code, _, err = run(capsys, "library", "evaluate", path, *twice)
+    assert code == 2
+    assert "two sources" in err
+
+
+def test_a_name_cannot_steer_the_screen(capsys):
+    code, _, err = run(capsys, "inspect", "\x1b[2Jmine\u00a0é")
+    assert code == 2
+    assert "\x1b" not in err
+    assert "\\x1b[2Jmine\u00a0é" in err
+
+
+def test_a_library_is_no_skill_and_says_so(library, tmp_path, capsys):
+    path = library.shelf.path
+    for words in (("inspect", path), ("push", path, tmp_path / "a.skill"), ("verify", path)):
+        code, out, err = run(capsys, *words)
+        assert code == 2
+        assert "is a library of skills" in out + err
+    with pytest.raises(InputError, match="is not empty"):
+        Library.init(path / "style-dusk", library.encoder)
 
 
 def test_a_copied_library_serves(library, tmp_path, drawn, tiny, store):

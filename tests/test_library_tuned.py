@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from handful import Library, Predictor, encoders, extract, fit
+from handful.cli import main
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
-from handful.errors import InputError
+from handful.errors import InputError, PackError
 from handful.growth import add
 from handful.library.evaluation import evaluate
-from handful.packs import Pack
+from handful.packs import Pack, deltas
 from handful.store import ActivationStore, FeatureStore
 from handful.tuners import Tuned
 from handful.tuning import Tuning
@@ -145,6 +148,27 @@ def test_a_tuned_skill_that_grew_finds_images_of_its_new_class(library, drawn, t
     plain = extract.features(library.encoder, images, store).features.values
     part = made.skills.skills[made.skills.position(name)].part
     np.testing.assert_array_equal(part.features[-len(images) :], plain)
+
+
+def test_a_change_that_does_not_fit_leaves_the_others_serving(
+    library, drawn, tmp_path, store, capsys
+):
+    name = next(iter(TUNED))
+    pack = library.shelf.load(name)
+    cut = {k: v for k, v in pack.tensors.items() if k != next(iter(deltas.kept(pack.tensors)))}
+    made = Library.init(tmp_path / "some", library.encoder, store)
+    for task in drawn:
+        made.add(replace(pack, tensors=cut) if task == name else library.shelf.path / task, task)
+    pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test]
+    answers = made.predict(pictures)
+    assert list(made.broken) == [name]
+    assert {a.task for a in answers} <= {*TASKS} - {name}
+    with pytest.raises(PackError, match=f"{name}.*cannot be used"):
+        made.predict(pictures[:1], name)
+    with pytest.raises(SystemExit) as stop:
+        main(["library", "check", str(tmp_path / "some")])
+    assert stop.value.code == 1
+    assert f"left out {name}" in capsys.readouterr().err
 
 
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):

@@ -118,6 +118,19 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     assert f"tiny tuner:{kept}" in handful("store", "look").stdout
 
 
+def test_where_nothing_is_kept_the_skill_is_the_frozen_encoder_s(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("handful.tuners._wise.WEIGHTS", (0.0,))
+    made = handful("fit", photos, "--out", tmp_path / "a", "--tuner", "lora", *QUICK)
+    assert "kept none of it" in made.stdout
+    assert "too good" not in made.stdout
+    assert handful("fit", photos, "--out", tmp_path / "b", "--shots", "2").exit_code == 0
+    one, other = Pack.load(tmp_path / "a"), Pack.load(tmp_path / "b")
+    assert "tuner" not in one.manifest
+    np.testing.assert_array_equal(
+        one.logits(one.support.features), other.logits(other.support.features)
+    )
+
+
 @pytest.mark.parametrize("asked", [{"params": {"seed": 7}}, {"seed": 7}])
 def test_a_seed_is_the_training_s_and_the_contexts(asked):
     made = plan(["soft_prompt"], **asked)

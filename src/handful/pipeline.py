@@ -100,7 +100,7 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
-    templates = prompts.expand(templates)
+    templates = written = prompts.expand(templates)
     adapter = inputs.adapter_of(method, seed, params)
     dataset = inputs.part(inputs.load_images(source), "train")
     dataset, none = inputs.set_apart(dataset, words)
@@ -114,12 +114,12 @@ def fit(
     if tuning is not None:
         from handful.tuning import tune  # the training half of torch; most skills need none of it
 
-        prompted = prompts.write(names, templates)
         trained = tune(
-            tuning, tower, drawn.images, drawn.labels, prompted, seed=seed, groups=drawn.groups,
+            tuning, tower, drawn.images, drawn.labels, prompts.write(names, written), seed=seed, groups=drawn.groups,
             head=lambda: inputs.adapter_of(method, seed, params), store=store, progress=progress,
         )  # fmt: skip
-        before, tower, templates = trained.encoder.base, trained.encoder, trained.templates
+        if trained.weight:  # else a skill of the encoder as it was, which can say more of itself
+            tower, templates = trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)
     found = extract.features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     strange = extract.features(tower, none.images, store) if len(none) else None
@@ -140,9 +140,10 @@ def fit(
     adapter.fit(found.features.values, labels, text)
     seconds = time.perf_counter() - began
     untouched = None
-    if trained is not None:
+    before = getattr(tower, "base", None)  # of an encoder that something was learned in
+    if before is not None:
         plain = extract.features(before, [drawn.images[i] for i in found.kept], store)
-        words_before = inputs.class_text(before, names, prompted.templates).weights
+        words_before = inputs.class_text(before, names, written).weights
         untouched = deltas.Untouched(plain.features.values, support.targets, words_before)
     pack = Pack.of(
         adapter,

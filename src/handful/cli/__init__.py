@@ -45,7 +45,8 @@ def _run(arguments: list[str] | None) -> int:
         return 0
     except OSError as error:
         if error.filename is not None:  # not the output, which has no name
-            raise
+            complain(f"error: {error.filename}: {error.strerror or error}")
+            return 2
         forget_output()
         complain(f"error: the answer cannot be written ({error.strerror or error})")
         return 2

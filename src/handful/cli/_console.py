@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -75,7 +76,13 @@ def complain(message: str) -> None:
     """A line for the person, not for the pipe; lost where nobody listens."""
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(message + "\n")
+            sys.stderr.write(_harmless(message) + "\n")
+
+
+def _harmless(message: str) -> str:
+    """Without letters that steer a screen; an error may quote what a stranger wrote."""
+    steers = {c for c in message if unicodedata.category(c) == "Cc"} - {"\n", "\t"}
+    return "".join(ascii(c)[1:-1] if c in steers else c for c in message)
 
 
 def to_json(value: Any) -> str:

@@ -28,10 +28,12 @@ def predict(
     from handful.library import Library
 
     library = Library(folder, encoder)
-    for name, reason in library.broken.items():
-        _console.complain(f"left out {name}: {reason}")
-    with _console.progress("looking") as progress:
-        return library.predict(images, task, unknown, top_k=top_k or 1, progress=progress)
+    try:
+        with _console.progress("looking") as progress:
+            return library.predict(images, task, unknown, top_k=top_k or 1, progress=progress)
+    finally:
+        for name, reason in library.broken.items():  # some are found out on the way
+            _console.complain(f"left out {name}: {reason}")
 
 
 def table(answers: Sequence[Prediction]) -> Table:

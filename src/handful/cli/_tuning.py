@@ -71,7 +71,7 @@ def said(trained: Trained, seconds: float) -> str:
         apart = f"on {chosen['held_out']} images set apart"
         why = f"; kept {chosen['weight']:.0%} of it, which did best {apart}"
         if not chosen["weight"]:
-            why = f"; kept none of it, as the frozen encoder did best {apart}: leave out --tuner"
+            why = f"; kept none of it, as the frozen encoder did best {apart}"
     elif "weight_why" in chosen:
         why = f"; kept all of it, for {chosen['weight_why']}"
     if report.resumed_at:

@@ -107,7 +107,7 @@ def run(
             )
         if fitted.selection:
             show(fitted.selection)
-            if fitted.trained:
+            if fitted.trained and fitted.trained.weight:
                 _console.say(deltas.TOO_GOOD)
         _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     _console.tell_ignored(fitted.ignored)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from handful.cli import _console, _options
-from handful.errors import InputError
+from handful.errors import InputError, MissingModelError
 
 app = typer.Typer(help="Many skills on one encoder: a folder that grows.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
 @_console.exits
 def add(
     library: Folder,
-    skills: Annotated[list[Path], typer.Argument(help="Skills' folders, as fit writes them.")],
+    skills: Annotated[list[Path], typer.Argument(help="Skills: folders, or .skill files.")],
     name: Annotated[
         str | None, typer.Option(help="What to call the skill; default its folder's name.")
     ] = None,
@@ -77,6 +77,10 @@ def check(library: Folder, as_json: _options.Json = False) -> int:
     from handful.library import Library
 
     read = Library(library)
+    try:
+        read.attach()
+    except MissingModelError as error:
+        _console.complain(f"what skills change of the encoder was not tried: {error}")
     if as_json:
         _console.say_json({"skills": list(read.names), "broken": read.broken})
         return int(bool(read.broken))
@@ -109,13 +113,23 @@ def evaluate(
     read = Library(library)
     _problems(read.broken)
     pairs = [s.partition("=") for s in sources]
-    named = {n if eq else Path(n).resolve().name: rest if eq else n for n, eq, rest in pairs}
+    named: dict[str, str] = {}
+    for first, given, rest in pairs:
+        name = first if given else Path(first).resolve().name
+        if name in named:
+            raise InputError(f"{name}: two sources are of this task; unite them, or ask twice")
+        if not given and name not in read.names:
+            raise InputError(
+                f"{first}: no skill of the library is called {name!r}; say whose images these are: "
+                f"NAME={first}"
+            )
+        named[name] = rest if given else first
     with _console.progress("encoding") as progress:
         done = measure(read, named, unknown=unknown, strangers=stranger or (), progress=progress)
     if as_json:
         _console.say_json(done.as_dict())
         return _console.report_failures(done.failures)
-    keys = ["named", "unnamed", "found"] + ["accepted"] * (unknown is not None)
+    keys = done.told()
     rows = [
         [name, str(one.images), *(f"{100 * getattr(one, key):.1f}" for key in keys)]
         for name, one in done.tasks.items()
@@ -129,6 +143,9 @@ def evaluate(
             f"{done.strangers} images of no task: {100 * done.false_accept:.1f} % taken for one "
             f"of a task, {100 * (unknown or 0):g} % asked for"
         )
+    for name, one in done.tasks.items():
+        if one.leaks:
+            _console.complain(f"{name}: {one.leaks} of its images taught the skill; left out")
     return _console.report_failures(done.failures)
 
 
@@ -143,7 +160,7 @@ def remove(
     shelf = Shelf.open(library)
     for name in names:
         shelf.known(name)
-    for name in names:
+    for name in dict.fromkeys(names):
         shelf.remove(name)
         _console.say(f"removed {name}")
     return 0

@@ -9,6 +9,7 @@ library.predict(["new.jpg"], task="birds")
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from numpy.typing import NDArray
 
 from handful import encoders, extract, stream
 from handful.contracts import Array, ClassText, Encoder, ImageRef
-from handful.errors import InputError, MismatchError, PackError
+from handful.errors import (
+    InputError,
+    MismatchError,
+    MissingExtraError,
+    PackError,
+    UnknownNameError,
+)
 from handful.extract import Progress
 from handful.joined import join
 from handful.library.answer import Answer, scores
@@ -31,6 +38,10 @@ from handful.store import FeatureStore
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
 BATCH = 1024  # paths looked at together
+
+
+class _LeftOutError(PackError):
+    """A skill turned out not to fit when it was first needed."""
 
 
 class Library:
@@ -109,10 +120,27 @@ class Library:
         return self._encoder
 
     def tuned(self, name: str) -> Encoder:
-        """The library's encoder with what a skill changes of it."""
+        """The library's encoder with what a skill changes of it.
+
+        Raises:
+            PackError: the change does not fit the encoder; the skill is left out from now on.
+        """
         if name not in self._tuned:
-            self._tuned[name] = join(self.shelf.load(name), self.encoder)
+            base = self.encoder
+            try:
+                self._tuned[name] = join(self.shelf.load(name), base)
+            except (InputError, MismatchError, MissingExtraError, UnknownNameError) as error:
+                self._leave(name)
+                self.broken[name] = str(error)
+                raise _LeftOutError(f"the skill {name!r} cannot be used: {error}") from error
         return self._tuned[name]
+
+    def attach(self) -> None:
+        """Try what skills change of the encoder now; one that does not fit is left out."""
+        for skill in self.skills.skills:
+            if skill.tuned:
+                with suppress(_LeftOutError):
+                    self.tuned(skill.name)
 
     def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
         """Put a skill in, whole or not at all; no other skill changes, nor any answer of one.
@@ -144,8 +172,7 @@ class Library:
         self.shelf.remove(name)
         self._tuned.pop(name, None)
         self.broken.pop(name, None)
-        left = [s for s in self.skills.skills if s.name != name]
-        self.skills = Skills(left, self._detector, self.most)
+        self._leave(name)
 
     def predict(
         self,
@@ -190,15 +217,18 @@ class Library:
         )
         result: list[Answer] = []
         for run in runs:
-            said = self.says(
-                run.features,
-                run.names,
-                task,
-                unknown,
-                top_k=top_k,
-                also=also,
-                see=self.see(run.refs),
-            )
+            said = None
+            while said is None:
+                with suppress(_LeftOutError):  # answered again by the skills that are left
+                    said = self.says(
+                        run.features,
+                        run.names,
+                        task,
+                        unknown,
+                        top_k=top_k,
+                        also=also,
+                        see=self.see(run.refs),
+                    )
             result += run.merged(said, (Answer(f.name, [], f.reason) for f in run.failures))
         return result
 
@@ -265,6 +295,10 @@ class Library:
 
         return seen
 
+    def _leave(self, name: str) -> None:
+        left = [s for s in self.skills.skills if s.name != name]
+        self.skills = Skills(left, self._detector, self.most)
+
     def _position(self, task: str) -> int:
         if task in self.broken:
             raise PackError(f"the skill {task!r} cannot be used: {self.broken[task]}")
@@ -282,7 +316,19 @@ class Library:
             given = encoders.load(given or str(stated["name"]), precision="float32")
         if self.names:
             judge = next((name for name in self.names if name not in tuned), self.names[0])
-            found: Any = join(self.shelf.load(judge), given)
+            try:
+                found: Any = join(self.shelf.load(judge), given)
+            except MismatchError as error:
+                seen = (
+                    encoders.load(given or str(stated["name"]))
+                    if given is None or isinstance(given, str)
+                    else given
+                )
+                if len(self.names) == 1 or seen.fingerprint != stated["fingerprint"]:
+                    raise
+                self._leave(judge)  # it may be the only one that was made with other pictures
+                self.broken[judge], self._given = str(error), seen
+                return self._find()
             return found.base if judge in tuned else found  # type: ignore[no-any-return]
         if given is None or isinstance(given, str):
             given = encoders.load(given or str(stated["name"]))

@@ -59,11 +59,16 @@ class Measured:
         """Mean over the tasks of one of `named`, `unnamed`, `found`, `accepted`."""
         return float(np.mean([getattr(one, name) for one in self.tasks.values()]))
 
+    def told(self) -> tuple[str, ...]:
+        """What was measured of every task: `accepted` only where a rate was given."""
+        asked = all(one.accepted is not None for one in self.tasks.values())
+        return ("named", "unnamed", "found") + ("accepted",) * asked
+
     def as_dict(self) -> dict[str, Any]:
         """The same, ready for JSON."""
         return {
             "tasks": {name: asdict(one) for name, one in self.tasks.items()},
-            "mean": {name: self.mean(name) for name in ("named", "unnamed", "found")},
+            "mean": {name: self.mean(name) for name in self.told()},
             "strangers": self.strangers,
             "false_accept": self.false_accept,
             "failed": len(self.failures),
@@ -97,6 +102,8 @@ def evaluate(
     if strangers and unknown is None:
         raise InputError("images of no task need a false-accept rate to be judged at (--unknown)")
     library.skills.check(unknown)
+    for name in sources:  # before any image is looked at
+        library.skills.position(name)
     failures: list[Failure] = []
     tasks = {}
     for name, source in sources.items():

@@ -37,10 +37,11 @@ class Entry:
 def entry(folder: Path) -> Entry:
     """Of the skill in a folder."""
     try:
-        manifest = parse(disk.read_file(folder / PACK, _MANIFEST_BYTES), folder / PACK)
+        content = disk.read_file(folder / PACK, _MANIFEST_BYTES)
+        manifest = parse(content, folder / PACK)
         classes, images = manifest["classes"], manifest["support"]["images"]
         size = sum(int(facts["size"]) for facts in manifest["files"].values())
-        size += (folder / PACK).stat().st_size
+        size += len(content)
         return Entry(folder.name, str(manifest["method"]), tuple(classes), len(images), size)
     except PackError as error:
         return Entry(folder.name, problem=str(error))

@@ -28,6 +28,7 @@ from handful.packs.strict import plain as plain
 
 FORMAT = 1
 MANIFEST, WEIGHTS, CARD = "pack.json", "weights.safetensors", "README.md"
+LIBRARY = "library.json"  # stands in a folder of skills
 CONFUSION = "confusion.png"  # beside the card, where the skill was measured
 NAMES = (MANIFEST, WEIGHTS, CARD, CONFUSION)
 
@@ -90,6 +91,11 @@ def manifest_of(files: Source) -> tuple[dict[str, Any], bytes]:
         PackError: missing, changed, too new, or not what a manifest is.
     """
     path = files.where / MANIFEST
+    if files.names() is None and (files.where / LIBRARY).is_file() and not path.exists():
+        raise PackError(
+            f"{files.where}: is a library of skills; name one of them: {files.where}/NAME "
+            f"(handful library list {files.where})"
+        )
     raw = files.read(MANIFEST, _MANIFEST_BYTES)
     manifest = parse(raw, path)
     _check_format(manifest, path)

@@ -9,7 +9,6 @@ There is no index, so two processes that add at once share no file.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,15 @@ from typing import Any
 import handful
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
-from handful.packs import deltas, disk, exchange, skill_file, source
+from handful.packs import deltas, disk, exchange, naming, skill_file, source
 from handful.packs.entry import Entry, entry
+from handful.packs.format import LIBRARY as MANIFEST
 from handful.packs.format import MANIFEST as PACK
-from handful.packs.format import mismatched, parse
+from handful.packs.format import NAMES, mismatched, parse
 from handful.packs.pack import Pack
 
 FORMAT = 1
-MANIFEST = "library.json"
 
-_NAME = re.compile(r"\w[\w .-]{0,79}")  # no slash: `name/class` has to tell the two apart
-_RESERVED = frozenset({"unknown", "zero-shot", MANIFEST})
 _MOST = 1 << 20  # bytes of library.json, which holds a few lines
 
 
@@ -67,6 +64,12 @@ class Shelf:
         path = Path(folder)
         if is_library(path):
             raise InputError(f"{path}: is a library already; add skills to it, or choose a name")
+        held = sorted(f.name for f in path.iterdir()) if path.is_dir() else []
+        if held:
+            raise InputError(
+                f"{path}: is not empty ({', '.join(held[:3])}); a library begins in a folder that "
+                "is, or under a name that is free"
+            )
         disk.write_folder(path, {MANIFEST: text.encode()}, overwrite=False)
         return cls(path, stated)
 
@@ -125,7 +128,7 @@ class Shelf:
         if isinstance(skill, Pack):
             pack, files = skill, skill.files()
         else:
-            pack, files = exchange.verified(source.find(Path(skill)))
+            pack, files = exchange.verified(source.find(Path(skill), NAMES))
         given = name if name is not None else _own_name(skill)
         self._check_name(given)
         self._check(pack, given)
@@ -158,16 +161,21 @@ class Shelf:
         return pack
 
     def each(self) -> Iterator[tuple[str, Pack | PackError]]:
-        """Every skill by name, or why it cannot be used; one that cannot stops no other."""
+        """Every skill by name, or why it cannot be used; one that cannot stops no other.
+
+        One that somebody takes out or replaces meanwhile is left out, or read again.
+        """
         for name in self.names():
-            try:
-                yield name, self.load(name)
-            except PackError as error:
-                yield name, error
+            found = self._tried(name)
+            if isinstance(found, PackError):
+                found = self._tried(name)
+            if found is not None:
+                yield name, found
 
     def entries(self) -> list[Entry]:
         """What the manifests state, quickly."""
-        return [entry(self.path / name) for name in self.names()]
+        found = [entry(self.path / name) for name in self.names()]
+        return [one for one in found if not one.problem or (self.path / one.name).is_dir()]
 
     def known(self, name: str) -> str:
         """The name, if there is such a skill.
@@ -181,14 +189,17 @@ class Shelf:
             raise InputError(f"{self.path}: has no skill {name!r}; {told}")
         return name
 
+    def _tried(self, name: str) -> Pack | PackError | None:
+        try:
+            return self.load(name)
+        except PackError as error:
+            return error if (self.path / name).is_dir() else None
+        except InputError:  # `load` found no such name, which was there a moment ago
+            return None
+
     def _check_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name) or name[-1] in " ." or name.casefold() in _RESERVED:
-            raise InputError(
-                f"{name!r} cannot be a skill's name in a library: letters, digits, spaces, dots, "
-                "- and _, up to 80, a letter or digit first, and not 'unknown' or 'zero-shot'; "
-                "give another (--name, name=)"
-            )
-        taken = [n for n in self.names() if n.casefold() == name.casefold()]
+        naming.check(name)
+        taken = [n for n in self.names() if naming.same(n) == naming.same(name)]
         if taken:
             raise InputError(
                 f"{self.path}: has a skill {taken[0]!r} already; give the new one another name "

@@ -30,6 +30,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,80}\.(?:json|safetensors|md|png)
 _END = struct.Struct("<4s4H2LH")  # end of the central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # before each member
 _DIRECTORY = 64 << 10  # bytes of the directory of so few members
+_EXTRA = 64  # bytes beside a member's name: times and owners, as zip tools note them
 _TRAILER = 24  # bytes a member may be followed by that was packed without knowing its size
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "Ask whoever made it for another, made by handful push"
@@ -59,6 +60,14 @@ class Archive:
     content: bytes = field(repr=False)
     members: Mapping[str, zipfile.ZipInfo]
 
+    def _longer(self, info: zipfile.ZipInfo) -> bool:
+        """Whether bytes of nobody stand behind what a member unpacks to."""
+        head = self.content[info.header_offset : info.header_offset + _LOCAL.size]
+        start = info.header_offset + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflate.decompress(self.content[start : start + info.compress_size], info.file_size + 1)
+        return bool(inflate.unused_data) or not inflate.eof
+
     def names(self) -> list[str]:
         """Names of all members."""
         return list(self.members)
@@ -79,10 +88,13 @@ class Archive:
             with zipfile.ZipFile(io.BytesIO(self.content)) as zipped, zipped.open(info) as member:
                 # all at once would unpack everything before it is cut to the stated size
                 content = member.read(info.file_size + 1)
+            longer = info.compress_type == zipfile.ZIP_DEFLATED and self._longer(info)
         except _UNREADABLE as error:
             raise PackError(
                 f"{path}: is damaged ({error or type(error).__name__}); copy the file again"
             ) from error
+        if longer:
+            raise PackError(_odd(self.where, name))
         if len(content) != info.file_size:
             raise PackError(
                 f"{path}: is damaged (unpacks to {len(content)} bytes, expected {info.file_size}); "
@@ -240,6 +252,8 @@ def _check_layout(infos: list[zipfile.ZipInfo], content: bytes, end: int, path: 
         if len(head) < _LOCAL.size or head[:4] != START:
             raise PackError(_odd(path, info.filename))
         name, extra = _LOCAL.unpack(head)[-2:]
+        if extra > _EXTRA or len(info.extra) > _EXTRA or info.comment:
+            raise PackError(_odd(path, info.filename))
         reached = start + _LOCAL.size + name + extra + info.compress_size
         slack = _TRAILER if info.flag_bits & 0x8 else 0
     if not reached <= end <= reached + slack:

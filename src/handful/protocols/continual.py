@@ -21,6 +21,7 @@ from handful.protocols.request import Request, distinct, named, once
 from handful.protocols.sequel import Sequel, sequel
 from handful.protocols.task import Task, same_encoder
 from handful.store import FeatureStore
+from handful.trials import semantics
 
 METHOD, SHOTS, RATE = "auto", 16, 0.05
 PLAYGROUND = {"playground": "worlds", "playground-hard": "hard tasks of one world"}
@@ -109,14 +110,21 @@ def prepare(
         encoding: called with (images done, images in all), anew for every data set.
 
     Raises:
-        InputError: fewer than two tasks, several methods or shot counts, too few images.
+        InputError: fewer than two tasks, several methods or shot counts, too few images, a method
+            whose answers depend on other images.
         MismatchError: data sets of different encoders.
     """
     if len(request.methods or [METHOD]) != 1 or len(request.shots or [SHOTS]) != 1:
         raise InputError("the protocol continual takes one method and one shot count")
     if not 0 < rate < 1:
         raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
-    adapter_of((request.methods or [METHOD])[0], 0)
+    method = (request.methods or [METHOD])[0]
+    adapter_of(method, 0)
+    if semantics(method) != "inductive":
+        raise InputError(
+            f"answers of {method!r} depend on other images, and a library judges each image by "
+            "itself; choose another method"
+        )
     eye = Eye(once(request.encoder or "tiny"), request.templates, store, named(request.encoder))
     opened: list[Source | Task] = []
     for path in paths:

@@ -47,10 +47,10 @@ def fit_between(
 
     Without a weight, about a quarter of each class is set apart, groups whole, and the rest is
     trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about the
-    images set apart; the weight with the lowest cross-entropy is taken, and all images are trained
-    on again, unless it is 0. That nearly doubles the time. Weight 0, the frozen encoder (with a soft prompt's contexts as
-    they began), is among them: on a handful of images tuning can do harm. Wortsman et al. (CVPR
-    2022) fix 0.5 or look at test data; nothing but the support set is looked at here.
+    images set apart; the weight with the lowest cross-entropy is taken. Unless it is 0, all images
+    are trained on then, so this takes nearly twice as long. Weight 0 is the frozen encoder (with a
+    soft prompt's contexts as they began): on a handful of images tuning can do harm. Wortsman et
+    al. (CVPR 2022) fix 0.5 or look at test data; nothing but the support set is looked at here.
 
     Args:
         tuners: as for `fit`.
