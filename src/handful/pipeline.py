@@ -115,9 +115,17 @@ def fit(
         from handful.tuning import tune  # the training half of torch; most skills need none of it
 
         trained = tune(
-            tuning, tower, drawn.images, drawn.labels, prompts.write(names, written), seed=seed, groups=drawn.groups,
-            head=lambda: inputs.adapter_of(method, seed, params), store=store, progress=progress,
-        )  # fmt: skip
+            tuning,
+            tower,
+            drawn.images,
+            drawn.labels,
+            prompts.write(names, written),
+            seed=seed,
+            head=lambda: inputs.adapter_of(method, seed, params),
+            groups=drawn.groups,
+            store=store,
+            progress=progress,
+        )
         if trained.weight:  # else a skill of the encoder as it was, which can say more of itself
             tower, templates = trained.encoder, trained.templates
     text = inputs.class_text(tower, names, templates)
