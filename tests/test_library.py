@@ -191,6 +191,20 @@ def test_methods_that_see_other_images_are_refused(library, drawn, tiny, store):
         library.add(taught.pack, "stream")
 
 
+def test_twins_and_what_a_killed_process_left_are_told(library, skills, capsys):
+    folder = library.shelf.path
+    assert run(capsys, "library", "check", folder)[2] == ""
+    code, out, err = run(
+        capsys, "library", "add", folder, skills / "style-sketch", "--name", "again"
+    )
+    assert (code, out) == (0, "added again\n")
+    assert "taught with the same images as style-sketch" in err
+    (folder / ".late.77-0123abcd.part").mkdir()
+    code, _, err = run(capsys, "library", "check", folder)
+    assert code == 0
+    assert ".late.77-0123abcd.part: not finished" in err
+
+
 def test_a_damaged_skill_is_left_out_and_named(library, drawn, tiny, store, capsys):
     weights = library.shelf.path / "style-dusk" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

@@ -43,7 +43,14 @@ def add(
         raise InputError(f"--name {name!r} is for one skill, got {len(skills)}; add them singly")
     shelf = Shelf.open(library)
     for skill in skills:
-        _console.say(f"added {shelf.add(skill, name)}")
+        added = shelf.add(skill, name)
+        _console.say(f"added {added}")
+        twins = shelf.twins(added)
+        if twins:
+            _console.complain(
+                f"{added} was taught with the same images as {', '.join(twins)}: an image finds "
+                "one of them at most; remove one, or name the task when you ask"
+            )
     return 0
 
 
@@ -81,6 +88,12 @@ def check(library: Folder, as_json: _options.Json = False) -> int:
         read.attach()
     except MissingModelError as error:
         _console.complain(f"what skills change of the encoder was not tried: {error}")
+    left = read.shelf.leftovers()
+    if left:
+        _console.complain(
+            f"{', '.join(left)}: not finished; unless a skill is being added just now, somebody "
+            "was stopped while adding one, and these folders can be removed"
+        )
     if as_json:
         _console.say_json({"skills": list(read.names), "broken": read.broken})
         return int(bool(read.broken))

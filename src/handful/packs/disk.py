@@ -96,6 +96,11 @@ def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
         _flush_folder(folder.parent)
 
 
+def is_part(path: Path) -> bool:
+    """Whether it is what `write_folder` or `write_new` writes before it gets its name."""
+    return path.name[:1] == "." and path.suffix == ".part" and path.is_dir()
+
+
 def take_away(folder: Path) -> None:
     """Delete a folder that is gone at once or not at all.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Entry:
         classes: their names.
         images: how many it was taught with.
         bytes: of its files.
+        support: tells which images it was taught with: the same for the same images.
         problem: why it cannot be read, if so.
     """
 
@@ -31,6 +33,7 @@ class Entry:
     classes: tuple[str, ...] = ()
     images: int = 0
     bytes: int = 0
+    support: str = ""
     problem: str = ""
 
 
@@ -42,7 +45,9 @@ def entry(folder: Path) -> Entry:
         classes, images = manifest["classes"], manifest["support"]["images"]
         size = sum(int(facts["size"]) for facts in manifest["files"].values())
         size += len(content)
-        return Entry(folder.name, str(manifest["method"]), tuple(classes), len(images), size)
+        method, support = str(manifest["method"]), " ".join(sorted(map(str, images)))
+        digest = hashlib.sha256(support.encode()).hexdigest()
+        return Entry(folder.name, method, tuple(classes), len(images), size, digest)
     except PackError as error:
         return Entry(folder.name, problem=str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -177,6 +177,16 @@ class Shelf:
         found = [entry(self.path / name) for name in self.names()]
         return [one for one in found if not one.problem or (self.path / one.name).is_dir()]
 
+    def twins(self, name: str) -> tuple[str, ...]:
+        """Other skills that were taught with the same images; each takes images from the others."""
+        entries = {one.name: one for one in self.entries() if not one.problem}
+        mine = entries[self.known(name)].support if name in entries else None
+        return tuple(n for n, one in entries.items() if n != name and one.support == mine)
+
+    def leftovers(self) -> tuple[str, ...]:
+        """Folders that a killed process, or one that is at work, has not finished writing."""
+        return tuple(sorted(f.name for f in self.path.iterdir() if disk.is_part(f)))
+
     def known(self, name: str) -> str:
         """The name, if there is such a skill.
 
