@@ -118,6 +118,15 @@ def test_the_weight_of_the_change_is_chosen_from_the_support_set(photos, tmp_pat
     assert f"tiny tuner:{kept}" in handful("store", "look").stdout
 
 
+def test_prompts_beside_learned_ones_are_told_to_be_idle(photos, tmp_path):
+    asked = ["--tuner", "projection", "--with", "prompt", "--tune", "weight=1", *QUICK]
+    made = handful("fit", photos, "--out", tmp_path / "a", *asked, "--template", "art of a {}.")
+    assert made.exit_code == 0, made.output
+    assert "--template counts only where nothing" in made.stderr
+    silent = handful("fit", photos, "--out", tmp_path / "b", *asked)
+    assert "--template" not in silent.stderr
+
+
 def test_where_nothing_is_kept_the_skill_is_the_frozen_encoder_s(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("handful.tuners._wise.WEIGHTS", (0.0,))
     made = handful("fit", photos, "--out", tmp_path / "a", "--tuner", "lora", *QUICK)

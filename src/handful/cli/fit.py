@@ -63,6 +63,11 @@ def run(
         return _multilabel.fit(
             images, out, method=method, overwrite=overwrite, as_json=as_json, **given
         )
+    if template and tuning is not None and "soft_prompt" in tuning.tuners:
+        _console.complain(
+            "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
+            "own prompts, which begin as --tune words='a photo of a'"
+        )
     method = method or pipeline.DEFAULT_METHOD
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
