@@ -18,30 +18,20 @@ from numpy.typing import NDArray
 
 from handful import encoders, extract, stream
 from handful.contracts import Array, ClassText, Encoder, ImageRef
-from handful.errors import (
-    InputError,
-    MismatchError,
-    MissingExtraError,
-    PackError,
-    UnknownNameError,
-)
+from handful.errors import InputError, PackError
 from handful.extract import Progress
-from handful.joined import join
-from handful.library.answer import Answer, scores
+from handful.library._backbone import Backbone, LeftOutError
+from handful.library.answer import Answer, answered, scores
 from handful.packs import Pack
 from handful.packs.entry import Entry
 from handful.packs.library import Shelf, is_library
-from handful.packs.skills import MOST, See, Skill, Skills, strangeness
+from handful.packs.skills import MOST, See, Skill, Skills
 from handful.packs.unknown import Detector, read
 from handful.store import FeatureStore
 
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
 BATCH = 1024  # paths looked at together
-
-
-class _LeftOutError(PackError):
-    """A skill turned out not to fit when it was first needed."""
 
 
 class Library:
@@ -76,9 +66,7 @@ class Library:
     ) -> None:
         self.shelf, self.most = Shelf.open(folder), most
         self.store = store
-        self._given = encoder
-        self._encoder: Encoder | None = None
-        self._tuned: dict[str, Encoder] = {}
+        self._backbone = Backbone(self.shelf, encoder, self._leave)
         self.broken: dict[str, str] = {}
         found = []
         for name, pack in self.shelf.each():
@@ -115,9 +103,7 @@ class Library:
             MismatchError: another one.
             MissingModelError: it is neither on this disk nor reachable.
         """
-        if self._encoder is None:
-            self._encoder = self._find()
-        return self._encoder
+        return self._backbone.encoder(self.skills)
 
     def tuned(self, name: str) -> Encoder:
         """The library's encoder with what a skill changes of it.
@@ -125,21 +111,13 @@ class Library:
         Raises:
             PackError: the change does not fit the encoder; the skill is left out from now on.
         """
-        if name not in self._tuned:
-            base = self.encoder
-            try:
-                self._tuned[name] = join(self.shelf.load(name), base)
-            except (InputError, MismatchError, MissingExtraError, UnknownNameError) as error:
-                self._leave(name)
-                self.broken[name] = str(error)
-                raise _LeftOutError(f"the skill {name!r} cannot be used: {error}") from error
-        return self._tuned[name]
+        return self._backbone.tuned(name, self.encoder)
 
     def attach(self) -> None:
         """Try what skills change of the encoder now; one that does not fit is left out."""
         for skill in self.skills.skills:
             if skill.tuned:
-                with suppress(_LeftOutError):
+                with suppress(LeftOutError):
                     self.tuned(skill.name)
 
     def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
@@ -170,9 +148,9 @@ class Library:
             StorageError: the disk refused.
         """
         self.shelf.remove(name)
-        self._tuned.pop(name, None)
+        self._backbone.forget(name)
+        self._without(name)
         self.broken.pop(name, None)
-        self._leave(name)
 
     def predict(
         self,
@@ -219,7 +197,7 @@ class Library:
         for run in runs:
             said = None
             while said is None:
-                with suppress(_LeftOutError):  # answered again by the skills that are left
+                with suppress(LeftOutError):  # answered again by the skills that are left
                     said = self.says(
                         run.features,
                         run.names,
@@ -264,23 +242,7 @@ class Library:
             rows = scores(skill.classes, self.skills.named(features, task, see), top_k)
             pairs = zip(names, rows, strict=True)
             return [Answer(name, row, task=task) for name, row in pairs]
-        found = self.skills.answers(features, unknown, see)
-        rows = scores(self.skills.labels, found.probabilities, top_k)
-        answers = [
-            Answer(name, row, task=self.names[t], share=float(share))
-            for name, row, t, share in zip(names, rows, found.tasks, found.shares, strict=True)
-        ]
-        if found.familiar is None or unknown is None:
-            return answers
-        discount = strangeness(found.familiar, unknown)
-        labels, chances = self.skills.zero_shot(features, also, discount)
-        words = scores(labels, chances, top_k)
-        return [
-            Answer(a.name, a.scores, None, False, float(rate), task=a.task, share=a.share)
-            if rate <= unknown
-            else Answer(a.name, row, None, True, float(rate), zero_shot=True)
-            for a, rate, row in zip(answers, found.familiar, words, strict=True)
-        ]
+        return answered(self.skills, features, names, unknown, top_k, also, see)
 
     def see(self, refs: Sequence[ImageRef]) -> See:
         """What a skill that changes the encoder sees of some of the images."""
@@ -295,7 +257,11 @@ class Library:
 
         return seen
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str, why: str) -> None:
+        self.broken[name] = why
+        self._without(name)
+
+    def _without(self, name: str) -> None:
         left = [s for s in self.skills.skills if s.name != name]
         self.skills = Skills(left, self._detector, self.most)
 
@@ -307,34 +273,3 @@ class Library:
     def _detector(self, name: str) -> Detector:
         pack = self.shelf.load(name)
         return read(pack.manifest, pack.tensors, pack.support, pack.where)
-
-    def _find(self) -> Encoder:
-        """By a skill, where there is one: its golden picture shows whether pictures are seen so."""
-        stated, given = self.shelf.encoder, self._given
-        tuned = {s.name for s in self.skills.skills if s.tuned}
-        if tuned and (given is None or isinstance(given, str)):
-            given = encoders.load(given or str(stated["name"]), precision="float32")
-        if self.names:
-            judge = next((name for name in self.names if name not in tuned), self.names[0])
-            try:
-                found: Any = join(self.shelf.load(judge), given)
-            except MismatchError as error:
-                seen = (
-                    encoders.load(given or str(stated["name"]))
-                    if given is None or isinstance(given, str)
-                    else given
-                )
-                if len(self.names) == 1 or seen.fingerprint != stated["fingerprint"]:
-                    raise
-                self._leave(judge)  # it may be the only one that was made with other pictures
-                self.broken[judge], self._given = str(error), seen
-                return self._find()
-            return found.base if judge in tuned else found  # type: ignore[no-any-return]
-        if given is None or isinstance(given, str):
-            given = encoders.load(given or str(stated["name"]))
-        if given.fingerprint != stated["fingerprint"]:
-            raise MismatchError(
-                f"{self.shelf.path}: is a library for the encoder {stated['name']!r} "
-                f"({stated['fingerprint']}), got {given.fingerprint}"
-            )
-        return given

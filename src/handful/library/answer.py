@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.contracts import Array
+from handful.contracts import Array, ClassText
+from handful.packs.skills import See, Skills, strangeness
 from handful.predictor import Prediction, Score
 
 
@@ -34,4 +35,33 @@ def scores(labels: Sequence[str], probabilities: Array, top_k: int | None) -> li
     return [
         [{"label": labels[c], "score": float(row[c])} for c in order if row[c] > 0]
         for row, order in zip(probabilities, best, strict=True)
+    ]
+
+
+def answered(
+    skills: Skills,
+    features: Array,
+    names: Sequence[str],
+    unknown: float | None,
+    top_k: int | None,
+    also: ClassText | None,
+    see: See | None,
+) -> list[Answer]:
+    """Answers to `[M, D]` features of images whose task is not known; see `Library.says`."""
+    found = skills.answers(features, unknown, see)
+    rows = scores(skills.labels, found.probabilities, top_k)
+    answers = [
+        Answer(name, row, task=skills.names[t], share=float(share))
+        for name, row, t, share in zip(names, rows, found.tasks, found.shares, strict=True)
+    ]
+    if found.familiar is None or unknown is None:
+        return answers
+    discount = strangeness(found.familiar, unknown)
+    labels, chances = skills.zero_shot(features, also, discount)
+    words = scores(labels, chances, top_k)
+    return [
+        Answer(a.name, a.scores, None, False, float(rate), task=a.task, share=a.share)
+        if rate <= unknown
+        else Answer(a.name, row, None, True, float(rate), zero_shot=True)
+        for a, rate, row in zip(answers, found.familiar, words, strict=True)
     ]
