@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from handful import encoders
 from handful.contracts import Encoder
@@ -83,20 +83,19 @@ class Backbone:
                     raise
                 self._leave(judge, str(error))  # perhaps the only one made with other pictures
                 continue
-            return found.base if judge in tuned else found  # type: ignore[no-any-return]
-        found = self._loaded()
-        if not self._fits(found):
+            return cast(Encoder, found.base if judge in tuned else found)
+        given = self._loaded()
+        if not self._fits(given):
             stated = self._shelf.encoder
             raise MismatchError(
                 f"{self._shelf.path}: is a library for the encoder {stated['name']!r} "
-                f"({stated['fingerprint']}), got {found.fingerprint}"
+                f"({stated['fingerprint']}), got {given.fingerprint}"
             )
-        return found
+        return given
 
     def _loaded(self, **how: str) -> Encoder:
         if self._given is None or isinstance(self._given, str):
-            found: Encoder = encoders.load(self._given or str(self._shelf.encoder["name"]), **how)
-            return found
+            return encoders.load(self._given or str(self._shelf.encoder["name"]), **how)
         return self._given
 
     def _fits(self, encoder: Encoder) -> bool:
