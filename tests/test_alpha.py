@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,7 +15,17 @@ from handful.selection.alpha import best_alpha, best_alpha_beta
 
 
 def right(base, other, targets, alpha):
-    return int(((base + alpha * other).argmax(axis=1) == targets).sum())
+    """Ties are wrong; of columns that are equal for every alpha the first one wins."""
+    count = 0
+    for one, two, target in zip(base, other, targets, strict=True):
+        logits = one + alpha * two
+        beaten = [
+            target < c if (one[c], two[c]) == (one[target], two[target]) else logits[target] > value
+            for c, value in enumerate(logits)
+            if c != target
+        ]
+        count += all(beaten)
+    return count
 
 
 @st.composite
@@ -37,8 +47,12 @@ def candidates(base, other, targets, low, high):
     return tried[(tried > low) & (tried < high)]
 
 
+TIE = (np.array([[0.0, 1, 1, -1], [0, 1, 4, 4]]), np.array([[0.0, 1, 1, -1], [4, 3, 0, 0]]), [0, 1])
+
+
 @settings(max_examples=150, deadline=None)
 @given(blends(), st.sampled_from([(0.0, inf), (-inf, inf), (-1.5, 2.5), (0.5, 100.0)]))
+@example(TIE, (-inf, inf))  # the middle it takes is where all columns of a row tie
 def test_no_other_weight_is_better(blend, span):
     base, other, targets = blend
     best = best_alpha(base, other, targets, *span)
@@ -95,11 +109,9 @@ def test_equal_columns_follow_argmax():
 
 def test_a_tie_at_one_weight_only_is_not_a_win():
     # classes 1 and 2 beat class 0 below and above alpha = 1, where all three are equal
-    found = best_alpha([[0.0, 1.0, -1.0]], [[0.0, -1.0, 1.0]], [0])
-    assert (
-        right(np.array([[0.0, 1.0, -1.0]]), np.array([[0.0, -1.0, 1.0]]), np.array([0]), 1.0) == 1
-    )
-    assert found.right == 0
+    base, other = np.array([[0.0, 1.0, -1.0]]), np.array([[0.0, -1.0, 1.0]])
+    assert (base + 1.0 * other).argmax() == 0
+    assert best_alpha(base, other, [0]).right == 0
 
 
 def test_the_default_is_kept_where_it_is_as_good():

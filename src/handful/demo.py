@@ -9,9 +9,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from handful import data, encoders, evaluation, pipeline
@@ -47,6 +49,7 @@ def run(
     tasks: Sequence[str] | None = None,
     shots: Sequence[int] = SHOTS,
     seeds: int = 3,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Demo:
     """Compare methods on the playground's hard tasks, then teach one skill from files.
@@ -56,6 +59,7 @@ def run(
         tasks: names from `playground.tasks()`; all of them when not given.
         shots: shot counts.
         seeds: draws a task.
+        jobs: processes that compare methods side by side.
         progress: called with (trials done, trials in all).
 
     Raises:
@@ -63,14 +67,16 @@ def run(
     """
     _claim(out)
     names = tuple(tasks or playground.tasks())
-    encoder = encoders.load("tiny")
-    total = len(names) * seeds * len(shots) * len(METHODS)
+    draws = [(task, seed) for task in names for seed in range(seeds)]
+    every = Parallel(jobs, return_as="generator")(
+        delayed(_trials)(task, shots, seed) for task, seed in draws
+    )
     trials: list[Trial] = []
-    for task in names:
-        for seed in range(seeds):
-            trials += _trials(encoder, task, shots, seed)
-            if progress:
-                progress(len(trials), total)
+    for some in every:
+        trials += some
+        if progress:
+            progress(len(trials), len(draws) * len(shots) * len(METHODS))
+    encoder = _tiny()
     facts = {
         "encoder": encoder.name,
         "tasks": list(names),
@@ -130,9 +136,15 @@ def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Draw:
     return Draw(values, labels, text, np.arange(len(labels)) < len(task.support))
 
 
-def _trials(encoder: Encoder, name: str, shots: Sequence[int], seed: int) -> list[Trial]:
+@cache
+def _tiny() -> Encoder:
+    """Once a process."""
+    return encoders.load("tiny")
+
+
+def _trials(name: str, shots: Sequence[int], seed: int) -> list[Trial]:
     """Every method at every shot count on one draw of one task."""
-    drawn = draw(encoder, name, max(shots), seed)
+    drawn = draw(_tiny(), name, max(shots), seed)
     return compare_features(
         drawn.values,
         drawn.labels,

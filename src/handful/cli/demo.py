@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from handful.cli import _console, _options, compare
+
+_MOST = 4  # processes; each holds an encoder and its libraries, half a gigabyte
 
 
 def run(
@@ -24,7 +27,11 @@ def run(
     report.check_folder(out)
     with _console.progress("comparing methods") as progress:
         done = demo.run(
-            out, shots=_options.numbers(shots, "--shots") or (), seeds=seeds, progress=progress
+            out,
+            shots=_options.numbers(shots, "--shots") or (),
+            seeds=seeds,
+            jobs=min(_MOST, os.cpu_count() or 1),
+            progress=progress,
         )
     if as_json:
         _console.say_json(done.comparison.as_dict())
