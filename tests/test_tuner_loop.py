@@ -415,7 +415,7 @@ def test_activations_computed_again_give_the_same_gradients():
 
 
 BOTH = """
-    import sys, torch, warnings
+    import atexit, sys, torch, warnings
     sys.path.insert(0, HERE)
     from test_tuner_loop import *
 
@@ -435,6 +435,8 @@ BOTH = """
 
     warnings.simplefilter("ignore")
     came, rank = {}, int(os.environ["RANK"])
+    group = torch.distributed.is_initialized  # asked after what was registered later has run
+    atexit.register(lambda: Path(FOLDER, f"group{rank}").write_text(str(group())))
     # 20 images in batches of 7: the last six are split into three and three, in two parts each
     done("plain", Objective(dropout=0), changed(batch=7, accumulation=2), unlabelled=7)
     done("bad", Bad(dropout=0), changed(precision="bf16"))
@@ -443,14 +445,19 @@ BOTH = """
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def both_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("both")
+
+
+@pytest.fixture(scope="module")
+def both(both_folder):
     """What two processes came to; by torch's launcher, which `accelerate launch` wraps.
 
     On CPUs `accelerate launch` itself starts several processes by MPI alone.
     """
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this torch has no gloo, which CPU processes talk by")
-    folder = tmp_path_factory.mktemp("both")
+    folder = both_folder
     facts = f"HERE, FOLDER = {str(Path(__file__).parent)!r}, {str(folder)!r}\n"
     (folder / "both.py").write_text(facts + textwrap.dedent(BOTH))
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -463,6 +470,11 @@ def both(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return [torch.load(folder / str(rank), weights_only=True) for rank in (0, 1)]
+
+
+def test_the_group_of_processes_ends_before_they_do(both, both_folder):
+    # one that is still there can abort a process that ends, and its launcher then ends the others
+    assert [(both_folder / f"group{rank}").read_text() for rank in (0, 1)] == ["False", "False"]
 
 
 def test_two_processes_learn_what_one_does(both):

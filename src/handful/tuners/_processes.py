@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -59,7 +61,23 @@ def accelerator(precision: str, device: torch.device | None) -> Any:
             f"process {made.process_index} was given {made.device} by its launcher, but its "
             f"encoder is on {device}; load the encoder with device='{made.device}'"
         )
+    if made.num_processes > 1:
+        _leave_at_exit()
     return made
+
+
+@cache
+def _leave_at_exit() -> None:
+    """A group that is still there when Python ends can abort the process, and with it the others.
+
+    Not sooner: a second training of this process, and the caller, may still need it.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def agreed(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
