@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from encode import checkpoint, photos
-from handful import encoders, extract
+from handful import encoders
 from handful.contracts import ImageRef
-from handful.encoders._library import transformers
-from handful.store import ActivationStore
+from handful.encoders.backends._transformers.library import transformers
+from handful.features import Activations, extract_activations
+from handful.features.store import ActivationStore
 
 
 def main() -> None:
@@ -66,9 +67,9 @@ def measure(
     def compute(batch: list[object]) -> torch.Tensor:
         return encoder.vision.entering(encoder.pixels(batch), block)
 
-    def run(store: ActivationStore) -> tuple[np.ndarray, extract.Activations]:
+    def run(store: ActivationStore) -> tuple[np.ndarray, Activations]:
         started, worked = time.perf_counter(), time.process_time()
-        found = extract.activations(
+        found = extract_activations(
             encoder,
             refs,
             compute,

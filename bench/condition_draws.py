@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import encoders, extract, inputs, prompts, trials
+from handful import encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import FeatureSet, decode, feature_file, playground
-from handful.demo import draw as draw_task
-from handful.trials import SHOTS
+from handful.encoders import prompts
+from handful.features import extract_features
+from handful.protocols import trials
+from handful.protocols.demo import draw as draw_task
+from handful.protocols.trials import SHOTS
+from handful.skills import inputs
 
 HARD, KNOWN = "Names never learned (playground)", "Names that `tiny` learned (playground)"
 PHOTOS = "Real photos through `tiny`"
@@ -128,7 +132,7 @@ def compositions(kind: str, rng: np.random.Generator) -> Sequence[Composition]:
 def _photos(folder: Path) -> tuple[FeatureSet, NDArray[np.bool_]]:
     dataset = inputs.load_images(folder)
     text = inputs.class_text(tiny(), inputs.names_of(dataset, None), _TEMPLATE)
-    found = extract.features(tiny(), dataset.images)
+    found = extract_features(tiny(), dataset.images)
     kept = dataset.subset(found.kept)
     column = {name: i for i, name in enumerate(text.classes)}
     labels = np.array([column[label] for label in kept.labels])

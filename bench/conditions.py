@@ -22,8 +22,10 @@ import torch
 import condition_draws as draws
 from adapters import task as made
 from condition_tables import Score, told
-from handful import inputs, metrics, plugins, trials
+from handful import metrics, plugins
 from handful.adapters._base import Adapter
+from handful.protocols import trials
+from handful.skills import inputs
 
 PROCESSES = 3
 COST = """

@@ -21,10 +21,10 @@ import torch
 
 from handful import data, encoders, metrics
 from handful.data import playground
-from handful.demo import draw
-from handful.inputs import adapter_of
 from handful.packs import confidence
 from handful.packs.support import Support
+from handful.protocols.demo import draw
+from handful.skills.inputs import adapter_of
 
 METHODS = ("auto", "tip", "gda", "text_gda", "proker", "zs_lp", "linear")
 SHOTS = (2, 4, 8, 16)

@@ -19,11 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from handful import metrics, prompts, tuning
+from handful import metrics
 from handful.contracts import ImageRef
 from handful.data import playground
-from handful.inputs import adapter_of
+from handful.encoders import prompts
 from handful.protocols.journal import Journal
+from handful.skills.inputs import adapter_of
+from handful.tuners.training import tune
 from tuners_trial import pictures, store_of_its_own, tiny
 
 COLOURS = ("red", "green", "blue", "yellow")
@@ -77,12 +79,12 @@ def measured(kind: str, style: str, seed: int, weight: float | None) -> float:
     if weight is not None:
         images, labels = drawn(kind, "photo", "train", seed)
         free = drawn(kind, style, "unlabelled", seed)[0] if weight else []
-        asked = tuning.Tuning(
+        asked = tune.Tuning(
             ("block",), {**RECIPE, "consistency": weight}, unlabelled=[ImageRef.of(p) for p in free]
         )
         with store_of_its_own():
             given = [ImageRef.of(p) for p in images]
-            encoder = tuning.tune(asked, encoder, given, labels, text, seed=seed).encoder
+            encoder = tune.tune(asked, encoder, given, labels, text, seed=seed).encoder
     tests, truth = drawn(kind, style, "test", seed)
     rows, read = pictures(encoder, tests), prompts.read(encoder, text)
     logits = adapter_of("zero_shot", seed).fit(rows, np.array(truth), read).logits(rows)

@@ -23,10 +23,10 @@ import torch
 from handful import data, encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import FeatureSet, playground
-from handful.packs.stranger import Part, Stranger
+from handful.features.store import FeatureStore
+from handful.library.open_set import Part, Stranger
 from handful.protocols import continual, continual_report
 from handful.protocols.request import Request
-from handful.store import FeatureStore
 
 SHOTS = (1, 4, 16)
 RATES = (0.05, 0.1, 0.2)

@@ -16,7 +16,7 @@ import numpy as np
 
 from handful import encoders, metrics, plugins
 from handful.data import playground
-from handful.demo import draw
+from handful.protocols.demo import draw
 
 SHOTS = (1, 4, 16)
 FIRST_SEED = 1000

@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from handful import demo, report
+from handful import report
+from handful.protocols import demo
 
 
 def main() -> None:

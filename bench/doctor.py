@@ -19,9 +19,9 @@ from sklearn.metrics import average_precision_score
 from handful import data, encoders, metrics, plugins
 from handful.contracts import ClassText
 from handful.data import playground
-from handful.demo import draw
-from handful.doctor import SUSPECT, examine
 from handful.packs.support import Support
+from handful.protocols.demo import draw
+from handful.skills.doctor import SUSPECT, examine
 
 SHOTS = (8, 16)
 SHARE = 0.1

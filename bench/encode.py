@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from handful import data, encoders, extract
+from handful import data, encoders
 from handful.contracts import Encoder, ImageRef
-from handful.encoders._library import transformers
-from handful.store import FeatureStore, space
+from handful.encoders.backends._transformers.library import transformers
+from handful.features import BATCH, extract_features, processors
+from handful.features.store import FeatureStore, space
 
 Times = dict[str, list[float]]  # a contestant's name to its seconds, round by round
 
@@ -116,7 +117,7 @@ def encoding(
 
     def first() -> np.ndarray:
         with FeatureStore(scratch / f"store-{next(counter)}") as store:
-            return extract.features(
+            return extract_features(
                 encoder, refs, store, batch_size=batch, workers=options.workers
             ).features.values
 
@@ -168,14 +169,14 @@ def knowing(scratch: Path, options: argparse.Namespace) -> dict[str, Callable[[]
 
     def second() -> None:
         with FeatureStore(scratch / "store") as store:
-            extract.features(encoder, refs, store, workers=options.workers)
+            extract_features(encoder, refs, store, workers=options.workers)
 
     def hash_one_by_one() -> None:
         for ref in refs:
             ref.digest()
 
     def hash_in_threads() -> None:
-        with ThreadPoolExecutor(options.workers or extract.processors()) as pool:
+        with ThreadPoolExecutor(options.workers or processors()) as pool:
             list(pool.map(ImageRef.digest, refs))
 
     return {HASHING: hash_one_by_one, HASHING_THREADS: hash_in_threads, AGAIN: second}
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=192)
     parser.add_argument("--known", type=int, default=2000, help="files of the second run")
     parser.add_argument("--kilobytes", type=int, default=100, help="size of each of them")
-    parser.add_argument("--batch", type=int, default=extract.BATCH)
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)

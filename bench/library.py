@@ -31,11 +31,11 @@ import numpy as np
 import torch
 
 from handful.contracts import Array, ClassText, unit
-from handful.inputs import adapter_of
+from handful.library.ensemble import Skill, Skills
+from handful.library.folder import Shelf
 from handful.packs import Pack
-from handful.packs.library import Shelf
-from handful.packs.skills import Skill, Skills
 from handful.packs.support import Support
+from handful.skills.inputs import adapter_of
 
 WIDTH, CLASSES, SHOTS = 512, 20, 16
 COUNTS = (1, 5, 10, 25, 50, 100)
@@ -155,7 +155,7 @@ def tensors(folder: Path, most: int) -> int:
 
 def encoder_seconds(batch: int) -> float:
     """Seconds an image of an encoder of a ViT-B/32's size."""
-    from handful.encoders._library import transformers
+    from handful.encoders.backends._transformers.library import transformers
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 768, "intermediate_size": 3072, "projection_dim": WIDTH}

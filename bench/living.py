@@ -23,8 +23,9 @@ import torch
 
 from handful import plugins
 from handful.contracts import Array, ClassText, unit
-from handful.packs import Pack, living
+from handful.packs import Pack
 from handful.packs.support import Support
+from handful.skills.edit import changes
 
 METHODS = ("tip", "class_mean", "gda", "text_gda", "zero_shot", "ss_text", "linear", "tip_f")
 
@@ -114,15 +115,15 @@ def row(method: str, support: Support, queries: Array, repeats: int) -> list[str
     whole, alone = fit(method, support)
     less, _ = fit(method, support.subset(np.arange(1, len(support.ids))))
     half, other = (fit(method, part(support, *ends))[0] for ends in halves(classes))
-    changes = (
-        (lambda: living.add(before, last.features, last.labels, last.ids, last.names, last.text),
+    cases = (
+        (lambda: changes.add(before, last.features, last.labels, last.ids, last.names, last.text),
          whole),
-        (lambda: living.drop(whole, last.text.classes), before),
-        (lambda: living.remove(whole, [0]), less),
-        (lambda: living.merge(half, other), whole),
+        (lambda: changes.drop(whole, last.text.classes), before),
+        (lambda: changes.remove(whole, [0]), less),
+        (lambda: changes.merge(half, other), whole),
     )  # fmt: skip
     cells, gaps = [], []
-    for change, expected in changes:
+    for change, expected in cases:
         made, seconds = timed(change, repeats)
         cells.append(f"{1000 * seconds:.0f} ms")
         given, told = made.logits(queries), expected.logits(queries)

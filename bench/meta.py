@@ -18,7 +18,7 @@ import numpy as np
 from handful import encoders, metrics, plugins
 from handful.contracts import Array, ClassText, Encoder
 from handful.data import playground
-from handful.demo import draw
+from handful.protocols.demo import draw
 
 METHODS = ("zero_shot", "tip", "gda", "text_gda", "auto", "meta")
 SHOTS = (1, 2, 4, 8, 16)

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from handful import encoders, metrics, prompts
+from handful import encoders, metrics
 from handful.contracts import Array, ClassText
 from handful.data import playground
+from handful.encoders import prompts
 from handful.tasks.multi_label import MultiLabel
 
 SHOTS = (4, 8, 16, 32)

@@ -28,9 +28,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from handful import encoders, prompts
-from handful.encoders import _precision
-from handful.encoders._library import transformers
+from handful import encoders
+from handful.encoders import precision, prompts
+from handful.encoders.backends._transformers.library import transformers
 from handful.errors import MissingModelError
 
 CPU = torch.device("cpu")
@@ -83,9 +83,9 @@ def variants(model: Any) -> dict[str, Callable[[str, torch.Tensor], Any]]:
     eager = copy.deepcopy(model)
     eager.set_attn_implementation("eager")
     ours, mixed = copy.deepcopy(model), copy.deepcopy(model)
-    _precision.choose_kernels(ours, CPU)
-    _precision.choose_kernels(mixed, CPU)
-    _precision.to_bfloat16(mixed.vision_model, lambda: 1.0, force=True)
+    precision.choose_kernels(ours, CPU)
+    precision.choose_kernels(mixed, CPU)
+    precision.to_bfloat16(mixed.vision_model, lambda: 1.0, force=True)
     last = torch.channels_last
     return {
         PLAIN: of(model),
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--encoder", default="tiny", help="the trained one")
     arguments = parser.parse_args()
-    native = "has" if _precision.has_bfloat16(CPU) else "has no"
+    native = "has" if precision.has_bfloat16(CPU) else "has no"
     print(f"ViT-B/32, random weights, {torch.get_num_threads()} threads of {os.cpu_count()}; "
           f"this processor {native} bfloat16 units.\n")  # fmt: skip
     compared(arguments.images, arguments.rounds)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from handful import Library, encoders, extract, fit, metrics
+from handful import Library, encoders, fit, metrics
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.data.playground import STYLES
-from handful.store import FeatureStore
-from handful.tuning import Tuning
+from handful.features import extract_features
+from handful.features.store import FeatureStore
+from handful.tuners.training.tune import Tuning
 
 SIZES = (4, 8, 16, 32)
 SHOTS, QUERIES = 8, 4
@@ -118,7 +119,7 @@ def row(library: Library, drawn: dict[str, playground.Task]) -> str:
 
 def passes(library: Library, pictures: list[ImageRef]) -> float:
     """Share of all adapters that run for an image, on average."""
-    seen = extract.features(library.encoder, pictures, library.store)
+    seen = extract_features(library.encoder, pictures, library.store)
     shares = library.skills.router.shares(seen.features.values)
     each = [library.skills._asked(shares, i).mean() for i in range(len(library.names))]
     return float(np.mean(each))

@@ -29,11 +29,12 @@ from safetensors.numpy import save
 from torch.nn.functional import cross_entropy, normalize
 
 from encode import photos
-from handful import data, encoders, plugins, prompts
+from handful import data, encoders, plugins
 from handful.contracts import ImageRef
-from handful.encoders._library import transformers
-from handful.store import ActivationStore
-from handful.towers import Tunable
+from handful.encoders import prompts
+from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.towers import Tunable
+from handful.features.store import ActivationStore
 from handful.tuners import Delta, Recipe, Tuned, Tuner, fit
 
 BATCH = 32

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from handful import encoders, metrics, prompts, trials, tuning
+from handful import encoders, metrics
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import decode, playground
-from handful.inputs import adapter_of
+from handful.encoders import prompts
+from handful.protocols import trials
+from handful.skills.inputs import adapter_of
+from handful.tuners.training import tune
 
 QUERIES = 20
 HEADS = ("zero_shot", "auto")
@@ -51,9 +54,9 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
         heads = trials.inductive()
     else:
         before, began = _held(), time.process_time()
-        asked = tuning.Tuning(tuple(method.split("+")))
+        asked = tune.Tuning(tuple(method.split("+")))
         with store_of_its_own():
-            done = tuning.tune(asked, base, support, list(task.support_labels), text, seed=seed)
+            done = tune.tune(asked, base, support, list(task.support_labels), text, seed=seed)
         encoder, templates = done.encoder, done.templates
         facts = {
             "seconds": time.process_time() - began,

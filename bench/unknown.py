@@ -25,10 +25,10 @@ from sklearn.metrics import roc_auc_score
 from handful import data, encoders
 from handful.contracts import Array, ClassText
 from handful.data import playground
-from handful.demo import draw
-from handful.inputs import adapter_of
 from handful.packs import unknown
 from handful.packs.support import Support
+from handful.protocols.demo import draw
+from handful.skills.inputs import adapter_of
 
 METHODS = ("auto", "tip", "gda", "clip_adapter", "text_gda")
 SHOTS = (4, 8, 16)

@@ -18,7 +18,7 @@ from handful import plugins, report
 from handful.protocols import figure, text
 from handful.protocols.bench import prepare
 from handful.protocols.request import Request
-from handful.trials import SHOTS
+from handful.protocols.trials import SHOTS
 
 FACTS = {
     "encoders": ["OpenAI CLIP ViT-B/32 (features as published, mean of 106 prompts a class)"],

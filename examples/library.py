@@ -22,10 +22,10 @@ import numpy as np
 import handful
 from handful import Library
 from handful.data import playground
+from handful.features.store import FeatureStore
 from handful.packs import exchange
 from handful.protocols import continual, continual_report
 from handful.protocols.bench import Request
-from handful.store import FeatureStore
 
 SKILLS = playground.worlds()[:8]
 STRANGE = playground.worlds()[8:]

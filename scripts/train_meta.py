@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from handful import encoders, prompts
+from handful import encoders
 from handful.adapters import meta
 from handful.data import playground
 from handful.data.playground.scene import TEXTURES
 from handful.data.playground.tasks import _KINDS
-from handful.meta_training import TaskPool, train
+from handful.encoders import prompts
+from handful.protocols.meta_training import TaskPool, train
 
 STYLES = ("photo", "photo", "poster", "blurred", "noisy", "faint", "mono")
 WORDS = (

@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import save_file
 
 import models
-from handful.encoders import _library
+from handful.encoders.backends._transformers import library
 
 _declared = torch.library.Library("torchvision", "FRAGMENT")  # declarations live as long as it
 
 
 def _declare_torchvision() -> None:
-    if not _library.TORCHVISION_PROBLEM or sys.modules.get("torchvision") is not None:
+    if not library.TORCHVISION_PROBLEM or sys.modules.get("torchvision") is not None:
         return
     sys.modules.pop("torchvision", None)
     for name in ("nms", "qnms"):

@@ -16,9 +16,12 @@ from unittest import mock
 
 import torch
 
-from handful.encoders import _precision, _towers
-from handful.encoders._library import transformers  # first, for it hides a broken torchvision
-from handful.encoders._open_clip import towers as open_clip_towers
+from handful.encoders import precision
+from handful.encoders.backends._open_clip import towers as open_clip_towers
+from handful.encoders.backends._transformers import towers as transformers_towers
+from handful.encoders.backends._transformers.library import (
+    transformers,  # first, for it hides a broken torchvision
+)
 from open_clip_models import open_clip
 
 CPU = torch.device("cpu")
@@ -91,7 +94,7 @@ def encoder(name: str, *, meta: bool = False) -> Any:
 
 def quicken(made: Any) -> None:
     """The kernels that a loaded encoder computes with."""
-    _precision.choose_kernels(made.model, CPU)
+    precision.choose_kernels(made.model, CPU)
 
 
 def _left(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
@@ -100,7 +103,7 @@ def _left(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:
 
 def _described(name: str, model: Any) -> Any:
     theirs = hasattr(model, "visual")
-    towers = open_clip_towers if theirs else _towers
+    towers = open_clip_towers if theirs else transformers_towers
     vision, text = towers.vision(model), towers.text(model)
     shape = model.state_dict()[text.projection if theirs else f"{text.projection}.weight"].shape
     return SimpleNamespace(

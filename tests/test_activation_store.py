@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import handful.store
+import handful.features.store
 from handful.errors import InputError, StorageError
-from handful.store import ActivationStore, FeatureStore, activation_space
+from handful.features.store import ActivationStore, FeatureStore, activation_space
 from test_store import as_somebody, ids_of, python
 
 KEY = activation_space("model:a weights:01", "float32", 10)
@@ -133,7 +133,7 @@ def test_nothing_is_made_before_it_is_needed(tmp_path):
 WRITER = """
     import sys
     from test_activation_store import KEY, ids_of, rows_of
-    from handful.store import ActivationStore
+    from handful.features.store import ActivationStore
     store = ActivationStore(sys.argv[1])
     for at in range(int(sys.argv[2]), int(sys.argv[3]), 16):
         numbers = range(at, at + 16)
@@ -241,7 +241,7 @@ FULL = """
     import resource, sys
     from test_activation_store import KEY, OTHER, ids_of, rows_of
     from handful.errors import StorageError
-    from handful.store import ActivationStore
+    from handful.features.store import ActivationStore
     store = ActivationStore(sys.argv[1])
     store.put(OTHER, ids_of(0), rows_of(0, shape=(50, 768)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
@@ -484,32 +484,32 @@ def left(folder: Path) -> tuple[int, int]:
 )
 def test_one_prune_for_both(both, asked, after):
     size = FeatureStore(both).size + ActivationStore(both).size
-    done = handful.store.prune(both, **asked)
+    done = handful.features.store.prune(both, **asked)
     assert left(both) == after
     assert done.pruned.rows == 19 - sum(after)
     assert done.pruned.bytes == size - FeatureStore(both).size - ActivationStore(both).size
-    assert handful.store.check(both).rows == sum(after)
+    assert handful.features.store.check(both).rows == sum(after)
 
 
 def test_activations_go_before_features(both):
     with ActivationStore(both) as activations:
         activations.put("large", ids_of(*range(10)), rows_of(*range(10), shape=(50, 768)))
     size = FeatureStore(both).size
-    handful.store.prune(both, max_bytes=size + 2_000_000)
+    handful.features.store.prune(both, max_bytes=size + 2_000_000)
     assert left(both) == (8, 21)
-    handful.store.prune(both, max_bytes=size + 1_000_000)
+    handful.features.store.prune(both, max_bytes=size + 1_000_000)
     assert left(both) == (8, 0)
 
 
 def test_one_prune_explains_what_cannot_be(both, tmp_path):
     with pytest.raises(InputError, match="nothing called 'huge'; known: a, b"):
-        handful.store.prune(both, "huge")
+        handful.features.store.prune(both, "huge")
     with pytest.raises(InputError, match="say what to prune"):
-        handful.store.prune(both)
+        handful.features.store.prune(both)
     with pytest.raises(InputError, match="holds no feature store"):
-        handful.store.prune(both / "elsewhere", unused_days=1)
+        handful.features.store.prune(both / "elsewhere", unused_days=1)
     with pytest.raises(InputError, match="holds no activation store"):
-        handful.store.prune(both / "elsewhere", activations=True)
+        handful.features.store.prune(both / "elsewhere", activations=True)
 
 
 def test_the_command_line_shows_and_prunes_both(both, capsys):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handful import extract
 from handful.contracts import ImageRef
 from handful.data import augment
 from handful.errors import InputError
-from handful.store import ActivationStore
+from handful.features import Activations, extract_activations
+from handful.features.store import ActivationStore
 from test_extract import Fake, mixed, picture, png, refs_in  # noqa: F401  # mixed is a fixture
 
 
@@ -35,8 +35,8 @@ class Tower(Fake):
         self.batches.append(len(batch))
         return np.stack([b.reshape(8, 24) @ self.mixing[:24] for b in batch])
 
-    def extract(self, refs, store, **options) -> extract.Activations:
-        return extract.activations(self, refs, self.compute, store=store, block=2, **options)
+    def extract(self, refs, store, **options) -> Activations:
+        return extract_activations(self, refs, self.compute, store=store, block=2, **options)
 
     def row(self, image: Image.Image) -> np.ndarray:
         return Tower.compute(Tower(), [Fake.prepare(Fake(), image)])[0]
@@ -188,7 +188,7 @@ def test_arguments_that_make_no_sense(tower, store, options, words):
 def test_a_computation_of_a_changing_shape(tower, store):
     shapes = iter([(1, 8, 16), (1, 4, 16)])
     with pytest.raises(InputError, match=r"expected activations \[1, 8, 16\], got \[1, 4, 16\]"):
-        extract.activations(
+        extract_activations(
             tower,
             [ImageRef.of(png(seed)) for seed in range(2)],
             lambda batch: np.zeros(next(shapes)),
@@ -199,7 +199,7 @@ def test_a_computation_of_a_changing_shape(tower, store):
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_the_knobs(tower, store, monkeypatch):
-    monkeypatch.setattr("handful.extract._memory.available", lambda: 10_000)
+    monkeypatch.setattr("handful.features.memory.available", lambda: 10_000)
     refs = [ImageRef.of(png(seed)) for seed in range(40)]
     with pytest.raises(InputError, match="40 images in 2 views") as caught:
         tower.extract(refs, store, views=2, augmentation="crop", batch_size=4)
@@ -210,11 +210,11 @@ def test_what_does_not_fit_into_memory_is_refused_with_the_knobs(tower, store, m
 
 
 def test_memory_is_told_in_bytes():
-    from handful.extract import _memory
+    from handful.features import memory
 
-    told = _memory.available()
+    told = memory.available()
     assert told is None or 10**6 < told < 10**14
-    assert _memory.refusal(1) == ""
+    assert memory.refusal(1) == ""
 
 
 def test_without_room_everything_is_computed_all_the_same(tower, tmp_path, caplog):

@@ -234,12 +234,12 @@ def test_store_look_check_prune(photos, skill, tmp_path, capsys):
 
 
 def test_ctrl_c_leaves_nothing_half_written(photos, tmp_path, capsys, monkeypatch):
-    from handful import pipeline
+    from handful.skills import fit
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.Pack, "of", interrupted)
+    monkeypatch.setattr(fit.Pack, "of", interrupted)
     code, _, err = run(capsys, "fit", photos, "--out", tmp_path / "s")
     assert code == 130
     assert "half-written" in err
@@ -279,13 +279,14 @@ def test_a_card_claims_no_data_it_does_not_know(skill, tmp_path):
 def test_a_place_that_cannot_be_written_is_found_before_the_work(
     photos, skill, tmp_path, capsys, monkeypatch
 ):
-    from handful import comparison, demo, evaluation, pipeline, predictor
+    from handful.protocols import compare, demo
+    from handful.skills import evaluate, fit, predict
 
     def too_late(*_: object, **__: object) -> None:
         pytest.fail("the work began")
 
-    for module, name in ((comparison, "compare"), (demo, "run"), (pipeline, "fit"),
-                         (evaluation, "evaluate"), (predictor, "Predictor")):  # fmt: skip
+    for module, name in ((compare, "compare"), (demo, "run"), (fit, "fit"),
+                         (evaluate, "evaluate"), (predict, "Predictor")):  # fmt: skip
         monkeypatch.setattr(module, name, too_late)
     file = tmp_path / "file"
     file.write_text("mine")
@@ -443,7 +444,7 @@ def test_evaluate_names_what_failed_and_what_was_ignored(skill, photos, tmp_path
 
 def test_a_warning_is_one_line(capsys, monkeypatch):
     from handful import plugins
-    from handful.encoders.transformers import TextCutWarning
+    from handful.encoders.backends.transformers import TextCutWarning
 
     def warn(_: str) -> list[str]:
         warnings.warn("a prompt was cut", TextCutWarning, stacklevel=1)
@@ -470,7 +471,7 @@ def test_a_label_may_hold_an_equals_sign(tmp_path):
 
 
 def test_prune_says_that_a_broken_file_is_gone(tmp_path, capsys):
-    from handful.store import FILE
+    from handful.features.store import FILE
 
     (tmp_path / FILE).write_bytes(b"no database " * 100)
     code, out, _ = run(capsys, "store", "prune", "--damaged", "--path", tmp_path)

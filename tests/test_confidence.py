@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handful import evaluation, metrics, pipeline, plugins, report
+from handful import metrics, plugins, report
 from handful.errors import InputError, PackError
 from handful.packs import Pack
 from handful.packs import confidence as stated
 from handful.packs.support import Support
-from handful.selection import confidence
+from handful.selection import calibration
+from handful.skills import evaluate, fit
 from tasks import make
 
 
@@ -32,16 +33,16 @@ def taught(method: str, support: Support):
 
 
 def cross_entropy(logits, targets, factor):
-    return -np.log(confidence.softmax(logits, factor)[np.arange(len(targets)), targets]).mean()
+    return -np.log(calibration.softmax(logits, factor)[np.arange(len(targets)), targets]).mean()
 
 
 def test_the_factor_undoes_a_factor():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4000, 5))
-    chances = confidence.softmax(logits)
+    chances = calibration.softmax(logits)
     targets = (chances.cumsum(1) > rng.random((4000, 1))).argmax(1)
     for times in (0.1, 1.0, 30.0):
-        found = confidence.temperature(times * logits, targets)
+        found = calibration.temperature(times * logits, targets)
         assert found * times == pytest.approx(1, abs=0.06)
 
 
@@ -49,7 +50,7 @@ def test_the_factor_is_the_likeliest():
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 3, (500, 4))
     targets = np.where(rng.random(500) < 0.6, logits.argmax(1), rng.integers(0, 4, 500))
-    best = confidence.temperature(logits, targets)
+    best = calibration.temperature(logits, targets)
     here = cross_entropy(logits, targets, best)
     assert here < cross_entropy(logits, targets, 1.3 * best)
     assert here < cross_entropy(logits, targets, best / 1.3)
@@ -57,22 +58,22 @@ def test_the_factor_is_the_likeliest():
 
 def test_all_right_promises_no_certainty_and_all_wrong_none_at_all():
     logits = np.eye(4) * 10
-    sure = confidence.softmax(logits, confidence.temperature(logits, np.arange(4)))
+    sure = calibration.softmax(logits, calibration.temperature(logits, np.arange(4)))
     assert sure.max() == pytest.approx(5 / 6, abs=1e-6)  # 1 - 1 / (N + 2)
-    wrong = confidence.softmax(logits, confidence.temperature(logits, (np.arange(4) + 1) % 4))
+    wrong = calibration.softmax(logits, calibration.temperature(logits, (np.arange(4) + 1) % 4))
     assert wrong.max() < 0.26
     with pytest.raises(InputError, match="N >= 1"):
-        confidence.temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
+        calibration.temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
 
 
 @given(st.integers(1, 200), st.floats(0.01, 0.99))
 def test_sets_follow_the_finite_sample_rule_or_are_refused(count, error):
     ordered = np.arange(1, count + 1) / count
-    if error < confidence.smallest(count) - 1e-9:
+    if error < calibration.smallest(count) - 1e-9:
         with pytest.raises(InputError, match="at best"):
-            confidence.limit(ordered, error)
-    elif error > confidence.smallest(count) + 1e-9:
-        rank = round(confidence.limit(ordered, error) * count)
+            calibration.limit(ordered, error)
+    elif error > calibration.smallest(count) + 1e-9:
+        rank = round(calibration.limit(ordered, error) * count)
         assert rank / (count + 1) >= 1 - error - 1e-9
         assert (rank - 1) / (count + 1) < 1 - error
 
@@ -91,8 +92,8 @@ def test_sets_are_those_of_mapie(error):
         model, confidence_level=1 - error, conformity_score="lac", prefit=True
     ).conformalize(task.X[~half], y[~half])
     _, theirs = oracle.predict_set(task.queries)
-    ordered = confidence.scores(model.predict_proba(task.X[~half]), y[~half])
-    ours = 1 - model.predict_proba(task.queries) <= confidence.limit(ordered, error)
+    ordered = calibration.scores(model.predict_proba(task.X[~half]), y[~half])
+    ours = 1 - model.predict_proba(task.queries) <= calibration.limit(ordered, error)
     assert (ours == theirs[:, :, 0]).mean() > 0.998  # rounding at the very limit
     assert ours.sum() != len(ours)
 
@@ -164,11 +165,13 @@ def test_the_calibration_error_is_that_of_its_definition():
 
 
 def test_skill_states_it_and_evaluate_measures_it(tmp_path, photos):
-    fitted = pipeline.fit(photos, method="text_gda")
+    fitted = fit.fit(photos, method="text_gda")
     pack = fitted.pack
     factor = pack.manifest["confidence"]["factor"]
     X = pack.support.features
-    assert np.allclose(pack.probabilities(X), confidence.softmax(pack.logits(X), factor), atol=1e-6)
+    assert np.allclose(
+        pack.probabilities(X), calibration.softmax(pack.logits(X), factor), atol=1e-6
+    )
     assert (np.diff(pack.tensors["confidence.scores"]) >= 0).all()
     pack.save(tmp_path / "skill")
     again = Pack.load(tmp_path / "skill")
@@ -177,10 +180,10 @@ def test_skill_states_it_and_evaluate_measures_it(tmp_path, photos):
     with pytest.raises(InputError, match="at best"):
         again.sets(X, 0.001)
     old = Pack({k: v for k, v in pack.manifest.items() if k != "confidence"}, pack.tensors)
-    assert np.allclose(old.probabilities(X), confidence.softmax(pack.logits(X)), atol=1e-6)
+    assert np.allclose(old.probabilities(X), calibration.softmax(pack.logits(X)), atol=1e-6)
     with pytest.raises(InputError, match="made before"):
         old.sets(X, 0.2)
-    done = evaluation.evaluate(tmp_path / "skill", photos, keep_leaks=True)
+    done = evaluate.evaluate(tmp_path / "skill", photos, keep_leaks=True)
     told = done.confidence
     assert 0 <= told["ece"] <= 1
     assert 0 <= told["sets"]["0.2"]["coverage"] <= 1

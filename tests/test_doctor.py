@@ -16,13 +16,13 @@ from handful import fit, plugins
 from handful.cli import main
 from handful.contracts import ClassText
 from handful.data import playground
-from handful.doctor import diagnose, examine
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.reasons import explain
 from handful.selection import ridge
-from handful.selection.suspicion import ridge_influence, suspicion
+from handful.selection.label_errors import ridge_influence, suspicion
+from handful.skills.doctor import diagnose, examine
+from handful.skills.explain import explain
 from tasks import make
 
 WRONG = 2

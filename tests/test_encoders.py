@@ -22,9 +22,9 @@ import hub
 import models
 from handful import encoders
 from handful.contracts import Encoder
-from handful.encoders import _files, _known, _precision
-from handful.encoders._library import transformers
-from handful.encoders.transformers import TextCutWarning
+from handful.encoders import catalogue, files, precision
+from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends.transformers import TextCutWarning
 from handful.errors import InputError, MissingExtraError, MissingModelError, UnknownNameError
 
 TEXTS = ("a photo of a cat", "the red circle", "a dog", "Forest & annual-crop")
@@ -378,12 +378,12 @@ def test_auto_asks_the_hardware_and_then_the_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = models.clip_wide(tmp_path)
-    monkeypatch.setattr(_precision, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     assert load(folder, precision="auto").precision == "float32"
-    monkeypatch.setattr(_precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     auto = load(folder, precision="auto")
     assert auto.precision == "bfloat16"
-    monkeypatch.setattr(_precision, "AGREEMENT", 1.1)
+    monkeypatch.setattr(precision, "AGREEMENT", 1.1)
     kept = load(folder, precision="auto")
     assert kept.precision == "float32"
     batch = [kept.prepare(p) for p in pictures()]
@@ -391,7 +391,7 @@ def test_auto_asks_the_hardware_and_then_the_features(
 
 
 def test_narrow_models_stay_in_float32(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     assert load(clip_folder, precision="auto").precision == "float32"
 
 
@@ -640,7 +640,7 @@ def test_a_download_that_fails_says_what_to_do(
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(MissingModelError, match=words):
-        _files.find("openai/clip-vit-base-patch33")
+        files.find("openai/clip-vit-base-patch33")
 
 
 def test_a_cache_that_lacks_something_is_not_taken(
@@ -652,20 +652,20 @@ def test_a_cache_that_lacks_something_is_not_taken(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     folder = tmp_path / "models--someone--part" / "snapshots" / "abc"
-    assert _files.find("someone/part") == folder
+    assert files.find("someone/part") == folder
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(MissingModelError, match="is not complete on this disk"):
-        _files.find("someone/part")
+        files.find("someone/part")
     with pytest.raises(MissingModelError, match="is no hub name"):
-        _files.find("some--one/part")
+        files.find("some--one/part")
 
 
 def test_a_download_fetches_one_kind_of_weights() -> None:
-    files = ["config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"]
-    assert _files._wanted("x/y", files)[0] == "model*.safetensors"
-    assert _files._wanted("x/y", files[2:])[0] == "pytorch_model*.bin"
+    listed = ["config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"]
+    assert files._wanted("x/y", listed)[0] == "model*.safetensors"
+    assert files._wanted("x/y", listed[2:])[0] == "pytorch_model*.bin"
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):
-        _files._wanted("x/y", ["flax_model.msgpack"])
+        files._wanted("x/y", ["flax_model.msgpack"])
 
 
 # ---- the list
@@ -690,7 +690,7 @@ def test_known_says_what_is_here(tmp_path: Path) -> None:
     assert len({k.name for k in listed}) == len(listed)
     assert all(k.good_for and k.licence and k.source for k in listed)
     assert {k.family for k in listed} <= {"clip", "siglip", "chinese_clip", "align", "open_clip"}
-    assert _known.hub_names()[0] == "tiny"
+    assert catalogue.hub_names()[0] == "tiny"
 
 
 # ---- the embedded default
@@ -699,7 +699,7 @@ def test_known_says_what_is_here(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tiny() -> Any:
     try:
-        _files.find("tiny")
+        files.find("tiny")
     except MissingModelError:
         pytest.skip("the embedded encoder has not been trained yet")
     return encoders.load("tiny", device="cpu")

@@ -24,8 +24,9 @@ from huggingface_hub import constants, metadata_load
 import hub
 from handful.cli import main
 from handful.errors import InputError, MissingModelError, PackError, StorageError
-from handful.packs import Pack, about, exchange, figures, living, skill_file
+from handful.packs import Pack, about, exchange, figures, skill_file
 from handful.packs.support import Support
+from handful.skills.edit import changes
 from test_packs import Fake, forge, made
 
 MEASURED = {
@@ -437,7 +438,7 @@ def test_a_figure_of_former_numbers_goes(pack: Pack, tmp_path: Path) -> None:
 
 
 def test_a_figure_follows_the_names_and_a_change_drops_it(pack: Pack, tmp_path: Path) -> None:
-    renamed = living.rename(pack, {"red": "crimson"})
+    renamed = changes.rename(pack, {"red": "crimson"})
     assert renamed.files()["confusion.png"] != pack.files()["confusion.png"]
     features = pack.tensors["golden.features"][1:]
     targets = np.arange(len(features)) % 4

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handful import extract
 from handful.contracts import Encoder, ImageRef
 from handful.errors import InputError, StorageError
-from handful.store import FILE, FeatureStore
+from handful.features import extract_features
+from handful.features.store import FILE, FeatureStore
 
 HERE = Path(__file__).parent
 
@@ -100,7 +100,7 @@ def test_the_fake_is_an_encoder(encoder):
 def test_rows_are_in_the_order_of_the_images(encoder, store, tmp_path, batch_size, workers):
     seeds = range(20)
     refs = refs_in(tmp_path / "photos", seeds)
-    found = extract.features(encoder, refs, store, batch_size=batch_size, workers=workers)
+    found = extract_features(encoder, refs, store, batch_size=batch_size, workers=workers)
     np.testing.assert_allclose(found.features.values, expected(encoder, seeds), atol=1e-6)
     assert found.features.ids == tuple(r.digest() for r in refs)
     assert found.features.encoder == encoder.fingerprint
@@ -115,19 +115,19 @@ def test_the_order_holds_when_decoding_takes_its_time(encoder, store, monkeypatc
         encoder, "prepare", lambda im: time.sleep(0.02 * (prepare(im)[0, 0, 0] > 0)) or prepare(im)
     )
     refs = [ImageRef.of(png(seed)) for seed in range(30)]
-    found = extract.features(encoder, refs, store, batch_size=4, workers=6)
+    found = extract_features(encoder, refs, store, batch_size=4, workers=6)
     np.testing.assert_allclose(found.features.values, expected(encoder, range(30)), atol=1e-6)
 
 
 def test_files_bytes_and_pixels_are_all_images(encoder, store, tmp_path):
     refs = [*refs_in(tmp_path / "p", [0]), ImageRef.of(png(1)), ImageRef.of(picture(2))]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     np.testing.assert_allclose(found.features.values, expected(encoder, range(3)), atol=1e-6)
 
 
 def test_equal_content_is_encoded_once_wherever_it_lies(encoder, store, tmp_path):
     refs = [*refs_in(tmp_path / "a", [0, 1, 0]), ImageRef.of(png(0)), *refs_in(tmp_path / "b", [1])]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     assert (found.encoded, encoder.prepared) == (2, 2)
     np.testing.assert_array_equal(found.features.values[0], found.features.values[2])
     np.testing.assert_allclose(found.features.values, expected(encoder, [0, 1, 0, 0, 1]), atol=1e-6)
@@ -135,32 +135,32 @@ def test_equal_content_is_encoded_once_wherever_it_lies(encoder, store, tmp_path
 
 def test_a_second_run_computes_nothing_even_after_moving_the_files(encoder, store, tmp_path):
     refs = refs_in(tmp_path / "a", range(10))
-    first = extract.features(encoder, refs, store)
+    first = extract_features(encoder, refs, store)
     (tmp_path / "a").rename(tmp_path / "elsewhere")
     moved = [ImageRef.of(p) for p in sorted((tmp_path / "elsewhere").iterdir())]
     store.close()
     encoder.batches.clear()
     encoder.prepared = 0
-    second = extract.features(encoder, moved, FeatureStore(store.path))
+    second = extract_features(encoder, moved, FeatureStore(store.path))
     assert (second.encoded, second.known, encoder.batches, encoder.prepared) == (0, 10, [], 0)
     np.testing.assert_array_equal(first.features.values, second.features.values)
 
 
 def test_known_and_new_images_mix(encoder, store):
     refs = [ImageRef.of(png(seed)) for seed in range(12)]
-    extract.features(encoder, refs[::3], store)
-    found = extract.features(encoder, refs, store, batch_size=5)
+    extract_features(encoder, refs[::3], store)
+    found = extract_features(encoder, refs, store, batch_size=5)
     assert (found.known, found.encoded) == (4, 8)
     np.testing.assert_allclose(found.features.values, expected(encoder, range(12)), atol=1e-6)
 
 
 def test_another_encoder_or_precision_shares_nothing(encoder, store):
     refs = [ImageRef.of(png(seed)) for seed in range(3)]
-    extract.features(encoder, refs, store)
+    extract_features(encoder, refs, store)
     encoder.precision = "bfloat16"
-    assert extract.features(encoder, refs, store).known == 0
+    assert extract_features(encoder, refs, store).known == 0
     encoder.fingerprint = "model:fake weights:02"
-    assert extract.features(encoder, refs, store).known == 0
+    assert extract_features(encoder, refs, store).known == 0
     assert [s.count for s in store.summary()] == [3, 3, 3]
     assert {s.encoder for s in store.summary()} == {"fake"}
 
@@ -168,15 +168,15 @@ def test_another_encoder_or_precision_shares_nothing(encoder, store):
 def test_the_users_own_store_is_the_default(encoder, tmp_path, monkeypatch):
     monkeypatch.setenv("HANDFUL_HOME", str(tmp_path / "home"))
     refs = [ImageRef.of(png(0))]
-    extract.features(encoder, refs)
+    extract_features(encoder, refs)
     assert (tmp_path / "home" / FILE).is_file()
-    assert extract.features(encoder, refs).known == 1
+    assert extract_features(encoder, refs).known == 1
 
 
 def test_progress_is_told_from_none_to_all(encoder, store):
     refs = [ImageRef.of(png(seed % 9)) for seed in range(20)] + [ImageRef.of(b"", name="empty")]
     told: list[tuple[int, int]] = []
-    extract.features(encoder, refs, store, batch_size=4, progress=lambda *a: told.append(a))
+    extract_features(encoder, refs, store, batch_size=4, progress=lambda *a: told.append(a))
     assert told[0] == (0, 21)
     assert told[-1] == (21, 21)
     assert told == sorted(told)
@@ -190,7 +190,7 @@ def test_views_are_averaged_unit_features(encoder, store):
     from handful.data import augment
 
     refs = [ImageRef.of(png(seed)) for seed in range(5)]
-    found = extract.features(encoder, refs, store, views=4, seed=3, batch_size=6)
+    found = extract_features(encoder, refs, store, views=4, seed=3, batch_size=6)
     for row, ref, seed in zip(found.features.values, refs, range(5), strict=True):
         seen = [augment.view(picture(seed), 3, v, key=ref.digest()) for v in range(4)]
         mean = np.mean([encoder.alone(view) for view in seen], axis=0)
@@ -200,12 +200,12 @@ def test_views_are_averaged_unit_features(encoder, store):
 
 def test_views_and_their_seeds_have_their_own_space(encoder, store):
     refs = [ImageRef.of(png(seed)) for seed in range(3)]
-    plain = extract.features(encoder, refs, store)
-    assert extract.features(encoder, refs, store, seed=9).known == 3  # no views, no seed
-    several = extract.features(encoder, refs, store, views=2, seed=0)
-    other = extract.features(encoder, refs, store, views=2, seed=1)
+    plain = extract_features(encoder, refs, store)
+    assert extract_features(encoder, refs, store, seed=9).known == 3  # no views, no seed
+    several = extract_features(encoder, refs, store, views=2, seed=0)
+    other = extract_features(encoder, refs, store, views=2, seed=1)
     assert (several.known, other.known) == (0, 0)
-    again = extract.features(encoder, refs[::-1], store, views=2, seed=0, batch_size=1)
+    again = extract_features(encoder, refs[::-1], store, views=2, seed=0, batch_size=1)
     assert again.known == 3
     np.testing.assert_array_equal(again.features.values, several.features.values[::-1])
     for a, b in ((plain, several), (several, other)):
@@ -236,14 +236,14 @@ def mixed(tmp_path) -> list[ImageRef]:
 
 
 def test_bad_images_are_named_and_the_rest_goes_on(encoder, store, mixed):
-    found = extract.features(encoder, mixed, store, batch_size=2)
+    found = extract_features(encoder, mixed, store, batch_size=2)
     assert [f.index for f in found.failures] == [1, 3, 5, 7, 10, 11]
     assert found.kept == (0, 2, 4, 6, 8, 9)
     np.testing.assert_allclose(found.features.values, expected(encoder, range(6)), atol=1e-6)
     for failure in found.failures:
         assert failure.name == mixed[failure.index].name
         assert failure.reason.startswith(failure.name + ":")
-    again = extract.features(encoder, mixed, store)
+    again = extract_features(encoder, mixed, store)
     assert (again.encoded, again.known) == (0, 6)
     assert again.failures == found.failures
 
@@ -265,7 +265,7 @@ def test_what_is_no_file_is_a_failure_and_keeps_nobody_waiting(encoder, store, t
     found = []
 
     def ask() -> None:
-        found.append(extract.features(encoder, [*refs, ImageRef.of(png(1))], store))
+        found.append(extract_features(encoder, [*refs, ImageRef.of(png(1))], store))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -277,7 +277,7 @@ def test_what_is_no_file_is_a_failure_and_keeps_nobody_waiting(encoder, store, t
 
 
 def test_nothing_but_bad_images(encoder, store):
-    found = extract.features(encoder, [ImageRef.of(b"x", name="a"), ImageRef.of(b"", "b")], store)
+    found = extract_features(encoder, [ImageRef.of(b"x", name="a"), ImageRef.of(b"", "b")], store)
     assert found.features.values.shape == (0, 16)
     assert (found.kept, len(found.failures), found.encoded) == ((), 2, 0)
 
@@ -305,7 +305,7 @@ def test_a_feature_that_is_no_direction_is_a_failure_and_not_stored(store, how, 
     dark, light = Image.new("RGB", (9, 9), (0, 9, 9)), Image.new("RGB", (9, 9), (255, 9, 9))
     refs = [ImageRef.of(p, name=n) for p, n in ((light, "light"), (dark, "dark"))]
     refs.append(ImageRef.of(dark, name="dark too"))
-    found = extract.features(encoder, refs, store, views=views)
+    found = extract_features(encoder, refs, store, views=views)
     assert found.kept == (0,)
     assert [f.name for f in found.failures] == ["dark", "dark too"]
     assert all("no finite feature" in f.reason for f in found.failures)
@@ -326,11 +326,11 @@ def test_a_file_that_changes_after_hashing_is_not_stored_under_the_old_digest(
             path.write_bytes(png(99))
 
     told: list[int] = []
-    found = extract.features(encoder, refs, store, progress=meddle, batch_size=1)
+    found = extract_features(encoder, refs, store, progress=meddle, batch_size=1)
     assert found.kept == (0, 2)
     assert "changed while it was being read" in found.failures[0].reason
     assert store.summary()[0].count == 2
-    assert extract.features(encoder, refs, store).encoded == 1  # as it is now
+    assert extract_features(encoder, refs, store).encoded == 1  # as it is now
 
 
 def test_a_picture_no_encoder_can_prepare_is_a_failure(encoder, store, monkeypatch):
@@ -341,7 +341,7 @@ def test_a_picture_no_encoder_can_prepare_is_a_failure(encoder, store, monkeypat
 
     monkeypatch.setattr(encoder, "prepare", prepare)
     refs = [ImageRef.of(picture(0)), ImageRef.of(picture(1, (40, 4)), name="long")]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     assert found.kept == (0,)
     assert "long: cannot be prepared" in found.failures[0].reason
 
@@ -349,7 +349,7 @@ def test_a_picture_no_encoder_can_prepare_is_a_failure(encoder, store, monkeypat
 def test_a_thread_of_a_picture_is_a_failure(encoder, store):
     sizes = [(600, 3), (601, 3), (1, 201)]
     refs = [ImageRef.of(picture(i, size), name=f"{i}") for i, size in enumerate(sizes)]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     assert found.kept == (0,)
     assert "1: has 601 x 3 pixels" in found.failures[0].reason
 
@@ -360,7 +360,7 @@ def test_a_programming_error_is_not_swallowed(encoder, store, monkeypatch):
 
     monkeypatch.setattr(encoder, "prepare", broken)
     with pytest.raises(TypeError, match="a bug"):
-        extract.features(encoder, [ImageRef.of(png(0))], store)
+        extract_features(encoder, [ImageRef.of(png(0))], store)
     assert not [t for t in threading.enumerate() if t.name.startswith("handful")]
 
 
@@ -376,13 +376,13 @@ def test_a_programming_error_is_not_swallowed(encoder, store, monkeypatch):
 def test_arguments_that_make_no_sense(encoder, store, arguments, words):
     options = {"images": [ImageRef.of(png(0))], "store": store, **arguments}
     with pytest.raises(InputError, match=words):
-        extract.features(encoder, **options)
+        extract_features(encoder, **options)
 
 
 def test_an_encoder_of_another_width_than_it_says(encoder, store):
     encoder.dim = 5
     with pytest.raises(InputError, match=r"expected features \[1, 5\], got \[1, 16\]"):
-        extract.features(encoder, [ImageRef.of(png(0))], store)
+        extract_features(encoder, [ImageRef.of(png(0))], store)
 
 
 # --- ended early
@@ -396,9 +396,9 @@ def test_what_was_finished_before_an_interrupt_is_known_afterwards(encoder, stor
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extract.features(encoder, refs, store, batch_size=4, progress=impatient)
+        extract_features(encoder, refs, store, batch_size=4, progress=impatient)
     assert not [t for t in threading.enumerate() if t.name.startswith("handful")]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     assert (found.known, found.encoded) == (12, 28)
     np.testing.assert_allclose(found.features.values, expected(encoder, range(40)), atol=1e-6)
 
@@ -408,8 +408,8 @@ SLOW = """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf to it in the background
     sys.path.insert(0, sys.argv[1])
     from test_extract import Fake, ImageRef, png
-    from handful import extract
-    from handful.store import FeatureStore
+    from handful.features import extract_features
+    from handful.features.store import FeatureStore
 
     class Slow(Fake):
         def images(self, batch):
@@ -420,7 +420,7 @@ SLOW = """
     def tell(done, total):
         print(done, flush=True)
     try:
-        extract.features(Slow(), refs, FeatureStore(sys.argv[2]), batch_size=4, progress=tell)
+        extract_features(Slow(), refs, FeatureStore(sys.argv[2]), batch_size=4, progress=tell)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """
@@ -449,7 +449,7 @@ def test_a_run_that_is_ended_resumes(encoder, store, how):
     assert store.check().problems == ()
     assert told <= store.summary()[0].count <= told + 4
     refs = [ImageRef.of(png(seed)) for seed in range(told)]
-    found = extract.features(encoder, refs, store)
+    found = extract_features(encoder, refs, store)
     assert (found.known, found.encoded) == (told, 0)
 
 
@@ -465,9 +465,9 @@ def test_a_full_disk_is_raised_and_the_batches_before_are_kept(encoder, store, m
 
     monkeypatch.setattr(store, "put", full)
     with pytest.raises(StorageError, match="full"):
-        extract.features(encoder, refs, store, batch_size=4)
+        extract_features(encoder, refs, store, batch_size=4)
     assert not [t for t in threading.enumerate() if t.name.startswith("handful")]
-    assert extract.features(encoder, refs, store).known == 8
+    assert extract_features(encoder, refs, store).known == 8
 
 
 def test_without_a_place_to_write_features_are_computed_all_the_same(
@@ -475,7 +475,7 @@ def test_without_a_place_to_write_features_are_computed_all_the_same(
 ):
     monkeypatch.setattr(FeatureStore, "writable", property(lambda self: False))
     refs = [ImageRef.of(png(seed)) for seed in range(3)]
-    found = extract.features(encoder, refs, store, batch_size=2)
+    found = extract_features(encoder, refs, store, batch_size=2)
     assert found.encoded == 3
     assert "cannot be written" in caplog.text
     assert store.summary() == ()
@@ -498,7 +498,7 @@ def test_look_ahead_is_bounded(encoder, store, monkeypatch):
     monkeypatch.setattr(encoder, "prepare", counting)
     monkeypatch.setattr(encoder, "images", slow)
     refs = [ImageRef.of(png(seed)) for seed in range(100)]
-    extract.features(encoder, refs, store, batch_size=4, workers=4)
+    extract_features(encoder, refs, store, batch_size=4, workers=4)
     assert 4 <= most[0] <= 3 * 4 + 4
 
 
@@ -513,8 +513,8 @@ def test_a_real_encoder_reads_real_photos(store, shared, tmp_path):
     tower = encoders.load(str(models.clip(tmp_path)))
     paths = sorted((shared / "clothing" / "train").rglob("*.jpg"))[:24]
     refs = [ImageRef.of(path) for path in paths]
-    found = extract.features(tower, refs, store, batch_size=7)
+    found = extract_features(tower, refs, store, batch_size=7)
     assert len(found.kept) == 24
     alone = [tower.images([tower.prepare(data.decode(ref))])[0] for ref in refs]
     np.testing.assert_allclose(found.features.values, np.stack(alone), atol=2e-5)
-    assert extract.features(tower, refs, store).known == 24
+    assert extract_features(tower, refs, store).known == 24

@@ -75,7 +75,7 @@ def test_gaussian_is_exact(task, prior, shrinkage):
 def test_gaussian_left_out_in_chunks(monkeypatch):
     rows, targets, text = TASKS["a class without images"]
     whole = gaussian_left_out(rows, targets, text, 1.0)
-    monkeypatch.setattr("handful.selection.discriminant._CHUNK", 3)
+    monkeypatch.setattr("handful.selection.gda._CHUNK", 3)
     assert_allclose(gaussian_left_out(rows, targets, text, 1.0), whole, atol=1e-9)
 
 

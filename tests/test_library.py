@@ -17,10 +17,10 @@ from handful.cli import main
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, MismatchError, PackError, StorageError
+from handful.features.store import FeatureStore
+from handful.library.folder import Shelf, is_library
 from handful.packs import Pack, disk, restore
 from handful.packs.format import to_files
-from handful.packs.library import Shelf, is_library
-from handful.store import FeatureStore
 
 TASKS = ("novel-objects", "style-sketch", "style-dusk", "novel-materials")
 METHODS = ("text_gda", "proker", "tip", "class_mean")  # affine, kernel, cache, linear
@@ -96,7 +96,7 @@ def test_the_shared_product_answers_each_skill_alike_whoever_stands_beside(
     """Not the union's probabilities, which a new task has a share in: each skill's own in it."""
     import torch
 
-    from handful.packs.skills import Skill, Skills
+    from handful.library.ensemble import Skill, Skills
 
     features = np.stack([Pack.load(skills / name).support.features[:3] for name in TASKS])
     x = torch.from_numpy(features.reshape(-1, features.shape[-1]))
@@ -415,7 +415,7 @@ def test_an_empty_library_says_so(tmp_path, tiny):
 
 
 def test_an_image_of_no_task_is_answered_by_text_also_of_further_classes(library, drawn, tiny):
-    from handful import prompts
+    from handful.encoders import prompts
 
     also = prompts.embed(tiny, ("a red circle", "two hearts"), ["a photo of {}."])
     strange = playground.task("novel-duos", 1, 0, 4)

@@ -7,17 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handful import Library, Predictor, encoders, extract, fit
+from handful import Library, Predictor, encoders, fit
 from handful.cli import main
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, PackError
-from handful.growth import add
+from handful.features import extract_features
+from handful.features.store import ActivationStore, FeatureStore
 from handful.library.evaluation import evaluate
 from handful.packs import Pack, deltas
-from handful.store import ActivationStore, FeatureStore
+from handful.skills.edit.commands import add
 from handful.tuners import Tuned
-from handful.tuning import Tuning
+from handful.tuners.training.tune import Tuning
 
 QUICK = {"epochs": 2, "views": 1, "augmentation": "none", "weight": 1.0}
 TUNED = {"style-sketch": "block", "novel-materials": "soft_prompt"}
@@ -125,7 +126,7 @@ def test_tuning_that_goes_on_finds_its_images_by_the_frozen_encoder(
     data = Dataset(tuple(ImageRef.of(p) for p in drawn[name].support), drawn[name].support_labels)
     tuning = Tuning(("projection",), {**QUICK, "towers": "vision"})
     pack = fit(data, encoder=tuned, store=store, method="text_gda", tuning=tuning).pack
-    plain = extract.features(tiny, data.images, store).features.values
+    plain = extract_features(tiny, data.images, store).features.values
     np.testing.assert_array_equal(pack.tensors["untouched.features"], plain)
     # what training computed once lies beside the features, and nothing in the user's own store
     assert ActivationStore(store.path).summary()
@@ -145,7 +146,7 @@ def test_a_tuned_skill_that_grew_finds_images_of_its_new_class(library, drawn, t
     assert all(a.task == name for a in made.predict(images))
     labels, chances = made.skills.zero_shot(made.skills.skills[0].text)
     assert chances.shape[1] == len(labels) == len(made.skills.labels)
-    plain = extract.features(library.encoder, images, store).features.values
+    plain = extract_features(library.encoder, images, store).features.values
     part = made.skills.skills[made.skills.position(name)].part
     np.testing.assert_array_equal(part.features[-len(images) :], plain)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handful import extract, fit
+from handful import fit
 from handful.cli import main
+from handful.features import extract_features
 from handful.packs import Pack
 
 
@@ -46,13 +47,13 @@ def desk(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_add_encodes_what_is_new_alone(desk, tmp_path, capsys, monkeypatch):
     looked: list[int] = []
-    features = extract.features
+    features = extract_features
 
     def watch(encoder, images, *more, **named):
         looked.append(len(images))
         return features(encoder, images, *more, **named)
 
-    monkeypatch.setattr(extract, "features", watch)
+    monkeypatch.setattr("handful.skills.edit.more.extract_features", watch)
     before = content(desk / "skill")
     code, out, err = run(capsys, "add", desk / "skill", desk / "all", "--out", tmp_path / "s")
     assert code == 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from handful.tuners import _losses
+from handful.tuners.training import losses
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -21,7 +21,7 @@ def logs(*odds: float) -> Tensor:
 
 def test_cross_entropy_by_hand() -> None:
     logits = torch.stack([logs(1, 3), logs(4, 1)])  # 3/4 and 1/5 on the true class
-    found = _losses.cross_entropy(logits, torch.tensor([1, 1]))
+    found = losses.cross_entropy(logits, torch.tensor([1, 1]))
     assert found.item() == pytest.approx(-(math.log(3 / 4) + math.log(1 / 5)) / 2)
 
 
@@ -29,16 +29,16 @@ def test_frozen_kl_by_hand_and_its_direction() -> None:
     tuned, frozen = logs(1, 3)[None], logs(1, 1)[None]
     expected = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)  # KL(p0 || p)
     other = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)  # KL(p || p0)
-    assert _losses.frozen_kl(tuned, frozen).item() == pytest.approx(expected)
+    assert losses.frozen_kl(tuned, frozen).item() == pytest.approx(expected)
     assert expected != pytest.approx(other, rel=0.05)
 
 
 def test_frozen_kl_is_a_mean_over_rows_and_not_over_classes() -> None:
     tuned, frozen = logs(1, 3)[None], logs(1, 1)[None]
-    one = _losses.frozen_kl(tuned, frozen)
-    rows = _losses.frozen_kl(tuned.repeat(5, 1), frozen.repeat(5, 1))
+    one = losses.frozen_kl(tuned, frozen)
+    rows = losses.frozen_kl(tuned.repeat(5, 1), frozen.repeat(5, 1))
     assert rows.item() == pytest.approx(one.item())
-    assert _losses.frozen_kl(
+    assert losses.frozen_kl(
         torch.cat([tuned, frozen]), torch.cat([frozen, frozen])
     ).item() == pytest.approx(one.item() / 2)
 
@@ -48,19 +48,19 @@ def test_consistency_by_hand_and_symmetric() -> None:
     forth = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     back = sum(b * math.log(b / a) for a, b in zip(p, q, strict=True))
     visual, textual = logs(1, 3)[None], logs(1, 1)[None]
-    found = _losses.consistency(visual, textual)
+    found = losses.consistency(visual, textual)
     assert found.item() == pytest.approx((forth + back) / 2)
-    assert _losses.consistency(textual, visual).item() == pytest.approx(found.item())
+    assert losses.consistency(textual, visual).item() == pytest.approx(found.item())
 
 
 def test_text_pull_of_unit_rows_is_two_minus_two_cosines() -> None:
     written = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     learned = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
-    assert _losses.text_pull(learned, written).item() == pytest.approx((2 - 2 * 0.6) / 2)
+    assert losses.text_pull(learned, written).item() == pytest.approx((2 - 2 * 0.6) / 2)
 
 
 def test_weight_pull_is_a_sum_over_the_matrix() -> None:
-    assert _losses.weight_pull(torch.tensor([[1.0, -2.0], [0.0, 3.0]])).item() == 14.0
+    assert losses.weight_pull(torch.tensor([[1.0, -2.0], [0.0, 3.0]])).item() == 14.0
 
 
 def rows(seed: int, count: int = 3, width: int = 4) -> Tensor:
@@ -69,12 +69,12 @@ def rows(seed: int, count: int = 3, width: int = 4) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {
-    "cross_entropy": lambda x: _losses.cross_entropy(x, torch.tensor([0, 3, 1])),
-    "frozen_kl": lambda x: _losses.frozen_kl(x, rows(1)),
-    "visual": lambda x: _losses.consistency(x, rows(2)),
-    "textual": lambda x: _losses.consistency(rows(2), x),
-    "text_pull": lambda x: _losses.text_pull(x, rows(3)),
-    "weight_pull": _losses.weight_pull,
+    "cross_entropy": lambda x: losses.cross_entropy(x, torch.tensor([0, 3, 1])),
+    "frozen_kl": lambda x: losses.frozen_kl(x, rows(1)),
+    "visual": lambda x: losses.consistency(x, rows(2)),
+    "textual": lambda x: losses.consistency(rows(2), x),
+    "text_pull": lambda x: losses.text_pull(x, rows(3)),
+    "weight_pull": losses.weight_pull,
 }
 
 
@@ -97,7 +97,7 @@ def test_a_model_that_did_not_change_pays_and_feels_nothing(name: str) -> None:
 def test_what_counts_as_given_gets_no_gradient() -> None:
     given = rows(1).requires_grad_()
     x = rows(0).requires_grad_()
-    (_losses.frozen_kl(x, given) + _losses.text_pull(x, given)).backward()
+    (losses.frozen_kl(x, given) + losses.text_pull(x, given)).backward()
     assert given.grad is None
     assert x.grad is not None
 
@@ -107,16 +107,16 @@ def test_certain_models_that_disagree_give_finite_losses(dtype: torch.dtype) -> 
     """At scale 100 probabilities underflow to zero; zero times infinity must not come up."""
     a = torch.tensor([[200.0, -200.0, 0.0]], dtype=dtype).requires_grad_()
     b = torch.tensor([[-200.0, 200.0, 0.0]], dtype=dtype)
-    losses = [
-        _losses.cross_entropy(a, torch.tensor([1])),
-        _losses.frozen_kl(a, b),
-        _losses.consistency(a, b),
-        _losses.consistency(b, a),
+    found = [
+        losses.cross_entropy(a, torch.tensor([1])),
+        losses.frozen_kl(a, b),
+        losses.consistency(a, b),
+        losses.consistency(b, a),
     ]
-    for loss in losses:
+    for loss in found:
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(400)
-    torch.stack(losses).sum().backward()
+    torch.stack(found).sum().backward()
     assert a.grad is not None
     assert torch.isfinite(a.grad).all()
 
@@ -128,11 +128,11 @@ def test_mixed_precision_does_not_round_the_losses() -> None:
 
     def all_of_them() -> list[float]:
         found = (
-            _losses.cross_entropy(logits, targets),
-            _losses.frozen_kl(logits, frozen),
-            _losses.consistency(logits, frozen),
-            _losses.text_pull(logits, frozen),
-            _losses.weight_pull(logits),
+            losses.cross_entropy(logits, targets),
+            losses.frozen_kl(logits, frozen),
+            losses.consistency(logits, frozen),
+            losses.text_pull(logits, frozen),
+            losses.weight_pull(logits),
         )
         assert all(loss.dtype == torch.float32 for loss in found)
         return [loss.item() for loss in found]
@@ -146,4 +146,4 @@ def test_the_consistency_loss_is_never_below_zero() -> None:
     for seed in range(50):
         a, b = rows(seed).float(), rows(seed + 1000).float()
         nearly = a + 1e-4 * b
-        assert _losses.consistency(a, nearly).item() >= 0
+        assert losses.consistency(a, nearly).item() >= 0

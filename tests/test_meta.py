@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from handful import encoders, meta_training, plugins
+from handful import encoders, plugins
 from handful.adapters import meta
 from handful.contracts import ClassText
 from handful.data import FeatureSet, playground, save_features
-from handful.demo import draw
 from handful.errors import InputError
-from handful.meta_training import TaskPool
 from handful.packs import Pack
+from handful.protocols import meta_training
+from handful.protocols.demo import draw
+from handful.protocols.meta_training import TaskPool
 from test_library import run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))

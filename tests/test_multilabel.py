@@ -10,16 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from handful import data, evaluation, multilabel, pipeline
+from handful import data
 from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiDataset, playground
 from handful.errors import InputError, PackError
-from handful.multimetrics import measure
+from handful.metrics.multi_label import measure
 from handful.packs import Pack, card
 from handful.packs.multi import shown
-from handful.predictor import Predictor
-from handful.selection.yes_no import calibration, telling, thresholds, told_ridge_path
+from handful.selection.thresholds import calibration, telling, thresholds, told_ridge_path
+from handful.skills import evaluate, fit, multi_label
+from handful.skills.predict import Predictor
 from handful.tasks.multi_label import MultiLabel, said
 
 COLOURS = ("blue", "green", "red", "yellow")
@@ -287,7 +288,7 @@ def test_bad_parameters():
         with pytest.raises(InputError, match=next(iter(params))):
             MultiLabel(**params).fit(X, Y, text)
     with pytest.raises(InputError, match="no parameter alpha"):
-        multilabel.fit("nowhere.csv", params={"alpha": 1})
+        multi_label.fit("nowhere.csv", params={"alpha": 1})
 
 
 def test_measure_by_hand():
@@ -307,16 +308,16 @@ def test_measure_by_hand():
 
 def test_draw_stops_when_there_is_enough_and_passes_over_nothing():
     Y = np.array([[1, 0]] * 40 + [[0, 1]] * 10 + [[0, 0]] * 5)
-    chosen = multilabel.draw(Y, 2, seed=0)
-    assert chosen == multilabel.draw(Y, 2, seed=0) != multilabel.draw(Y, 2, seed=1)
+    chosen = multi_label.draw(Y, 2, seed=0)
+    assert chosen == multi_label.draw(Y, 2, seed=0) != multi_label.draw(Y, 2, seed=1)
     counts = [*Y[chosen].sum(0), (Y[chosen].sum(1) == 0).sum()]
     assert min(counts) == 2
     assert counts[0] > counts[1]  # as frequent as they are
-    assert multilabel.draw(Y, 6, seed=0)  # all five without labels, and no complaint
-    assert (Y[multilabel.draw(Y, 6, seed=0)].sum(1) == 0).sum() == 5
-    assert len(multilabel.draw(Y, 1000, seed=0)) == len(Y)
+    assert multi_label.draw(Y, 6, seed=0)  # all five without labels, and no complaint
+    assert (Y[multi_label.draw(Y, 6, seed=0)].sum(1) == 0).sum() == 5
+    assert len(multi_label.draw(Y, 1000, seed=0)) == len(Y)
     with pytest.raises(InputError, match="shots"):
-        multilabel.draw(Y, 0, seed=0)
+        multi_label.draw(Y, 0, seed=0)
 
 
 # the whole road
@@ -345,7 +346,7 @@ def scenes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(scenes):
-    return multilabel.fit(scenes / "t.csv")
+    return multi_label.fit(scenes / "t.csv")
 
 
 def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
@@ -362,27 +363,27 @@ def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
 
 
 def test_evaluate_is_good_and_leaves_support_images_out(fitted, scenes):
-    done = multilabel.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    done = multi_label.evaluate(Predictor(fitted.pack), scenes / "t.csv")
     assert done.result.count == 20
     assert done.result.unlabelled > 0
     assert done.result.micro_f1 > 0.8
     assert done.result.as_dict()["fixed_threshold"]["threshold"] == 0.5
     everything = data.multilabel(scenes / "t.csv")
     together = MultiDataset(everything.images, everything.labels)
-    again = multilabel.evaluate(Predictor(fitted.pack), together)
+    again = multi_label.evaluate(Predictor(fitted.pack), together)
     assert len(again.leaks) == 40
     assert again.result.as_dict() == done.result.as_dict()
     with pytest.raises(InputError, match="own support set"):
-        multilabel.evaluate(Predictor(fitted.pack), together.subset(range(40)))
+        multi_label.evaluate(Predictor(fitted.pack), together.subset(range(40)))
 
 
 def test_words_order_the_classes_and_a_strange_label_is_named(scenes):
     words = {name: f"{name} thing" for name in reversed(COLOURS)}
-    pack = multilabel.fit(scenes / "t.csv", words=words, shots=4).pack
+    pack = multi_label.fit(scenes / "t.csv", words=words, shots=4).pack
     assert pack.classes == tuple(reversed(COLOURS))
     other = MultiDataset((ImageRef.of(scenes / "1.png"),), (("plaid",),))
     with pytest.raises(InputError, match=r"labels \['plaid'\] are not among the 4 classes"):
-        multilabel.evaluate(Predictor(pack), other)
+        multi_label.evaluate(Predictor(pack), other)
 
 
 def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
@@ -390,7 +391,7 @@ def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
     lines = (scenes / "t.csv").read_text().replace(",train", "").replace(",test", "").splitlines()
     rows = [f"{scenes}/{line}" for line in lines[1:]]
     (tmp_path / "t.csv").write_text("\n".join(["path,labels", "broken.png,red", *rows]))
-    found = multilabel.fit(tmp_path / "t.csv")
+    found = multi_label.fit(tmp_path / "t.csv")
     assert [f.name.endswith("broken.png") for f in found.failures] == [True]
     assert found.pack.manifest["training"]["images"] == 60
 
@@ -398,9 +399,9 @@ def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
 def test_a_class_without_images_is_refused(table, scenes):
     content = f"path,red,plaid\n{scenes}/1.png,1,0\n{scenes}/2.png,0,0\n"
     with pytest.raises(InputError, match="no usable image for plaid"):
-        multilabel.fit(table(content))
+        multi_label.fit(table(content))
     with pytest.raises(InputError, match="at least two classes"):
-        multilabel.fit(table(f"path,red\n{scenes}/1.png,1\n"))
+        multi_label.fit(table(f"path,red\n{scenes}/1.png,1\n"))
 
 
 def test_what_a_tampered_pack_would_answer(fitted):
@@ -412,7 +413,7 @@ def test_what_a_tampered_pack_would_answer(fitted):
 
 
 def test_the_card_tells_thresholds_and_no_accuracy(fitted, scenes):
-    done = multilabel.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    done = multi_label.evaluate(Predictor(fitted.pack), scenes / "t.csv")
     pack = fitted.pack.with_evaluation(done.result.as_dict())
     words = card.write(pack.manifest)
     assert "several, one or none" in words
@@ -474,12 +475,12 @@ def test_a_class_on_every_image_is_told(scenes, tmp_path, capsys):
 
 
 def test_a_skill_of_one_label_is_measured_elsewhere(photos, tmp_path):
-    skill = pipeline.fit(photos, method="zero_shot").pack.save(tmp_path / "s")
+    skill = fit.fit(photos, method="zero_shot").pack.save(tmp_path / "s")
     (tmp_path / "t.csv").write_text(f"path,labels\n{next(photos.rglob('*.png'))},red\n")
     with pytest.raises(InputError, match="answers with one class an image"):
-        multilabel.evaluate(skill, tmp_path / "t.csv")
+        multi_label.evaluate(skill, tmp_path / "t.csv")
 
 
 def test_a_skill_of_several_labels_is_not_measured_as_one_of_one(fitted, photos):
-    with pytest.raises(InputError, match=r"handful\.multilabel\.evaluate"):
-        evaluation.evaluate(Predictor(fitted.pack), photos)
+    with pytest.raises(InputError, match=r"handful\.skills\.multi_label\.evaluate"):
+        evaluate.evaluate(Predictor(fitted.pack), photos)

@@ -22,16 +22,16 @@ import hub
 import open_clip_models as checkpoints  # before open_clip: makes torchvision importable
 from handful import encoders
 from handful.contracts import Encoder
-from handful.encoders import _attention, _files, _precision
-from handful.encoders._open_clip import library, source
-from handful.encoders.transformers import TextCutWarning
+from handful.encoders import attention, files, precision
+from handful.encoders.backends._open_clip import library, source
+from handful.encoders.backends.transformers import TextCutWarning
+from handful.encoders.towers import Tunable
 from handful.errors import (
     BrokenLibraryError,
     InputError,
     MissingExtraError,
     MissingModelError,
 )
-from handful.towers import Tunable
 from test_encoders import run_hub
 
 open_clip = checkpoints.open_clip
@@ -220,7 +220,7 @@ def test_pictures_become_the_librarys_pixels(tmp_path: Path) -> None:
 
 
 def test_a_transform_of_another_kind_is_left_to_the_library(vit: Any) -> None:
-    from handful.encoders._open_clip.pixels import Pixels
+    from handful.encoders.backends._open_clip.pixels import Pixels
 
     other = Pixels(lambda image: vit.transform(image) + 1)
     assert not other.quick
@@ -401,8 +401,8 @@ def test_bfloat16_rounds_the_blocks_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert (plain.images(batch) * half.images(batch)).sum(axis=1).min() >= 0.999
     assert not np.array_equal(plain.images(batch), half.images(batch))
     np.testing.assert_array_equal(plain.texts(TEXTS), half.texts(TEXTS))
-    monkeypatch.setattr(_precision, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(_precision, "AGREEMENT", 1.1)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "AGREEMENT", 1.1)
     kept = load(folder, precision="auto")
     assert kept.precision == "float32"
     np.testing.assert_array_equal(kept.images(batch), plain.images(batch))
@@ -410,7 +410,7 @@ def test_bfloat16_rounds_the_blocks_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_fused_attention_is_rounded_too_and_the_plain_one_computes_the_same(tmp_path: Path) -> None:
     plain = torch.nn.MultiheadAttention(64, 4, batch_first=True).eval().requires_grad_(False)
-    own = _attention.OneDnnAttention(plain)
+    own = attention.OneDnnAttention(plain)
     assert own.state_dict().keys() == plain.state_dict().keys()
     assert own.in_proj_weight is plain.in_proj_weight
     x, mask = torch.randn(3, 7, 64), torch.triu(torch.full((7, 7), -torch.inf), 1)
@@ -419,7 +419,7 @@ def test_fused_attention_is_rounded_too_and_the_plain_one_computes_the_same(tmp_
             wanted = plain(x, x, x, need_weights=False, attn_mask=given)[0]
             got = own(x, x, x, need_weights=False, attn_mask=given)[0]
             torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)
-            half = _attention.HalfAttention(plain)(x, x, x, attn_mask=given)[0]
+            half = attention.HalfAttention(plain)(x, x, x, attn_mask=given)[0]
             torch.testing.assert_close(half.float(), wanted, atol=2e-2, rtol=2e-2)
         other = torch.randn(3, 5, 64)  # not self-attention: the plain path
         wanted, weights = plain(x, other, other)
@@ -550,7 +550,7 @@ def test_a_folder_is_routed_to_its_library(vit: Any, vit_folder: Path) -> None:
     with pytest.raises(InputError, match="load it as 'local-dir:"):
         encoders.load(f"transformers:{vit_folder}")
     with pytest.raises(InputError, match="load it as 'hf-hub:imageomics/bioclip'"):
-        _files._wanted("imageomics/bioclip", ["open_clip_config.json", "open_clip_model.bin"])
+        files._wanted("imageomics/bioclip", ["open_clip_config.json", "open_clip_model.bin"])
 
 
 def test_weights_of_ones_own_by_architecture_and_file(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import handful
-from handful import demo
-from handful.comparison import compare
 from handful.errors import HandfulError, InputError
+from handful.features.store import FeatureStore
 from handful.packs import Pack
-from handful.store import FeatureStore
+from handful.protocols import demo
+from handful.protocols.compare import compare
 
 
 def test_two_fits_of_the_same_images_are_one_skill(photos, tmp_path):

@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 
 import handful
-from handful import encoders, predictor, stream
+from handful import encoders
 from handful.contracts import ImageRef
 from handful.data import Dataset
 from handful.errors import HandfulError, InputError, MismatchError, PackError
+from handful.features import stream
+from handful.features.store import FeatureStore
 from handful.packs import Pack
-from handful.predictor import Predictor
-from handful.store import FeatureStore
+from handful.skills import predict
+from handful.skills.predict import Predictor
 from test_packs import CLASSES, Fake, made, solid
 
 
@@ -180,7 +182,7 @@ def test_large_pictures_in_memory_are_taken_in_smaller_runs(
 
 
 def test_progress_counts_all_images(knows: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "BATCH", 3)
+    monkeypatch.setattr(predict, "BATCH", 3)
     told: list[tuple[int, int]] = []
     images = [solid("red"), b"", solid("green"), None, solid("blue"), solid("grey"), None]
     knows.predict(images, progress=lambda done, total: told.append((done, total)))

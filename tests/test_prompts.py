@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from handful import prompts
 from handful.contracts import Array
+from handful.encoders import prompts
 from handful.errors import InputError
 
 

@@ -20,13 +20,13 @@ from handful.contracts import ClassText, unit
 from handful.data import FeatureSet, playground, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
+from handful.features.store import FeatureStore
 from handful.protocols import bench, figure, plans, table, text
 from handful.protocols.bench import prepare
 from handful.protocols.journal import Journal
 from handful.protocols.request import Request
 from handful.protocols.runner import Arm, Score, arms_of, made_of, run, trial_key
 from handful.protocols.task import Task, digest
-from handful.store import FeatureStore
 
 
 def task(
@@ -300,7 +300,7 @@ def test_a_method_is_new_when_one_that_it_is_made_of_is():
 
 
 def test_images_give_what_compare_gives(photos, store):
-    from handful.comparison import compare
+    from handful.protocols.compare import compare
 
     asked = Request(methods=["zero_shot", "tip"], shots=[1, 4], seeds=2)
     done = prepare([photos], asked, store=store).run()

@@ -14,7 +14,7 @@ from handful.cli import main
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.reasons import explain
+from handful.skills.explain import explain
 from tasks import Task, make
 
 

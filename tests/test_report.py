@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from handful import metrics, report
-from handful.comparison import Comparison, Trial
 from handful.errors import StorageError
+from handful.protocols.compare import Comparison, Trial
 
 
 def comparison(seeds: int, **facts: object) -> Comparison:

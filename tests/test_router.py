@@ -11,13 +11,13 @@ import torch
 from handful.adapters import Adapter
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
-from handful.inputs import adapter_of
-from handful.packs._gaussians import Gaussians
-from handful.packs.heads import Stack, linear
-from handful.packs.router import Router
-from handful.packs.skills import Skill, Skills, strangeness
-from handful.packs.stranger import Part, Stranger
+from handful.library._gaussians import Gaussians
+from handful.library.ensemble import Skill, Skills, strangeness
+from handful.library.heads import Stack, linear
+from handful.library.open_set import Part, Stranger
+from handful.library.router import Router
 from handful.packs.support import Support
+from handful.skills.inputs import adapter_of
 
 WIDTH = 24
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from handful import encoders
 from handful.contracts import ImageRef
-from handful.tuners import Recipe, _sight
+from handful.tuners import Recipe
+from handful.tuners.training import images
 
 BEFORE = -1
 VIEWS = Recipe(views=3, augmentation="crop")
@@ -30,11 +31,11 @@ def refs(count: int = 4) -> list[ImageRef]:
 
 def seen(tiny, recipe: Recipe, monkeypatch) -> tuple[torch.Tensor, int]:
     """Features of three epochs, and how often a picture was decoded for them."""
-    sight = _sight.see(tiny, tiny, refs(), BEFORE, recipe, None, None)
+    sight = images.see(tiny, tiny, refs(), BEFORE, recipe, None, None)
     assert sight.held is None
     decoded = []
-    plain = _sight.data.decode
-    monkeypatch.setattr(_sight.data, "decode", lambda ref: decoded.append(ref) or plain(ref))
+    plain = images.data.decode
+    monkeypatch.setattr(images.data, "decode", lambda ref: decoded.append(ref) or plain(ref))
     rows = torch.arange(4).repeat(3)
     views = torch.tensor([0, 1, 2, 0] * 3)
     with torch.no_grad():
@@ -55,8 +56,8 @@ def test_pictures_are_prepared_once_and_only_where_keeping_is_allowed(tiny, monk
 
 def test_no_more_pictures_are_held_than_there_is_room_for(tiny, monkeypatch):
     size = tiny.prepare(Image.new("RGB", (9, 9))).nbytes
-    monkeypatch.setattr(_sight, "_KEPT", 2 * size)
-    sight = _sight.see(tiny, tiny, refs(), BEFORE, Recipe(), None, None)
+    monkeypatch.setattr(images, "_KEPT", 2 * size)
+    sight = images.see(tiny, tiny, refs(), BEFORE, Recipe(), None, None)
     for _ in range(2):
         sight._prepared(torch.arange(4), torch.zeros(4, dtype=torch.long))
         assert sorted(sight._ready) == [(0, 0), (1, 0)]

@@ -12,12 +12,13 @@ from torch.nn.functional import normalize
 
 import models
 import open_clip_models as checkpoints
-from handful import encoders, prompts
+from handful import encoders
 from handful.contracts import ImageRef
 from handful.data import playground
+from handful.encoders import prompts
+from handful.encoders.towers import Tower
 from handful.errors import InputError
-from handful.store import ActivationStore
-from handful.towers import Tower
+from handful.features.store import ActivationStore
 from handful.tuners import Delta, Recipe, Tuned, fit
 from handful.tuners._contexts import MARKER, Places, embedded_words
 from handful.tuners.block import BlockAdapters

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from handful.errors import HandfulError, InputError, StorageError
-from handful.store import FILE, FeatureStore, Health, _database, default_folder, space
+from handful.features.store import FILE, FeatureStore, Health, database, default_folder, space
 
 KEY = space("model:a weights:01", "float32")
 OTHER = space("model:b weights:02", "bfloat16")
@@ -180,7 +180,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 WRITER = """
     import sys, numpy as np
     from test_store import KEY, ids_of, rows_of
-    from handful.store import FeatureStore
+    from handful.features.store import FeatureStore
     store = FeatureStore(sys.argv[1])
     start, stop = int(sys.argv[2]), int(sys.argv[3])
     for at in range(start, stop, 16):
@@ -256,7 +256,7 @@ def test_ctrl_c_within_a_batch_leaves_nothing_of_it(store):
     with store._database.session("writing") as (db, _):
 
         def interrupted():
-            with _database.transaction(db):
+            with database.transaction(db):
                 db.execute("DELETE FROM rows")
                 raise KeyboardInterrupt
 
@@ -270,7 +270,7 @@ FULL = """
     import resource, sys
     from test_store import KEY, ids_of, rows_of
     from handful.errors import StorageError
-    from handful.store import FeatureStore
+    from handful.features.store import FeatureStore
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
     store = FeatureStore(sys.argv[1])
     for n in range(10_000):
@@ -435,7 +435,7 @@ def test_broken_rows_count_as_unknown_are_found_and_removed(store):
 
 
 def test_a_locked_store_is_explained(store, monkeypatch):
-    monkeypatch.setattr("handful.store._database.WAIT", 0.05)
+    monkeypatch.setattr("handful.features.store.database.WAIT", 0.05)
     store.put(KEY, ids_of(1), rows_of(1))
     store.close()
     other = raw(store)

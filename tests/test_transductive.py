@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from handful import extract, metrics, pipeline, report, trials
+from handful import metrics, report
 from handful.adapters import transclip
 from handful.adapters.tda import Tda, stays
 from handful.adapters.transclip import TransClip
-from handful.comparison import Comparison, Trial
 from handful.contracts import ClassText, ImageRef
-from handful.predictor import Predictor
+from handful.features import extract_features
+from handful.protocols import trials
+from handful.protocols.compare import Comparison, Trial
+from handful.skills import fit
+from handful.skills.predict import Predictor
 from tasks import make
 
 TASK = make()
@@ -203,20 +206,20 @@ def test_a_class_without_shots_starts_from_its_surest_queries():
 
 @pytest.mark.parametrize("method", ["transclip", "tda"])
 def test_a_pack_answers_all_images_of_a_call_together(method, photos, tmp_path, monkeypatch):
-    pack = pipeline.fit(photos, method=method, shots=1).pack
+    pack = fit.fit(photos, method=method, shots=1).pack
     pack.save(tmp_path / "skill")
     predictor = Predictor(tmp_path / "skill")
     x = np.random.default_rng(0).standard_normal((20, predictor.encoder.dim)).astype(np.float32)
     assert np.array_equal(predictor.logits(x), pack.logits(x))
     said = (tmp_path / "skill" / "README.md").read_text()
     assert "not comparable with those of skills that see one image at a time" in said
-    monkeypatch.setattr("handful.predictor.BATCH", 3)
+    monkeypatch.setattr("handful.skills.predict.BATCH", 3)
     paths = sorted(photos.glob("test/*/*.png"))
     together = predictor.predict(paths)
     scores = [[s["score"] for s in answer.scores] for answer in together]
     one_by_one = [[s["score"] for s in predictor.predict(p)[0].scores] for p in paths]
     assert not np.allclose(scores, one_by_one, atol=1e-4)
-    features = extract.features(predictor.encoder, [ImageRef.of(p) for p in paths], None)
+    features = extract_features(predictor.encoder, [ImageRef.of(p) for p in paths], None)
     expected = np.sort(pack.probabilities(features.features.values), axis=1)[:, ::-1]
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 

@@ -16,7 +16,7 @@ from handful.cli._app import app
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.tuners import Tuned
-from handful.tuning import Tuning, plan
+from handful.tuners.training.tune import Tuning, plan
 
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
 
@@ -128,7 +128,7 @@ def test_prompts_beside_learned_ones_are_told_to_be_idle(photos, tmp_path):
 
 
 def test_where_nothing_is_kept_the_skill_is_the_frozen_encoder_s(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("handful.tuners._wise.WEIGHTS", (0.0,))
+    monkeypatch.setattr("handful.tuners.training.interpolation.WEIGHTS", (0.0,))
     made = handful("fit", photos, "--out", tmp_path / "a", "--tuner", "lora", *QUICK)
     assert "kept none of it" in made.stdout
     assert "too good" not in made.stdout

@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 import models
-from handful import encoders, plugins, prompts
+from handful import encoders, plugins
 from handful.contracts import ImageRef
 from handful.data import holdout
+from handful.encoders import prompts
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, _words, average, fit, fit_between
+from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit, fit_between
 from handful.tuners._tuned import Part, attached, read
+from handful.tuners.training import text
 
 NAMES = plugins.names("tuners")
 WORDS = prompts.write(["red circle", "cat", "forest"], ["a photo of a {}."])
@@ -38,7 +40,7 @@ def tiny():
 
 @pytest.fixture
 def store(tmp_path):
-    from handful.store import ActivationStore
+    from handful.features.store import ActivationStore
 
     return ActivationStore(tmp_path)
 
@@ -90,14 +92,14 @@ def test_it_starts_as_the_frozen_encoder(name, tiny):
     inputs = tiny.pixels([tiny.prepare(p) for p in pictures(3)])
     part = Part(tuner, module)
     with torch.no_grad():
-        before, text = tiny.vision.forward(inputs), tiny.text.forward(tiny.tokens(WORDS.texts))
+        before, said = tiny.vision.forward(inputs), tiny.text.forward(tiny.tokens(WORDS.texts))
         with attached(tiny, [part]):
             after = tiny.vision.forward(inputs)
             own = read(tiny, [part], replace(WORDS, templates=tuner._templates(("{}",))).texts)
             same = read(tiny, [part], WORDS.texts)
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
     if tuner._templates(("{}",)) == ("{}",):
-        torch.testing.assert_close(same, text, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(same, said, rtol=1e-5, atol=1e-5)
     else:
         assert torch.isfinite(own).all()
 
@@ -277,7 +279,7 @@ def test_what_stands_on_a_soft_prompt_is_trained_with_the_words_it_will_be_read_
     prompt = train([make("soft_prompt", contexts=contexts)], tiny, store, epochs=5)
     words = replace(WORDS, templates=prompt.templates)
     used = []
-    monkeypatch.setattr(_words.Words, "weights", _noted(_words.Words.weights, used))
+    monkeypatch.setattr(text.Words, "weights", _noted(text.Words.weights, used))
     images = [ImageRef.of(p) for p in pictures()]
     still = replace(QUICK, learning_rate=0.0, kl=1.0, weight_decay=0.0)
     above = fit([make("block", towers="vision")], prompt.encoder, images, LABELS, words,
@@ -409,7 +411,9 @@ def test_images_without_labels_teach_by_consistency(tiny, store):
 
 
 def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path, monkeypatch):
-    monkeypatch.setattr("handful.tuners._wise.WEIGHTS", (1.0,))  # with 0 there is no second one
+    monkeypatch.setattr(
+        "handful.tuners.training.interpolation.WEIGHTS", (1.0,)
+    )  # with 0 there is no second one
     images, steps = [ImageRef.of(p) for p in pictures()], []
 
     def go(last):

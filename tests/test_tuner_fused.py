@@ -11,7 +11,7 @@ from torch import nn
 import open_clip_models
 from handful import encoders
 from handful.contracts import ImageRef
-from handful.prompts import write
+from handful.encoders.prompts import write
 from handful.tuners import Recipe, Tuned, fit
 from handful.tuners._fused import NAMES, SplitAttention, SplitLinear
 from handful.tuners._tuned import attached, part_of
@@ -96,7 +96,7 @@ def test_every_learned_number_gets_a_gradient(encoder):
 
 
 def test_lora_stands_on_weights_that_are_tuned_too(encoder, tmp_path):
-    from handful.store import ActivationStore
+    from handful.features.store import ActivationStore
 
     rng = np.random.default_rng(1)
     images = [ImageRef.of(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(4)]

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from handful.errors import InputError
-from handful.tuners import MLflow, Recipe, TensorBoard, WandB, _loop, _schedule
-from handful.tuners._loop import MixedPrecisionWarning, checkpointed
+from handful.tuners import MLflow, Recipe, TensorBoard, WandB
+from handful.tuners.training import loop, schedule
+from handful.tuners.training.loop import MixedPrecisionWarning
+from handful.tuners.training.memory import checkpointed
 
-train = partial(_loop.train, device=torch.device("cpu"))  # also where there is a GPU
+train = partial(loop.train, device=torch.device("cpu"))  # also where there is a GPU
 COUNT = 20
 RECIPE = Recipe(epochs=4, batch=6, learning_rate=0.01)
 
@@ -227,9 +229,9 @@ class Half(Objective):
 @pytest.fixture
 def scaled(monkeypatch):
     """Accelerate scales losses on GPUs alone; torch has a scaler for CPUs too."""
-    from handful.tuners import _processes
+    from handful.tuners.training import processes
 
-    real = _processes.accelerator
+    real = processes.accelerator
 
     def accelerator(precision, device):
         made = real("no", device)
@@ -237,7 +239,7 @@ def scaled(monkeypatch):
             made.scaler = torch.amp.GradScaler("cpu")
         return made
 
-    monkeypatch.setattr(_processes, "accelerator", accelerator)
+    monkeypatch.setattr(processes, "accelerator", accelerator)
 
 
 def test_an_update_whose_scaled_gradients_overflow_is_taken_again(scaled):
@@ -319,7 +321,7 @@ def test_the_rate_rises_and_falls_to_zero():
     assert moved[0] < max(moved)  # AdamW's steps are about as long as the rate
     assert max(moved) < 2 * RECIPE.learning_rate
     assert moved[-1] < 0.1 * max(moved)
-    assert [_schedule.factor(step, 16, 0.25) for step in (0, 3, 4, 10, 16)] == pytest.approx(
+    assert [schedule.factor(step, 16, 0.25) for step in (0, 3, 4, 10, 16)] == pytest.approx(
         [0.25, 1, 1, 0.5, 0]
     )
 
@@ -495,6 +497,6 @@ def test_all_processes_fall_back_when_one_leaves_the_finite_numbers(both):
 
 
 def test_a_process_without_rows_computes_one_that_counts_nothing():
-    shares = [_schedule.share(torch.arange(2), torch.arange(2), r, 3, parts=2) for r in range(3)]
+    shares = [schedule.share(torch.arange(2), torch.arange(2), r, 3, parts=2) for r in range(3)]
     assert [weight for parts in shares for _, _, weight in parts] == [1.5, 1.5, 0.0]
     assert all(more is not None for parts in shares for _, more, _ in parts)

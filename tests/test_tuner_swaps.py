@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy, normalize
 import models
 import open_clip_models
 from handful import encoders, plugins
-from handful.encoders._library import transformers
+from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.towers import Tunable
 from handful.errors import InputError, MismatchError
-from handful.towers import Tunable
 from handful.tuners import Delta, Tuned, Tuner
 from handful.tuners._changes import BEFORE, Change
 from handful.tuners._tuned import Part, attached
@@ -289,7 +289,7 @@ def vit_b(encoder, patch: int):
 
 
 def _blocks(model, root: str):
-    from handful.encoders._towers import _blocks as of
+    from handful.encoders.backends._transformers.towers import _blocks as of
 
     return of(model, root)
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from handful import Predictor, evaluate, fit, inputs
+from handful import Predictor, evaluate, fit
 from handful.contracts import ClassText, ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, PackError
 from handful.packs import Pack, unknown
 from handful.packs.support import Reserved, Support
-from handful.selection.look import Look
-from handful.selection.unknown import Unknown, learn
+from handful.selection.novelty import Unknown, learn
+from handful.selection.novelty_features import Look
+from handful.skills import inputs
 from tasks import make
 
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import hub
-from handful import encoders, verification
+from handful import encoders
 from handful.cli import main
 from handful.data import playground
 from handful.errors import MissingModelError
 from handful.packs import Pack, golden
-from handful.pipeline import fit
+from handful.skills import verify
+from handful.skills.fit import fit
 from test_packs import Fake, forge, made, reweigh
 
 STEPS = ("files", "format", "digests", "tensors", "golden vectors", "encoder")
@@ -47,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(stop.value.code or 0), out, err
 
 
-def states(done: verification.Verified) -> dict[str, str]:
+def states(done: verify.Verified) -> dict[str, str]:
     return {check.name: check.state for check in done.checks}
 
 
@@ -128,7 +129,7 @@ def test_the_step_that_failed_is_named(
     change: Callable[[Path], Any], step: str, words: str, skill: Path, capsys
 ) -> None:
     change(skill)
-    done = verification.verify(skill, encoder=Fake())
+    done = verify.verify(skill, encoder=Fake())
     before, after = STEPS[: STEPS.index(step)], STEPS[STEPS.index(step) + 1 :]
     assert states(done) == {
         **dict.fromkeys(before, "OK"), step: "failed", **dict.fromkeys(after, "not checked"),
@@ -143,7 +144,7 @@ def test_the_step_that_failed_is_named(
 def test_a_file_cut_short(skill: Path, tmp_path: Path) -> None:
     file = Pack.load(skill).save(tmp_path / "bird.skill")
     file.write_bytes(file.read_bytes()[:-30])
-    done = verification.verify(file)
+    done = verify.verify(file)
     assert done.checks[0].state == "failed"
     assert "bird.skill: is cut short" in done.checks[0].told
 
@@ -157,15 +158,15 @@ def test_what_is_nowhere_has_no_verdict(tmp_path: Path, capsys) -> None:
 
 
 def test_another_encoder_and_another_eye(skill: Path) -> None:
-    done = verification.verify(skill, encoder=Fake(fingerprint="model:fake weights:99"))
+    done = verify.verify(skill, encoder=Fake(fingerprint="model:fake weights:99"))
     assert states(done)["encoder"] == "failed"
     assert "weights differs (skill 01, encoder 99)" in done.checks[-1].told
-    done = verification.verify(skill, encoder=Fake())
+    done = verify.verify(skill, encoder=Fake())
     assert done.whole
     assert f"at most {golden.TOLERANCE:g} may be" in done.checks[-1].told
     odd = Fake()
     odd.wobble = 0.5
-    done = verification.verify(skill, encoder=odd)
+    done = verify.verify(skill, encoder=odd)
     assert "its golden image gets other probabilities" in done.checks[-1].told
     assert done.failed
 
@@ -175,7 +176,7 @@ def test_an_encoder_that_cannot_be_fetched(skill: Path, monkeypatch: pytest.Monk
         raise MissingModelError("fake: the hub cannot be reached")
 
     monkeypatch.setattr(encoders, "load", refuse)
-    done = verification.verify(skill)
+    done = verify.verify(skill)
     assert (states(done)["encoder"], done.failed, done.whole) == ("not checked", False, False)
 
 

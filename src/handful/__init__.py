@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handful.adapters import Adapter
-    from handful.comparison import compare
     from handful.contracts import ClassText, ImageRef
     from handful.encoders import load as load_encoder
-    from handful.evaluation import evaluate
     from handful.library import Library
     from handful.packs import Pack
-    from handful.pipeline import fit
-    from handful.predictor import Predictor
+    from handful.protocols.compare import compare
+    from handful.skills.evaluate import evaluate
+    from handful.skills.fit import fit
+    from handful.skills.predict import Predictor
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -44,10 +44,10 @@ _HOME = {  # name: (module, its name there)
     "ImageRef": ("contracts", "ImageRef"),
     "Library": ("library", "Library"),
     "Pack": ("packs", "Pack"),
-    "Predictor": ("predictor", "Predictor"),
-    "compare": ("comparison", "compare"),
-    "evaluate": ("evaluation", "evaluate"),
-    "fit": ("pipeline", "fit"),
+    "Predictor": ("skills.predict", "Predictor"),
+    "compare": ("protocols.compare", "compare"),
+    "evaluate": ("skills.evaluate", "evaluate"),
+    "fit": ("skills.fit", "fit"),
     "load_encoder": ("encoders", "load"),
 }
 

@@ -22,6 +22,7 @@ from typing import Any
 from handful.errors import InputError, UnknownNameError
 
 _PACKAGE = Path(__file__).parent
+_INSIDE = {"encoders": "encoders/backends"}  # where a kind's folder holds more than its plug-ins
 _added: list[Path] = []
 
 
@@ -68,12 +69,17 @@ def get(kind: str, name: str) -> Any:
 def _folders(kind: str) -> list[Path]:
     environment = os.environ.get("HANDFUL_PLUGINS", "")
     extra = [Path(p) for p in environment.split(os.pathsep) if p]
-    return [_PACKAGE / kind, *(f / kind for f in [*_added, *extra] if (f / kind).is_dir())]
+    return [_own(kind), *(f / kind for f in [*_added, *extra] if (f / kind).is_dir())]
+
+
+def _own(kind: str) -> Path:
+    return _PACKAGE / _INSIDE.get(kind, kind)
 
 
 def _module(kind: str, folder: Path, name: str) -> ModuleType:
-    if folder == _PACKAGE / kind:
-        return importlib.import_module(f"handful.{kind}.{name}")
+    if folder == _own(kind):
+        inside = ".".join(folder.relative_to(_PACKAGE).parts)
+        return importlib.import_module(f"handful.{inside}.{name}")
     qualified = f"handful_plugins.{kind}.{name}"
     path = folder / f"{name}.py"
     loaded = sys.modules.get(qualified)

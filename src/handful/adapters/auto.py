@@ -70,7 +70,7 @@ class Auto(Adapter):
     training it several times would take long). All of them are linear in the image or in its
     affinities to the support, so the blend is one matrix and one kernel term, whatever was chosen.
     The weights maximise the likelihood of the support images under leave-one-out logits, drawn to
-    fixed weights the more, the fewer shots there are (`handful.selection.stack`). Zero-shot is a
+    fixed weights the more, the fewer shots there are (`handful.selection.stacking`). Zero-shot is a
     member: where the images teach nothing it wins.
 
     With one image in every class there is nothing to leave out, since its class would then be

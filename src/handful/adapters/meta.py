@@ -59,7 +59,7 @@ class MetaAdapter(Adapter):
 
 def folder() -> Path:
     """Where weights that were made on this machine are kept: beside the user's features."""
-    from handful.store import default_folder
+    from handful.features.store import default_folder
 
     return default_folder() / "meta"
 

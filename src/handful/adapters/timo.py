@@ -26,7 +26,7 @@ class Timo(Adapter):
 
     With m_c the mean image of a class, of length one, prompt p of it scores `s_cp = m_c · t_cp`.
     T' is the prompts of a class in the weights `softmax_p(gamma * s_cp / |s_c|)`, of length one. W
-    and b are the Gaussian classifier of `handful.selection.gaussian` over the images and, beside
+    and b are the Gaussian classifier of `handful.selection.gda` over the images and, beside
     them, the `texts` share of each class's prompts with the highest scores, each as `s_cp * t_cp`
     (what of the mean image lies along that prompt).
 

@@ -11,7 +11,7 @@ from handful.cli import _console, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.growth import Grown
+    from handful.skills.edit.commands import Grown
 
 Out = Annotated[
     Path | None, typer.Option(help="Folder to write the new skill to; the old one stays.")

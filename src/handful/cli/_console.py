@@ -19,7 +19,7 @@ from handful.errors import StorageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from handful.extract import Failure
+    from handful.features import Failure
 
 P = ParamSpec("P")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from handful.library import Answer
-    from handful.predictor import Prediction
+    from handful.skills.predict import Prediction
 
 
 def predict(

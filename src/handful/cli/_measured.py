@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from handful.cli import _console
 
 if TYPE_CHECKING:
-    from handful.evaluation import Evaluated
-    from handful.multilabel import MultiEvaluated
+    from handful.skills.evaluate import Evaluated
+    from handful.skills.multi_label import MultiEvaluated
 
 
 def answer(done: Evaluated | MultiEvaluated) -> dict[str, Any]:

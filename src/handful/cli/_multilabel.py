@@ -9,8 +9,8 @@ from handful.cli import _console, _measured
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.multilabel import MultiEvaluated
-    from handful.pipeline import Fitted
+    from handful.skills.fit import Fitted
+    from handful.skills.multi_label import MultiEvaluated
 
 METHOD = "multi_label"
 
@@ -18,8 +18,8 @@ METHOD = "multi_label"
 def fit(
     images: Path, out: Path, *, method: str | None, overwrite: bool, as_json: bool, **given: Any
 ) -> int:
-    """Teach a skill from a table of several labels an image; see `handful.multilabel.fit`."""
-    from handful import multilabel
+    """Teach a skill from a table of several labels an image."""
+    from handful.skills import multi_label
 
     if method not in (None, METHOD):
         raise InputError(
@@ -27,7 +27,7 @@ def fit(
             "its own, leave one of the two out"
         )
     with _console.progress("encoding") as progress:
-        fitted = multilabel.fit(images, progress=progress, **given)
+        fitted = multi_label.fit(images, progress=progress, **given)
     fitted.pack.save(out, overwrite=overwrite)
     if as_json:
         _console.say_json(_fitted(fitted, out))
@@ -51,10 +51,11 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Measure a skill of several labels an image."""
-    from handful import multilabel, report
+    from handful import report
+    from handful.skills import multi_label
 
     with _console.progress("encoding") as progress:
-        done = multilabel.evaluate(
+        done = multi_label.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
     answer = _measured.answer(done)

@@ -12,7 +12,7 @@ from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.tuners import Trained
-    from handful.tuning import Tuning
+    from handful.tuners.training.tune import Tuning
 
 _CHOSEN = ("weight", "weight_why", "held_out", "held_out_loss")
 
@@ -34,7 +34,7 @@ def asked(
             raise InputError(f"{idle[0]} says something of a tuner, and none is named: add --tuner")
         return None
     from handful import data
-    from handful.tuning import Tuning, plan
+    from handful.tuners.training.tune import Tuning, plan
 
     names = (_short(tuner), *([_short(second)] if second else []))
     arguments = _options.read_params(params, "--tune")

@@ -15,11 +15,11 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill more photos of its classes, and new classes, without its old photos."""
-    from handful import growth
+    from handful.skills.edit import commands
 
     target = _changed.destination(skill, out, overwrite=overwrite)
     with _console.progress("encoding") as progress:
-        done = growth.add(
+        done = commands.add(
             skill,
             images,
             encoder=encoder,

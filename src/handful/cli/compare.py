@@ -10,7 +10,7 @@ import typer
 from handful.cli import _console, _options
 
 if TYPE_CHECKING:
-    from handful.comparison import Comparison
+    from handful.protocols.compare import Comparison
 
 
 def run(
@@ -29,11 +29,13 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Compare methods on labelled photos: a table, a figure, intervals over seeds."""
-    from handful import comparison, prompts, report
+    from handful import report
+    from handful.encoders import prompts
+    from handful.protocols import compare
 
     report.check_folder(out)
     with _console.progress("encoding") as progress:
-        result, failures = comparison.compare(
+        result, failures = compare.compare(
             images,
             encoder=encoder,
             methods=None if methods is None else [m.strip() for m in methods.split(",")],

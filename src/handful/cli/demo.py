@@ -22,7 +22,8 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Compare methods on the playground, teach a skill, use it; about a minute."""
-    from handful import demo, report
+    from handful import report
+    from handful.protocols import demo
 
     report.check_folder(out)
     with _console.progress("comparing methods") as progress:

@@ -10,7 +10,7 @@ import typer
 from handful.cli import _console, _options
 
 if TYPE_CHECKING:
-    from handful.doctor import Examination
+    from handful.skills.doctor import Examination
 
 _ROWS = 20
 _SAID = {
@@ -36,7 +36,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Find wrong labels, copies, strays and tiny pictures in a support set."""
-    from handful import doctor, pictures, prompts, report
+    from handful import report
+    from handful.encoders import prompts
+    from handful.skills import doctor, photos
 
     if out is not None:
         report.check_folder(out)
@@ -64,7 +66,7 @@ def run(
     if out is not None:
         report.save(answer, out / "doctor.json")
         if done.pictures:
-            sheet = pictures.contact_sheet(done.examination, done.pictures)
+            sheet = photos.contact_sheet(done.examination, done.pictures)
             path = report.save(sheet, out / "doctor.png")
             _console.complain(f"wrote {path} and doctor.json beside it")
         else:

@@ -12,7 +12,7 @@ from handful.cli import _console, _measured, _multilabel, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.evaluation import Evaluated
+    from handful.skills.evaluate import Evaluated
 
 
 def run(
@@ -32,8 +32,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Measure a skill on labelled photos."""
-    from handful import evaluation, report
+    from handful import report
     from handful.packs import multi
+    from handful.skills import evaluate
 
     if keep_leaks and record:
         raise InputError(
@@ -53,7 +54,7 @@ def run(
             as_json=as_json,
         )
     with _console.progress("encoding") as progress:
-        done = evaluation.evaluate(
+        done = evaluate.evaluate(
             skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
         )
     answer = {

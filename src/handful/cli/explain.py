@@ -10,7 +10,7 @@ import typer
 from handful.cli import _console, _options
 
 if TYPE_CHECKING:
-    from handful.reasons import Reasons
+    from handful.skills.explain import Reasons
 
 
 def run(
@@ -25,13 +25,14 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Say which support photos carried an answer."""
-    from handful import album, pictures, reasons, report
+    from handful import report
     from handful.contracts import ImageRef
+    from handful.skills import explain, photos, support_images
 
     if out is not None:
-        pictures.check_kind(out)
+        photos.check_kind(out)
         report.check_folder(out.parent)
-    why = reasons.of_image(skill, image, encoder=encoder)
+    why = explain.of_image(skill, image, encoder=encoder)
     if as_json:
         _console.say_json({"file_name": str(image), **why.as_dict(top)})
     else:
@@ -39,8 +40,8 @@ def run(
     if out is not None:
         rows = why.top(top)
         wanted = [why.support.ids[i] for i in rows], [why.support.names[i] for i in rows]
-        found = album.find(images, *wanted) if images is not None else {}
-        figure = pictures.reasons_figure(why, ImageRef.of(image), found, top)
+        found = support_images.find(images, *wanted) if images is not None else {}
+        figure = photos.reasons_figure(why, ImageRef.of(image), found, top)
         _console.complain(f"wrote {report.save(figure, out)}")
         if images is None:
             _console.complain("a skill holds no pixels: show its photos with --images FOLDER")

@@ -44,8 +44,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
-    from handful import pipeline, prompts
+    from handful.encoders import prompts
     from handful.packs import deltas
+    from handful.skills import fit
 
     _options.check_free(out, overwrite=overwrite)
     given: dict[str, Any] = {
@@ -68,12 +69,12 @@ def run(
             "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
             "own prompts, which begin as --tune words='a photo of a'"
         )
-    method = method or pipeline.DEFAULT_METHOD
+    method = method or fit.DEFAULT_METHOD
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
         if tuning is not None:
             tuning = replace(tuning, live=live)
-        fitted = pipeline.fit(images, method=method, tuning=tuning, progress=progress, **given)
+        fitted = fit.fit(images, method=method, tuning=tuning, progress=progress, **given)
     seconds = time.perf_counter() - began
     if _tuning.is_spare():
         return 0

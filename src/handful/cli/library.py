@@ -37,7 +37,7 @@ def add(
     ] = None,
 ) -> int:
     """Put skills into a library; those that are there do not change."""
-    from handful.packs.library import Shelf
+    from handful.library.folder import Shelf
 
     if name is not None and len(skills) > 1:
         raise InputError(f"--name {name!r} is for one skill, got {len(skills)}; add them singly")
@@ -58,7 +58,7 @@ def add(
 @_console.exits
 def show(library: Folder, as_json: _options.Json = False) -> int:
     """Show what is in a library, as the skills state it; nothing is verified."""
-    from handful.packs.library import Shelf
+    from handful.library.folder import Shelf
 
     shelf = Shelf.open(library)
     entries = shelf.entries()
@@ -168,7 +168,7 @@ def remove(
     library: Folder, names: Annotated[list[str], typer.Argument(help="Skills to take out.")]
 ) -> int:
     """Take skills out of a library; the others stay as they are."""
-    from handful.packs.library import Shelf
+    from handful.library.folder import Shelf
 
     shelf = Shelf.open(library)
     for name in names:

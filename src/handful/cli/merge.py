@@ -25,9 +25,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Make one skill of two, of all their classes and photos."""
-    from handful import growth
+    from handful.skills.edit import commands
 
     called = _changed.pairs(rename or [], "--rename")
     target = _changed.destination(first, out, overwrite=overwrite)
-    done = growth.merge(first, second, join=join, rename=called)
+    done = commands.merge(first, second, join=join, rename=called)
     return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)

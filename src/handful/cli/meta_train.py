@@ -25,7 +25,8 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Learn a Meta-Adapter's weights from tasks that it will not be judged by."""
-    from handful import meta_training, prompts
+    from handful.encoders import prompts
+    from handful.protocols import meta_training
 
     place = meta_training.free_place(name, overwrite=overwrite)
     templates = prompts.expand(template or prompts.DEFAULT)

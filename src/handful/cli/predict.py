@@ -17,7 +17,7 @@ from handful.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from handful.predictor import Prediction
+    from handful.skills.predict import Prediction
 
 
 class Format(StrEnum):
@@ -68,14 +68,15 @@ def run(
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
     from handful import data, report
-    from handful.packs import library, multi
-    from handful.predictor import Predictor
+    from handful.library import folder
+    from handful.packs import multi
+    from handful.skills.predict import Predictor
 
     form = _format(form, out, json_too=json_too)
     if out is not None:
         report.check_folder(out.parent)
     images = data.find(paths)
-    several = library.is_library(skill)
+    several = folder.is_library(skill)
     predictions: Sequence[Prediction]
     if several:
         told = "none of the tasks of the library; the class is what its text alone suggests"

@@ -26,8 +26,8 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Unlearn photos as if the skill had never seen them, or drop classes."""
-    from handful import growth
+    from handful.skills.edit import commands
 
     target = _changed.destination(skill, out, overwrite=overwrite)
-    done = growth.remove(skill, images or (), label=label, drop=drop or ())
+    done = commands.remove(skill, images or (), label=label, drop=drop or ())
     return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)

@@ -17,11 +17,11 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Give classes other labels; prompts, answers and numbers stay as they are."""
-    from handful import growth
+    from handful.skills.edit import commands
 
     called = _changed.pairs(names, "rename")
     target = _changed.destination(skill, out, overwrite=overwrite)
-    done = growth.rename(skill, called)
+    done = commands.rename(skill, called)
     if not as_json:
         for old, new in called.items():
             _console.say(f"{old} is now {new}")

@@ -25,7 +25,7 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
     """Show what is kept: one line an encoder and precision, and for activations block and view."""
     from dataclasses import asdict
 
-    from handful.store import ActivationStore, FeatureStore
+    from handful.features.store import ActivationStore, FeatureStore
 
     with FeatureStore(path) as store, ActivationStore(path) as activations:
         spaces, size = store.summary(), store.size
@@ -78,7 +78,7 @@ def _day(seconds: float) -> str:
 @_console.exits
 def check(path: Folder = None, as_json: _options.Json = False) -> int:
     """Read every row and say what is wrong; changes nothing."""
-    from handful import store
+    from handful.features import store
 
     health = store.check(path)
     if as_json:
@@ -114,7 +114,7 @@ def prune(
 
     With --max-mb both together shrink to that size, activations first.
     """
-    from handful import store
+    from handful.features import store
 
     limit = None if max_mb is None else int(max_mb * 1e6)
     done = store.prune(

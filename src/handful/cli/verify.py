@@ -24,9 +24,9 @@ def run(
 
     Exit code 0: all is right; 1: right as far as it could be checked; 2: something is wrong.
     """
-    from handful import verification
+    from handful.skills import verify
 
-    done = verification.verify(skill, encoder=encoder, look=not no_encoder, revision=revision)
+    done = verify.verify(skill, encoder=encoder, look=not no_encoder, revision=revision)
     if as_json:
         _console.say_json(
             {

@@ -5,15 +5,15 @@ is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augment
-from handful.data._load import load
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
+from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
 from handful.data.features import FeatureSet
 from handful.data.folder import find, folder
-from handful.data.images import decode
+from handful.data.multi_label import multilabel
 from handful.data.multidataset import MultiDataset
-from handful.data.multilabel import multilabel
+from handful.data.sources import load
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
 from handful.data.tip_cache import is_tip_cache, load_features, tip_cache

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from handful import plugins
 from handful.contracts import Encoder
-from handful.encoders._families import of_open_clip
-from handful.encoders._known import Known, known
+from handful.encoders.catalogue import Known, known
+from handful.encoders.families import of_open_clip
 from handful.errors import InputError
 
 __all__ = ["DEFAULT", "Known", "known", "load"]

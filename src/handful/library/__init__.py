@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import encoders, extract, stream
+from handful import encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.errors import InputError, PackError
-from handful.extract import Progress
+from handful.features import Progress, extract_features, stream
+from handful.features.store import FeatureStore
 from handful.library._backbone import Backbone, LeftOutError
 from handful.library.answer import Answer, answered, scores
+from handful.library.ensemble import MOST, See, Skill, Skills
+from handful.library.entry import Entry
+from handful.library.folder import Shelf, is_library
 from handful.packs import Pack
-from handful.packs.entry import Entry
-from handful.packs.library import Shelf, is_library
-from handful.packs.skills import MOST, See, Skill, Skills
 from handful.packs.unknown import Detector, read
-from handful.store import FeatureStore
 
 __all__ = ["BATCH", "Answer", "Entry", "Library", "is_library"]
 
@@ -249,7 +249,7 @@ class Library:
 
         def seen(name: str, places: NDArray[np.int64]) -> Array:
             mine = [refs[i] for i in places.tolist()]
-            found = extract.features(self.tuned(name), mine, self.store)
+            found = extract_features(self.tuned(name), mine, self.store)
             if found.failures:
                 failure = found.failures[0]
                 raise InputError(f"{failure.name}: {failure.reason} (asked again for {name!r})")

@@ -14,9 +14,9 @@ from handful.errors import (
     PackError,
     UnknownNameError,
 )
-from handful.joined import join
-from handful.packs.library import Shelf
-from handful.packs.skills import Skills
+from handful.library.ensemble import Skills
+from handful.library.folder import Shelf
+from handful.skills.encoder import join
 
 
 class LeftOutError(PackError):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
-from handful.packs.skills import See, Skills, strangeness
-from handful.predictor import Prediction, Score
+from handful.library.ensemble import See, Skills, strangeness
+from handful.skills.predict import Prediction, Score
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from handful import extract, inputs
 from handful.contracts import Array
 from handful.data import Dataset
 from handful.errors import InputError
-from handful.extract import Failure, Progress
+from handful.features import Failure, Progress, extract_features
 from handful.library import Library
-from handful.packs.skills import See
+from handful.library.ensemble import See
+from handful.skills import inputs
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def evaluate(
         wrong = sorted({*dataset.labels} - {*skill.classes})
         if wrong:
             raise InputError(f"labels {wrong[:5]} are not among the classes of the skill {name!r}")
-        found = extract.features(library.encoder, dataset.images, library.store, progress=progress)
+        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
         support = frozenset(library.shelf.load(name).support_ids)
         kept = [i for i, id_ in enumerate(found.features.ids) if id_ not in support]
@@ -126,7 +126,7 @@ def evaluate(
     accepted = []
     for source in strangers:
         dataset = inputs.part(inputs.load_images(source), "test")
-        found = extract.features(library.encoder, dataset.images, library.store, progress=progress)
+        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
         see = library.see([dataset.images[i] for i in found.kept])
         answers = library.skills.answers(found.features.values, unknown, see)

@@ -1,7 +1,7 @@
 """What a skill holds of a tuned encoder: the deltas, as named tensors and plain facts.
 
 A pack names a tuner as it names a method, by the name of its file; attaching is left to whoever
-has the encoder (`handful.predictor`).
+has the encoder (`handful.skills.predict`).
 """
 
 from __future__ import annotations

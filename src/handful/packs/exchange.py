@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import InputError
-from handful.packs import _hub, format, place, source  # noqa: A004 the format of packs
+from handful.packs import format, hub, reading, writing  # noqa: A004 the format of packs
 from handful.packs.about import UNKNOWN, described
 from handful.packs.pack import Pack
+from handful.packs.reading import Source
 from handful.packs.skill_file import named
-from handful.packs.source import Source
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SCHEMES = ("hf://", "https://huggingface.co/", "https://hf.co/")
@@ -68,8 +68,8 @@ def pull(
     found = opened(name, revision=revision, token=token)
     pack, files = verified(found)
     target = Path(out) if out is not None else Path(_own_name(found.where))
-    place.put(target, files, overwrite=overwrite, known=format.NAMES)
-    commit = found.commit if isinstance(found, _hub.Repository) else None
+    writing.put(target, files, overwrite=overwrite, known=format.NAMES)
+    commit = found.commit if isinstance(found, hub.Repository) else None
     return Moved(pack, str(target), _sizes(files), commit, _to_know(pack))
 
 
@@ -108,19 +108,19 @@ def push(
         InputError: something is in its place already; a target that may mean two places.
         StorageError: the disk or the hub refused.
     """
-    hub = hub_target(target)
+    name = hub_target(target)
     if isinstance(skill, Pack):
         pack, files = skill, skill.files()
     else:
-        pack, files = verified(source.find(Path(skill), format.NAMES))
+        pack, files = verified(reading.find(Path(skill), format.NAMES))
     if any(said is not None for said in (title, people, data, licence)):
         pack = described(pack, title=title, people=people, data=data, licence=licence)
         files = pack.files()
-    if hub is None:
-        place.put(Path(target), files, overwrite=overwrite, known=format.NAMES)
+    if name is None:
+        writing.put(Path(target), files, overwrite=overwrite, known=format.NAMES)
         return Moved(pack, str(target), _sizes(files), None, _to_say(pack))
     said = message or f"A skill of {len(pack.classes)} classes"
-    where = _hub.send(hub, files, private=private, revision=revision, message=said, token=token)
+    where = hub.send(name, files, private=private, revision=revision, message=said, token=token)
     return Moved(pack, where, _sizes(files), None, _to_say(pack))
 
 
@@ -136,14 +136,19 @@ def opened(name: str | Path, *, revision: str | None = None, token: Token = None
         PackError: there is nothing of that name, or a `.skill` file that is not sound.
         MissingModelError: not to be had from the hub.
     """
-    hub = _addressed(name)
-    if hub is None and isinstance(name, str) and not Path(name).exists() and not named(Path(name)):
-        hub = name if _HUB_NAME.fullmatch(name) else None
-    if hub is not None:
-        return _hub.repository(hub, revision, token)
+    place = _addressed(name)
+    if (
+        place is None
+        and isinstance(name, str)
+        and not Path(name).exists()
+        and not named(Path(name))
+    ):
+        place = name if _HUB_NAME.fullmatch(name) else None
+    if place is not None:
+        return hub.repository(place, revision, token)
     if revision is not None:
         raise InputError(f"{name}: lies on this disk, which has no revisions; leave it out")
-    return source.find(Path(name), format.NAMES)
+    return reading.find(Path(name), format.NAMES)
 
 
 def verified(found: Source) -> tuple[Pack, dict[str, bytes]]:
@@ -164,9 +169,9 @@ def hub_target(target: str | Path) -> str | None:
     Raises:
         InputError: both are likely.
     """
-    hub = _addressed(target)
-    if hub is not None or not isinstance(target, str) or not _HUB_NAME.fullmatch(target):
-        return hub
+    place = _addressed(target)
+    if place is not None or not isinstance(target, str) or not _HUB_NAME.fullmatch(target):
+        return place
     path = Path(target)
     if named(path):
         return None

@@ -3,7 +3,7 @@
 JSON and safetensors only: reading a pack runs none of its bytes. `docs/packs.md` is the same in
 prose. Keys and tensors that this version does not know are kept and otherwise ignored, so that
 later versions can add some without a new format number. Where the files lie, in a folder, in one
-`.skill` file or elsewhere, is the business of `handful.packs.source`.
+`.skill` file or elsewhere, is the business of `handful.packs.reading`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from handful.errors import InputError, PackError
-from handful.packs import schema, source
-from handful.packs.source import Source
-from handful.packs.strict import parse as parse  # also by this name
-from handful.packs.strict import plain as plain
+from handful.packs import reading, schema
+from handful.packs.reading import Source
+from handful.packs.strict_json import (
+    parse,  # also by this name
+    plain,
+)
 
 FORMAT = 1
 MANIFEST, WEIGHTS, CARD = "pack.json", "weights.safetensors", "README.md"
@@ -79,7 +81,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Raises:
         PackError: anything that is missing, changed, too new, of a wrong type, or not a pack.
     """
-    files = source.find(path, NAMES)
+    files = reading.find(path, NAMES)
     manifest, _ = manifest_of(files)
     return manifest, tensors_of(manifest, contents_of(files, manifest), files)
 
@@ -136,7 +138,7 @@ def tensors_of(
 def glance(path: Path) -> dict[str, Any]:
     """What stands in the manifest, without verifying it; empty where it cannot be read."""
     try:
-        return parse(source.find(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
+        return parse(reading.find(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
     except PackError:
         return {}
 

@@ -15,8 +15,8 @@ from handful.contracts import Array
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 from handful.packs.support import Support
-from handful.selection import unknown
-from handful.selection.look import SIGNALS, Look
+from handful.selection import novelty
+from handful.selection.novelty_features import SIGNALS, Look
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
 
@@ -38,7 +38,7 @@ class Detector:
     """
 
     look: Look
-    learned: unknown.Unknown
+    learned: novelty.Unknown
 
     @property
     def smallest(self) -> float:
@@ -54,10 +54,10 @@ class Detector:
         """False accepts and rejects on features of images with and without a class.
 
         At the rates of `RATES` that can be promised, or at the smallest; see
-        `handful.selection.unknown.errors`.
+        `handful.selection.novelty.errors`.
         """
         at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
-        return unknown.errors(self.rates(known), self.rates(strange), at)
+        return novelty.errors(self.rates(known), self.rates(strange), at)
 
     def check(self, rate: float) -> None:
         """Refuse a false-accept rate that the support set is too small to promise.
@@ -78,7 +78,7 @@ class Detector:
 
 def learned_from(support: Support) -> Detector | None:
     """What tells unknown images, learned now; None where nothing can be left out."""
-    found = unknown.learn(*_tensors(support))
+    found = novelty.learn(*_tensors(support))
     return Detector(*found) if found else None
 
 
@@ -138,7 +138,7 @@ def read(
         parts = {name: np.asarray(tensors[f"unknown.{name}"]) for name in _PARTS}
     except KeyError as error:
         raise PackError(f"{where}: the tensor {error} is missing; teach the skill again") from error
-    learned = unknown.Unknown(**parts)
+    learned = novelty.Unknown(**parts)
     signals = len(SIGNALS) - (support.reserved is None)
     sizes = {parts[name].shape for name in ("middle", "spread", "weights")}
     if sizes != {(signals,)} or parts["groups"].shape != parts["left_out"].shape:
@@ -203,7 +203,7 @@ def _rows(X: Array) -> torch.Tensor:
     return normalize(torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)), dim=1)
 
 
-def _how(learned: unknown.Unknown) -> str:
+def _how(learned: novelty.Unknown) -> str:
     taken = "each class in turn was left out and its images taken as unknown"
     if not len(learned.left_out):
         taken = "with fewer than three classes only the reserved images were taken as unknown"
@@ -218,7 +218,7 @@ def _how(learned: unknown.Unknown) -> str:
     return f"from the support set alone: {taken}; rates hold on average over such {such}"
 
 
-def _told(learned: unknown.Unknown) -> str:
+def _told(learned: novelty.Unknown) -> str:
     if learned.told_by_reserved:
         return f"{len(learned.reserved)} reserved images"
     classes = len(np.unique(learned.groups))

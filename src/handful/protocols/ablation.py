@@ -8,12 +8,12 @@ from typing import Any
 
 from handful import plugins
 from handful.errors import InputError
-from handful.extract import Progress
-from handful.inputs import adapter_of
+from handful.features import Progress
 from handful.protocols import sources
 from handful.protocols.encode import Eye, Need, Source
 from handful.protocols.runner import Arm, arms_of
 from handful.protocols.task import Lesson, Task
+from handful.skills.inputs import adapter_of
 
 # What the field varies, on which method, over which values.
 VARIED: Mapping[str, tuple[str, tuple[Any, ...]]] = {

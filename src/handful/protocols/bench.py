@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful import plugins, trials
+from handful import plugins
 from handful.errors import InputError
-from handful.extract import Progress
-from handful.protocols import ablation, plans, sources
+from handful.features import Progress
+from handful.features.store import FeatureStore
+from handful.protocols import ablation, plans, sources, trials
 from handful.protocols.encode import Eye, Loaded, Need
 from handful.protocols.journal import Journal
 from handful.protocols.published import checked, encoder_of
@@ -19,8 +20,7 @@ from handful.protocols.request import Request, distinct, named, once
 from handful.protocols.result import Bench, facts
 from handful.protocols.runner import Arm, arms_of, run
 from handful.protocols.task import Lesson, Task
-from handful.store import FeatureStore
-from handful.trials import SHOTS
+from handful.protocols.trials import SHOTS
 
 PLANS: Mapping[str, Callable[..., Any]] = {
     "few-shot": plans.few_shot,

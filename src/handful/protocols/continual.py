@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from handful import prompts
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
+from handful.encoders import prompts
 from handful.errors import InputError
-from handful.extract import Failure, Progress
-from handful.inputs import adapter_of
+from handful.features import Failure, Progress
+from handful.features.store import FeatureStore
 from handful.protocols import sources
 from handful.protocols.encode import Eye, Need, Source
 from handful.protocols.request import Request, distinct, named, once
 from handful.protocols.sequel import Sequel, sequel
 from handful.protocols.task import Task, same_encoder
-from handful.store import FeatureStore
-from handful.trials import semantics
+from handful.protocols.trials import semantics
+from handful.skills.inputs import adapter_of
 
 METHOD, SHOTS, RATE = "auto", 16, 0.05
 PLAYGROUND = {"playground": "worlds", "playground-hard": "hard tasks of one world"}

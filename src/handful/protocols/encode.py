@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import extract, prompts
 from handful.contracts import Array, ClassText, Encoder
 from handful.data import Dataset
-from handful.extract import Failure, Progress
+from handful.encoders import prompts
+from handful.features import Failure, Progress, extract_features
+from handful.features.store import FeatureStore
 from handful.protocols.task import Rows, Task, digest, text_digest
-from handful.store import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def encode(source: Source, eye: Eye, need: Need, progress: Progress | None = Non
     while True:
         drawn = _drawn(blank, need)
         asked = np.flatnonzero(blank.exam | drawn)
-        found = extract.features(
+        found = extract_features(
             tower, [dataset.images[i] for i in asked], eye.store, progress=progress
         )
         lost = [int(asked[f.index]) for f in found.failures]
@@ -182,7 +182,7 @@ def _viewed(
     """`[R, D]` features; those of support images are means over augmented views."""
     images = np.flatnonzero(drawn & task.usable)
     pictures = [source.dataset.images[i] for i in images]
-    found = extract.features(eye.encoder(), pictures, eye.store, views=views, progress=progress)
+    found = extract_features(eye.encoder(), pictures, eye.store, views=views, progress=progress)
     result = values.copy()
     result[task.where[images[list(found.kept)]]] = found.features.values
     return result

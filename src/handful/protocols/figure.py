@@ -11,7 +11,7 @@ import numpy as np
 from handful.protocols.published import HERE, Published
 from handful.protocols.result import Bench
 from handful.protocols.table import Grid
-from handful.trials import semantics
+from handful.protocols.trials import semantics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from typing import Any
 
 from handful.contracts import Encoder
 from handful.errors import InputError
-from handful.inputs import load_encoder
+from handful.skills.inputs import load_encoder
 
 
 @dataclass(frozen=True)

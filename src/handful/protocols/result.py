@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from handful.extract import Failure
+from handful.features import Failure
 from handful.protocols import table
 from handful.protocols.published import Published, beside
 from handful.protocols.runner import Arm, Score

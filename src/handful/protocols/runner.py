@@ -16,11 +16,11 @@ import numpy as np
 
 from handful import __version__, metrics, plugins
 from handful.errors import HandfulError, InputError
-from handful.extract import Progress
-from handful.inputs import adapter_of
+from handful.features import Progress
 from handful.protocols.journal import Journal
 from handful.protocols.task import Lesson, digest
-from handful.trials import semantics, shuffled
+from handful.protocols.trials import semantics, shuffled
+from handful.skills.inputs import adapter_of
 
 _NAMED = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
-from handful.inputs import adapter_of
+from handful.library.ensemble import Skill, Skills, strangeness
 from handful.packs import confidence
 from handful.packs.restore import tensors_of
-from handful.packs.skills import Skill, Skills, strangeness
 from handful.packs.support import Support
 from handful.protocols.task import Task
+from handful.skills.inputs import adapter_of
 
 WAYS = ("named", "routed", "open")  # names given; none; none, and images of no task refused
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from handful import data, inputs, prompts
+from handful import data
 from handful.data.feature_files import SUFFIXES, feature_file
 from handful.data.features import FeatureSet
 from handful.data.imagenet import imagenet, is_imagenet
 from handful.data.tip_cache import is_tip_cache, tip_cache
+from handful.encoders import prompts
 from handful.errors import InputError
-from handful.extract import Progress
+from handful.features import Progress
 from handful.protocols.encode import (
     Eye,
     Loaded,
@@ -26,6 +27,7 @@ from handful.protocols.encode import (
     image_counts,
 )
 from handful.protocols.task import UNKNOWN, Task, digest, text_digest
+from handful.skills import inputs
 
 # The sets of templates that CoOp hand-wrote for its data sets, by the name of the split file.
 COOP = {

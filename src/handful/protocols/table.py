@@ -10,7 +10,7 @@ import numpy as np
 
 from handful import metrics
 from handful.protocols.runner import Score
-from handful.trials import SEMANTICS, semantics
+from handful.protocols.trials import SEMANTICS, semantics
 
 
 @dataclass(frozen=True)

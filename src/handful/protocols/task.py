@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import trials
 from handful.contracts import Array, ClassText
 from handful.errors import InputError, MismatchError
+from handful.protocols import trials
 
 Rows = NDArray[np.int64]
 UNKNOWN = "not stated"  # the encoder of a feature file that does not say

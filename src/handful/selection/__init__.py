@@ -6,7 +6,7 @@ Pure functions of tensors; no method is known here.
 from handful.selection._sweep import Best
 from handful.selection._text_means import Means, directions, text_as_means
 from handful.selection.alpha import BestCache, best_alpha, best_alpha_beta
-from handful.selection.discriminant import gaussian, gaussian_about_text, gaussian_left_out
+from handful.selection.gda import gaussian, gaussian_about_text, gaussian_left_out
 from handful.selection.leave_one_out import (
     cache_left_out,
     linear_ridge_path,
@@ -15,7 +15,7 @@ from handful.selection.leave_one_out import (
     ridge_left_out,
     ridge_path,
 )
-from handful.selection.stack import stack, trust
+from handful.selection.stacking import stack, trust
 
 __all__ = [
     "Best",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from handful.adapters import Head, number
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
-from handful.selection.yes_no import calibration, telling, thresholds, told_ridge_path
+from handful.selection.thresholds import calibration, telling, thresholds, told_ridge_path
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.01, 100, 13))
 _PLAIN = (4.0, -2.0)  # a prediction of 0 is the logit -2 and one of 1 is 2: no, rather, and yes
@@ -59,7 +59,7 @@ class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
     `min |Y - g softmax(X Tᵀ)^(1/4) - X Wᵀ - b|² + penalty |W|²` for all classes at once. What it
     predicts for left-out images, exact for a given penalty, decides the rest: the penalty (smallest
     squared error), the slope and offset that make logits of the scores (Platt's regression, one for
-    all classes), and each class's threshold (`handful.selection.yes_no.thresholds`).
+    all classes), and each class's threshold (`handful.selection.thresholds.thresholds`).
 
     Args:
         penalty: lambda; None takes one of 13 between 0.01 and 100 by leave-one-out.

@@ -8,13 +8,13 @@ cannot be taken for its.
 from __future__ import annotations
 
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._callbacks import Callback, MLflow, TensorBoard, WandB
 from handful.tuners._delta import Delta, average
-from handful.tuners._fit import Trained, fit
-from handful.tuners._loop import Live
-from handful.tuners._recipe import Recipe
 from handful.tuners._tuned import Tuned
-from handful.tuners._wise import fit_between
+from handful.tuners.training.callbacks import Callback, MLflow, TensorBoard, WandB
+from handful.tuners.training.fit import Trained, fit
+from handful.tuners.training.interpolation import fit_between
+from handful.tuners.training.loop import Live
+from handful.tuners.training.recipe import Recipe
 
 __all__ = [
     "Callback",

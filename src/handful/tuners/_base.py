@@ -20,11 +20,11 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from handful.contracts import ImageRef
+from handful.encoders.prompts import ClassPrompts
+from handful.encoders.towers import Tunable
 from handful.errors import MismatchError
-from handful.prompts import ClassPrompts
-from handful.towers import Tunable
 from handful.tuners._delta import Delta
-from handful.tuners._recipe import Recipe
+from handful.tuners.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Tuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untype
         **settings: Any,
     ) -> Any:
         """Teach the encoder; see `handful.tuners.fit`, which trains several tuners together."""
-        from handful.tuners._fit import fit
+        from handful.tuners.training.fit import fit
 
         return fit([self], encoder, images, labels, text, **settings)
 

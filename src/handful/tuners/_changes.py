@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
-from handful.towers import Tower, Tunable
 
 BEFORE = -1  # for `Entry`: what enters the first block differs already, nothing is computed once
 

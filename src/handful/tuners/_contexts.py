@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from handful.encoders.towers import Tunable
 from handful.errors import InputError
-from handful.towers import Tunable
 
 MARKER = "[V]"
 POSITIONS = {"end": "[V] {}.", "middle": "[V] {} [V].", "front": "{} [V]."}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from handful.encoders.towers import Tunable
 from handful.errors import InputError
-from handful.towers import Tunable
 from handful.tuners._contexts import Placed, Places, table_of
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from handful.encoders.towers import Block, Tower, Tunable
 from handful.errors import InputError
-from handful.towers import Block, Tower, Tunable
 from handful.tuners._base import Entry
 
 TOWERS = ("vision", "text", "both")

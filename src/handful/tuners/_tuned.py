@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from handful import plugins
 from handful.contracts import Array, unit
+from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError, MismatchError
-from handful.towers import Tower, Tunable
 from handful.tuners._base import Tuner
 from handful.tuners._delta import Delta
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from handful.encoders.towers import Block, Tower, Tunable
 from handful.errors import InputError
-from handful.towers import Block, Tower, Tunable
 from handful.tuners import _range
 from handful.tuners._arguments import above_zero, number, whole
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._recipe import Recipe
+from handful.tuners.training.recipe import Recipe
 
 PLACES = ("parallel", "attention", "mlp", "both")
 _WIDEST = 4  # times the block's width, as an MLP is; a skill that says more would fill the memory

@@ -8,10 +8,10 @@ from typing import ClassVar, cast
 
 from torch import nn
 
-from handful.towers import Tunable
+from handful.encoders.towers import Tunable
 from handful.tuners import _changes, _range
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._recipe import BASE_RATE, Recipe
+from handful.tuners.training.recipe import BASE_RATE, Recipe
 
 
 class Full(Tuner):

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import nn
 
+from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError, MissingExtraError
-from handful.towers import Tower, Tunable
 from handful.tuners import _fused, _range
 from handful.tuners._arguments import above_zero, number, whole
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._recipe import Recipe
+from handful.tuners.training.recipe import Recipe
 
 ADAPTER = "delta"
 

@@ -8,11 +8,11 @@ from typing import ClassVar, cast
 
 from torch import nn
 
+from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
-from handful.towers import Tower, Tunable
 from handful.tuners import _changes, _range
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._recipe import Recipe
+from handful.tuners.training.recipe import Recipe
 
 
 class LayerNorms(Tuner):

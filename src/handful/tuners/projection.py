@@ -9,12 +9,13 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
-from handful.towers import Tower, Tunable
-from handful.tuners import _changes, _losses, _range
+from handful.tuners import _changes, _range
 from handful.tuners._arguments import number
 from handful.tuners._base import Entry, Tuner
-from handful.tuners._recipe import Recipe
+from handful.tuners.training import losses
+from handful.tuners.training.recipe import Recipe
 
 
 class Projection(Tuner):
@@ -73,7 +74,7 @@ class Projection(Tuner):
         strength = len(text) / count if self.pull is None else self.pull
         if not strength:
             return None
-        pulls = [_losses.weight_pull(change) for change in delta.parameters()]
+        pulls = [losses.weight_pull(change) for change in delta.parameters()]
         return strength * torch.stack(pulls).sum()
 
 

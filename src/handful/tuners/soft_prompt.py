@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from handful.encoders.towers import Tunable
 from handful.errors import InputError
-from handful.towers import Tunable
-from handful.tuners import _losses
 from handful.tuners._arguments import number, whole
 from handful.tuners._base import Entry, Tuner
 from handful.tuners._contexts import MARKER, POSITIONS, check_names, embedded_words, table_of
 from handful.tuners._prompt import Prompt, zero
-from handful.tuners._recipe import Recipe
+from handful.tuners.training import losses
+from handful.tuners.training.recipe import Recipe
 
 CONTEXTS = ("class", "shared", "image")
 _SPREAD = 0.02  # of contexts that are drawn, as in CoOp
@@ -168,7 +168,7 @@ class SoftPrompt(Tuner):
     def _penalty(self, delta: nn.Module, text: Tensor, frozen: Tensor, count: int) -> Tensor | None:
         if not self.pull:
             return None
-        return self.pull * _losses.text_pull(text, frozen)
+        return self.pull * losses.text_pull(text, frozen)
 
     def _start(self, encoder: Tunable, rows: int, width: int) -> Tensor:
         """`[1 or C, M, W]`; the same on every machine, for it is not kept."""

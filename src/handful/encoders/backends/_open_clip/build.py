@@ -1,0 +1,140 @@
+"""The library's own model, tokenizer and picture transform of a checkpoint; no code is run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from handful.encoders import files
+from handful.encoders.backends._open_clip.library import open_clip
+from handful.encoders.backends._open_clip.source import Source
+from handful.encoders.backends._transformers.library import logging as library_logging
+from handful.errors import HandfulError, InputError, MissingExtraError
+
+_LOADING = (
+    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError,
+    ArithmeticError, AssertionError, IndexError, SafetensorError, UnpicklingError,
+)  # fmt: skip
+_one_at_a_time = threading.Lock()  # torch's generator and the library's loudness are shared
+
+
+def model(source: Source) -> Any:
+    """The library's model in float32 with every weight from the file.
+
+    Raises:
+        InputError: a configuration that the library cannot build, or weights that do not fit it.
+    """
+    settings = deepcopy(source.model)
+    settings["vision_cfg"].pop("timm_model_pretrained", None)
+    text = settings["text_cfg"]
+    if source.text is not None:
+        _check_text(source.text)
+        text["hf_model_name"], text["hf_model_pretrained"] = str(source.text), False
+    custom = bool(settings.pop("custom_text", False)) or source.text is not None
+    kind = "CLIP"
+    if custom:
+        kind = "CoCa" if "multimodal_cfg" in settings else "CustomTextCLIP"
+    with _quietly(source):
+        # Building draws random weights only to replace them; nobody's random numbers move.
+        with torch.random.fork_rng(devices=[]):
+            built = getattr(open_clip(), kind)(**settings)
+        factory = import_module("open_clip.factory")
+        factory.load_checkpoint(built, str(source.weights), strict=True, weights_only=True)
+        factory.set_model_preprocess_cfg(built, _pixels(source, built))
+    return built.float().eval().requires_grad_(False)
+
+
+def transform(built: Any, source: Source) -> Any:
+    """The library's picture transform for inference (a torchvision `Compose`)."""
+    module = import_module("open_clip.transform")
+    with _quietly(source):
+        settings = module.PreprocessCfg(**built.visual.preprocess_cfg)
+        return module.image_transform_v2(settings, is_train=False)
+
+
+def tokenizer(source: Source) -> Any:
+    """The library's tokenizer.
+
+    Raises:
+        InputError: its files are missing or cannot be read.
+        MissingExtraError: it is only there in a format that needs another library.
+    """
+    text = source.model["text_cfg"]
+    settings = dict(text.get("tokenizer_kwargs") or {})
+    settings.pop("reduction_mask", None)  # it draws at random what to leave out of a long text
+    length = text.get("context_length", 77)
+    if source.words is None:
+        with _quietly(source):
+            return open_clip().SimpleTokenizer(context_length=length, **settings)
+    if not any((source.words / name).is_file() for name in files.VOCABULARIES):
+        raise InputError(
+            f"{source.words}: has no tokenizer (tokenizer.json, vocab.txt or a .model file); put "
+            f"the files of {text.get('hf_tokenizer_name')} there"
+        )
+    settings.update(
+        tokenizer_mode=text.get("tokenizer_mode"), trust_remote_code=False, local_files_only=True
+    )
+    with _quietly(source):
+        kind = import_module("open_clip.tokenizer").HFTokenizer
+        try:
+            return kind(str(source.words), context_length=length, **settings)
+        except ImportError as error:
+            raise MissingExtraError(
+                "sentencepiece", "sentencepiece", f"the tokenizer in {source.words}"
+            ) from error
+
+
+def _pixels(source: Source, built: Any) -> dict[str, Any]:
+    """The library's defaults, what the checkpoint says, and the size the picture tower has."""
+    module = import_module("open_clip.transform")
+    own = asdict(module.PreprocessCfg())
+    merged: dict[str, Any] = module.merge_preprocess_dict(own, source.pixels)
+    if getattr(built.visual, "image_size", None) is not None:
+        merged["size"] = built.visual.image_size
+    return merged
+
+
+def _check_text(folder: Path) -> None:
+    """Only text towers that the library names: for others, code of the hub would be asked for.
+
+    Raises:
+        InputError: another kind of model.
+    """
+    kind = str(files.read_json(folder / "config.json").get("model_type", ""))
+    known = import_module("open_clip.hf_configs").arch_dict
+    if kind not in known:
+        raise InputError(
+            f"{folder / 'config.json'}: is a {kind or 'nameless'!r} model; open_clip reads with "
+            f"one of these: {', '.join(known)}"
+        )
+
+
+@contextlib.contextmanager
+def _quietly(source: Source) -> Iterator[None]:
+    """No progress bar and no report of the libraries', and their errors as ours."""
+    root, silent = logging.getLogger(), logging.NullHandler()
+    with _one_at_a_time:
+        level = library_logging.get_verbosity()
+        library_logging.set_verbosity_error()
+        root.addHandler(silent)  # or the library's first word would set up logging for everybody
+        try:
+            yield
+        except HandfulError:
+            raise
+        except _LOADING as error:
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            raise InputError(f"{source.weights.parent}: cannot be loaded ({said})") from error
+        finally:
+            root.removeHandler(silent)
+            library_logging.set_verbosity(level)

@@ -1,0 +1,1 @@
+"""The transformers backend in parts: loading, pictures, tokens, towers."""

@@ -1,0 +1,272 @@
+"""A folder of skills on one frozen encoder: it only grows, and adding one changes no other.
+
+    library/library.json        which encoder; written once
+    library/<name>/pack.json    a skill, byte for byte as it was saved
+
+There is no index, so two processes that add at once share no file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import handful
+from handful.contracts import Encoder
+from handful.errors import InputError, MismatchError, PackError
+from handful.library.entry import Entry, entry
+from handful.library.names import check as check_name
+from handful.library.names import same
+from handful.packs import deltas, disk, exchange, reading, skill_file
+from handful.packs.format import LIBRARY as MANIFEST
+from handful.packs.format import MANIFEST as PACK
+from handful.packs.format import NAMES, mismatched
+from handful.packs.pack import Pack
+from handful.packs.strict_json import parse
+
+FORMAT = 1
+
+_MOST = 1 << 20  # bytes of library.json, which holds a few lines
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of a library. Make one with `Shelf.init` or `Shelf.open`.
+
+    Args:
+        path: the folder.
+        encoder: `name`, `fingerprint`, `dim` and `precision` of the encoder of all its skills.
+    """
+
+    path: Path
+    encoder: Mapping[str, Any]
+
+    @classmethod
+    def init(cls, folder: str | Path, encoder: Encoder) -> Shelf:
+        """Make an empty library.
+
+        Args:
+            folder: a name that is free, or an empty folder.
+            encoder: of all skills that will be added.
+
+        Raises:
+            InputError: something is there already.
+            StorageError: the disk refused.
+        """
+        stated = {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "dim": encoder.dim,
+            "precision": encoder.precision,
+        }
+        whole = {"format": FORMAT, "handful": handful.__version__, "encoder": stated}
+        text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        path = Path(folder)
+        if is_library(path):
+            raise InputError(f"{path}: is a library already; add skills to it, or choose a name")
+        held = sorted(f.name for f in path.iterdir()) if path.is_dir() else []
+        if held:
+            raise InputError(
+                f"{path}: is not empty ({', '.join(held[:3])}); a library begins in a folder that "
+                "is, or under a name that is free"
+            )
+        disk.write_folder(path, {MANIFEST: text.encode()}, overwrite=False)
+        return cls(path, stated)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Shelf:
+        """Read which encoder the library is for; writes nothing, now or later, unless asked to.
+
+        Raises:
+            PackError: not a library, made by a newer Handful, or damaged.
+        """
+        path = Path(folder)
+        if not is_library(path):
+            hint = " (it is a single skill)" if (path / PACK).is_file() else ""
+            raise PackError(
+                f"{path}: is no library{hint}: it has no {MANIFEST}; make one with "
+                "handful library init"
+            )
+        file = path / MANIFEST
+        whole = parse(disk.read_file(file, _MOST), file)
+        version, encoder = whole.get("format"), whole.get("encoder")
+        if type(version) is int and version > FORMAT:
+            raise PackError(
+                f"{file}: made by a newer Handful (format {version}, this one reads up to "
+                f"{FORMAT}); upgrade with: pip install --upgrade handful"
+            )
+        kinds = {"name": str, "fingerprint": str, "dim": int, "precision": str}
+        if version != FORMAT or not isinstance(encoder, Mapping):
+            raise PackError(f"{file}: expected 'format' {FORMAT} and an 'encoder'")
+        for key, kind in kinds.items():
+            if type(encoder.get(key)) is not kind:
+                raise PackError(f"{file}: 'encoder.{key}': expected {kind.__name__}")
+        return cls(path, dict(encoder))
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all skills, sorted, whether they can be used or not."""
+        held = (f.name for f in self.path.iterdir() if f.is_dir() and f.name[0] != ".")
+        return tuple(sorted(held))
+
+    def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
+        """Put a skill into the library, whole or not at all; no other is touched.
+
+        Args:
+            skill: its folder or `.skill` file, whose bytes are kept as they are, or a skill in
+                memory.
+            name: what the library calls it; its folder's name when not given.
+
+        Returns:
+            The name.
+
+        Raises:
+            InputError: a name that is taken or cannot be one, a skill that no library can serve.
+            MismatchError: it is of another encoder.
+            PackError: it is damaged.
+            StorageError: the disk refused.
+        """
+        if isinstance(skill, Pack):
+            pack, files = skill, skill.files()
+        else:
+            pack, files = exchange.verified(reading.find(Path(skill), NAMES))
+        given = name if name is not None else _own_name(skill)
+        self._check_name(given)
+        self._check(pack, given)
+        disk.write_new(self.path / given, files)
+        return given
+
+    def remove(self, name: str) -> None:
+        """Take a skill out of the library; the others stay as they are.
+
+        Raises:
+            InputError: there is none of this name.
+            StorageError: the disk refused.
+        """
+        self.known(name)
+        disk.take_away(self.path / name)
+
+    def load(self, name: str) -> Pack:
+        """Read and verify one skill.
+
+        Raises:
+            InputError: there is none of this name.
+            PackError: it is damaged, or of another encoder.
+        """
+        path = self.path / self.known(name)
+        pack = Pack.load(path)
+        try:
+            self._check(pack, str(path))
+        except (InputError, MismatchError) as error:
+            raise PackError(f"{path}: does not belong into this library: {error}") from error
+        return pack
+
+    def each(self) -> Iterator[tuple[str, Pack | PackError]]:
+        """Every skill by name, or why it cannot be used; one that cannot stops no other.
+
+        One that somebody takes out or replaces meanwhile is left out, or read again.
+        """
+        for name in self.names():
+            found = self._tried(name)
+            if isinstance(found, PackError):
+                found = self._tried(name)
+            if found is not None:
+                yield name, found
+
+    def entries(self) -> list[Entry]:
+        """What the manifests state, quickly."""
+        found = [entry(self.path / name) for name in self.names()]
+        return [one for one in found if not one.problem or (self.path / one.name).is_dir()]
+
+    def twins(self, name: str) -> tuple[str, ...]:
+        """Other skills that were taught with the same images; each takes images from the others."""
+        entries = {one.name: one for one in self.entries() if not one.problem}
+        mine = entries[self.known(name)].support if name in entries else None
+        return tuple(n for n, one in entries.items() if n != name and one.support == mine)
+
+    def leftovers(self) -> tuple[str, ...]:
+        """Folders that a killed process, or one that is at work, has not finished writing."""
+        return tuple(sorted(f.name for f in self.path.iterdir() if disk.is_part(f)))
+
+    def known(self, name: str) -> str:
+        """The name, if there is such a skill.
+
+        Raises:
+            InputError: there is none; tells which there are.
+        """
+        names = self.names()
+        if name not in names:
+            told = f"it has: {', '.join(names[:10])}" if names else "it is empty"
+            raise InputError(f"{self.path}: has no skill {name!r}; {told}")
+        return name
+
+    def _tried(self, name: str) -> Pack | PackError | None:
+        try:
+            return self.load(name)
+        except PackError as error:
+            return error if (self.path / name).is_dir() else None
+        except InputError:  # `load` found no such name, which was there a moment ago
+            return None
+
+    def _check_name(self, name: str) -> None:
+        check_name(name)
+        taken = [n for n in self.names() if same(n) == same(name)]
+        if taken:
+            raise InputError(
+                f"{self.path}: has a skill {taken[0]!r} already; give the new one another name "
+                "(--name, name=), or remove the old one first"
+            )
+
+    def _check(self, pack: Pack, name: str) -> None:
+        """Refuse what a library cannot serve.
+
+        Raises:
+            InputError: answers that depend on other images, several labels an image.
+            MismatchError: another encoder.
+        """
+        differing = mismatched(home(pack.manifest), str(self.encoder["fingerprint"]))
+        seen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
+        tuned = deltas.KEY in pack.manifest
+        width = seen.features.shape[1] if seen else pack.manifest["encoder"]["dim"]
+        if width != self.encoder["dim"] and (seen or not tuned):
+            differing.append(f"width differs (skill {width}, encoder {self.encoder['dim']})")
+        if differing:
+            told = "; ".join(d.replace("encoder ", "library ") for d in differing)
+            raise MismatchError(
+                f"{name}: is a skill of another encoder than the library's "
+                f"({self.encoder['name']}): {told}. Teach it again on that encoder, or make a "
+                "library of its own for it"
+            )
+        if pack.manifest.get("multi_label"):
+            raise InputError(
+                f"{name}: says of each class whether an image shows it; a library chooses one "
+                "skill an image and serves skills of one label an image only"
+            )
+        if pack.semantics != "inductive":
+            raise InputError(
+                f"{name}: answers of {pack.method!r} depend on other images, and a library judges "
+                "each image by itself; teach it with another method"
+            )
+
+
+def home(manifest: Mapping[str, Any]) -> str:
+    """The fingerprint of the frozen encoder that a skill stands on.
+
+    The one place that knows. A skill that changes the encoder states two: its own, and the one it
+    started from, which is the one that counts here.
+    """
+    return deltas.base(manifest)
+
+
+def is_library(folder: str | Path) -> bool:
+    """Whether a folder is a library."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def _own_name(skill: Pack | str | Path) -> str:
+    if isinstance(skill, Pack):
+        raise InputError("a skill in memory has no name; give one (name=)")
+    path = Path(skill).resolve()
+    return path.stem if skill_file.named(path) else path.name

@@ -1,0 +1,159 @@
+"""The whole road on the playground with `tiny`: what `handful demo` runs.
+
+The tasks are those where zero-shot is *not* good: class names the text tower never learned, styles
+it never saw, differences too fine for its words.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from handful import data, encoders
+from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful.data import playground
+from handful.errors import InputError, StorageError
+from handful.features import Progress
+from handful.features.store import FeatureStore
+from handful.protocols.compare import Comparison
+from handful.protocols.trials import SHOTS, Trial, compare_features
+from handful.skills import evaluate, fit
+from handful.skills.evaluate import Evaluated
+from handful.skills.inputs import class_text
+from handful.skills.predict import Predictor
+
+METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
+QUERIES = 20  # test images a class
+_MARK = ".handful-demo"  # in a folder that a later demo may clear
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: the table, and one skill measured on photos it has not seen."""
+
+    comparison: Comparison
+    skill: Path
+    photos: Path
+    evaluated: Evaluated
+
+
+def run(
+    out: Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    shots: Sequence[int] = SHOTS,
+    seeds: int = 3,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Demo:
+    """Compare methods on the playground's hard tasks, then teach one skill from files.
+
+    Args:
+        out: folder for `photos/` and `skill/`: a new one, an empty one, or that of an earlier demo.
+        tasks: names from `playground.tasks()`; all of them when not given.
+        shots: shot counts.
+        seeds: draws a task.
+        jobs: processes that compare methods side by side.
+        progress: called with (trials done, trials in all).
+
+    Raises:
+        InputError: `out` holds something else; nothing of it is touched.
+    """
+    _claim(out)
+    names = tuple(tasks or playground.tasks())
+    draws = [(task, seed) for task in names for seed in range(seeds)]
+    every = Parallel(jobs, return_as="generator")(
+        delayed(_trials)(task, shots, seed) for task, seed in draws
+    )
+    trials: list[Trial] = []
+    for some in every:
+        trials += some
+        if progress:
+            progress(len(trials), len(draws) * len(shots) * len(METHODS))
+    encoder = _tiny()
+    facts = {
+        "encoder": encoder.name,
+        "tasks": list(names),
+        "test images": f"{QUERIES} a class and task, drawn anew for every seed",
+        "seeds": seeds,
+        "hyper-parameters": "each method's defaults; no validation set",
+    }
+    photos, skill = out / "photos", out / "skill"
+    playground.write(playground.task(names[0], max(shots), 0, QUERIES), photos)
+    store = FeatureStore(out / "store")
+    fit.fit(photos, encoder=encoder, store=store).pack.save(skill, overwrite=True)
+    evaluated = evaluate.evaluate(
+        Predictor(skill, encoder=encoder, store=store), photos, store=store
+    )
+    return Demo(Comparison(tuple(trials), facts), skill, photos, evaluated)
+
+
+def _claim(out: Path) -> None:
+    """Make the folder ours: clear what an earlier demo left, refuse what is not a demo's."""
+    mark = out / _MARK
+    if out.exists() and not mark.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: holds something that is not a demo's; choose another folder")
+    for name in ("photos", "skill"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error.strerror})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw of a task as features.
+
+    Args:
+        values: `[N, D]` features, the support set first.
+        labels: `[N]` positions in `text.classes`.
+        text: class names and text features.
+        pool: `[N]` true for the support set, false for test images.
+    """
+
+    values: Array
+    labels: NDArray[np.int64]
+    text: ClassText
+    pool: NDArray[np.bool_]
+
+
+def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Draw:
+    """Draw a task of the playground by lot and encode it."""
+    task = playground.task(name, shots, seed, QUERIES)
+    text = class_text(encoder, {c: c for c in task.classes}, task.templates)
+    pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
+    values = encoder.images([encoder.prepare(data.decode(p)) for p in pictures])
+    column = {c: i for i, c in enumerate(task.classes)}
+    labels = np.array([column[label] for label in (*task.support_labels, *task.test_labels)])
+    return Draw(values, labels, text, np.arange(len(labels)) < len(task.support))
+
+
+@cache
+def _tiny() -> Encoder:
+    """Once a process."""
+    return encoders.load("tiny")
+
+
+def _trials(name: str, shots: Sequence[int], seed: int) -> list[Trial]:
+    """Every method at every shot count on one draw of one task."""
+    drawn = draw(_tiny(), name, max(shots), seed)
+    return compare_features(
+        drawn.values,
+        drawn.labels,
+        drawn.text,
+        methods=METHODS,
+        shots=shots,
+        seeds=[seed],
+        pool=drawn.pool,
+        test=~drawn.pool,
+        task=name,
+    )

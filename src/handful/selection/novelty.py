@@ -1,0 +1,247 @@
+"""Which images show none of the classes: learned by leaving classes out of the support set.
+
+Each class in turn is taken away and its images are looked at by what is left: they are honest
+unknowns, of the same kind as the known classes. No method is known here and none is fitted again;
+everything is in closed form from features, labels and text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.stats import t as student
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from handful.selection.novelty_features import FLOOR, SIGNALS, Look, Values
+
+_FIRST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
+_ONE_SHOT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known
+_PULL = 20.0  # how strongly they are held, divided by the square of the classes left out
+_FEWEST = 8  # classes; below, what images of a class have in common cannot be told
+_ROUNDS = 16  # classes are left out one by one up to here, then several together
+_ENOUGH = 19  # reserved images, for a rate of 1 / (19 + 1)
+_FOLDS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """What tells familiar from unknown, and how often it errs.
+
+    Args:
+        middle: `[S]` mean of each signal over unknown images.
+        spread: `[S]` their spread.
+        weights: `[S]`, none negative; the score is the weighted sum of standardised signals.
+        left_out: `[U]` scores of support images whose class was left out.
+        groups: `[U]` their classes.
+        known: scores of support images, each by a fit without it; empty at one shot.
+        reserved: `[R]` scores of the reserved images.
+    """
+
+    middle: Values
+    spread: Values
+    weights: Values
+    left_out: Values
+    groups: NDArray[np.int64]
+    known: Values
+    reserved: Values
+
+    def scores(self, signals: Values) -> Values:
+        """`[M]` familiarity of `[M, S]` signals."""
+        result: Values = ((signals - self.middle) / self.spread) @ self.weights
+        return result
+
+    def rates(self, scores: Values) -> Values:
+        """`[M]` share of unknown images that would look as familiar as this, or more so.
+
+        To accept what has a rate of at most r is to accept at most the share r of unknowns, on
+        average over classes drawn like the left-out ones. The larger of two estimates is given:
+        `(1 + #{left out >= s}) / (U + 1)`, exact if images were drawn one by one, and Student's t
+        for a class not seen before, `m + t_r sqrt(v_b (1 + 1/C) + v_w)`, v_b and v_w the variances
+        between and within the C left-out classes: images come in classes, and C of them are few.
+
+        Reserved images say what is unknown here: from 19 on, enough for a rate of 5 %, the first
+        estimate over them alone is the answer; fewer can only raise the others.
+        """
+        if self.told_by_reserved:
+            return _share(self.reserved, scores)
+        parts = [_share(self.left_out, scores), self._of_new_class(scores)]
+        if len(self.reserved):
+            parts.append(_share(self.reserved, scores) - 1 / (len(self.reserved) + 1))
+        return np.asarray(np.max(parts, axis=0))
+
+    @property
+    def told_by_reserved(self) -> bool:
+        """Whether rates are over the reserved images, not over classes that were left out."""
+        return len(self.reserved) >= _ENOUGH or not len(self.left_out)
+
+    @property
+    def effective(self) -> float:
+        """Independent images that the left-out ones are worth: from C (classes) to U (images).
+
+        `U / (1 + (U / C - 1) v_b / (v_b + v_w))`; of fewer than eight classes just C.
+        """
+        if self.told_by_reserved:
+            return float(len(self.reserved))
+        between, within, count, _ = self._variances()
+        size = len(self.left_out) / count
+        total = between + within
+        alike = between / total if total > 0 else 0.0
+        if count < _FEWEST:
+            alike = 1.0
+        return len(self.left_out) / (1 + (size - 1) * alike)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest false-accept rate that so few images can promise: `1 / (n + 1)`."""
+        return 1 / (self.effective + 1)
+
+    def _variances(self) -> tuple[float, float, int, Values]:
+        """Between and within classes, how many classes, their means."""
+        classes = np.unique(self.groups)
+        parts = [self.left_out[self.groups == c] for c in classes]
+        means = np.array([p.mean() for p in parts])
+        inside = sum(float(((p - p.mean()) ** 2).sum()) for p in parts)
+        within = inside / max(len(self.left_out) - len(classes), 1)
+        size = len(self.left_out) / len(classes)
+        between = max(float(means.var(ddof=1)) - within / size, 0.0) if len(means) > 1 else 0.0
+        return between, within, len(classes), means
+
+    def _of_new_class(self, scores: Values) -> Values:
+        between, within, count, means = self._variances()
+        size, total = len(self.left_out) / count, between * (1 + 1 / count) + within
+        if count < 2 or total <= 0:
+            return np.zeros(len(scores))
+        # degrees of freedom after Satterthwaite: the classes' where they differ, else the images'
+        first = (between + within / size) * (1 + 1 / count)
+        second = within * (1 - 1 / size)
+        inside = max(len(self.left_out) - count, 1)
+        free = (first + second) ** 2 / (first**2 / (count - 1) + second**2 / inside)
+        return np.asarray(student.sf((scores - means.mean()) / np.sqrt(total), free))
+
+
+def errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any]:
+    """How well the rates of images with and without a class tell them apart.
+
+    `auroc`, and under `at`, for each false-accept rate that was stated, what was measured:
+    `false_accept`, the share of images without a class that are taken for known, and
+    `false_reject`, the share of images of known classes that are called unknown.
+
+    Args:
+        known: `[K]` rates (`Unknown.rates`) of images of known classes.
+        strange: `[M]` rates of images of none.
+        at: rates that were stated.
+
+    >>> errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
+    {'0.1': {'false_accept': 0.5, 'false_reject': 0.5}}
+    """
+    side = np.repeat([1, 0], [len(known), len(strange)])
+    return {
+        "known": len(known),
+        "unknown": len(strange),
+        "auroc": float(roc_auc_score(side, -np.concatenate([known, strange]))),
+        "at": {
+            f"{rate:g}": {
+                "false_accept": float((strange <= rate).mean()),
+                "false_reject": float((known > rate).mean()),
+            }
+            for rate in at
+        },
+    }
+
+
+def learn(
+    features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor
+) -> tuple[Look, Unknown] | None:
+    """How to tell unknown images, from the support set alone; None where nothing can be left out.
+
+    Args:
+        features: `[N, D]` unit rows.
+        targets: `[N]` columns.
+        text: `[C, D]` unit rows.
+        reserved: `[R, D]` unit rows of images that show no class, R may be 0.
+    """
+    look = Look.of(features, targets, text, reserved)
+    there = torch.unique(targets)
+    signals, groups = _classes_left_out(features, targets, text, reserved, there)
+    own = look(reserved, own=True) if len(reserved) else np.zeros((0, signals.shape[1]))
+    strange = np.concatenate([signals, own])
+    if len(strange) < 2:
+        return None
+    familiar = _images_left_out(features, targets, text, reserved)
+    middle, spread = strange.mean(0), np.maximum(strange.std(0), FLOOR)
+    weights = _ONE_SHOT[: strange.shape[1]]
+    if len(familiar):
+        first = _FIRST[: strange.shape[1]]
+        pull = _PULL / min(len(there), _ROUNDS) ** 2
+        one, other = ((part - middle) / spread for part in (familiar, strange))
+        weights = _weights(one, other, first, pull)
+    empty = np.zeros(0)
+    made = Unknown(middle, spread, weights, empty, groups, empty, empty)
+    known, left_out, kept = (made.scores(part) for part in (familiar, signals, own))
+    return look, Unknown(middle, spread, weights, left_out, groups, known, kept)
+
+
+def _classes_left_out(
+    features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor, there: Tensor
+) -> tuple[Values, NDArray[np.int64]]:
+    """`[U, S]` signals of images by fits without their classes, and `[U]` their classes."""
+    found, groups = [], []
+    rounds = min(len(there), _ROUNDS) if len(there) > 2 else 0  # one class tells nothing apart
+    for turn in range(rounds):
+        out = torch.isin(targets, there[turn::rounds])
+        kept = torch.ones(len(text), dtype=torch.bool)
+        kept[there[turn::rounds]] = False
+        column = torch.cumsum(kept.long(), 0) - 1
+        part = Look.of(features[~out], column[targets[~out]], text[kept], reserved)
+        found.append(part(features[out]))
+        groups.append(targets[out].numpy())
+    if not found:
+        width = len(SIGNALS) - (not len(reserved))
+        return np.zeros((0, width)), np.zeros(0, dtype=np.int64)
+    return np.concatenate(found), np.concatenate(groups)
+
+
+def _images_left_out(features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor) -> Values:
+    """`[K, S]` signals of images by fits without them, of classes that have others."""
+    order = torch.argsort(targets, stable=True)
+    folds = torch.empty_like(targets)
+    folds[order] = torch.arange(len(targets)) % min(_FOLDS, len(targets))
+    rest = torch.bincount(targets)[targets] > 1
+    found = []
+    for fold in range(int(folds.max()) + 1):
+        out = folds == fold
+        if (out & rest).any():
+            part = Look.of(features[~out], targets[~out], text, reserved)
+            found.append(part(features[out & rest]))
+    return np.concatenate(found) if found else np.zeros((0, len(SIGNALS) - (not len(reserved))))
+
+
+def _weights(familiar: Values, strange: Values, first: Values, pull: float) -> Values:
+    """`min_w mean CE over both kinds + pull |w - first|²`, w >= 0: logistic regression."""
+    rows = np.concatenate([familiar, strange])
+    side = np.repeat([1.0, -1.0], [len(familiar), len(strange)])
+    share = np.repeat([0.5 / len(familiar), 0.5 / len(strange)], [len(familiar), len(strange)])
+
+    def objective(p: Values) -> tuple[float, Values]:
+        w, bias = p[:-1], p[-1]
+        lead = side * (rows @ w + bias)
+        slope = -side * share * np.exp(-np.logaddexp(0, lead))
+        loss = share @ np.logaddexp(0, -lead) + pull * ((w - first) ** 2).sum()
+        return float(loss), np.append(rows.T @ slope + 2 * pull * (w - first), slope.sum())
+
+    bounds: list[Any] = [(0, None)] * len(first) + [(None, None)]
+    found = minimize(objective, np.append(first, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(found.x[:-1])
+
+
+def _share(of: Values, scores: Values) -> Values:
+    """`[M]` `(1 + #{of >= s}) / (n + 1)`."""
+    above = len(of) - np.searchsorted(np.sort(of), scores, side="left")
+    return np.asarray((1 + above) / (len(of) + 1))

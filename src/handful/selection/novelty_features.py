@@ -1,0 +1,103 @@
+"""What a support set makes of an image, in a few numbers that tell familiar from unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handful.selection._text_means import Means, text_as_means
+from handful.selection.gda import gaussian_about_text
+
+SIGNALS = ("distance", "distance with text", "nearest image", "text", "discriminant", "reserved")
+FLOOR = 1e-9
+_SHRINKAGE, _FEW_SHRINKAGE, _FEW = 0.5, 0.8, 4  # of the covariance; the second below 4 shots
+_PRIOR, _DEVIATION = 2.0, 0.1  # of the discriminant: as text-prior GDA has them
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the support set makes of an image, in a few numbers: larger is more familiar.
+
+    With class means m_c, text-drawn means t_c, mean g of all, and the length |v| in the shrunk
+    metric within classes: `-min_c |x - m_c|`; `-log(min_c |x - t_c|² / |x - g|²)`; the cosine to
+    the nearest support image; the lead of the best text cosine over the mean one; the largest
+    discriminant of `gaussian_about_text`; minus the cosine to the nearest reserved image.
+    """
+
+    factor: Tensor  # [D, D] lower; distances are those of factor⁻¹ x
+    means: Tensor  # [C, D]
+    drawn: Tensor  # [C, D]
+    centre: Tensor  # [1, D]
+    keys: Tensor  # [N, D]
+    text: Tensor  # [C, D]
+    weights: Tensor  # [C, D]
+    bias: Tensor  # [C]
+    reserved: Tensor  # [R, D]
+
+    @classmethod
+    def of(cls, features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor) -> Self:
+        """From `[N, D]` unit rows, `[N]` columns, `[C, D]` unit text and `[R, D]` unit rows."""
+        few = len(features) < _FEW * len(text)
+        given = Means.of(features, targets, len(text))
+        offset, gain = text_as_means(given.means, given.counts, text)
+        suggested = offset + gain * text.double()
+        counts = given.counts[:, None]
+        scatter = given.rest.T @ given.rest
+        trace, width = scatter.trace(), len(scatter)
+        if trace > FLOOR * len(features):
+            scatter = (1 - _SHRINKAGE) * width / trace * scatter
+            scatter.diagonal().add_(_SHRINKAGE)
+        else:
+            scatter = torch.eye(width, dtype=torch.float64)
+        weights, bias = gaussian_about_text(
+            features, targets, text, _PRIOR, _FEW_SHRINKAGE if few else _SHRINKAGE, _DEVIATION
+        )
+        return cls(
+            torch.linalg.cholesky(scatter),
+            torch.where(counts > 0, given.means, suggested),
+            (counts * given.means + suggested) / (counts + 1),
+            features.double().mean(0, keepdim=True),
+            features,
+            text,
+            weights,
+            bias,
+            reserved,
+        )
+
+    def __call__(self, rows: Tensor, *, own: bool = False) -> Values:
+        """`[M, 5]`, or `[M, 6]` with reserved images.
+
+        Args:
+            rows: `[M, D]` unit rows.
+            own: they are the reserved images themselves; none is compared with itself.
+        """
+        x = self._turn(rows.double())
+        near, drawn, centre = (
+            torch.cdist(x, self._turn(m)).amin(1).clamp(min=FLOOR)
+            for m in (self.means, self.drawn, self.centre)
+        )
+        text = rows @ self.text.T
+        found = [
+            -near,
+            -2 * (drawn / centre).log(),
+            (rows @ self.keys.T).amax(1),
+            text.amax(1) - text.mean(1),
+            (rows.double() @ self.weights.T + self.bias).amax(1),
+        ]
+        if len(self.reserved):
+            cosines = rows @ self.reserved.T
+            if own:
+                cosines.fill_diagonal_(-1.0)
+            found.append(-cosines.amax(1))
+        return torch.stack([f.double() for f in found], 1).numpy()
+
+    def _turn(self, rows: Tensor) -> Tensor:
+        turned: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False).T
+        return turned.contiguous()

@@ -1,0 +1,1 @@
+"""Changes of a skill that need none of its photos: add, remove, rename, merge."""

@@ -1,0 +1,229 @@
+"""A skill and its encoder, joined: images in, answers out. What the command line calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from handful.contracts import Array, Encoder
+from handful.errors import InputError
+from handful.features import Progress, stream
+from handful.features.store import FeatureStore
+from handful.packs import Pack, multi
+from handful.packs.unknown import Detector, read
+from handful.skills.encoder import join
+
+BATCH = 1024  # paths looked at together; their features are 2 MB
+
+
+class Score(TypedDict):
+    """One answer, shaped as in Hugging Face's image-classification pipeline."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a skill says of one image.
+
+    Args:
+        name: the image's name: its path where it has one.
+        scores: answers, the best first; their scores add up to one over all classes. Of a skill of
+            several labels an image, the classes that it shows, perhaps none, with a probability
+            each.
+        error: why there is no answer, naming the image; None where there is one.
+        unknown: true where the image shows none of the classes; None where nobody asked.
+        familiar: share of unknown images that look as familiar as this one, or more so; None where
+            nobody asked. What has at most the false-accept rate is taken for known.
+        among: the classes that it may be, at the error that was asked for; None where nobody did.
+    """
+
+    name: str
+    scores: list[Score]
+    error: str | None = None
+    unknown: bool | None = None
+    familiar: float | None = None
+    among: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What answers are to tell beside the class: see `Predictor`."""
+
+    unknown: float | None = None
+    error: float | None = None
+
+
+_NOTHING = _Asked()
+
+
+class Predictor:
+    """Answers of one skill, for images in any amount.
+
+    Args:
+        pack: a skill or its folder.
+        encoder: the encoder or its name; by default the one that the skill names.
+        store: where features are kept; the user's own store when not given.
+        unknown: a false-accept rate: of images that show none of the classes, at most this share
+            is taken for one of them; the others are answered `unknown`. Not asked for by default.
+        error: an error rate: each answer also names the classes that the image may be of, and at
+            most this share of images is of another one. Not asked for by default.
+
+    Raises:
+        PackError: the skill cannot be used as it is on disk.
+        MismatchError: the encoder is not the one it was taught on.
+        InputError: the skill cannot say what was asked for, or its support set is too small to
+            promise that rate.
+
+    Attributes:
+        pack: the skill.
+        encoder: the encoder, checked against it.
+    """
+
+    def __init__(
+        self,
+        pack: Pack | str | Path,
+        encoder: Encoder | str | None = None,
+        store: FeatureStore | None = None,
+        *,
+        unknown: float | None = None,
+        error: float | None = None,
+    ) -> None:
+        self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
+        self.unknown, self.error = unknown, error
+        self._detector: Detector | None = None
+        self._ask(unknown, error)  # before an encoder is loaded in vain
+        self.encoder = join(self.pack, encoder)
+        self.store = store
+
+    def predict(
+        self,
+        images: Any,
+        top_k: int | None = None,
+        progress: Progress | None = None,
+        *,
+        unknown: float | None = None,
+        error: float | None = None,
+    ) -> list[Prediction]:
+        """Classify images; one that cannot be read gets an `error` and stops no other.
+
+        Args:
+            images: paths, bytes, PIL images, `[H, W, 3]` uint8 arrays or `ImageRef`s, mixed as you
+                like; or a single one of them.
+            top_k: answers an image; all classes when not given.
+            progress: called with (images done, images in all).
+            unknown: a false-accept rate instead of the predictor's own.
+            error: an error rate instead of the predictor's own.
+
+        Returns:
+            One prediction an image, in their order.
+
+        Raises:
+            InputError: as the constructor does.
+        """
+        asked = self._ask(
+            self.unknown if unknown is None else unknown, self.error if error is None else error
+        )
+        several = [images] if stream.single(images) else list(images)
+        size, held = BATCH, None
+        if self.pack.semantics != "inductive":  # answers depend on one another
+            size, held = max(1, len(several)), sys.maxsize
+        return list(self._answers(several, top_k, size, progress, len(several), held, asked))
+
+    def iter_predict(
+        self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
+    ) -> Iterator[Prediction]:
+        """The same for a stream of images that need not fit into memory, nor ever end.
+
+        Args:
+            images: as for `predict`; asked for `batch` at a time.
+            top_k: answers an image; all classes when not given.
+            batch: images that are waited for before the first of them is answered. To a method
+                whose answers depend on other images (`semantics` is not `inductive`) each of
+                these batches is a world of its own; use `predict` to show it all images.
+        """
+        return self._answers(images, top_k, batch, None, 0, asked=_Asked(self.unknown, self.error))
+
+    def logits(self, features: Array) -> Array:
+        """`[M, D]` features of this encoder to `[M, C]` logits."""
+        return self.pack.logits(features)
+
+    def _answers(
+        self,
+        images: Iterable[Any],
+        top_k: int | None,
+        size: int,
+        progress: Progress | None,
+        total: int,
+        held: int | None = None,
+        asked: _Asked = _NOTHING,
+    ) -> Iterator[Prediction]:
+        for name, value in (("top_k", top_k), ("batch", size)):
+            if value is not None and value < 1:
+                raise InputError(f"expected {name} of 1 or more, got {value}")
+        runs = stream.encoded(
+            self.encoder, images, size, self.store, held=held, total=total, progress=progress
+        )
+        for run in runs:
+            said = self._said(run.names, run.features, top_k, asked)
+            yield from run.merged(said, (Prediction(f.name, [], f.reason) for f in run.failures))
+
+    def _said(
+        self, names: list[str], features: Array, top_k: int | None, asked: _Asked
+    ) -> list[Prediction]:
+        if not len(features):
+            return []
+        said = [
+            Prediction(name, scores)
+            for name, scores in zip(names, self._scores(features, top_k), strict=True)
+        ]
+        if asked.unknown is not None:
+            rates = self.detector().rates(features)
+            said = [
+                replace(one, unknown=bool(rate > asked.unknown), familiar=float(rate))
+                for one, rate in zip(said, rates, strict=True)
+            ]
+        if asked.error is not None:
+            sets = self.pack.sets(features, asked.error)
+            said = [
+                replace(one, among=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
+                for one, row in zip(said, sets, strict=True)
+            ]
+        return said
+
+    def detector(self) -> Detector:
+        """What tells images that show none of the classes.
+
+        Raises:
+            InputError: the skill has nothing of the kind, and why.
+        """
+        if self._detector is None:
+            pack = self.pack
+            self._detector = read(pack.manifest, pack.tensors, pack.support, pack.where)
+        return self._detector
+
+    def _ask(self, unknown: float | None, error: float | None) -> _Asked:
+        """Refuse what the skill cannot promise before any image is looked at."""
+        if unknown is not None:
+            self.detector().check(unknown)
+        if error is not None:
+            self.pack.sets(self.pack.tensors["golden.features"][:1], error)
+        return _Asked(unknown, error)
+
+    def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
+        if not len(features):
+            return []
+        pack, classes = self.pack, self.pack.classes
+        probabilities = pack.probabilities(features)
+        shown = multi.shown(pack.manifest, pack.tensors, probabilities, pack.where)
+        best = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
+            for row, yes, order in zip(probabilities, shown, best, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Training of what a tuner adds to an encoder: data, loop, losses, checkpoints."""

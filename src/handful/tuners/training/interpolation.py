@@ -1,0 +1,156 @@
+"""How much of what was learned to keep, chosen from the support set alone (WiSE-FT's question)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import plugins
+from handful.contracts import ImageRef
+from handful.data import holdout
+from handful.encoders import prompts
+from handful.encoders.prompts import ClassPrompts
+from handful.encoders.towers import Tunable
+from handful.errors import InputError
+from handful.features import extract_features
+from handful.features.store import FeatureStore
+from handful.selection import calibration
+from handful.tuners._base import Tuner
+from handful.tuners._tuned import Tuned
+from handful.tuners.training.fit import Trained, fit
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TRIAL = "trial"  # the folder in the checkpoint's for the training that only chooses the weight
+_HELD_OUT = 0.25  # of the images of a class
+
+Labelled = tuple[list[ImageRef], list[str]]
+
+
+def fit_between(
+    tuners: Sequence[Tuner],
+    encoder: Tunable | Tuned,
+    images: Sequence[ImageRef],
+    labels: Sequence[str],
+    text: ClassPrompts,
+    *,
+    weight: float | None = None,
+    head: Callable[[], Any] | None = None,
+    features_in: FeatureStore | None = None,
+    groups: Sequence[str] | None = None,
+    **settings: Any,
+) -> Trained:
+    """`fit`, and then only `weight` of the change (`Delta.scaled`).
+
+    Without a weight, about a quarter of each class is set apart, groups whole, and the rest is
+    trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about the
+    images set apart; the weight with the lowest cross-entropy is taken. Unless it is 0, all images
+    are trained on then, so this takes nearly twice as long. Weight 0 is the frozen encoder (with a
+    soft prompt's contexts as they began): on a handful of images tuning can do harm. Wortsman et
+    al. (CVPR 2022) fix 0.5 or look at test data; nothing but the support set is looked at here.
+
+    Args:
+        tuners: as for `fit`.
+        encoder: as for `fit`; deltas that it has already keep their strength.
+        images: as for `fit`.
+        labels: as for `fit`.
+        text: as for `fit`.
+        weight: 0 to 1; None chooses.
+        head: makes an adapter that is not fitted yet, the one that will stand on the encoder;
+            zero-shot when not given.
+        features_in: where features are kept.
+        groups: N names of what belongs together (a burst, a patient), "" for none.
+        settings: as for `fit`.
+
+    Raises:
+        InputError: as `fit`.
+    """
+    told: dict[str, Any] = {}
+    apart: list[int] = []
+    if weight is None:
+        seed = (settings.get("recipe") or tuners[0].recipe).seed
+        try:
+            kept, apart = holdout(labels, groups, _HELD_OUT, seed)
+        except InputError:
+            weight, told["weight_why"] = 1.0, "no class has images that could be set apart"
+    if weight is None:
+        rest = _rows(images, labels, kept)
+        once = {k: v for k, v in settings.items() if k != "callbacks"}
+        if once.get("checkpoint") is not None:
+            once["checkpoint"] = Path(once["checkpoint"]) / TRIAL
+        first = fit(tuners, encoder, *rest, text, **once)
+        held = _rows(images, labels, apart)
+        make = head or plugins.get("adapters", "zero_shot")
+        found = [
+            _losses(_at(first, encoder, a, {}), rest, held, text, make, features_in)
+            for a in WEIGHTS
+        ]
+        if len(found[0]):
+            curve = {
+                f"{a:g}": float(losses.mean()) for a, losses in zip(WEIGHTS, found, strict=True)
+            }
+            weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
+            told |= {"held_out": len(found[0]), "held_out_loss": curve}
+            if not weight:  # nothing to train on all images
+                return _at(first, encoder, weight, {"weight": weight, **told})
+        else:
+            weight, told["weight_why"] = 1.0, "no image that was set apart can be read"
+    whole = fit(tuners, encoder, images, labels, text, **settings)
+    return _at(whole, encoder, weight, {"weight": weight, **told})
+
+
+def _at(trained: Trained, before: Any, weight: float, told: dict[str, Any]) -> Trained:
+    """What was learned now, at a weight."""
+    old = getattr(before, "deltas", {})
+    deltas = {
+        name: delta if name in old else delta.scaled(weight)
+        for name, delta in trained.encoder.deltas.items()
+    }
+    deltas = {
+        name: delta if name in old else replace(delta, facts={**delta.facts, **told})
+        for name, delta in deltas.items()
+    }
+    return replace(trained, encoder=Tuned(trained.encoder.base, deltas), weight=weight)
+
+
+def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:
+    return [images[i] for i in rows], [labels[i] for i in rows]
+
+
+def _losses(
+    trained: Trained,
+    taught: Labelled,
+    asked: Labelled,
+    text: ClassPrompts,
+    head: Callable[[], Any],
+    store: FeatureStore | None,
+) -> NDArray[np.floating[Any]]:
+    """Cross-entropy of each readable image set apart, by a head on the others.
+
+    After the likeliest temperature: a head on features that were trained on its own images is too
+    sure of itself, which says nothing of how well it tells the classes apart.
+    """
+    tuned = trained.encoder
+    words = prompts.read(tuned, ClassPrompts(text.classes, text.names, trained.templates))
+    known, new = extract_features(tuned, taught[0], store), extract_features(tuned, asked[0], store)
+    if not new.kept:
+        return np.zeros(0)
+    labels = np.array([taught[1][i] for i in known.kept])
+    adapter = head().fit(known.features.values, labels, words)
+    column = {name: i for i, name in enumerate(text.classes)}
+    targets = np.array([column[asked[1][i]] for i in new.kept])
+    logits = adapter.logits(new.features.values)
+    return _cross_entropy(calibration.temperature(logits, targets) * logits, targets)
+
+
+def _cross_entropy(
+    logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]
+) -> NDArray[np.floating[Any]]:
+    top = logits.max(axis=1, keepdims=True)
+    log_sum: NDArray[np.floating[Any]] = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    own: NDArray[np.floating[Any]] = logits[np.arange(len(targets)), targets]
+    return log_sum - own

@@ -1,0 +1,292 @@
+"""The training loop, on Hugging Face Accelerate: one process or many, any device.
+
+The order of the images comes from a generator of its own, so that a run on one process, a run that
+splits its batches to save memory, and a run that was interrupted and goes on, all see the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handful.errors import InputError
+from handful.tuners.training import checkpoint as saved
+from handful.tuners.training import memory, processes, schedule
+from handful.tuners.training.callbacks import Callback
+from handful.tuners.training.recipe import BASE_RATE, Recipe
+
+_APART = 0x9E3779B1  # between the seeds of two processes, that not all drop out the same
+
+Live = Callable[[int, int, float, float], None]
+
+
+@dataclass
+class Report:
+    """What happened while training.
+
+    Args:
+        losses: mean loss of each epoch, over all processes.
+        steps: updates.
+        seconds: in all, of this process.
+        precision: at the end: `no`, `bf16` or `fp16`.
+        fell_back: whether mixed precision left the finite numbers and float32 took over.
+        peak_memory: bytes that the process (or the GPU) held at most while training.
+        resumed_at: epochs that a checkpoint spared.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    precision: str = "no"
+    fell_back: bool = False
+    peak_memory: int = 0
+    resumed_at: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """As plain values, without what differs from run to run."""
+        said = asdict(self)
+        return {k: said[k] for k in ("losses", "steps", "precision", "fell_back")}
+
+
+class MixedPrecisionWarning(UserWarning):
+    """Mixed precision left the finite numbers; training went on in float32."""
+
+
+def train(
+    objective: nn.Module,
+    count: int,
+    recipe: Recipe,
+    *,
+    unlabelled: int = 0,
+    rates: Mapping[nn.Parameter, float] | None = None,
+    device: torch.device | None = None,
+    progress: Live | None = None,
+    checkpoint: Path | None = None,
+    about: str = "",
+    callbacks: Sequence[Callback] = (),
+) -> Report:
+    """Minimise the sum of the losses that `objective(rows, others)` names.
+
+    Args:
+        objective: its parameters that want a gradient are trained, in place. It gathers its own
+            data by row.
+        count: N, labelled images.
+        recipe: how long and how fast.
+        unlabelled: U, further images without labels.
+        rates: learning rates other than the recipe's.
+        device: where the objective's data is; where Accelerate says when not given.
+        progress: called with (steps done, steps in all, loss, seconds left), by one process.
+        checkpoint: a folder that is written after each epoch, and gone on from where it is there.
+        about: identity of what is trained on what; another one does not go on from a checkpoint.
+        callbacks: told of the start, every step and the end, also an early one, by one process.
+
+    Raises:
+        InputError: nothing to learn or to learn from; a loss that leaves the finite numbers in
+            float32; a precision that the machine has not; a checkpoint of another training; too
+            little memory.
+    """
+    if count < 1:
+        raise InputError(f"expected one image or more to learn from, got {count}")
+    if not any(p.requires_grad for p in objective.parameters()):
+        raise InputError("nothing to learn: none of the parameters wants a gradient")
+    with ExitStack() as stack:
+        stack.enter_context(processes.own_state())
+        stack.enter_context(processes.unwrapped(objective))
+        run = Run(objective, count, recipe, unlabelled, rates or {}, device)
+        where = run.accelerator.device if device is None else device
+        stack.enter_context(processes.own_randomness(where))
+        stack.enter_context(memory.told(run.report, where))
+        if not run.accelerator.is_main_process:
+            progress, callbacks = None, ()
+        for callback in callbacks:
+            callback.on_start(asdict(recipe))
+            stack.callback(_tell_end, callback, run.report)
+        try:
+            run.go(progress, checkpoint, about, callbacks)
+        except (MemoryError, RuntimeError) as error:
+            if not memory.is_lack(error):
+                raise
+            raise InputError(memory.cure(recipe)) from error
+        finally:
+            run.optimiser.zero_grad()
+    return run.report
+
+
+class Run:
+    """One training: what is trained, how far it is, and what it takes to go back."""
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        count: int,
+        recipe: Recipe,
+        unlabelled: int,
+        rates: Mapping[nn.Parameter, float],
+        device: torch.device | None,
+    ) -> None:
+        self.objective, self.count, self.recipe = objective, count, recipe
+        self.unlabelled, self.rates, self.device = unlabelled, rates, device
+        self.learned = [p for p in objective.parameters() if p.requires_grad]
+        self.report = Report(precision=recipe.precision)
+        self.per_epoch = math.ceil(count / recipe.batch)
+        self.began = time.perf_counter()
+        self.accelerator: Any = None
+        self.model: Any = objective
+        self.optimiser: Any = None
+        self._prepare(recipe.precision)
+
+    def go(
+        self,
+        progress: Live | None,
+        checkpoint: Path | None,
+        about: str,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        """All epochs that are not behind us yet."""
+        file = None if checkpoint is None else saved.file(checkpoint)
+        counts = (self.count, self.unlabelled)
+        identity = saved.identity(about, self.recipe, counts, self.learned)
+        first = 0
+        if file is not None and file.exists():
+            first = saved.read(file, identity, self.learned, self.optimiser, self.report)
+            self.report.resumed_at = first
+            self.report.steps = first * self.per_epoch
+            if self.report.precision != self.recipe.precision:
+                self._prepare(self.report.precision, keep=True)
+        self.objective.train()
+        self.steps_before = first * self.per_epoch
+        for epoch in range(first, self.recipe.epochs):
+            before = None  # only mixed precision goes back, and a copy can be large
+            if self.report.precision != "no":
+                before = saved.snapshot(self.learned, self.optimiser)
+            if not self._epoch(epoch, progress, callbacks) and before is not None:
+                self._fall_back(before)
+                self._epoch(epoch, progress, callbacks)
+            if file is not None and self.accelerator.is_main_process:
+                done = epoch + 1
+                saved.write(file, identity, self.learned, self.optimiser, self.report, done)
+        self.objective.eval()
+        self.report.seconds = time.perf_counter() - self.began
+
+    def _epoch(self, epoch: int, progress: Live | None, callbacks: Sequence[Callback]) -> bool:
+        """One pass over the images; false where mixed precision left the finite numbers."""
+        recipe, total = self.recipe, 0.0
+        steps = self.recipe.epochs * self.per_epoch
+        batches = schedule.batches(self.count, self.unlabelled, recipe, epoch)
+        for step, (rows, others) in enumerate(batches, epoch * self.per_epoch):
+            factor = schedule.factor(step, steps, recipe.warmup)
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["top"] * factor
+            told = self._step(rows, others, recipe.seed * 1_000_003 + step)
+            if told is None:
+                if self.report.precision != "no":
+                    return False
+                raise InputError(
+                    f"training diverged at step {step + 1} of {steps}: the loss or its gradient is "
+                    f"not a finite number; lower learning_rate={recipe.learning_rate:g}"
+                )
+            loss = sum(told.values())
+            total += loss * len(rows)
+            self.report.steps = step + 1
+            for callback in callbacks:
+                callback.on_step(step, {**told, "loss": loss})
+            if progress is not None:
+                spent = time.perf_counter() - self.began
+                done = step + 1 - self.steps_before
+                progress(step + 1, steps, loss, spent / done * (steps - step - 1))
+        self.report.losses.append(total / self.count)
+        return True
+
+    def _step(self, rows: Tensor, others: Tensor | None, seed: int) -> dict[str, float] | None:
+        """One update; None where it is not finite.
+
+        fp16's losses are scaled up, and an update whose gradients overflow by that is left out;
+        few images have few updates, so it is taken again with the scale that was halved.
+        """
+        scaler = self.accelerator.scaler
+        while True:
+            own = seed + _APART * self.accelerator.process_index
+            processes.seeded(own, self.device or self.accelerator.device)  # views, dropout
+            told = self._gradients(rows, others)
+            finite = all(math.isfinite(loss) for loss in told.values())
+            if not finite or (scaler is None and not self._finite()):
+                return None
+            self.optimiser.step()
+            if scaler is None or not self.optimiser.step_was_skipped:
+                return told
+            if scaler.get_scale() < 1:
+                return None
+
+    def _gradients(self, rows: Tensor, others: Tensor | None) -> dict[str, float]:
+        """Losses of a batch, which is computed in parts where memory is short."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        parts = schedule.share(rows, others, rank, world, self.recipe.accumulation)
+        told: dict[str, float] = {}
+        self.optimiser.zero_grad()
+        for number, (part, more, weight) in enumerate(parts):
+            last = number == len(parts) - 1
+            quiet = nullcontext() if last else self.accelerator.no_sync(self.model)
+            with quiet:
+                losses = self.model(part, more)
+                whole = torch.stack([loss.float() for loss in losses.values()]).sum() * weight
+                # Not left out where it is not finite: other processes wait for its gradients.
+                self.accelerator.backward(whole)
+            for name, loss in losses.items():
+                told[name] = told.get(name, 0.0) + float(loss.detach()) * weight
+        return processes.agreed(self.accelerator, told)
+
+    def _finite(self) -> bool:
+        return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in self.learned)
+
+    def _prepare(self, precision: str, *, keep: bool = False) -> None:
+        state = None
+        if keep:
+            state = self.optimiser.state_dict()
+            self.objective = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.accelerator = processes.accelerator(precision, self.device)
+        if self.device is not None:
+            self.objective.to(self.device)
+        bare = self._optimiser()
+        self.model, self.optimiser = self.accelerator.prepare(self.objective, bare)
+        if state is not None:
+            self.optimiser.load_state_dict(state)
+        self.report.precision = precision
+
+    def _fall_back(self, before: saved.Snapshot) -> None:
+        warnings.warn(
+            f"{self.report.precision} left the finite numbers; training goes on in float32, which "
+            "takes longer",
+            MixedPrecisionWarning,
+            stacklevel=2,
+        )
+        saved.restore(before, self.learned, self.optimiser)
+        self._prepare("no", keep=True)
+        self.report.fell_back = True
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """AdamW; matrices decay, biases and norms do not, nor the encoder's own weights."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for p in self.learned:
+            rate = self.rates.get(p, self.recipe.learning_rate)
+            small = p.ndim < 2 or rate <= BASE_RATE
+            decay = 0.0 if small else self.recipe.weight_decay
+            groups.setdefault((rate, decay), []).append(p)
+        return torch.optim.AdamW(
+            [
+                {"params": params, "lr": rate, "top": rate, "weight_decay": decay}
+                for (rate, decay), params in groups.items()
+            ]
+        )
+
+
+def _tell_end(callback: Callback, report: Report) -> None:
+    callback.on_end(report.told())

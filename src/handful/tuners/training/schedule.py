@@ -1,0 +1,58 @@
+"""Which images an update sees and how fast it learns: the same on one process or many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from handful.tuners.training.recipe import Recipe
+
+
+def batches(
+    count: int, unlabelled: int, recipe: Recipe, epoch: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Rows `[B]` in an order drawn anew for each epoch, and as many images without labels."""
+    order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+    rows = torch.randperm(count, generator=order)
+    for part in torch.split(rows, recipe.batch):
+        others = None
+        if unlabelled:
+            others = torch.randint(unlabelled, part.shape, generator=order)
+        yield part, others
+
+
+def share(
+    rows: Tensor, others: Tensor | None, rank: int, world: int, parts: int
+) -> list[tuple[Tensor, Tensor | None, float]]:
+    """What one process of several computes of a batch, in parts, each with its weight.
+
+    The mean of a part's losses times its weight, summed over the parts and averaged over the
+    processes, is the mean over the batch.
+
+    >>> share(torch.arange(5), None, rank=0, world=2, parts=2)
+    [(tensor([0, 2]), None, 0.8), (tensor([4]), None, 0.4)]
+    """
+    has = len(rows) > rank  # a process too many computes one row, and it counts nothing
+    mine = rows[rank::world] if has else rows[:1]
+    size = math.ceil(len(mine) / parts)
+    split = torch.split(mine, size)
+    more: Sequence[Tensor | None] = [None] * len(split)
+    if others is not None:  # as many as rows, so both are split alike
+        more = torch.split(others[rank::world] if has else others[:1], size)
+    weight = world / len(rows) if has else 0.0
+    return [(part, extra, len(part) * weight) for part, extra in zip(split, more, strict=True)]
+
+
+def factor(step: int, steps: int, warmup: float) -> float:
+    """Of the rate: up from zero over the share `warmup` of all steps, then half a cosine to zero.
+
+    >>> [round(factor(step, 8, warmup=0.25), 2) for step in range(9)]
+    [0.5, 1.0, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07, 0.0]
+    """
+    warm = round(warmup * steps)
+    if step < warm:
+        return (step + 1) / warm
+    return (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
