@@ -15,7 +15,7 @@ from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiDataset, playground
 from handful.errors import InputError, PackError
-from handful.metrics.multi_label import measure
+from handful.metrics import evaluate_multi_label
 from handful.packs import Pack, card
 from handful.packs.multi import shown
 from handful.selection.thresholds import calibration, telling, thresholds, told_ridge_path
@@ -258,8 +258,11 @@ def test_order_of_images_and_of_classes_does_not_matter():
 def test_answers_are_better_than_chance_and_may_be_none():
     X, Y, text = made(400)
     fitted = MultiLabel().fit(X[:200], Y[:200], text)
-    result = measure(fitted.predict(X[200:]), Y[200:], text.classes)
-    assert result.micro_f1 > measure(np.ones((200, 4)), Y[200:], text.classes).micro_f1 + 0.1
+    result = evaluate_multi_label(fitted.predict(X[200:]), Y[200:], text.classes)
+    assert (
+        result.micro_f1
+        > evaluate_multi_label(np.ones((200, 4)), Y[200:], text.classes).micro_f1 + 0.1
+    )
     assert (~fitted.predict(X[200:]).any(1)).any()
 
 
@@ -294,7 +297,7 @@ def test_bad_parameters():
 def test_measure_by_hand():
     answers = [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
     truth = [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
-    result = measure(answers, truth, ("a", "b", "c"), fixed=truth)
+    result = evaluate_multi_label(answers, truth, ("a", "b", "c"), fixed=truth)
     assert result.micro_f1 == pytest.approx(4 / 6)
     assert result.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert result.exact == pytest.approx(1 / 3)
@@ -303,7 +306,7 @@ def test_measure_by_hand():
     assert result.fixed == {"micro_f1": 1.0, "macro_f1": 1.0}
     assert result.per_class["b"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
     with pytest.raises(InputError, match="expected answers and truth"):
-        measure([[1]], [[1, 0]], ("a", "b"))
+        evaluate_multi_label([[1]], [[1, 0]], ("a", "b"))
 
 
 def test_draw_stops_when_there_is_enough_and_passes_over_nothing():

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
 
-FIXED = 0.5  # what learned thresholds are compared with
+FIXED_THRESHOLD = 0.5  # what learned thresholds are compared with
 
 
 @dataclass(frozen=True, eq=False)
-class MultiEvaluation:
+class MultiLabelEvaluation:
     """How good yes/no answers are on images that the skill has not seen.
 
     Args:
@@ -47,7 +47,7 @@ class MultiEvaluation:
             "micro_f1": self.micro_f1,
             "macro_f1": self.macro_f1,
             "exact": self.exact,
-            "fixed_threshold": {"threshold": FIXED, **self.fixed},
+            "fixed_threshold": {"threshold": FIXED_THRESHOLD, **self.fixed},
             "count": self.count,
             "unlabelled": self.unlabelled,
             "classes": list(self.classes),
@@ -56,9 +56,9 @@ class MultiEvaluation:
         }
 
 
-def measure(
+def evaluate_multi_label(
     answers: ArrayLike, truth: ArrayLike, classes: Sequence[str], fixed: ArrayLike | None = None
-) -> MultiEvaluation:
+) -> MultiLabelEvaluation:
     """Measure yes/no answers against the truth.
 
     Args:
@@ -71,7 +71,7 @@ def measure(
     Raises:
         InputError: shapes that disagree, no images.
 
-    >>> result = measure([[1, 1], [0, 1]], [[1, 0], [0, 1]], ("cat", "dog"))
+    >>> result = evaluate_multi_label([[1, 1], [0, 1]], [[1, 0], [0, 1]], ("cat", "dog"))
     >>> round(result.micro_f1, 3), round(result.macro_f1, 3), result.exact
     (0.8, 0.833, 0.5)
     """
@@ -86,7 +86,7 @@ def measure(
     hits, answered, images = (yes & wanted).sum(0), yes.sum(0), wanted.sum(0)
     f1 = 2 * hits / np.maximum(answered + images, 1)
     micro, macro = _f1(yes, wanted)
-    return MultiEvaluation(
+    return MultiLabelEvaluation(
         classes=tuple(classes),
         micro_f1=micro,
         macro_f1=macro,

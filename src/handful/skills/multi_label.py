@@ -24,7 +24,7 @@ from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
-from handful.metrics.multi_label import FIXED, MultiEvaluation, measure
+from handful.metrics import FIXED_THRESHOLD, MultiLabelEvaluation, evaluate_multi_label
 from handful.packs import Pack
 from handful.packs.multi import is_multi_label, shown
 from handful.skills import inputs
@@ -45,7 +45,7 @@ class MultiEvaluated:
         ignored: files passed over.
     """
 
-    result: MultiEvaluation
+    result: MultiLabelEvaluation
     failures: tuple[Failure, ...]
     leaks: tuple[str, ...]
     ignored: Mapping[str, int]
@@ -158,7 +158,7 @@ def evaluate(
     answers = shown(pack.manifest, pack.tensors, given, pack.where)
     wanted = truth[list(found.places)]
     return MultiEvaluated(
-        measure(answers, wanted, pack.classes, given >= FIXED),
+        evaluate_multi_label(answers, wanted, pack.classes, given >= FIXED_THRESHOLD),
         found.failures,
         found.leaks,
         dataset.ignored,

@@ -1,0 +1,59 @@
+"""Intervals of a share (Wilson) and of a mean over seeds (Student's t)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from scipy.special import stdtrit
+
+from handful.errors import InputError
+
+
+def wilson_interval(right: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a share, `right` of `count`; honest for few images and for shares near 0 or 1.
+
+    `(p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`, Wilson, 1927.
+
+    Raises:
+        InputError: no images, more right than there are, a level outside 0 to 1.
+
+    >>> low, high = wilson_interval(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
+    if not (count >= 1 and 0 <= right <= count and 0 < level < 1):
+        raise InputError(
+            f"expected 0 <= right <= count, count >= 1 and a level between 0 and 1, "
+            f"got right={right}, count={count}, level={level}"
+        )
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = right / count, z * z / count
+    middle = share + spread / 2
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    # the ends are exact at 0 and 1; rounding must not push them outside
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    return (0.0 if right == 0 else max(low, 0.0), 1.0 if right == count else min(high, 1.0))
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Mean over seeds and half the width of its interval, by Student's t: `t s / sqrt(n)`.
+
+    The half-width is NaN for one value: nothing is known of its spread.
+
+    Raises:
+        InputError: no values, or one that is not finite.
+
+    >>> mean, half = mean_interval([80.0, 82.0, 84.0])
+    >>> mean, round(half, 2)
+    (82.0, 4.97)
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
+        raise InputError(f"expected finite numbers, at least one, got {list(values)}")
+    if len(numbers) == 1:
+        return float(numbers[0]), math.nan
+    t = float(stdtrit(len(numbers) - 1, (1 + level) / 2))
+    return float(numbers.mean()), t * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
