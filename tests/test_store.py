@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 
 from handful.errors import HandfulError, InputError, StorageError
-from handful.features.store import FILE, FeatureStore, Health, database, default_folder, space
+from handful.features.store import (
+    FILE,
+    FeatureStore,
+    Health,
+    common,
+    database,
+    default_folder,
+    space,
+)
 
 KEY = space("model:a weights:01", "float32")
 OTHER = space("model:b weights:02", "bfloat16")
@@ -447,6 +455,19 @@ def test_a_locked_store_is_explained(store, monkeypatch):
 
 
 # --- look and prune
+
+
+def test_free_pages_are_given_back_in_one_call(store):
+    numbers = range(300)
+    store.put(KEY, ids_of(*numbers), rows_of(*numbers, dim=512))
+    with store._database.session("writing") as (db, _):
+        db.execute("DELETE FROM rows")
+        free = common.pragma(db, "freelist_count")
+        assert free > 10
+        common.free_pages(db, 7)
+        assert common.pragma(db, "freelist_count") == free - 7
+        common.shrink(db)
+        assert common.pragma(db, "freelist_count") == 0
 
 
 def test_the_summary_tells_who_and_how_much(store):

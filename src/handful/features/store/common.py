@@ -77,11 +77,20 @@ def shrink(db: sqlite3.Connection) -> None:
     """Give the pages of removed rows back to the system, a step at a time."""
     free = pragma(db, "freelist_count")
     while free:
-        db.execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
+        free_pages(db, STEP)
         left = pragma(db, "freelist_count")
         if left >= free:  # someone else fills it meanwhile
             return
         free = left
+
+
+def free_pages(db: sqlite3.Connection, count: int) -> None:
+    """Give so many pages back in one transaction.
+
+    `execute` would step the statement once, which frees a single page; `executescript` runs it to
+    its end.
+    """
+    db.executescript(f"PRAGMA incremental_vacuum({count})")
 
 
 def pragma(db: sqlite3.Connection, name: str) -> int:
