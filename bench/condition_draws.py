@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import encoders
+from handful import data, encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import FeatureSet, decode, feature_file, playground
 from handful.encoders import prompts
@@ -21,7 +21,6 @@ from handful.features import extract_features
 from handful.protocols import trials
 from handful.protocols.demo import draw as draw_task
 from handful.protocols.trials import SHOTS
-from handful.skills import inputs
 
 HARD, KNOWN = "Names never learned (playground)", "Names that `tiny` learned (playground)"
 PHOTOS = "Real photos through `tiny`"
@@ -130,8 +129,8 @@ def compositions(kind: str, rng: np.random.Generator) -> Sequence[Composition]:
 
 @cache
 def _photos(folder: Path) -> tuple[FeatureSet, NDArray[np.bool_]]:
-    dataset = inputs.load_images(folder)
-    text = inputs.class_text(tiny(), inputs.names_of(dataset, None), _TEMPLATE)
+    dataset = data.load(folder)
+    text = prompts.embed(tiny(), data.class_words(dataset, None), _TEMPLATE)
     found = extract_features(tiny(), dataset.images)
     kept = dataset.subset(found.kept)
     column = {name: i for i, name in enumerate(text.classes)}

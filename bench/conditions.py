@@ -23,9 +23,9 @@ import condition_draws as draws
 from adapters import task as made
 from condition_tables import Score, told
 from handful import metrics, plugins
+from handful.adapters import create_adapter
 from handful.adapters._base import Adapter
 from handful.protocols import trials
-from handful.skills import inputs
 
 PROCESSES = 3
 COST = """
@@ -43,7 +43,7 @@ def measure(job: tuple[str, str, int]) -> list[Score]:
     found = []
     for case in getattr(draws, kind)(source, seed):
         for method in trials.inductive():
-            adapter = inputs.adapter_of(method, case.seed)
+            adapter = create_adapter(method, case.seed)
             adapter.fit(case.values, case.labels, case.text)
             for name, (rows, targets) in case.exams.items():
                 hit = 100 * metrics.accuracy(adapter.logits(rows), targets)
@@ -79,7 +79,7 @@ def speed(classes: int = 100, shots: int = 16, rounds: int = 3) -> Iterator[str]
     X, y, _, text = made(classes, shots, 1)
     yield "| method | name | an answer is | fit, s | leave-one-out, s |\n|---|---|---|---|---|"
     for name in plugins.names("adapters"):
-        adapter = inputs.adapter_of(name, 0)
+        adapter = create_adapter(name, 0)
         adapter.fit(X[::shots], y[::shots], text)  # libraries load once
         fitted = seconds(lambda a=adapter: a.fit(X, y, text), rounds)
         cost = f"{getattr(adapter, 'folds', 8)} fits"

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from handful import data, encoders, metrics
+from handful.adapters import create_adapter
 from handful.data import playground
 from handful.packs import confidence
 from handful.packs.support import Support
 from handful.protocols.demo import draw
-from handful.skills.inputs import adapter_of
 
 METHODS = ("auto", "tip", "gda", "text_gda", "proker", "zs_lp", "linear")
 SHOTS = (2, 4, 8, 16)
@@ -54,7 +54,7 @@ def measure(world: Any, pool: np.ndarray, method: str, shots: int, seed: int) ->
     ids = tuple(map(str, taught))
     targets = np.asarray(world.labels)[taught].astype(np.int64)
     support = Support(world.values[taught], targets, world.text, ids, ids)
-    adapter = adapter_of(method, seed).fit(support.features, targets, support.text)
+    adapter = create_adapter(method, seed).fit(support.features, targets, support.text)
     entry, tensors = confidence.fit(adapter, support)
     logits, truth = adapter.logits(world.values[asked]), np.asarray(world.labels)[asked]
     manifest = {"confidence": entry}

@@ -20,11 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from handful import metrics
+from handful.adapters import create_adapter
 from handful.contracts import ImageRef
 from handful.data import playground
 from handful.encoders import prompts
 from handful.protocols.journal import Journal
-from handful.skills.inputs import adapter_of
 from handful.tuners.training import tune
 from tuners_trial import pictures, store_of_its_own, tiny
 
@@ -87,7 +87,7 @@ def measured(kind: str, style: str, seed: int, weight: float | None) -> float:
             encoder = tune.tune(asked, encoder, given, labels, text, seed=seed).encoder
     tests, truth = drawn(kind, style, "test", seed)
     rows, read = pictures(encoder, tests), prompts.read(encoder, text)
-    logits = adapter_of("zero_shot", seed).fit(rows, np.array(truth), read).logits(rows)
+    logits = create_adapter("zero_shot", seed).fit(rows, np.array(truth), read).logits(rows)
     return 100 * metrics.accuracy(logits, np.array([names.index(label) for label in truth]))
 
 

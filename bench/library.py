@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText, unit
 from handful.library.ensemble import Skill, Skills
 from handful.library.folder import Shelf
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.skills.inputs import adapter_of
 
 WIDTH, CLASSES, SHOTS = 512, 20, 16
 COUNTS = (1, 5, 10, 25, 50, 100)
@@ -74,7 +74,7 @@ def fitted(method: str) -> tuple[Any, Support]:
     names = tuple(f"class {c}" for c in range(CLASSES))
     text = ClassText(means[:, None] + rng.standard_normal((CLASSES, 1, WIDTH)), names, 100.0)
     ids = tuple(f"{i:064x}" for i in range(len(y)))
-    adapter = adapter_of(method, 0).fit(X, np.array(names)[y], text)
+    adapter = create_adapter(method, 0).fit(X, np.array(names)[y], text)
     return adapter, Support(X, y, text, ids, tuple(f"{i}.jpg" for i in range(len(y))))
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from handful import encoders, metrics
+from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import decode, playground
 from handful.encoders import prompts
 from handful.protocols import trials
-from handful.skills.inputs import adapter_of
 from handful.tuners.training import tune
 
 QUERIES = 20
@@ -70,7 +70,7 @@ def measured(method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
     targets = np.array([task.classes.index(label) for label in task.test_labels])
     right = {}
     for head in heads:
-        adapter = adapter_of(head, seed).fit(rows, np.array(task.support_labels), read)
+        adapter = create_adapter(head, seed).fit(rows, np.array(task.support_labels), read)
         right[head] = 100 * metrics.accuracy(adapter.logits(asked_of), targets)
     return {"accuracy": right, "known": _known(encoder), **facts}
 

@@ -23,12 +23,12 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from handful import data, encoders
+from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText
 from handful.data import playground
 from handful.packs import unknown
 from handful.packs.support import Support
 from handful.protocols.demo import draw
-from handful.skills.inputs import adapter_of
 
 METHODS = ("auto", "tip", "gda", "clip_adapter", "text_gda")
 SHOTS = (4, 8, 16)
@@ -131,7 +131,7 @@ def measure(world: World, shots: int, seed: int) -> dict[str, float]:
         row["false accepts where promised"] = row["false accepts"]
     row |= {name: area(is_known, score) for name, score in references(drawn).items()}
     for method in METHODS:
-        adapter = adapter_of(method, seed).fit(drawn.X, drawn.y, drawn.text)
+        adapter = create_adapter(method, seed).fit(drawn.X, drawn.y, drawn.text)
         logits = adapter.logits(drawn.queries).astype(np.float64)
         best = logits.max(1)
         # the order of the softmax without its rounding to 1

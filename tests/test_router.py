@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from handful.adapters import Adapter
+from handful.adapters import Adapter, create_adapter
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
 from handful.library._gaussians import Gaussians
@@ -17,7 +17,6 @@ from handful.library.heads import Stack, linear
 from handful.library.open_set import Part, Stranger
 from handful.library.router import Router
 from handful.packs.support import Support
-from handful.skills.inputs import adapter_of
 
 WIDTH = 24
 
@@ -43,7 +42,7 @@ class World:
         X, y = self.draw(task, self.shots)
         labels = labels or tuple(f"{name} {c}" for c in range(self.classes))
         text = ClassText(self.means[task][:, None] + 1, labels, 20.0)
-        adapter: Adapter = adapter_of(method, 0).fit(X, np.array(labels)[y], text)
+        adapter: Adapter = create_adapter(method, 0).fit(X, np.array(labels)[y], text)
         ids = tuple(map(str, range(len(y))))
         return Skill.fitted(name, adapter, labels, Support(X, y, text, ids, ids), 1.0, 20.0)
 
@@ -208,7 +207,7 @@ def test_a_narrow_kernel_is_not_taken_for_affine(method):
     world = World(2)
     X, y = world.draw(0, 6)
     text = ClassText(world.means[0][:, None] + 1, ("a", "b", "c", "d"), 20.0)
-    adapter = adapter_of(method, 0, {"beta": 40.0}).fit(X, np.array(text.classes)[y], text)
+    adapter = create_adapter(method, 0, {"beta": 40.0}).fit(X, np.array(text.classes)[y], text)
     ids = tuple(map(str, range(len(y))))
     narrow = Skill.fitted("n", adapter, text.classes, Support(X, y, text, ids, ids), 1.0, 20.0)
     skills = Skills([narrow, world.skill("other", 1, "text_gda")])

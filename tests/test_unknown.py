@@ -21,7 +21,6 @@ from handful.packs import Pack, unknown
 from handful.packs.support import Reserved, Support
 from handful.selection.novelty import Unknown, learn
 from handful.selection.novelty_features import Look
-from handful.skills import inputs
 from tasks import make
 
 
@@ -231,14 +230,14 @@ def test_the_card_tells_it(skill):
 def test_a_class_that_is_really_called_so():
     pictures = tuple(ImageRef.of(np.full((8, 8, 3), v, np.uint8)) for v in range(6))
     data = Dataset(pictures, ("cat", "dog", "other") * 2)
-    classes, none = inputs.set_apart(data, None)
+    classes, none = data.separate_reserved(data, None)
     assert classes.classes == ("cat", "dog")
     assert none.labels == ("other", "other")
     named = {"cat": "cat", "dog": "dog", "other": "another animal"}
-    assert inputs.set_apart(data, named)[0] is data
-    assert inputs.set_apart(data, None, ("other",))[0] is data
+    assert data.separate_reserved(data, named)[0] is data
+    assert data.separate_reserved(data, None, ("other",))[0] is data
     with pytest.raises(InputError, match="say"):
-        inputs.set_apart(data.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
+        data.separate_reserved(data.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
 
 
 def test_answers_from_a_fresh_process(skill, photos):

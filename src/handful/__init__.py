@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from handful._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from handful.adapters import Adapter
     from handful.contracts import ClassText, ImageRef
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from handful.skills.fit import fit
     from handful.skills.predict import Predictor
 
-__version__ = "0.1.0.dev0"
 __all__ = [
     "Adapter",
     "ClassText",

@@ -4,6 +4,7 @@ What a new method builds on is importable from here.
 """
 
 from handful.adapters._base import Adapter, class_means
+from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, number, scalar, whole
 from handful.adapters._training import Recipe, train
 
@@ -15,6 +16,8 @@ __all__ = [
     "LinearHead",
     "Recipe",
     "class_means",
+    "create_adapter",
+    "create_estimator",
     "number",
     "scalar",
     "train",

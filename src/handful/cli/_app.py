@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-import handful
+from handful._version import __version__
 from handful.cli import (
     add,
     bench,
@@ -67,7 +67,7 @@ app.add_typer(store.app, name="store")
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        say(f"handful {handful.__version__}")
+        say(f"handful {__version__}")
         raise typer.Exit
 
 

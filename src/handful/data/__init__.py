@@ -5,6 +5,14 @@ is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augment
+from handful.data.classes import (
+    RESERVED,
+    class_words,
+    first_reasons,
+    is_reserved,
+    require_images,
+    separate_reserved,
+)
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
 from handful.data.decoding import decode
@@ -13,23 +21,27 @@ from handful.data.features import FeatureSet
 from handful.data.folder import find, folder
 from handful.data.multi_label import multilabel
 from handful.data.multidataset import MultiDataset
-from handful.data.sources import load
+from handful.data.sources import load, short_name, split_or_all
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
 from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
 
 __all__ = [
+    "RESERVED",
     "Dataset",
     "FeatureSet",
     "MultiDataset",
     "augment",
+    "class_words",
     "coop",
     "decode",
     "draw",
     "feature_file",
     "find",
+    "first_reasons",
     "folder",
     "holdout",
+    "is_reserved",
     "is_tip_cache",
     "leaks",
     "load",
@@ -37,8 +49,12 @@ __all__ = [
     "multilabel",
     "recall",
     "record",
+    "require_images",
     "rest",
     "save_features",
+    "separate_reserved",
+    "short_name",
+    "split_or_all",
     "table",
     "tip_cache",
 ]

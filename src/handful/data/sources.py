@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from handful.data._labelled import SPLITS
+from handful.data._labelled import SPLITS, Labelled
 from handful.data._rows import READERS
 from handful.data.coop import coop
 from handful.data.dataset import Dataset
 from handful.data.folder import entries, folder
 from handful.data.table import table
 from handful.errors import InputError
+
+LabelledT = TypeVar("LabelledT", bound=Labelled)
 
 EXPECTED = (
     "expected a folder with one folder per class (also below train, val and test), "
@@ -20,15 +23,18 @@ EXPECTED = (
 )
 
 
-def load(path: str | Path) -> Dataset:
+def load(path: str | Path | Dataset) -> Dataset:
     """Labelled images from a folder per class, a table or a CoOp split file, told apart by looking.
 
     A folder with a `metadata.csv`, `.jsonl` or `.parquet` in it (or in its `train`, `val`, `test`)
-    is read by that table; one with a `split_zhou_*.json` by that file.
+    is read by that table; one with a `split_zhou_*.json` by that file. A `Dataset` is returned as
+    it is.
 
     Raises:
         InputError: no such path; none of these; or what `folder`, `table` or `coop` find wrong.
     """
+    if isinstance(path, Dataset):
+        return path
     source = Path(path)
     if source.is_dir():
         return _from_folder(source)
@@ -84,3 +90,13 @@ def _joined(parts: list[Dataset]) -> Dataset:
         splits=tuple(s for part in parts for s in part.splits),
         groups=tuple(g for part in parts for g in part.groups),
     )
+
+
+def split_or_all(dataset: LabelledT, name: str) -> LabelledT:
+    """The images of a split where splits are stated, else all of them."""
+    return dataset.split(name) if any(dataset.splits) else dataset
+
+
+def short_name(path: str) -> str:
+    """The last two parts of a path: enough to find the image, and nobody's home folder."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:])

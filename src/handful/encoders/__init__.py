@@ -20,8 +20,10 @@ DEFAULT = "tiny"
 _PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") -> Encoder:
-    """Load an encoder by name.
+def load(
+    name: str | Path | Encoder = DEFAULT, *, precision: str = "auto", device: str = "auto"
+) -> Encoder:
+    """Load an encoder by name; one that is loaded already is returned as it is.
 
     Args:
         name: `tiny` (shipped with Handful), a folder with a checkpoint, or a hub name such as
@@ -36,9 +38,11 @@ def load(name: str = DEFAULT, *, precision: str = "auto", device: str = "auto") 
         InputError: a folder or file that is no usable checkpoint.
         UnknownNameError: a prefix that names no backend.
     """
+    if not isinstance(name, str | Path):
+        return name
     if precision not in _PRECISIONS:
         raise InputError(f"expected precision {', '.join(_PRECISIONS)}, got {precision!r}")
-    backend, rest = _backend(name)
+    backend, rest = _backend(str(name))
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device
     )

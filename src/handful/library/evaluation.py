@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from handful import data
 from handful.contracts import Array
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
 from handful.library import Library
 from handful.library.ensemble import See
-from handful.skills import inputs
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def evaluate(
     tasks = {}
     for name, source in sources.items():
         skill = library.skills.skills[library.skills.position(name)]
-        dataset = inputs.part(inputs.load_images(source), "test")
+        dataset = data.split_or_all(data.load(source), "test")
         wrong = sorted({*dataset.labels} - {*skill.classes})
         if wrong:
             raise InputError(f"labels {wrong[:5]} are not among the classes of the skill {name!r}")
@@ -125,7 +125,7 @@ def evaluate(
         tasks[name] = _asked(library, name, rows, see, labels, leaks, unknown)
     accepted = []
     for source in strangers:
-        dataset = inputs.part(inputs.load_images(source), "test")
+        dataset = data.split_or_all(data.load(source), "test")
         found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
         see = library.see([dataset.images[i] for i in found.kept])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import handful
+from handful._version import __version__
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
 from handful.library.entry import Entry, entry
@@ -62,7 +62,7 @@ class Shelf:
             "dim": encoder.dim,
             "precision": encoder.precision,
         }
-        whole = {"format": FORMAT, "handful": handful.__version__, "encoder": stated}
+        whole = {"format": FORMAT, "handful": __version__, "encoder": stated}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
         path = Path(folder)
         if is_library(path):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import handful
+from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
 from handful.packs import card, confidence, deltas, figures, golden, restore, statements, writing
@@ -95,7 +95,7 @@ class Pack:
         made = (created or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0, tzinfo=None)
         manifest = {
             "format": FORMAT,
-            "handful": handful.__version__,
+            "handful": __version__,
             "created": f"{made.isoformat()}Z",
             "license": licence,
             "method": restore.method_of(adapter),
@@ -175,7 +175,7 @@ class Pack:
             facts["selection"] = adapter.explain()
         kept_facts = {k: v for k, v in self.manifest.items() if k not in statements.KEYS}
         manifest = kept_facts | {
-            "handful": handful.__version__,
+            "handful": __version__,
             "classes": list(support.text.classes),
             "support": _stated(support.ids, support),
             "training": plain(facts, "training"),

@@ -17,8 +17,6 @@ from handful.contracts import Array, ClassText
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 
-RESERVED = frozenset({"background", "none", "noise", "other"})  # labels of what is no class
-
 _RESERVED = "support.reserved"
 _LONG = 0.01  # bfloat16 rounds less
 _TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}

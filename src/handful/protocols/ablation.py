@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from handful import plugins
+from handful.adapters import create_adapter
 from handful.errors import InputError
 from handful.features import Progress
 from handful.protocols import sources
 from handful.protocols.encode import Eye, Need, Source
 from handful.protocols.runner import Arm, arms_of
 from handful.protocols.task import Lesson, Task
-from handful.skills.inputs import adapter_of
 
 # What the field varies, on which method, over which values.
 VARIED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
@@ -75,7 +75,7 @@ class Ablation:
                 )
             return
         for method in self.methods:
-            adapter_of(method, 0, {self.vary: self.values[0]})
+            create_adapter(method, 0, {self.vary: self.values[0]})
 
 
 def arms(
@@ -92,7 +92,7 @@ def arms(
         plain = lessons(tasks)
         result = arms_of([], plain)
         for method in ablation.methods:
-            usual = adapter_of(method, 0).get_params()[ablation.vary]
+            usual = create_adapter(method, 0).get_params()[ablation.vary]
             for value in ablation.values:
                 mark = " (default)" if value == usual else ""
                 label = f"{_title(method)}, {ablation.vary} {value}{mark}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import metrics
+from handful import data, encoders, metrics
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.encoders import prompts
@@ -24,7 +24,6 @@ from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.protocols.trials import SEMANTICS, SHOTS, Trial, compare_features, inductive, semantics
-from handful.skills import inputs
 
 
 @dataclass(frozen=True)
@@ -155,10 +154,10 @@ def compare(
         methods = [methods]
     if seeds < 1:
         raise InputError(f"expected at least 1 seed, got {seeds}")
-    dataset, _ = inputs.set_apart(inputs.load_images(source), words)
-    names = inputs.names_of(dataset, words)
-    tower = inputs.load_encoder(encoder)
-    text = inputs.class_text(tower, names, templates)
+    dataset, _ = data.separate_reserved(data.load(source), words)
+    names = data.class_words(dataset, words)
+    tower = encoders.load(encoder)
+    text = prompts.embed(tower, names, templates)
     found = extract_features(tower, dataset.images, store, progress=progress)
     usable = dataset.subset(found.kept)
     column = {name: i for i, name in enumerate(text.classes)}
@@ -166,7 +165,7 @@ def compare(
     split = np.array(usable.splits)
     pool, test = (split == "train", split == "test") if split.any() else (None, None)
     drawable = labels if pool is None else labels[pool]
-    inputs.check_counts(names, Counter(text.classes[c] for c in drawable), found.failures)
+    data.require_images(names, Counter(text.classes[c] for c in drawable), found.failures)
     trials = compare_features(
         found.features.values,
         labels,

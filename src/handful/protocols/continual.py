@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from handful.adapters import create_adapter
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.encoders import prompts
@@ -21,7 +22,6 @@ from handful.protocols.request import Request, distinct, named, once
 from handful.protocols.sequel import Sequel, sequel
 from handful.protocols.task import Task, same_encoder
 from handful.protocols.trials import semantics
-from handful.skills.inputs import adapter_of
 
 METHOD, SHOTS, RATE = "auto", 16, 0.05
 PLAYGROUND = {"playground": "worlds", "playground-hard": "hard tasks of one world"}
@@ -119,7 +119,7 @@ def prepare(
     if not 0 < rate < 1:
         raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
     method = (request.methods or [METHOD])[0]
-    adapter_of(method, 0)
+    create_adapter(method, 0)
     if semantics(method) != "inductive":
         raise InputError(
             f"answers of {method!r} depend on other images, and a library judges each image by "

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from handful import data, encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import playground
+from handful.encoders import prompts
 from handful.errors import InputError, StorageError
 from handful.features import Progress
 from handful.features.store import FeatureStore
@@ -26,7 +27,6 @@ from handful.protocols.compare import Comparison
 from handful.protocols.trials import SHOTS, Trial, compare_features
 from handful.skills import evaluate, fit
 from handful.skills.evaluate import Evaluated
-from handful.skills.inputs import class_text
 from handful.skills.predict import Predictor
 
 METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
@@ -129,7 +129,7 @@ class Draw:
 def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Draw:
     """Draw a task of the playground by lot and encode it."""
     task = playground.task(name, shots, seed, QUERIES)
-    text = class_text(encoder, {c: c for c in task.classes}, task.templates)
+    text = prompts.embed(encoder, {c: c for c in task.classes}, task.templates)
     pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
     values = encoder.images([encoder.prepare(data.decode(p)) for p in pictures])
     column = {c: i for i, c in enumerate(task.classes)}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from handful import data
+from handful import data, encoders
 from handful.adapters import meta
 from handful.contracts import Array, Encoder
 from handful.data import FeatureSet
@@ -21,7 +21,6 @@ from handful.encoders import prompts
 from handful.errors import InputError, StorageError
 from handful.features import Progress, extract_features
 from handful.features.store import FeatureStore
-from handful.skills import inputs
 
 SHOTS = (1, 2, 3, 4, 6, 8, 12, 16)
 QUERIES = 8  # images a class that an episode asks about
@@ -92,10 +91,10 @@ def pools(
         if source.suffix.lower() in (".safetensors", ".npz"):
             found.append(_of_features(data.feature_file(source)))
             continue
-        tower = tower or inputs.load_encoder(encoder)
-        dataset = inputs.part(inputs.load_images(source), "train")
-        dataset, _ = inputs.set_apart(dataset, None)
-        text = prompts.embed(tower, inputs.names_of(dataset, None), templates)
+        tower = tower or encoders.load(encoder)
+        dataset = data.split_or_all(data.load(source), "train")
+        dataset, _ = data.separate_reserved(dataset, None)
+        text = prompts.embed(tower, data.class_words(dataset, None), templates)
         seen = extract_features(tower, dataset.images, store, progress=progress)
         column = {name: i for i, name in enumerate(text.classes)}
         targets = np.array([column[dataset.labels[i]] for i in seen.kept])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handful import encoders
 from handful.contracts import Encoder
 from handful.errors import InputError
-from handful.skills.inputs import load_encoder
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def once(encoder: str | Path | Encoder) -> Callable[[], Encoder]:
 
     def get() -> Encoder:
         if not found:
-            found.append(load_encoder(encoder))
+            found.append(encoders.load(encoder))
         return found[0]
 
     return get

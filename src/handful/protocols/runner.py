@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from handful import __version__, metrics, plugins
+from handful import metrics, plugins
+from handful._version import __version__
+from handful.adapters import create_adapter
 from handful.errors import HandfulError, InputError
 from handful.features import Progress
 from handful.protocols.journal import Journal
 from handful.protocols.task import Lesson, digest
 from handful.protocols.trials import semantics, shuffled
-from handful.skills.inputs import adapter_of
 
 _NAMED = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 
@@ -64,7 +65,7 @@ def run(arms: Sequence[Arm], journal: Journal, progress: Progress | None = None)
         HandfulError: a method refuses; says which, on what.
     """
     for arm in arms:
-        adapter_of(arm.method, 0, arm.params)  # a wrong name or argument: before the work
+        create_adapter(arm.method, 0, arm.params)  # a wrong name or argument: before the work
     digests: dict[int, str] = {}  # lessons are shared by arms, and large ones take a while
     trials = [(a, n) for a, arm in enumerate(arms) for n in range(len(arm.lessons))]
     found: dict[tuple[int, int], list[Score]] = {}
@@ -103,7 +104,7 @@ def _scores(arm: Arm, lesson: Lesson, measured: Mapping[str, Any]) -> list[Score
 
 def trial_key(lesson: str, seed: int, arm: Arm) -> str:
     """A digest of all that decides a trial: data, draw, method, arguments, seed and code."""
-    params = adapter_of(arm.method, seed, arm.params).get_params()
+    params = create_adapter(arm.method, seed, arm.params).get_params()
     return digest([__version__, lesson, arm.method, sorted(params.items()), code(arm.method)])
 
 
@@ -128,7 +129,7 @@ def made_of(method: str) -> list[str]:
 
 
 def _measure(arm: Arm, lesson: Lesson) -> dict[str, Any]:
-    adapter = adapter_of(arm.method, lesson.seed, arm.params)
+    adapter = create_adapter(arm.method, lesson.seed, arm.params)
     accuracy = {}
     try:
         began = time.perf_counter()

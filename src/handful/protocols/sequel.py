@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText
 from handful.library.ensemble import Skill, Skills, strangeness
 from handful.packs import confidence
 from handful.packs.restore import tensors_of
 from handful.packs.support import Support
 from handful.protocols.task import Task
-from handful.skills.inputs import adapter_of
 
 WAYS = ("named", "routed", "open")  # names given; none; none, and images of no task refused
 
@@ -201,7 +201,7 @@ class _Asked:
 
 def _learn(task: Task, method: str, shots: int, seed: int, *, allow_fewer: bool) -> _Learned:
     drawn, rest = task.draw(shots, seed, allow_fewer=allow_fewer)
-    adapter = adapter_of(method, seed)
+    adapter = create_adapter(method, seed)
     rows, labels = task.rows(drawn, support=True), task.labels[drawn]
     adapter.fit(rows, np.array([task.text.classes[c] for c in labels]), task.text)
     ids = tuple(map(str, drawn))

@@ -27,7 +27,6 @@ from handful.protocols.encode import (
     image_counts,
 )
 from handful.protocols.task import UNKNOWN, Task, digest, text_digest
-from handful.skills import inputs
 
 # The sets of templates that CoOp hand-wrote for its data sets, by the name of the split file.
 COOP = {
@@ -134,7 +133,7 @@ def open_images(path: Path, words: Mapping[str, str] | None) -> Source:
     if found and found[0].stem.startswith("split_zhou_"):
         name = found[0].stem.removeprefix("split_zhou_")
         templates = prompts.expand([COOP[name]]) if name in COOP else templates
-    return Source(name, dataset, inputs.names_of(dataset, words), templates)
+    return Source(name, dataset, data.class_words(dataset, words), templates)
 
 
 def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import data, metrics, plugins
+from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
-from handful.skills.inputs import adapter_of
 
 SHOTS = (1, 2, 4, 8, 16)
 SEMANTICS = {
@@ -76,7 +76,7 @@ def compare_features(
             drawn, mask = draw(names, k, seed, pool=pool, test=test, groups=groups, ids=ids)
             rest = shuffled(mask, seed)
             for method in methods:
-                adapter = adapter_of(method, seed)
+                adapter = create_adapter(method, seed)
                 began = time.perf_counter()
                 adapter.fit(values[drawn], labels[drawn], text)
                 seconds = time.perf_counter() - began

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import metrics
+from handful import data, metrics
 from handful.contracts import Array, Encoder, ImageRef
 from handful.data import Dataset
 from handful.errors import InputError
@@ -18,7 +18,6 @@ from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.metrics import Evaluation
 from handful.packs import Pack, confidence, multi
-from handful.skills import inputs
 from handful.skills.predict import Predictor
 
 
@@ -89,7 +88,7 @@ def evaluate(
     Raises:
         InputError: a label that is not among the skill's classes; nothing left to measure on.
     """
-    dataset = inputs.part(inputs.load_images(source), "test")
+    dataset = data.split_or_all(data.load(source), "test")
     predictor = predictor_of(skill, encoder, store)
     pack = predictor.pack
     if multi.is_multi_label(pack.manifest):
@@ -97,7 +96,7 @@ def evaluate(
             f"{pack.where}: says of each class whether an image shows it; measure it with "
             "handful.skills.multi_label.evaluate"
         )
-    dataset, none = inputs.set_apart(dataset, None, pack.classes)
+    dataset, none = data.separate_reserved(dataset, None, pack.classes)
     unknown = sorted(set(dataset.labels) - set(pack.classes))
     if unknown:
         raise InputError(
@@ -155,7 +154,7 @@ def unseen(
     seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
     keep = np.flatnonzero(~seen | keep_leaks)
     if not len(seen):
-        raise InputError(f"no image could be read{inputs.lost(found.failures)}")
+        raise InputError(f"no image could be read{data.first_reasons(found.failures)}")
     if not len(keep):
         raise InputError(
             f"all {len(seen)} readable images are in the skill's own support set; "

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handful import data
+from handful import data, encoders
+from handful.adapters import create_adapter
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.encoders import prompts
@@ -24,7 +25,6 @@ from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
-from handful.skills import inputs
 
 if TYPE_CHECKING:
     from handful.tuners import Trained
@@ -102,15 +102,15 @@ def fit(
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
     templates = written = prompts.expand(templates)
-    adapter = inputs.adapter_of(method, seed, params)
-    dataset = inputs.part(inputs.load_images(source), "train")
-    dataset, none = inputs.set_apart(dataset, words)
-    names = inputs.names_of(dataset, words)
-    inputs.check_counts(names, Counter(dataset.labels), ())
+    adapter = create_adapter(method, seed, params)
+    dataset = data.split_or_all(data.load(source), "train")
+    dataset, none = data.separate_reserved(dataset, words)
+    names = data.class_words(dataset, words)
+    data.require_images(names, Counter(dataset.labels), ())
     drawn = dataset
     if shots is not None:
         drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
-    tower = inputs.load_encoder(encoder, precision="float32" if tuning else "auto")
+    tower = encoders.load(encoder, precision="float32" if tuning else "auto")
     trained = None
     if tuning is not None:
         from handful.tuners.training.tune import (
@@ -124,27 +124,27 @@ def fit(
             drawn.labels,
             prompts.write(names, written),
             seed=seed,
-            head=lambda: inputs.adapter_of(method, seed, params),
+            head=lambda: create_adapter(method, seed, params),
             groups=drawn.groups,
             store=store,
             progress=progress,
         )
         if trained.weight:  # else a skill of the encoder as it was, which can say more of itself
             tower, templates = trained.encoder, trained.templates
-    text = inputs.class_text(tower, names, templates)
+    text = prompts.embed(tower, names, templates)
     found = extract_features(tower, drawn.images, store, views=views, seed=seed, progress=progress)
     strange = extract_features(tower, none.images, store) if len(none) else None
     failures = (*found.failures, *(strange.failures if strange else ()))
     labels = [drawn.labels[i] for i in found.kept]
     counts = Counter(labels)
-    inputs.check_counts(names, counts, found.failures)
+    data.require_images(names, counts, found.failures)
     column = {name: i for i, name in enumerate(text.classes)}
     support = Support(
         found.features.values,
         np.array([column[label] for label in labels], dtype=np.int64),
         text,
         found.features.ids,
-        tuple(inputs.short_name(drawn.images[i].name) for i in found.kept),
+        tuple(data.short_name(drawn.images[i].name) for i in found.kept),
         _reserved(none, strange),
     )
     began = time.perf_counter()
@@ -154,7 +154,7 @@ def fit(
     before = getattr(tower, "base", None)  # of an encoder that something was learned in
     if before is not None:
         plain = extract_features(before, [drawn.images[i] for i in found.kept], store)
-        words_before = inputs.class_text(before, names, written).weights
+        words_before = prompts.embed(before, names, written).weights
         untouched = deltas.Untouched(plain.features.values, support.targets, words_before)
     pack = Pack.of(
         adapter,
@@ -182,5 +182,5 @@ def fit(
 def _reserved(none: Dataset, found: Extraction | None) -> Reserved | None:
     if found is None or not found.kept:
         return None
-    names = tuple(inputs.short_name(none.images[i].name) for i in found.kept)
+    names = tuple(data.short_name(none.images[i].name) for i in found.kept)
     return Reserved(found.features.values, found.features.ids, names)

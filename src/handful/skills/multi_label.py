@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data
+from handful import data, encoders
+from handful.adapters import create_estimator
 from handful.contracts import Encoder, class_names
 from handful.data import MultiDataset
 from handful.data.splits import checked_seed
@@ -27,7 +28,6 @@ from handful.features.store import FeatureStore
 from handful.metrics import FIXED_THRESHOLD, MultiLabelEvaluation, evaluate_multi_label
 from handful.packs import Pack
 from handful.packs.multi import is_multi_label, shown
-from handful.skills import inputs
 from handful.skills.evaluate import predictor_of, unseen
 from handful.skills.fit import Fitted
 from handful.skills.predict import Predictor
@@ -84,14 +84,14 @@ def fit(
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
     templates = prompts.expand(templates)
-    adapter = inputs.built(MultiLabel, "multi_label", {}, params)
+    adapter = create_estimator(MultiLabel, "multi_label", params=params)
     dataset = _part(_load(source), "train")
     names = _names(dataset, words)
     if shots is not None:
         dataset = dataset.subset(draw(dataset.matrix([*names]), shots, seed))
     _check_counts(names, dataset.matrix([*names]), ())
-    tower = inputs.load_encoder(encoder)
-    text = inputs.class_text(tower, names, templates)
+    tower = encoders.load(encoder)
+    text = prompts.embed(tower, names, templates)
     found = extract_features(
         tower, dataset.images, store, views=views, seed=seed, progress=progress
     )
@@ -211,4 +211,4 @@ def _names(dataset: MultiDataset, words: Mapping[str, str] | None) -> dict[str, 
 def _check_counts(
     names: Mapping[str, str], truth: NDArray[np.int64], failures: Sequence[Failure]
 ) -> None:
-    inputs.check_counts(names, dict(zip(names, truth.sum(0).tolist(), strict=True)), failures)
+    data.require_images(names, dict(zip(names, truth.sum(0).tolist(), strict=True)), failures)

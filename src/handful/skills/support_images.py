@@ -14,7 +14,6 @@ from PIL import Image
 from handful import data
 from handful.contracts import ImageRef
 from handful.errors import ImageError, InputError
-from handful.skills import inputs
 
 
 def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, ImageRef]:
@@ -36,7 +35,7 @@ def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, Im
     wanted, likely = set(ids), {name for name in names if name}
     found: dict[str, ImageRef] = {}
     images = data.find([folder])
-    images = sorted(images, key=lambda ref: inputs.short_name(ref.name) not in likely)
+    images = sorted(images, key=lambda ref: data.short_name(ref.name) not in likely)
     for ref in images:
         if len(found) == len(wanted):
             break

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handful import plugins
+from handful import data, encoders, plugins
 from handful.contracts import Encoder, ImageRef
 from handful.data import Dataset
 from handful.encoders import prompts
@@ -19,7 +19,7 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.packs.multi import is_multi_label
 from handful.packs.support import Support
-from handful.skills import inputs, support_images
+from handful.skills import support_images
 from handful.skills.doctor._examine import SIMILAR, examine
 from handful.skills.doctor._findings import Examination
 
@@ -80,14 +80,14 @@ def diagnose(
         return _of_skill(source, images, similar)
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
-    dataset = inputs.part(inputs.load_images(source), "train")
-    dataset, none = inputs.set_apart(dataset, words)
-    names = inputs.names_of(dataset, words)
-    tower = inputs.load_encoder(encoder)
-    text = inputs.class_text(tower, names, prompts.expand(templates))
+    dataset = data.split_or_all(data.load(source), "train")
+    dataset, none = data.separate_reserved(dataset, words)
+    names = data.class_words(dataset, words)
+    tower = encoders.load(encoder)
+    text = prompts.embed(tower, names, prompts.expand(templates))
     found = extract_features(tower, dataset.images, store, progress=progress)
     labels = [dataset.labels[i] for i in found.kept]
-    inputs.check_counts(names, Counter(labels), found.failures)
+    data.require_images(names, Counter(labels), found.failures)
     refs = [dataset.images[i] for i in found.kept]
     column = {name: i for i, name in enumerate(text.classes)}
     support = Support(
@@ -95,7 +95,7 @@ def diagnose(
         np.array([column[label] for label in labels], dtype=np.int64),
         text,
         found.features.ids,
-        tuple(inputs.short_name(ref.name) for ref in refs),
+        tuple(data.short_name(ref.name) for ref in refs),
     )
     result = examine(
         support, plugins.get("adapters", "auto")(), sizes=_sizes(refs), similar=similar

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from handful import data
 from handful.contracts import Encoder, ImageRef
 from handful.data import Dataset
+from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.skills import inputs
 from handful.skills.edit import changes, more, support_sets
 from handful.skills.predict import Predictor
 
@@ -103,7 +104,7 @@ def add(
     """
     pack = _load(skill)
     old = changes.of(pack)
-    dataset = inputs.part(inputs.load_images(source), "train")
+    dataset = data.split_or_all(data.load(source), "train")
     said = more.new_words(pack, dataset, words)
     unread, held, failures = more.sorted_out(pack, dataset)
     # refuses what is another class in the skill
@@ -111,15 +112,15 @@ def add(
     support_sets.fresh(old, [id_ for _, id_ in held], labels)
     repeated = [dataset.images[i].name for i, _ in held]
     if not unread:
-        inputs.check_counts(said, {}, failures)
+        data.require_images(said, {}, failures)
         return Grown(pack, pack, 0.0, 0.0, 0, tuple(repeated), failures, dataset.ignored)
     tower = Predictor(pack, encoder=str(encoder) if isinstance(encoder, Path) else encoder).encoder
     found = more.encoded(pack, tower, dataset.subset(unread), store, progress)
     failures += tuple(Failure(f.name, f.reason, unread[f.index]) for f in found.failures)
-    inputs.check_counts(said, Counter(found.labels), failures)
+    data.require_images(said, Counter(found.labels), failures)
     once = frozenset(support_sets.fresh(old, found.ids, found.labels))
     repeated += [name for i, name in enumerate(found.names) if i not in once]
-    text = inputs.class_text(tower, said, pack.manifest["templates"]) if said else None
+    text = prompts.embed(tower, said, pack.manifest["templates"]) if said else None
 
     def change() -> Pack:
         made = more.grown(pack, found, text, said)
@@ -157,7 +158,7 @@ def remove(
     support = changes.of(pack)
     if not images and not drop:
         raise InputError("nothing to remove: name images by name or digest, or classes to drop")
-    if label is not None and label not in pack.classes and not support_sets.is_reserved(label):
+    if label is not None and label not in pack.classes and not data.is_reserved(label):
         raise InputError(f"the skill has no class {label!r}; it knows: {_few(pack.classes)}")
     rows = [row for image in images for row in _rows(support, image, label)]
     dropped = {row for row, name in enumerate(support.labels) if name in drop}

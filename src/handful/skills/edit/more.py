@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handful import data
 from handful.contracts import Array, ClassText, Encoder
 from handful.data import Dataset
+from handful.encoders import prompts
 from handful.errors import ImageError, InputError
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
-from handful.skills import inputs
 from handful.skills.edit import changes, support_sets
 
 
@@ -41,7 +42,7 @@ def new_words(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> 
         )
     there = set(dataset.labels)
     order = [*given, *(name for name in dataset.classes if name not in given)]
-    new = [n for n in order if n in there and n not in known and not support_sets.is_reserved(n)]
+    new = [n for n in order if n in there and n not in known and not data.is_reserved(n)]
     return {name: given.get(name, name) for name in new}
 
 
@@ -96,7 +97,7 @@ def encoded(
 
 def grown(pack: Pack, more: More, text: ClassText | None, words: Mapping[str, str]) -> Pack:
     """The skill with the new images; `text` and `words` are those of the new classes."""
-    short = [inputs.short_name(name) for name in more.names]
+    short = [data.short_name(name) for name in more.names]
     none = [i for i, label in enumerate(more.labels) if label == support_sets.NONE]
     rows = [i for i, label in enumerate(more.labels) if label != support_sets.NONE]
     if rows:
@@ -126,7 +127,7 @@ def seen_untuned(
     more = [rows[id_] for id_ in support.ids[len(seen.features) :]]
     text = seen.text
     if words:
-        told = inputs.class_text(base, words, former.manifest["templates"]).weights
+        told = prompts.embed(base, words, former.manifest["templates"]).weights
         text = np.concatenate([text, told])
     features = np.concatenate([seen.features, more]) if more else seen.features
     both = deltas.Untouched(features, support.targets, text)
@@ -135,8 +136,4 @@ def seen_untuned(
 
 def meant(pack: Pack, label: str) -> str:
     """The label; what a reserved one stands for where the skill has no such class."""
-    return (
-        support_sets.NONE
-        if support_sets.is_reserved(label) and label not in pack.classes
-        else label
-    )
+    return support_sets.NONE if data.is_reserved(label) and label not in pack.classes else label

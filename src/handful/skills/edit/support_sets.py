@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.contracts import ClassText
+from handful.data import RESERVED, is_reserved
 from handful.errors import InputError
-from handful.packs.support import RESERVED, Reserved, Support
+from handful.packs.support import Reserved, Support
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits tell one's own photos apart
 NONE = "none of the classes"  # what a reserved image is called where a class would be
@@ -140,11 +141,6 @@ def reserved_of_both(one: Support, two: Support) -> Reserved | None:
             rows.append(i)
         seen.add(id_)
     return _part(Reserved(features, ids, names), rows)
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a label says that an image shows none of the classes."""
-    return name.strip().casefold() in RESERVED
 
 
 def together(one: ClassText, two: ClassText) -> ClassText:

@@ -1,0 +1,110 @@
+"""The classes of labelled images: their words in a prompt, images of none of them, missing ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from handful.contracts import class_names
+from handful.data.dataset import Dataset
+from handful.errors import InputError
+
+# labels of images that show none of the classes: they teach a skill what to call unknown
+RESERVED = frozenset({"background", "none", "noise", "other"})
+
+
+class Failed(Protocol):
+    """An image that could not be used, such as `handful.features.Failure`."""
+
+    @property
+    def reason(self) -> str:
+        """Why, naming the image."""
+        ...
+
+
+def is_reserved(label: str) -> bool:
+    """Whether a label says that an image shows none of the classes."""
+    return label.strip().casefold() in RESERVED
+
+
+def separate_reserved(
+    dataset: Dataset, words: Mapping[str, str] | None = None, known: Sequence[str] = ()
+) -> tuple[Dataset, Dataset]:
+    """Images of the classes, and those whose label says that they show none (`RESERVED`).
+
+    A label that is named among the class names is a class, whatever it is called.
+
+    Args:
+        dataset: labelled images.
+        words: class names that were stated, if any.
+        known: further labels that are classes.
+
+    Raises:
+        InputError: no image shows a class.
+    """
+    stated = {*(words or ()), *known}
+    none = {c for c in dataset.classes if is_reserved(c) and c not in stated}
+    if not none:
+        return dataset, dataset.subset([])
+    if none >= set(dataset.classes):
+        raise InputError(
+            f"all images are labelled {', '.join(sorted(none))}, which says that they show none "
+            "of the classes; add folders of what they are to be told from"
+        )
+    inside = [i for i, label in enumerate(dataset.labels) if label not in none]
+    outside = [i for i, label in enumerate(dataset.labels) if label in none]
+    classes = tuple(c for c in dataset.classes if c not in none)
+    return replace(dataset.subset(inside), classes=classes), dataset.subset(outside)
+
+
+def class_words(dataset: Dataset, words: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Class name to its words in a prompt, in the order of the logit columns.
+
+    Args:
+        dataset: labelled images of the classes.
+        words: class names that were stated, with their words; else each name stands for itself.
+
+    Raises:
+        InputError: a label that is not among the stated names, fewer than two classes.
+    """
+    missing = sorted(set(dataset.labels) - words.keys()) if words is not None else []
+    if words is not None and missing:
+        raise InputError(
+            f"labels {missing[:5]} are not among the {len(words)} class names; "
+            "add them to the class names or correct them"
+        )
+    names = dict(words) if words is not None else {label: label for label in dataset.classes}
+    class_names(tuple(names))
+    if len(names) < 2:
+        raise InputError(
+            f"a classifier needs at least two classes, got {len(names)}: {', '.join(names)}; "
+            "add a folder with images of something else"
+        )
+    return names
+
+
+def require_images(
+    classes: Sequence[str] | Mapping[str, str],
+    counts: Mapping[str, int],
+    failures: Sequence[Failed] = (),
+) -> None:
+    """Refuse classes without images, naming the images that could not be used.
+
+    Raises:
+        InputError: a class has none.
+    """
+    empty = [name for name in classes if not counts.get(name)]
+    if empty:
+        raise InputError(
+            f"no usable image for {', '.join(empty[:5])}{first_reasons(failures)}; "
+            "add images of it or take it off the class names"
+        )
+
+
+def first_reasons(failures: Sequence[Failed]) -> str:
+    """Why the first images failed, in brackets, for an error; "" where none did."""
+    if not failures:
+        return ""
+    more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f" ({'; '.join(f.reason for f in failures[:3])}{more})"
