@@ -8,7 +8,11 @@ import torch
 
 from handful import metrics, plugins
 from handful.contracts import ClassText, unit
-from handful.selection import gaussian_about_text, stack, trust
+from handful.selection import (
+    capped_inverse_temperature,
+    gda_weights_with_text_prior,
+    stacking_weights,
+)
 from tasks import Task, make
 
 
@@ -33,7 +37,7 @@ def test_stack_takes_what_is_right_and_drops_what_is_wrong():
     right = torch.eye(4)[targets] + 0.5 * torch.from_numpy(rng.standard_normal((200, 4))).float()
     noise = torch.from_numpy(rng.standard_normal((200, 4))).float()
     first = torch.tensor([0.5, 0.5])
-    weights = stack(torch.stack([right, noise]), targets, first, 1.0)
+    weights = stacking_weights(torch.stack([right, noise]), targets, first, 1.0)
     assert weights[0] > 2
     assert weights[1] < 0.3
 
@@ -43,7 +47,7 @@ def test_stack_keeps_the_first_weights_where_the_pull_is_strong():
     logits = torch.from_numpy(rng.standard_normal((3, 30, 4))).float()
     first = torch.tensor([0.2, 0.0, 0.7])
     targets = torch.from_numpy(rng.integers(0, 4, 30))
-    np.testing.assert_allclose(stack(logits, targets, first, 1e7), first, atol=1e-3)
+    np.testing.assert_allclose(stacking_weights(logits, targets, first, 1e7), first, atol=1e-3)
 
 
 def test_stack_is_the_minimum_of_its_formula():
@@ -51,7 +55,7 @@ def test_stack_is_the_minimum_of_its_formula():
     targets = torch.from_numpy(np.repeat([0, 1, 2], [30, 5, 5]))
     logits = torch.from_numpy(rng.standard_normal((2, 40, 3))).float() + torch.eye(3)[targets]
     first = torch.tensor([0.3, 0.6])
-    found = stack(logits, targets, first, 2.0).numpy()
+    found = stacking_weights(logits, targets, first, 2.0).numpy()
 
     def objective(w):
         blend = np.tensordot(w, logits.double().numpy(), 1)
@@ -69,17 +73,17 @@ def test_trust_falls_with_sure_mistakes():
     task = make(shots=1)
     zero_shot = torch.from_numpy(task.text.scale * task.X @ task.text.weights.T)
     targets = torch.from_numpy(columns(task))
-    mostly = trust(zero_shot, targets)
+    mostly = capped_inverse_temperature(zero_shot, targets)
     assert mostly > 0.2  # the made features' cosines are far larger than an encoder's
-    assert trust(0.1 * zero_shot, targets) > 0.99
-    assert trust(zero_shot, targets.roll(1)) < mostly / 3
+    assert capped_inverse_temperature(0.1 * zero_shot, targets) > 0.99
+    assert capped_inverse_temperature(zero_shot, targets.roll(1)) < mostly / 3
 
 
 def test_text_gda_by_hand():
     # images (.8, .6) and (.6, .8) with texts (1, 0) and (0, 1): x = (.7, .7), t = (.5, .5),
     # g = sum <(±.5, ∓.5), (±.1, ∓.1)> / sum |.|² = .2 / 1 = .2, so the text suggests x + .2 (T - t)
     # = (.8, .6) and (.6, .8): what the images are. No scatter: W = mu, b = -|mu|² / 2, centred.
-    weights, bias = gaussian_about_text(
+    weights, bias = gda_weights_with_text_prior(
         torch.tensor([[0.8, 0.6], [0.6, 0.8]]),
         torch.tensor([0, 1]),
         torch.eye(2),

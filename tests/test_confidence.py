@@ -14,7 +14,7 @@ from handful.errors import InputError, PackError
 from handful.packs import Pack
 from handful.packs import confidence as stated
 from handful.packs.support import Support
-from handful.selection import calibration
+from handful.selection import calibration, conformal
 from handful.skills import evaluate, fit
 from tasks import make
 
@@ -42,7 +42,7 @@ def test_the_factor_undoes_a_factor():
     chances = calibration.softmax(logits)
     targets = (chances.cumsum(1) > rng.random((4000, 1))).argmax(1)
     for times in (0.1, 1.0, 30.0):
-        found = calibration.temperature(times * logits, targets)
+        found = calibration.inverse_temperature(times * logits, targets)
         assert found * times == pytest.approx(1, abs=0.06)
 
 
@@ -50,7 +50,7 @@ def test_the_factor_is_the_likeliest():
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 3, (500, 4))
     targets = np.where(rng.random(500) < 0.6, logits.argmax(1), rng.integers(0, 4, 500))
-    best = calibration.temperature(logits, targets)
+    best = calibration.inverse_temperature(logits, targets)
     here = cross_entropy(logits, targets, best)
     assert here < cross_entropy(logits, targets, 1.3 * best)
     assert here < cross_entropy(logits, targets, best / 1.3)
@@ -58,22 +58,24 @@ def test_the_factor_is_the_likeliest():
 
 def test_all_right_promises_no_certainty_and_all_wrong_none_at_all():
     logits = np.eye(4) * 10
-    sure = calibration.softmax(logits, calibration.temperature(logits, np.arange(4)))
+    sure = calibration.softmax(logits, calibration.inverse_temperature(logits, np.arange(4)))
     assert sure.max() == pytest.approx(5 / 6, abs=1e-6)  # 1 - 1 / (N + 2)
-    wrong = calibration.softmax(logits, calibration.temperature(logits, (np.arange(4) + 1) % 4))
+    wrong = calibration.softmax(
+        logits, calibration.inverse_temperature(logits, (np.arange(4) + 1) % 4)
+    )
     assert wrong.max() < 0.26
     with pytest.raises(InputError, match="N >= 1"):
-        calibration.temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
+        calibration.inverse_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
 
 
 @given(st.integers(1, 200), st.floats(0.01, 0.99))
 def test_sets_follow_the_finite_sample_rule_or_are_refused(count, error):
     ordered = np.arange(1, count + 1) / count
-    if error < calibration.smallest(count) - 1e-9:
+    if error < conformal.smallest_error(count) - 1e-9:
         with pytest.raises(InputError, match="at best"):
-            calibration.limit(ordered, error)
-    elif error > calibration.smallest(count) + 1e-9:
-        rank = round(calibration.limit(ordered, error) * count)
+            conformal.conformal_quantile(ordered, error)
+    elif error > conformal.smallest_error(count) + 1e-9:
+        rank = round(conformal.conformal_quantile(ordered, error) * count)
         assert rank / (count + 1) >= 1 - error - 1e-9
         assert (rank - 1) / (count + 1) < 1 - error
 
@@ -92,8 +94,8 @@ def test_sets_are_those_of_mapie(error):
         model, confidence_level=1 - error, conformity_score="lac", prefit=True
     ).conformalize(task.X[~half], y[~half])
     _, theirs = oracle.predict_set(task.queries)
-    ordered = calibration.scores(model.predict_proba(task.X[~half]), y[~half])
-    ours = 1 - model.predict_proba(task.queries) <= calibration.limit(ordered, error)
+    ordered = conformal.nonconformity_scores(model.predict_proba(task.X[~half]), y[~half])
+    ours = 1 - model.predict_proba(task.queries) <= conformal.conformal_quantile(ordered, error)
     assert (ours == theirs[:, :, 0]).mean() > 0.998  # rounding at the very limit
     assert ours.sum() != len(ours)
 

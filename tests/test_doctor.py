@@ -19,8 +19,8 @@ from handful.data import playground
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.selection import ridge
-from handful.selection.label_errors import ridge_influence, suspicion
+from handful.selection import kernel_ridge
+from handful.selection.label_errors import estimate_label_errors, ridge_influence
 from handful.skills.doctor import diagnose, examine
 from handful.skills.explain import explain
 from tasks import make
@@ -172,12 +172,12 @@ def test_influence_is_what_removing_would_do():
 
     def answer(j: int, without: list[int]) -> torch.Tensor:
         kept = torch.tensor([k for k in rows.tolist() if k not in without])
-        solved = ridge(kernel[kept][:, kept], (goal - base)[kept], 0.1)
+        solved = kernel_ridge(kernel[kept][:, kept], (goal - base)[kept], 0.1)
         return base[j] + kernel[j, kept] @ solved
 
     alone = torch.stack([answer(j, [j]) for j in rows.tolist()])
     z = alone - alone.mean(1, keepdim=True)
-    scale = suspicion(alone, targets).sharpness / z.std(1).mean()
+    scale = estimate_label_errors(alone, targets).sharpness / z.std(1).mean()
     i = 5
     gains = [
         float(

@@ -12,14 +12,14 @@ from handful.contracts import ClassText
 from handful.data.splits import draw
 from handful.errors import InputError
 from handful.selection import (
-    cache_left_out,
-    gaussian,
-    gaussian_left_out,
+    cache_leave_one_out,
+    gda_leave_one_out,
+    gda_weights,
+    kernel_ridge,
+    kernel_ridge_leave_one_out,
+    kernel_ridge_path,
     linear_ridge_path,
-    ridge,
-    ridge_left_out,
-    ridge_path,
-    text_as_means,
+    modality_gap,
 )
 from tasks import make
 
@@ -61,9 +61,9 @@ def test_gaussian_is_exact(task, prior, shrinkage):
     rows, targets, text = task
     brute = torch.empty(len(rows), len(text), dtype=torch.float64)
     for i, rest in others(len(rows)):
-        W, b = gaussian(rows[rest], targets[rest], text, prior, shrinkage)
+        W, b = gda_weights(rows[rest], targets[rest], text, prior, shrinkage)
         brute[i] = W @ rows[i] + b
-    closed = gaussian_left_out(rows, targets, text, prior, shrinkage)
+    closed = gda_leave_one_out(rows, targets, text, prior, shrinkage)
     assert torch.isfinite(brute).all()
     # a covariance that is singular but for 1e-6 of its trace costs as many digits
     assert_allclose(closed, brute, rtol=1e-5, atol=1e-7 + 1e-5 * float(brute.abs().max()))
@@ -74,17 +74,17 @@ def test_gaussian_is_exact(task, prior, shrinkage):
 
 def test_gaussian_left_out_in_chunks(monkeypatch):
     rows, targets, text = TASKS["a class without images"]
-    whole = gaussian_left_out(rows, targets, text, 1.0)
+    whole = gda_leave_one_out(rows, targets, text, 1.0)
     monkeypatch.setattr("handful.selection.gda._CHUNK", 3)
-    assert_allclose(gaussian_left_out(rows, targets, text, 1.0), whole, atol=1e-9)
+    assert_allclose(gda_leave_one_out(rows, targets, text, 1.0), whole, atol=1e-9)
 
 
 def test_seen_and_left_out_differ():
     # in this test's task the comparison above would notice if nothing were left out
     rows, targets, text = TASKS["N < D"]
-    W, b = gaussian(rows, targets, text)
+    W, b = gda_weights(rows, targets, text)
     seen = rows @ W.T + b
-    assert float((gaussian_left_out(rows, targets, text) - seen).abs().max()) > 1
+    assert float((gda_leave_one_out(rows, targets, text) - seen).abs().max()) > 1
 
 
 @pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
@@ -95,20 +95,22 @@ def test_ridge_is_exact(width, penalty, monkeypatch):
     residuals = torch.nn.functional.one_hot(targets, 4).double() - rows @ text.T
     brute = torch.empty_like(residuals)
     for i, rest in others(len(rows)):
-        a = ridge(kernel[rest][:, rest], residuals[rest], penalty)
+        a = kernel_ridge(kernel[rest][:, rest], residuals[rest], penalty)
         brute[i] = kernel[i, rest] @ a
-    assert_allclose(ridge_left_out(kernel, residuals, penalty), brute, rtol=1e-7, atol=1e-9)
+    assert_allclose(
+        kernel_ridge_leave_one_out(kernel, residuals, penalty), brute, rtol=1e-7, atol=1e-9
+    )
     monkeypatch.setattr("handful.selection.leave_one_out._CHUNK", 7)
     kept = kernel.clone()
-    closed = ridge_left_out(kernel, residuals, penalty)
+    closed = kernel_ridge_leave_one_out(kernel, residuals, penalty)
     assert_allclose(closed, brute, rtol=1e-7, atol=1e-9)
     assert torch.equal(kernel, kept)
-    in_place = ridge_left_out(kernel.clone(), residuals, penalty, overwrite=True)
+    in_place = kernel_ridge_leave_one_out(kernel.clone(), residuals, penalty, overwrite=True)
     assert torch.equal(in_place, closed)
-    coefficients, left = ridge_path(kernel, residuals, [0.5, penalty])
+    coefficients, left = kernel_ridge_path(kernel, residuals, [0.5, penalty])
     assert coefficients.shape == left.shape == (2, len(rows), 4)
     assert_allclose(left[1], brute, rtol=1e-7, atol=1e-9)
-    assert_allclose(coefficients[1], ridge(kernel, residuals, penalty), rtol=1e-7, atol=1e-9)
+    assert_allclose(coefficients[1], kernel_ridge(kernel, residuals, penalty), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("width", [6, 20, 60])
@@ -136,7 +138,7 @@ def test_cache_is_exact(monkeypatch):
         votes = (5.5 * (rows[rest] @ rows[i] - 1)).exp()
         brute[i] = brute[i].index_add(0, targets[rest], votes)
     monkeypatch.setattr("handful.selection.leave_one_out._CHUNK", 7)
-    assert_allclose(cache_left_out(rows, targets, len(text), 5.5), brute, rtol=1e-9)
+    assert_allclose(cache_leave_one_out(rows, targets, len(text), 5.5), brute, rtol=1e-9)
 
 
 def test_text_as_means_by_hand():
@@ -145,12 +147,12 @@ def test_text_as_means_by_hand():
     #   = (<(.5, -.5), (1, -1)> + <(-.5, .5), (-1, 1)>) / (.5 + .5) = 2, h = x - 2 t = (0, 0)
     means = torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     text = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    offset, gain = text_as_means(means, torch.tensor([3, 1, 0]), text)
+    offset, gain = modality_gap(means, torch.tensor([3, 1, 0]), text)
     assert gain == 2
     assert offset.tolist() == [0, 0]
     # texts that contradict the images, or are all the same, say nothing: the mean of the means
     for wrong in (text[[1, 0, 2]], torch.ones(3, 2)):
-        offset, gain = text_as_means(means, torch.tensor([3, 1, 0]), wrong)
+        offset, gain = modality_gap(means, torch.tensor([3, 1, 0]), wrong)
         assert gain == 0
         assert offset.tolist() == [1, 1]
 
@@ -225,9 +227,9 @@ def test_it_foretells_the_test_accuracy(name, shared):
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_penalty_without_a_solution_is_refused(penalty):
     kernel, residuals = torch.ones(3, 3), torch.eye(3)  # three images that are all alike
-    for call in (ridge, ridge_left_out):
+    for call in (kernel_ridge, kernel_ridge_leave_one_out):
         with pytest.raises(InputError, match="penalties above 0"):
             call(kernel, residuals, penalty)
-    for path in (ridge_path, linear_ridge_path):
+    for path in (kernel_ridge_path, linear_ridge_path):
         with pytest.raises(InputError, match="penalties above 0"):
             path(kernel, residuals, [1.0, penalty])

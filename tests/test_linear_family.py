@@ -22,7 +22,7 @@ from handful.adapters.timo import Timo, guided, match
 from handful.adapters.zero_shot import ZeroShot
 from handful.adapters.zs_lp import CosineHead, ZsLp, descent
 from handful.contracts import ClassText
-from handful.selection import gaussian
+from handful.selection import gda_weights
 from tasks import make
 
 TEXT = ClassText(np.eye(2)[:, None, :], ("left", "up"), 10.0)
@@ -313,7 +313,7 @@ def test_timo_s_text_shots_stand_in_the_gaussian():
     weights = np.exp(50 * unit(s) - (50 * unit(s)).max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
     T = unit(np.einsum("cp,cpd->cd", weights, P))
-    W, b = gaussian(rows, torch.cat([columns_, torch.tensor([0, 1])]), torch.tensor(T))
+    W, b = gda_weights(rows, torch.cat([columns_, torch.tensor([0, 1])]), torch.tensor(T))
     adapter = Timo(alpha=0.7, texts=0.5).fit(X, y, PROMPTS)
     expected = 10 * X @ T.T + 0.7 * (X @ W.numpy().T + b.numpy())
     assert_allclose(adapter.logits(X), expected, rtol=1e-4, atol=1e-4)

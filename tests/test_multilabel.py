@@ -18,7 +18,12 @@ from handful.errors import InputError, PackError
 from handful.metrics import evaluate_multi_label
 from handful.packs import Pack, card
 from handful.packs.multi import shown
-from handful.selection.thresholds import calibration, telling, thresholds, told_ridge_path
+from handful.selection.thresholds import (
+    enough_examples,
+    f1_thresholds,
+    platt_scaling,
+    ridge_path_with_offset,
+)
 from handful.skills import evaluate, fit, multi_label
 from handful.skills.predict import Predictor
 from handful.tasks.multi_label import MultiLabel, said
@@ -151,10 +156,10 @@ def test_left_out_predictions_equal_refits(count, width):
     features, labels = torch.from_numpy(X), torch.from_numpy(Y)
     told = said(features, torch.from_numpy(text.weights) * text.scale)
     penalties = (0.03, 2.0)
-    left_out = told_ridge_path(features, labels, told, penalties)[3]
+    left_out = ridge_path_with_offset(features, labels, told, penalties)[3]
     for i in range(count):
         rest = [j for j in range(count) if j != i]
-        w, b, g, _ = told_ridge_path(features[rest], labels[rest], told[rest], penalties)
+        w, b, g, _ = ridge_path_with_offset(features[rest], labels[rest], told[rest], penalties)
         again = torch.einsum("d,lcd->lc", features[i].double(), w) + b + g * told[i].double()
         assert torch.allclose(again, left_out[:, i], atol=1e-9)
 
@@ -173,7 +178,7 @@ def test_thresholds_by_hand():
     left_out = np.array([[2.0, 3.0], [1.0, 1.0], [0.0, -1.0], [-1.0, -2.0]])
     labels = np.array([[1, 1], [0, 1], [1, 0], [0, 0]])
     # first: yes to the upper three hits both and one wrongly, F1 4/5; second: told perfectly, F1 1
-    found = thresholds(left_out, labels, 0)
+    found = f1_thresholds(left_out, labels, 0)
     assert found.values.tolist() == pytest.approx([0.4, 0.5])
     p = 1 / (1 + np.exp(-np.sort(left_out.ravel())[::-1]))
     hits, total = p.cumsum(), p.sum()
@@ -192,14 +197,14 @@ def test_the_pool_adds_what_the_probabilities_promise():
         / (2 * (1 + 3 * high / total) + 3 * (1 - high) / total + 1 + 3 * 2 * low / total)
     )
     lower = 2 * (2 + 3) / (2 * (2 + 3) + 1 + 3 * (3 - total) / total)
-    assert thresholds(left_out, labels, 3).values[0] == pytest.approx(max(upper, lower) / 2)
+    assert f1_thresholds(left_out, labels, 3).values[0] == pytest.approx(max(upper, lower) / 2)
 
 
 def test_many_positives_outweigh_the_pool():
     rng = np.random.default_rng(0)
     labels = (rng.random((4000, 2)) < 0.3).astype(int)
     left_out = np.stack([rng.standard_normal(4000), 20.0 * labels[:, 1] - 10], axis=1)
-    alone, pooled = (thresholds(left_out, labels, pool).values for pool in (0, 8))
+    alone, pooled = (f1_thresholds(left_out, labels, pool).values for pool in (0, 8))
     assert np.abs(alone - pooled).max() < 0.01
     assert alone[0] < 0.3  # told no better than by chance: best is to say yes to all
     assert alone[1] == 0.5
@@ -209,7 +214,7 @@ def test_classes_that_cannot_tell_take_the_shared_threshold():
     X, Y, text = made(40)
     Y[:, 1], Y[3, 1] = 0, 1  # one positive
     Y[:, 2] = 1  # no negative
-    assert telling(Y).tolist() == [True, False, False, True]
+    assert enough_examples(Y).tolist() == [True, False, False, True]
     fitted = MultiLabel().fit(X, Y, text)
     assert fitted.thresholds_[1] == fitted.thresholds_[2] == np.float32(fitted.given_.shared)
     assert fitted.thresholds_[0] != fitted.thresholds_[1]
@@ -232,12 +237,12 @@ def test_calibration_finds_the_line_and_refuses_a_wrong_sign():
     rng = np.random.default_rng(0)
     scores = rng.standard_normal(20000)
     labels = rng.random(20000) < 1 / (1 + np.exp(-(3 * scores - 1)))
-    slope, offset = calibration(scores, labels)
+    slope, offset = platt_scaling(scores, labels)
     assert slope == pytest.approx(3, abs=0.15)
     assert offset == pytest.approx(-1, abs=0.1)
-    assert calibration(-scores, labels) is None
-    assert calibration(scores, np.ones(20000)) is None
-    apart = calibration([-1.0, -0.9, 0.9, 1.0], [0, 0, 1, 1])  # Platt's targets keep it finite
+    assert platt_scaling(-scores, labels) is None
+    assert platt_scaling(scores, np.ones(20000)) is None
+    apart = platt_scaling([-1.0, -0.9, 0.9, 1.0], [0, 0, 1, 1])  # Platt's targets keep it finite
     assert 0 < apart[0] < 100
 
 

@@ -19,8 +19,8 @@ from handful.data import Dataset, playground
 from handful.errors import InputError, PackError
 from handful.packs import Pack, unknown
 from handful.packs.support import Reserved, Support
-from handful.selection.novelty import Unknown, learn
-from handful.selection.novelty_features import Look
+from handful.selection.novelty import NoveltyScorer, fit_novelty_detector
+from handful.selection.novelty_signals import NoveltySignals
 from tasks import make
 
 
@@ -84,8 +84,8 @@ def test_a_class_left_out_is_not_seen():
     out = y == 2
     column = torch.tensor([0, 1, -1, 2, 3, 4])
     kept = torch.tensor([0, 1, 3, 4, 5])
-    by_hand = Look.of(X[~out], column[y[~out]], text[kept], nothing)(X[out])
-    found = learn(X, y, text, nothing)
+    by_hand = NoveltySignals.of(X[~out], column[y[~out]], text[kept], nothing)(X[out])
+    found = fit_novelty_detector(X, y, text, nothing)
     assert found is not None
     learned = found[1]
     np.testing.assert_allclose(learned.left_out[learned.groups == 2], learned.scores(by_hand))
@@ -110,9 +110,9 @@ def test_the_effective_number_lies_between_classes_and_images():
     groups = np.repeat(np.arange(10), 8)
     for apart, low, high in ((0.0, 40, 80), (100.0, 9.9, 10.5)):
         scores = apart * rng.standard_normal(10)[groups] + rng.standard_normal(80)
-        made = Unknown(one, one, one, scores, groups, np.zeros(0), np.zeros(0))
-        assert low <= made.effective <= high
-        assert made.smallest == 1 / (made.effective + 1)
+        made = NoveltyScorer(one, one, one, scores, groups, np.zeros(0), np.zeros(0))
+        assert low <= made.effective_count <= high
+        assert made.smallest_rate == 1 / (made.effective_count + 1)
 
 
 def test_a_rate_too_small_to_promise_is_refused():
@@ -153,7 +153,7 @@ def test_reserved_images_that_look_alike_are_called_unknown():
     strange = queries[~known]
     near = strange[::2]
     found = detector(with_reserved(support, near[:10]))
-    assert not found.learned.told_by_reserved  # too few to speak alone
+    assert not found.learned.uses_reserved  # too few to speak alone
     before = (detector(support).rates(strange[1::2]) <= 0.2).mean()
     assert (found.rates(strange[1::2]) <= 0.2).mean() <= before
 
@@ -164,7 +164,7 @@ def test_enough_reserved_images_say_what_is_unknown():
         support, queries, known = support_of(16, 6, 8, seed)
         strange = queries[~known]
         found = detector(with_reserved(support, strange[::2]))
-        assert found.learned.told_by_reserved
+        assert found.learned.uses_reserved
         assert found.smallest == pytest.approx(1 / (1 + len(strange[::2])))
         accepted.append((found.rates(strange[1::2]) <= 0.1).mean())
     assert np.mean(accepted) < 0.15

@@ -15,7 +15,7 @@ from handful.adapters._choice import Choice, Member, explanation
 from handful.adapters._head import KernelHead, number, scalar, whole
 from handful.adapters._memory import check_memory
 from handful.contracts import ClassText
-from handful.selection import stack, trust
+from handful.selection import capped_inverse_temperature, stacking_weights
 
 _KERNEL_UP_TO = 8192  # images: kernel ridge takes N² memory and N³ time
 _WORK = 1e8  # N C D up to which a probe may be trained five times while someone waits
@@ -76,7 +76,7 @@ class Auto(Adapter):
     With one image in every class there is nothing to leave out, since its class would then be
     known by text alone. The fixed weights are used, and text-prior GDA, which can do without the
     text, takes over as far as zero-shot, which has seen none of the support images, is wrong about
-    them (`handful.selection.trust`).
+    them (`handful.selection.capped_inverse_temperature`).
 
     A class without shots takes no part in this. Zero-shot says how likely it is that an image shows
     one of the classes with shots, and how likely each of the others is; the blend shares out the
@@ -139,14 +139,14 @@ class Auto(Adapter):
         check_memory(size, f"auto: comparing methods on {len(targets)} x {len(counts)} logits")
         with torch.no_grad():
             zero_shot = _MEMBERS[0].build(seed)._fit(features, targets, text)(features)
-        believed = trust(zero_shot, targets)
+        believed = capped_inverse_temperature(zero_shot, targets)
         first = believed * torch.tensor([m.weight for m in members], dtype=torch.float64)
         first[members.index(_WITHOUT_TEXT)] += (1 - believed) * _BELIEF
         known = counts[targets] > 1
         if known.sum() < 2:
             return Choice(members, first, None, known, believed)
         left_out = _left_out(members, seed, features, targets, text)
-        weights = stack(left_out[:, known], targets[known], first, pull / shots)
+        weights = stacking_weights(left_out[:, known], targets[known], first, pull / shots)
         return Choice(members, weights, left_out, known, believed)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from handful.adapters._base import Adapter
 from handful.adapters._head import LinearHead, scalar
 from handful.contracts import ClassText
-from handful.selection import Means, directions, means_left_out, text_as_means
+from handful.selection import ClassMeans, class_means_leave_one_out, modality_gap, unit_means
 
 
 class ClassMean(Adapter):
@@ -17,7 +17,7 @@ class ClassMean(Adapter):
     `logits = scale * x Wᵀ`, W the class means of the support set, scaled to length one. Images and
     texts lie apart, so a text among means would lose against all of them: a class without shots
     stands where its text suggests that its images lie, which the other classes' texts and means
-    tell (`handful.selection.text_as_means`). A class whose images cancel each other has its text.
+    tell (`handful.selection.modality_gap`). A class whose images cancel each other has its text.
 
     Source: Snell et al., "Prototypical Networks for Few-shot Learning", NeurIPS 2017, with frozen
     features and cosine in place of the squared distance.
@@ -33,12 +33,12 @@ class ClassMean(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         words = torch.from_numpy(text.weights).double()
-        given = Means.of(features, targets, len(words))
-        offset, gain = text_as_means(given.means, given.counts, words)
+        given = ClassMeans.of(features, targets, len(words))
+        offset, gain = modality_gap(given.means, given.counts, words)
         seen = (given.counts > 0)[:, None]
-        weights = directions(torch.where(seen, given.means, offset + gain * words), words)
+        weights = unit_means(torch.where(seen, given.means, offset + gain * words), words)
         return LinearHead(weights=weights.float(), scale=scalar(text.scale))
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
-        cosines = means_left_out(features, targets, torch.from_numpy(text.weights))
+        cosines = class_means_leave_one_out(features, targets, torch.from_numpy(text.weights))
         return (text.scale * cosines).float()

@@ -9,7 +9,7 @@ from handful.adapters._base import Adapter
 from handful.adapters._head import AffineHead, number
 from handful.adapters._shots import GDA_ALPHA, by_shots
 from handful.contracts import ClassText
-from handful.selection import gaussian, gaussian_left_out
+from handful.selection import gda_leave_one_out, gda_weights
 
 _MOST = 1e6  # an inverse covariance may be 1e20: more would leave float32
 
@@ -24,7 +24,7 @@ class Gda(Adapter):
     Where no class has two different images, as at one shot, nothing is known of the scatter within
     classes: the covariance is then the variance of all images about their mean, the same in every
     direction. A class without shots has the mean that its text suggests
-    (`handful.selection.text_as_means`).
+    (`handful.selection.modality_gap`).
 
     Args:
         alpha: weight against zero-shot; None takes it from the images a class, by a fixed table.
@@ -59,14 +59,14 @@ class Gda(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         words, alpha = torch.from_numpy(text.weights), self._alpha(targets)
-        weights, bias = gaussian(features, targets, words, *self._checked())
+        weights, bias = gda_weights(features, targets, words, *self._checked())
         weights = text.scale * words + alpha * weights
         return AffineHead(weights=weights.float(), bias=(alpha * bias).float())
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """Exact for the alpha of the whole support set."""
         words, alpha = torch.from_numpy(text.weights), self._alpha(targets)
-        discriminants = gaussian_left_out(features, targets, words, *self._checked())
+        discriminants = gda_leave_one_out(features, targets, words, *self._checked())
         logits = text.scale * features.double() @ words.double().T + alpha * discriminants
         return logits.float()
 

@@ -13,7 +13,7 @@ from handful.adapters._head import KernelHead, number, scalar
 from handful.adapters._memory import check_memory
 from handful.adapters._shots import by_shots
 from handful.contracts import ClassText
-from handful.selection import ridge, ridge_left_out
+from handful.selection import kernel_ridge, kernel_ridge_leave_one_out
 
 # Averages over seeds of the best values on ImageNet, published with the code of ProKeR.
 _BETA: Mapping[int, float] = {1: 3.0, 2: 2.6, 4: 1.5, 8: 1.66, 16: 1.7}
@@ -66,7 +66,9 @@ class Proker(Adapter):
         beta, penalty, weight = self._numbers(targets)
         words = torch.from_numpy(text.weights)
         kernel, residuals = _problem(features, targets, words, beta)
-        coefficients = text.scale * weight * ridge(kernel, residuals, penalty, overwrite=True)
+        coefficients = (
+            text.scale * weight * kernel_ridge(kernel, residuals, penalty, overwrite=True)
+        )
         return KernelHead(
             weights=text.scale * words,
             bias=torch.zeros(len(words)),
@@ -80,7 +82,7 @@ class Proker(Adapter):
         beta, penalty, weight = self._numbers(targets)
         words = torch.from_numpy(text.weights)
         kernel, residuals = _problem(features, targets, words, beta)
-        correction = ridge_left_out(kernel, residuals, penalty, overwrite=True)
+        correction = kernel_ridge_leave_one_out(kernel, residuals, penalty, overwrite=True)
         cosines = features.double() @ words.double().T
         return (text.scale * (cosines + weight * correction)).float()
 

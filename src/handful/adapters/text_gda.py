@@ -11,7 +11,7 @@ from handful.adapters._base import CLIP_SCALE, Adapter
 from handful.adapters._head import AffineHead, number
 from handful.adapters._shots import by_shots
 from handful.contracts import ClassText
-from handful.selection import gaussian_about_text
+from handful.selection import gda_weights_with_text_prior
 
 # Chosen on the playground and on made features, where more shots wanted less shrinkage.
 _SHRINKAGE: Mapping[int, float] = {1: 0.8, 2: 0.8, 4: 0.5}
@@ -22,11 +22,11 @@ class TextGda(Adapter):
 
     `logits = 100 * (x Wᵀ + b)`, `W = mu P`, `b = -1/2 diag(mu P muᵀ)`, with
     `mu_c = (n_c mean_c + prior (h + g T_c)) / (n_c + prior)`: the images' mean drawn to where the
-    class's text suggests that its images lie (`handful.selection.text_as_means`). P is the inverse
+    class's text suggests that its images lie (`handful.selection.modality_gap`). P is the inverse
     of a covariance in which the distance between a class's images and its text counts as noise
-    (`handful.selection.gaussian_about_text`). There is no zero-shot term: the text comes in through
-    the means, without the gap between the two modalities. Where text and images have nothing in
-    common, g is zero and the images speak alone.
+    (`handful.selection.gda_weights_with_text_prior`). There is no zero-shot term: the text comes in
+    through the means, without the gap between the two modalities. Where text and images have
+    nothing in common, g is zero and the images alone decide.
 
     Args:
         prior: images that a class's text counts for in the class's mean.
@@ -57,7 +57,7 @@ class TextGda(Adapter):
         self.deviation = deviation
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        weights, bias = gaussian_about_text(
+        weights, bias = gda_weights_with_text_prior(
             features,
             targets,
             torch.from_numpy(text.weights),

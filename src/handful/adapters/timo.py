@@ -12,7 +12,7 @@ from handful.adapters._base import Adapter, class_means
 from handful.adapters._head import AffineHead, number
 from handful.adapters._shots import GDA_ALPHA, by_shots
 from handful.contracts import ClassText
-from handful.selection import gaussian
+from handful.selection import gda_weights
 
 # Prompts beside the images are shots as well when alpha is read off GDA's table, but they show how
 # words vary and not how images do: they count as no more than a handful.
@@ -73,7 +73,7 @@ class Timo(Adapter):
         if alpha is None:
             counted = seen.repeat(min(_COUNTED, prompts.shape[1]) if share else 0)
             alpha = by_shots(GDA_ALPHA, torch.cat([targets, counted]))
-        weights, bias = gaussian(rows, labels, words)
+        weights, bias = gda_weights(rows, labels, words)
         weights = text.scale * words + alpha * weights
         return AffineHead(weights=weights.float(), bias=(alpha * bias).float())
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from handful.adapters._base import Adapter
 from handful.adapters._head import Head, number, scalar
 from handful.contracts import ClassText
-from handful.selection import cache_left_out
+from handful.selection import cache_leave_one_out
 
 
 class TipHead(Head):
@@ -98,5 +98,5 @@ class Tip(Adapter):
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         head = cache(features, targets, text, self.alpha, self.beta)
-        votes = cache_left_out(features, targets, len(head.weights), float(head.beta))
+        votes = cache_leave_one_out(features, targets, len(head.weights), float(head.beta))
         return head.scale * features @ head.weights.T + head.alpha * votes

@@ -19,7 +19,7 @@ from handful.contracts import Array
 from handful.errors import InputError
 from handful.library._gaussians import Gaussians, Rows, Values
 from handful.library.open_set import FEWEST, Part, Stranger, means_of, scatter_of, some
-from handful.selection.calibration import softmax, temperature
+from handful.selection.calibration import inverse_temperature, softmax
 
 # chosen on playground draws that no reported number uses (seeds from 5000 on); see docs/library.md
 _SHRINKAGE = 0.02
@@ -156,7 +156,7 @@ def _factor(left_out: Values, columns: Rows) -> float:
     """The likeliest factor; images whose group was left out with them say nothing of it."""
     there = np.flatnonzero(np.isfinite(left_out[np.arange(len(columns)), columns]))
     there = there[some(len(there), _FEW)] if len(there) else there  # of thousands of classes
-    return temperature(left_out[there], columns[there]) if len(there) else 1.0
+    return inverse_temperature(left_out[there], columns[there]) if len(there) else 1.0
 
 
 def _shares(logits: NDArray[np.floating], owners: Rows, factor: float) -> Values:
@@ -168,7 +168,7 @@ def _shares(logits: NDArray[np.floating], owners: Rows, factor: float) -> Values
 def _fit(told: list[Values], share: float, truth: Rows) -> tuple[float, float, float]:
     """Mean log-likelihood of left-out images, the factor, and the share that is right."""
     blended = (1 - share) * told[0] + share * told[1]
-    factor = temperature(blended, truth)
+    factor = inverse_temperature(blended, truth)
     chances = softmax(blended, factor)[np.arange(len(truth)), truth]
     right = float((blended.argmax(1) == truth).mean())
     return float(np.log(np.maximum(chances, _LEAST)).mean()), factor, right

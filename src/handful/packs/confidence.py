@@ -12,7 +12,7 @@ from handful.contracts import Array
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 from handful.packs.support import Support
-from handful.selection import calibration
+from handful.selection import calibration, conformal
 
 ERRORS = (0.2, 0.1, 0.05)  # error rates that evaluate tells about
 _ALONE = "every class has one image, and none can be left out; its scores are the method's own"
@@ -49,12 +49,12 @@ def fit(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDArr
         logits, factor = adapter.leave_one_out(support.features, labels, support.text)[known], 1.0
     else:
         logits = left_out(adapter, support)[known]
-        factor = calibration.temperature(logits, targets)
-    scores = calibration.scores(calibration.softmax(logits, factor), targets)
+        factor = calibration.inverse_temperature(logits, targets)
+    scores = conformal.nonconformity_scores(calibration.softmax(logits, factor), targets)
     statement = {
         "factor": factor,
         "images": len(scores),
-        "smallest": round(calibration.smallest(len(scores)), 6),
+        "smallest": round(conformal.smallest_error(len(scores)), 6),
         "how": HOW_CALIBRATED if adapter.calibrated else HOW,
     }
     return statement, {SCORES: scores}
@@ -129,7 +129,7 @@ def sets(
         raise InputError(f"{where}: cannot give sets of answers: {entry['cannot']}")
     if SCORES not in tensors or tensors[SCORES].ndim != 1:
         raise PackError(f"{where}: the tensor {SCORES} [N] is missing; teach the skill again")
-    most = calibration.limit(tensors[SCORES], error)
+    most = conformal.conformal_quantile(tensors[SCORES], error)
     return np.asarray(1 - calibration.softmax(logits, factor(manifest, where)) <= most)
 
 

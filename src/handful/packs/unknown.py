@@ -16,7 +16,7 @@ from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
 from handful.packs.support import Support
 from handful.selection import novelty
-from handful.selection.novelty_features import SIGNALS, Look
+from handful.selection.novelty_signals import SIGNAL_NAMES, NoveltySignals
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
 
@@ -37,13 +37,13 @@ class Detector:
         learned: weights and the scores of images that were left out.
     """
 
-    look: Look
-    learned: novelty.Unknown
+    look: NoveltySignals
+    learned: novelty.NoveltyScorer
 
     @property
     def smallest(self) -> float:
         """The smallest false-accept rate that can be promised."""
-        return self.learned.smallest
+        return self.learned.smallest_rate
 
     def rates(self, X: Array) -> NDArray[np.float64]:
         """`[M, D]` features to `[M]` shares of unknown images that look as familiar, or more so."""
@@ -54,10 +54,10 @@ class Detector:
         """False accepts and rejects on features of images with and without a class.
 
         At the rates of `RATES` that can be promised, or at the smallest; see
-        `handful.selection.novelty.errors`.
+        `handful.selection.novelty.detection_errors`.
         """
         at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
-        return novelty.errors(self.rates(known), self.rates(strange), at)
+        return novelty.detection_errors(self.rates(known), self.rates(strange), at)
 
     def check(self, rate: float) -> None:
         """Refuse a false-accept rate that the support set is too small to promise.
@@ -78,7 +78,7 @@ class Detector:
 
 def learned_from(support: Support) -> Detector | None:
     """What tells unknown images, learned now; None where nothing can be left out."""
-    found = novelty.learn(*_tensors(support))
+    found = novelty.fit_novelty_detector(*_tensors(support))
     return Detector(*found) if found else None
 
 
@@ -97,15 +97,15 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         "images": len(learned.left_out),
         "classes": len(np.unique(learned.groups)),
         "reserved": len(learned.reserved),
-        "effective": round(learned.effective, 2),
-        "smallest": round(learned.smallest, 6),
+        "effective": round(learned.effective_count, 2),
+        "smallest": round(learned.smallest_rate, 6),
         "accepted": {
             f"{rate:g}": round(float((scores <= rate).mean()), 4) if len(scores) else None
             for rate in RATES
-            if rate >= learned.smallest
+            if rate >= learned.smallest_rate
         },
         "weights": {
-            name: round(float(w), 4) for name, w in zip(SIGNALS, learned.weights, strict=False)
+            name: round(float(w), 4) for name, w in zip(SIGNAL_NAMES, learned.weights, strict=False)
         },
         "how": _how(learned),
     }
@@ -138,12 +138,12 @@ def read(
         parts = {name: np.asarray(tensors[f"unknown.{name}"]) for name in _PARTS}
     except KeyError as error:
         raise PackError(f"{where}: the tensor {error} is missing; teach the skill again") from error
-    learned = novelty.Unknown(**parts)
-    signals = len(SIGNALS) - (support.reserved is None)
+    learned = novelty.NoveltyScorer(**parts)
+    signals = len(SIGNAL_NAMES) - (support.reserved is None)
     sizes = {parts[name].shape for name in ("middle", "spread", "weights")}
     if sizes != {(signals,)} or parts["groups"].shape != parts["left_out"].shape:
         raise PackError(f"{where}: its tensors unknown.* do not fit; teach the skill again")
-    return Detector(Look.of(*_tensors(support)), learned)
+    return Detector(NoveltySignals.of(*_tensors(support)), learned)
 
 
 def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
@@ -203,29 +203,29 @@ def _rows(X: Array) -> torch.Tensor:
     return normalize(torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)), dim=1)
 
 
-def _how(learned: novelty.Unknown) -> str:
+def _how(learned: novelty.NoveltyScorer) -> str:
     taken = "each class in turn was left out and its images taken as unknown"
     if not len(learned.left_out):
         taken = "with fewer than three classes only the reserved images were taken as unknown"
-    elif learned.told_by_reserved:
+    elif learned.uses_reserved:
         taken += ", as the reserved images were, and rates are over the reserved ones"
     if not len(learned.known):
         taken += (
             "; with one image a class no image can be left out of its class, so the weights are "
             "fixed ones and nothing is known of the share of known images that are accepted"
         )
-    such = "images" if learned.told_by_reserved else "classes"
+    such = "images" if learned.uses_reserved else "classes"
     return f"from the support set alone: {taken}; rates hold on average over such {such}"
 
 
-def _told(learned: novelty.Unknown) -> str:
-    if learned.told_by_reserved:
+def _told(learned: novelty.NoveltyScorer) -> str:
+    if learned.uses_reserved:
         return f"{len(learned.reserved)} reserved images"
     classes = len(np.unique(learned.groups))
     also = f" and {len(learned.reserved)} reserved images" if len(learned.reserved) else ""
     return (
         f"{len(learned.left_out)} images of {classes} classes{also}, worth "
-        f"{learned.effective:.0f} images that have nothing in common,"
+        f"{learned.effective_count:.0f} images that have nothing in common,"
     )
 
 

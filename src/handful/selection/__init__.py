@@ -4,36 +4,36 @@ Pure functions of tensors; no method is known here.
 """
 
 from handful.selection._sweep import Best
-from handful.selection._text_means import Means, directions, text_as_means
 from handful.selection.alpha import BestCache, best_alpha, best_alpha_beta
-from handful.selection.gda import gaussian, gaussian_about_text, gaussian_left_out
+from handful.selection.gda import gda_leave_one_out, gda_weights, gda_weights_with_text_prior
 from handful.selection.leave_one_out import (
-    cache_left_out,
+    cache_leave_one_out,
+    class_means_leave_one_out,
+    kernel_ridge,
+    kernel_ridge_leave_one_out,
+    kernel_ridge_path,
     linear_ridge_path,
-    means_left_out,
-    ridge,
-    ridge_left_out,
-    ridge_path,
 )
-from handful.selection.stacking import stack, trust
+from handful.selection.modality_gap import ClassMeans, modality_gap, unit_means
+from handful.selection.stacking import capped_inverse_temperature, stacking_weights
 
 __all__ = [
     "Best",
     "BestCache",
-    "Means",
+    "ClassMeans",
     "best_alpha",
     "best_alpha_beta",
-    "cache_left_out",
-    "directions",
-    "gaussian",
-    "gaussian_about_text",
-    "gaussian_left_out",
+    "cache_leave_one_out",
+    "capped_inverse_temperature",
+    "class_means_leave_one_out",
+    "gda_leave_one_out",
+    "gda_weights",
+    "gda_weights_with_text_prior",
+    "kernel_ridge",
+    "kernel_ridge_leave_one_out",
+    "kernel_ridge_path",
     "linear_ridge_path",
-    "means_left_out",
-    "ridge",
-    "ridge_left_out",
-    "ridge_path",
-    "stack",
-    "text_as_means",
-    "trust",
+    "modality_gap",
+    "stacking_weights",
+    "unit_means",
 ]

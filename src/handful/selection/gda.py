@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from handful.selection._text_means import Means, text_as_means, text_as_means_left_out
+from handful.selection.modality_gap import ClassMeans, modality_gap, modality_gap_leave_one_out
 
 _NOTHING = 1e-10  # squared distances of unit rows below this, a sample, are float32's rounding
 _LEAST = 1e-6  # a covariance has to be inverted, whatever the shrinkage
@@ -26,7 +26,7 @@ class _Precision:
     ridge: Tensor
 
 
-def gaussian(
+def gda_weights(
     features: Tensor,
     targets: Tensor,
     text: Tensor,
@@ -48,15 +48,15 @@ def gaussian(
         features: `[N, D]` unit rows.
         targets: `[N]` columns.
         text: `[C, D]` unit rows.
-        prior: images that the text counts for in the mean of its class (`text_as_means`). A class
+        prior: images that the text counts for in the mean of its class (`modality_gap`). A class
             without shots has the mean that its text suggests, whatever this is.
         shrinkage: rho, 0 to 1, or None.
     """
-    given = Means.of(features, targets, len(text))
-    offset, gain = text_as_means(given.means, given.counts, text)
+    given = ClassMeans.of(features, targets, len(text))
+    offset, gain = modality_gap(given.means, given.counts, text)
     seen, told = _shares(given.counts, prior)
     means = seen[:, None] * given.means + told[:, None] * (offset + gain * text)
-    scatter = given.rest.T @ given.rest
+    scatter = given.residuals.T @ given.residuals
     about = features.double() - features.double().mean(0)
     p = _precision(scatter.trace(), about.square().sum(), len(features), len(scatter), shrinkage)
     matrix = p.share * scatter + p.ridge * torch.eye(len(scatter), dtype=torch.float64)
@@ -65,7 +65,7 @@ def gaussian(
     return weights - weights.mean(0), bias - bias.mean()
 
 
-def gaussian_about_text(
+def gda_weights_with_text_prior(
     features: Tensor,
     targets: Tensor,
     text: Tensor,
@@ -73,9 +73,9 @@ def gaussian_about_text(
     shrinkage: float,
     deviation: float,
 ) -> tuple[Tensor, Tensor]:
-    """`[C, D]` weights and `[C]` biases like `gaussian`'s, in float64, usable from one shot on.
+    """`[C, D]` weights and `[C]` biases like `gda_weights`'s, in float64, usable from one shot on.
 
-    Two things differ. How far the class means lie from where their texts suggest (`text_as_means`)
+    Two things differ. How far the class means lie from where their texts suggest (`modality_gap`)
     counts as scatter too, `M + deviation * sum_c d_c d_cᵀ`: directions in which the text errs are
     noisy ones, and at one shot nothing else is known of the noise. And the covariance is scaled to
     a mean variance of 1, `P = ((1 - rho) M D / tr(M) + rho I)⁻¹`, since from so few images its
@@ -89,13 +89,13 @@ def gaussian_about_text(
         shrinkage: rho, 0 to 1.
         deviation: images that each class mean's distance from its text counts for.
     """
-    given = Means.of(features, targets, len(text))
-    offset, gain = text_as_means(given.means, given.counts, text)
+    given = ClassMeans.of(features, targets, len(text))
+    offset, gain = modality_gap(given.means, given.counts, text)
     suggested = offset + gain * text.double()
     seen, told = _shares(given.counts, prior)
     means = seen[:, None] * given.means + told[:, None] * suggested
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
-    scatter = given.rest.T @ given.rest + deviation * off.T @ off
+    scatter = given.residuals.T @ given.residuals + deviation * off.T @ off
     width, trace, rho = len(scatter), scatter.trace(), max(shrinkage, _LEAST)
     if trace > _NOTHING * len(features):
         scatter *= (1 - rho) * width / trace
@@ -107,14 +107,14 @@ def gaussian_about_text(
     return weights - weights.mean(0), bias - bias.mean()
 
 
-def gaussian_left_out(
+def gda_leave_one_out(
     features: Tensor,
     targets: Tensor,
     text: Tensor,
     prior: float = 0.0,
     shrinkage: float | None = None,
 ) -> Tensor:
-    """`[N, C]` float64 discriminants `x Wᵀ + b`, each row by `gaussian` without that sample.
+    """`[N, C]` float64 discriminants `x Wᵀ + b`, each row by `gda_weights` without that sample.
 
     Exact: the sample leaves the mean of its class, the scatter (a rank-one downdate), its trace
     and the ridge made of it, the count, and what the text of every class suggests. One
@@ -125,26 +125,26 @@ def gaussian_left_out(
         features: `[N, D]` unit rows, N at least 2.
         targets: `[N]` columns.
         text: `[C, D]` unit rows.
-        prior: as for `gaussian`.
-        shrinkage: as for `gaussian`.
+        prior: as for `gda_weights`.
+        shrinkage: as for `gda_weights`.
     """
-    given = Means.of(features, targets, len(text))
-    values, basis = torch.linalg.eigh(given.rest.T @ given.rest)
+    given = ClassMeans.of(features, targets, len(text))
+    values, basis = torch.linalg.eigh(given.residuals.T @ given.residuals)
     values = values.clamp(min=0)
     counts = given.counts[targets]
     downdate = torch.where(counts > 1, counts / (counts - 1).clamp(min=1), 0.0)[:, None]
     n, rows = len(features), features.double()
     about = (rows - rows.mean(0)).square().sum(1, keepdim=True)
-    trace = values.sum() - downdate * given.rest.square().sum(1, keepdim=True)
+    trace = values.sum() - downdate * given.residuals.square().sum(1, keepdim=True)
     p = _precision(trace, about.sum() - n / (n - 1) * about, n - 1, len(values), shrinkage)
-    offsets, gains = text_as_means_left_out(given, targets, text)
-    turned = Means(given.means @ basis, given.counts, given.rest @ basis)
+    offsets, gains = modality_gap_leave_one_out(given, targets, text)
+    turned = ClassMeans(given.means @ basis, given.counts, given.residuals @ basis)
     rows, offsets, words = rows @ basis, offsets @ basis, text.double() @ basis
     parts = []
     for at in torch.split(torch.arange(n), _CHUNK):
         one = _Precision(p.factor[at], p.share[at], p.ridge[at])
         inverse = 1 / (one.share * values + one.ridge)
-        out = _Out(rows[at], turned.rest[at], offsets[at], gains[at][:, None], targets[at])
+        out = _Out(rows[at], turned.residuals[at], offsets[at], gains[at][:, None], targets[at])
         parts.append(_discriminants(out, turned, words, prior, inverse, one, downdate[at]))
     return torch.cat(parts)
 
@@ -162,7 +162,7 @@ class _Out:
 
 def _discriminants(
     out: _Out,
-    given: Means,
+    given: ClassMeans,
     text: Tensor,
     prior: float,
     inverse: Tensor,
@@ -208,7 +208,7 @@ def _discriminants(
     return result - result.mean(1, keepdim=True)
 
 
-def _own_means(out: _Out, given: Means, text: Tensor, prior: float) -> Tensor:
+def _own_means(out: _Out, given: ClassMeans, text: Tensor, prior: float) -> Tensor:
     """`[n, D]` the mean of each sample's class without it."""
     left = given.counts[out.targets] - 1
     seen, told = (s[:, None] for s in _shares(left, prior))
@@ -226,7 +226,7 @@ def _shares(counts: Tensor, prior: float) -> tuple[Tensor, Tensor]:
 def _precision(
     trace: Tensor, total: Tensor, n: int, width: int, shrinkage: float | None
 ) -> _Precision:
-    """See `gaussian`; `trace` of the scatter within classes, `total` about the mean of all."""
+    """See `gda_weights`; `trace` of the scatter within classes, `total` about the mean of all."""
     inside, around = trace > _NOTHING * n, total > _NOTHING * n
     freedom = float(max(n - 1, 1))
     if shrinkage is None:

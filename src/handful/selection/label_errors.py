@@ -20,7 +20,7 @@ _CELLS = 1 << 22  # numbers held at once, [n, N, C] in float64: 32 MB
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class LabelErrors:
     """What left-out logits say of the labels.
 
     Args:
@@ -36,7 +36,7 @@ class Suspicion:
     sharpness: float
 
 
-def suspicion(left_out: Tensor, targets: Tensor) -> Suspicion:
+def estimate_label_errors(left_out: Tensor, targets: Tensor) -> LabelErrors:
     """How likely each label is wrong, with temperature and rate found together.
 
     A label is right with probability `1 - e`, else any other class, each as likely:
@@ -50,7 +50,7 @@ def suspicion(left_out: Tensor, targets: Tensor) -> Suspicion:
         targets: `[N]` columns of the labels.
 
     >>> logits = torch.tensor([[4.0, 0.0], [0.0, 4.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
-    >>> suspicion(logits, torch.tensor([0, 1, 0, 1, 1])).wrong.argmax().item()
+    >>> estimate_label_errors(logits, torch.tensor([0, 1, 0, 1, 1])).wrong.argmax().item()
     4
     """
     z = left_out.double()
@@ -77,7 +77,7 @@ def suspicion(left_out: Tensor, targets: Tensor) -> Suspicion:
     probabilities = (z * sharpness).softmax(1)
     p = probabilities[rows, targets]
     wrong = rate * (1 - p) / others
-    return Suspicion(wrong / (wrong + (1 - rate) * p), probabilities, rate, sharpness)
+    return LabelErrors(wrong / (wrong + (1 - rate) * p), probabilities, rate, sharpness)
 
 
 def ridge_influence(
@@ -105,7 +105,9 @@ def ridge_influence(
     a, own = inverse @ residuals.double(), inverse.diagonal()
     goal = base.double() + residuals.double()  # what R is the rest of
     alone = goal - a / own[:, None]
-    sharpness = suspicion(alone, targets)  # a temperature that wrong labels do not blunt
+    sharpness = estimate_label_errors(
+        alone, targets
+    )  # a temperature that wrong labels do not blunt
     spread = (alone - alone.mean(1, keepdim=True)).std(1).mean().clamp(min=1e-9)
     scale = sharpness.sharpness / spread
     before = (scale * alone).log_softmax(1)[rows, targets]

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from handful.errors import InputError
-from handful.selection._text_means import (
+from handful.selection.modality_gap import (
     NOWHERE,
-    Means,
-    directions,
-    text_as_means_left_out,
+    ClassMeans,
+    modality_gap_leave_one_out,
+    unit_means,
 )
 
 _CHUNK = 1024  # samples at once against all N
 
 
-def ridge(kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False) -> Tensor:
+def kernel_ridge(
+    kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False
+) -> Tensor:
     """`[N, C]` coefficients `A = (K + lambda I)⁻¹ R` of kernel ridge regression.
 
     Args:
@@ -31,10 +33,10 @@ def ridge(kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool 
     return _solve(_factor(kernel, penalty, overwrite), residuals)
 
 
-def ridge_left_out(
+def kernel_ridge_leave_one_out(
     kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False
 ) -> Tensor:
-    """`[N, C]` what `ridge` predicts for each sample from all others: `R_i - A_i / G_ii`.
+    """`[N, C]` what `kernel_ridge` predicts for each sample from all others: `R_i - A_i / G_ii`.
 
     `G = (K + lambda I)⁻¹`. It is the textbook's `r_i / (1 - H_ii)`, `H = K G`, without the
     difference that cancels.
@@ -43,10 +45,10 @@ def ridge_left_out(
         kernel: K, `[N, N]`.
         residuals: R, `[N, C]`.
         penalty: lambda, positive.
-        overwrite: as for `ridge`.
+        overwrite: as for `kernel_ridge`.
 
-    >>> kernel = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
-    >>> ridge_left_out(kernel, torch.tensor([[1.0], [2.0]]), 1.0)  # 0.5 * 2 / 2 and 0.5 * 1 / 2
+    >>> kernel = torch.tensor([[1.0, 0.5], [0.5, 1.0]])  # 0.5 * 2 / 2 and 0.5 * 1 / 2
+    >>> kernel_ridge_leave_one_out(kernel, torch.tensor([[1.0], [2.0]]), 1.0)
     tensor([[0.5000],
             [0.2500]])
     """
@@ -54,10 +56,10 @@ def ridge_left_out(
     return residuals - _solve(factor, residuals) / _inverse_diagonal(factor)[:, None]
 
 
-def ridge_path(
+def kernel_ridge_path(
     kernel: Tensor, residuals: Tensor, penalties: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """`ridge` and `ridge_left_out` for many penalties: `[L, N, C]` each, one eigendecomposition.
+    """Both of the above for many penalties, by one eigendecomposition: `[L, N, C]` each.
 
     Args:
         kernel: K, `[N, N]`.
@@ -92,7 +94,7 @@ def linear_ridge_path(
     _check(*penalties)
     n, width = features.shape
     if n <= width:
-        coefficients, left_out = ridge_path(features @ features.T, residuals, penalties)
+        coefficients, left_out = kernel_ridge_path(features @ features.T, residuals, penalties)
         return coefficients.mT @ features, left_out
     values, basis = torch.linalg.eigh(features.T @ features)
     values = values.clamp(min=0)
@@ -108,7 +110,7 @@ def linear_ridge_path(
     return torch.stack(weights), torch.stack(left)
 
 
-def cache_left_out(features: Tensor, targets: Tensor, classes: int, beta: float) -> Tensor:
+def cache_leave_one_out(features: Tensor, targets: Tensor, classes: int, beta: float) -> Tensor:
     """`[N, C]` votes of a cache model, each sample's own key left out.
 
     `sum over the other keys j of class c of exp(-beta * (1 - x_i · x_j))`
@@ -128,26 +130,26 @@ def cache_left_out(features: Tensor, targets: Tensor, classes: int, beta: float)
     return torch.cat(votes)
 
 
-def means_left_out(features: Tensor, targets: Tensor, text: Tensor) -> Tensor:
+def class_means_leave_one_out(features: Tensor, targets: Tensor, text: Tensor) -> Tensor:
     """`[N, C]` float64 cosines with the class means, each sample left out of its class's.
 
-    A class without other images stands where its text suggests (`text_as_means`).
+    A class without other images stands where its text suggests (`modality_gap`).
 
     Args:
         features: `[N, D]` unit rows, N at least 2.
         targets: `[N]` columns.
         text: `[C, D]` unit rows.
     """
-    given = Means.of(features, targets, len(text))
+    given = ClassMeans.of(features, targets, len(text))
     rows, words = features.double(), text.double()
-    offsets, gains = text_as_means_left_out(given, targets, words)
+    offsets, gains = modality_gap_leave_one_out(given, targets, words)
     unseen, left = given.counts == 0, given.counts[targets] - 1
-    cosines = rows @ directions(given.means, words).T
+    cosines = rows @ unit_means(given.means, words).T
     if unseen.any():
         cosines[:, unseen] = _told(rows, offsets, gains[:, None], words[unseen])
-    images = given.means[targets] - given.rest / left.clamp(min=1)[:, None]
+    images = given.means[targets] - given.residuals / left.clamp(min=1)[:, None]
     told = offsets + gains[:, None] * words[targets]
-    own = directions(torch.where((left > 0)[:, None], images, told), words[targets])
+    own = unit_means(torch.where((left > 0)[:, None], images, told), words[targets])
     cosines[torch.arange(len(rows)), targets] = (own * rows).sum(1)
     return cosines
 

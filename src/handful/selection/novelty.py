@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from handful.selection.novelty_features import FLOOR, SIGNALS, Look, Values
+from handful.selection.novelty_signals import FLOOR, SIGNAL_NAMES, NoveltySignals, Values
 
 _FIRST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
 _ONE_SHOT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known
@@ -31,7 +31,7 @@ _FOLDS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Unknown:
+class NoveltyScorer:
     """What tells familiar from unknown, and how often it errs.
 
     Args:
@@ -69,7 +69,7 @@ class Unknown:
         Reserved images say what is unknown here: from 19 on, enough for a rate of 5 %, the first
         estimate over them alone is the answer; fewer can only raise the others.
         """
-        if self.told_by_reserved:
+        if self.uses_reserved:
             return _share(self.reserved, scores)
         parts = [_share(self.left_out, scores), self._of_new_class(scores)]
         if len(self.reserved):
@@ -77,17 +77,17 @@ class Unknown:
         return np.asarray(np.max(parts, axis=0))
 
     @property
-    def told_by_reserved(self) -> bool:
+    def uses_reserved(self) -> bool:
         """Whether rates are over the reserved images, not over classes that were left out."""
         return len(self.reserved) >= _ENOUGH or not len(self.left_out)
 
     @property
-    def effective(self) -> float:
+    def effective_count(self) -> float:
         """Independent images that the left-out ones are worth: from C (classes) to U (images).
 
         `U / (1 + (U / C - 1) v_b / (v_b + v_w))`; of fewer than eight classes just C.
         """
-        if self.told_by_reserved:
+        if self.uses_reserved:
             return float(len(self.reserved))
         between, within, count, _ = self._variances()
         size = len(self.left_out) / count
@@ -98,9 +98,9 @@ class Unknown:
         return len(self.left_out) / (1 + (size - 1) * alike)
 
     @property
-    def smallest(self) -> float:
+    def smallest_rate(self) -> float:
         """The smallest false-accept rate that so few images can promise: `1 / (n + 1)`."""
-        return 1 / (self.effective + 1)
+        return 1 / (self.effective_count + 1)
 
     def _variances(self) -> tuple[float, float, int, Values]:
         """Between and within classes, how many classes, their means."""
@@ -126,7 +126,7 @@ class Unknown:
         return np.asarray(student.sf((scores - means.mean()) / np.sqrt(total), free))
 
 
-def errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any]:
+def detection_errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any]:
     """How well the rates of images with and without a class tell them apart.
 
     `auroc`, and under `at`, for each false-accept rate that was stated, what was measured:
@@ -134,11 +134,11 @@ def errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any
     `false_reject`, the share of images of known classes that are called unknown.
 
     Args:
-        known: `[K]` rates (`Unknown.rates`) of images of known classes.
+        known: `[K]` rates (`NoveltyScorer.rates`) of images of known classes.
         strange: `[M]` rates of images of none.
         at: rates that were stated.
 
-    >>> errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
+    >>> detection_errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
     {'0.1': {'false_accept': 0.5, 'false_reject': 0.5}}
     """
     side = np.repeat([1, 0], [len(known), len(strange)])
@@ -156,9 +156,9 @@ def errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any
     }
 
 
-def learn(
+def fit_novelty_detector(
     features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor
-) -> tuple[Look, Unknown] | None:
+) -> tuple[NoveltySignals, NoveltyScorer] | None:
     """How to tell unknown images, from the support set alone; None where nothing can be left out.
 
     Args:
@@ -167,7 +167,7 @@ def learn(
         text: `[C, D]` unit rows.
         reserved: `[R, D]` unit rows of images that show no class, R may be 0.
     """
-    look = Look.of(features, targets, text, reserved)
+    look = NoveltySignals.of(features, targets, text, reserved)
     there = torch.unique(targets)
     signals, groups = _classes_left_out(features, targets, text, reserved, there)
     own = look(reserved, own=True) if len(reserved) else np.zeros((0, signals.shape[1]))
@@ -183,9 +183,9 @@ def learn(
         one, other = ((part - middle) / spread for part in (familiar, strange))
         weights = _weights(one, other, first, pull)
     empty = np.zeros(0)
-    made = Unknown(middle, spread, weights, empty, groups, empty, empty)
+    made = NoveltyScorer(middle, spread, weights, empty, groups, empty, empty)
     known, left_out, kept = (made.scores(part) for part in (familiar, signals, own))
-    return look, Unknown(middle, spread, weights, left_out, groups, known, kept)
+    return look, NoveltyScorer(middle, spread, weights, left_out, groups, known, kept)
 
 
 def _classes_left_out(
@@ -199,11 +199,11 @@ def _classes_left_out(
         kept = torch.ones(len(text), dtype=torch.bool)
         kept[there[turn::rounds]] = False
         column = torch.cumsum(kept.long(), 0) - 1
-        part = Look.of(features[~out], column[targets[~out]], text[kept], reserved)
+        part = NoveltySignals.of(features[~out], column[targets[~out]], text[kept], reserved)
         found.append(part(features[out]))
         groups.append(targets[out].numpy())
     if not found:
-        width = len(SIGNALS) - (not len(reserved))
+        width = len(SIGNAL_NAMES) - (not len(reserved))
         return np.zeros((0, width)), np.zeros(0, dtype=np.int64)
     return np.concatenate(found), np.concatenate(groups)
 
@@ -218,9 +218,11 @@ def _images_left_out(features: Tensor, targets: Tensor, text: Tensor, reserved: 
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
         if (out & rest).any():
-            part = Look.of(features[~out], targets[~out], text, reserved)
+            part = NoveltySignals.of(features[~out], targets[~out], text, reserved)
             found.append(part(features[out & rest]))
-    return np.concatenate(found) if found else np.zeros((0, len(SIGNALS) - (not len(reserved))))
+    return (
+        np.concatenate(found) if found else np.zeros((0, len(SIGNAL_NAMES) - (not len(reserved))))
+    )
 
 
 def _weights(familiar: Values, strange: Values, first: Values, pull: float) -> Values:

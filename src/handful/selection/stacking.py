@@ -14,7 +14,7 @@ _FAINT = 1e-3
 _FLOOR = 0.1  # a member whose first weight is zero may still earn one
 
 
-def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tensor:
+def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tensor:
     """`[J]` weights, none negative, of the blend that is best at what its members have not seen.
 
     `min_w sum_i v_i CE(sum_j w_j Z_ij, y_i) + pull * sum_j (w_j - f_j)² / (f_j + 0.1)`
@@ -35,7 +35,7 @@ def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tens
 
     >>> right = torch.tensor([[[4.0, 0.0], [0.0, 4.0]]])
     >>> half = torch.tensor([0.5, 0.5])
-    >>> weights = stack(torch.cat([right, -right]), torch.tensor([0, 1]), half, 0.01)
+    >>> weights = stacking_weights(torch.cat([right, -right]), torch.tensor([0, 1]), half, 0.01)
     >>> bool(weights[0] > weights[1]), weights[1].item()
     (True, 0.0)
     """
@@ -63,7 +63,7 @@ def stack(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tens
     return weights if weights.any() else _FAINT * first.double()
 
 
-def trust(logits: Tensor, targets: Tensor) -> float:
+def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
     """How far logits that were not fitted can be believed, 0 to 1: the best factor, if below 1.
 
     `min_a sum_i CE(exp(a) Z_i, y_i) + a² / 2`; the answer is `min(1, exp(a))`. Zero-shot has not
@@ -74,8 +74,10 @@ def trust(logits: Tensor, targets: Tensor) -> float:
         targets: y, `[N]` columns.
 
     >>> logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
-    >>> trust(logits, torch.tensor([0, 1])), trust(logits, torch.tensor([1, 0])) < 0.2
-    (1.0, True)
+    >>> capped_inverse_temperature(logits, torch.tensor([0, 1]))
+    1.0
+    >>> capped_inverse_temperature(logits, torch.tensor([1, 0])) < 0.2
+    True
     """
     values, rows = logits.double(), torch.arange(len(targets))
 

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from handful.selection.leave_one_out import linear_ridge_path
 
-ENOUGH = 2  # positives (and one negative) from which left-out answers say anything of a class
+MIN_POSITIVES = (
+    2  # positives (and one negative) from which left-out answers say anything of a class
+)
 _ONE = 10.0  # the constant beside the features; so large that the bias is hardly drawn to zero
 _MOST = 2000  # cuts of the pool that are tried for every class
 _ROUNDS = 100  # Newton's method is done in about ten
 
 
-def told_ridge_path(
+def ridge_path_with_offset(
     features: Tensor, labels: Tensor, told: Tensor, penalties: Sequence[float]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ridge regression of 0/1 labels on top of what the text says, with its exact leave-one-out.
@@ -59,7 +61,7 @@ def _gain(told: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return gain.clamp(min=0), gains.clamp(min=0)
 
 
-def calibration(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[float, float] | None:
+def platt_scaling(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[float, float] | None:
     """Slope and offset that make scores of any shape logits: Platt's logistic regression.
 
     The targets are his `(n₊ + 1) / (n₊ + 2)` and `1 / (n₋ + 2)`, so scores that separate the
@@ -114,17 +116,17 @@ class Thresholds:
     own: NDArray[np.bool_]
 
 
-def telling(labels: NDArray[Any]) -> NDArray[np.bool_]:
+def enough_examples(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """`[C]` classes whose left-out images say something: two positives and a negative, or more.
 
     Args:
         labels: `[N, C]`, 0 or 1.
     """
     positives = (np.asarray(labels) > 0).sum(0)
-    return np.asarray((positives >= ENOUGH) & (positives < len(labels)), dtype=np.bool_)
+    return np.asarray((positives >= MIN_POSITIVES) & (positives < len(labels)), dtype=np.bool_)
 
 
-def thresholds(logits: NDArray[Any], labels: NDArray[Any], pool: float) -> Thresholds:
+def f1_thresholds(logits: NDArray[Any], labels: NDArray[Any], pool: float) -> Thresholds:
     """The probability of each class from which on saying yes raises its F1: half of its best F1.
 
     `F1 = 2 TP / (2 TP + FP + FN)`. Of calibrated probabilities the threshold that maximises F1 is
@@ -148,11 +150,11 @@ def thresholds(logits: NDArray[Any], labels: NDArray[Any], pool: float) -> Thres
     measure", ECML 2014, for one half of the maximum; the shrinkage is ours.
 
     >>> left_out = np.array([[2.0], [1.0], [0.0], [-1.0]])
-    >>> float(thresholds(left_out, np.array([[1], [0], [1], [0]]), 0).values[0])  # of F1 = 4 / 5
+    >>> float(f1_thresholds(left_out, np.array([[1], [0], [1], [0]]), 0).values[0])  # of F1 = 4 / 5
     0.4
     """
     truth, scores = np.asarray(labels) > 0, np.asarray(logits, dtype=np.float64)
-    own = telling(truth)
+    own = enough_examples(truth)
     if not own.any():
         return Thresholds(np.full(len(own), 0.5), 0.5, own)
     everything = np.sort(scores[:, own], axis=None)

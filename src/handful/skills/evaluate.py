@@ -31,7 +31,8 @@ class Evaluated:
         leaks: test images that are byte for byte support images; left out of every number.
         ignored: files passed over while looking for images: how many of each kind.
         unknown: how often images of no class are taken for known and the other way round, where
-            there were any (`handful.selection.novelty.errors`), or `cannot` and why; else None.
+            there were any (`handful.selection.novelty.detection_errors`), or `cannot` and why;
+            else None.
         confidence: calibration error and its bins, with the skill's factor and without, and what
             sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot.
     """

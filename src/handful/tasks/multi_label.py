@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from handful.adapters import Head, number
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
-from handful.selection.thresholds import calibration, telling, thresholds, told_ridge_path
+from handful.selection.thresholds import (
+    enough_examples,
+    f1_thresholds,
+    platt_scaling,
+    ridge_path_with_offset,
+)
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.01, 100, 13))
 _PLAIN = (4.0, -2.0)  # a prediction of 0 is the logit -2 and one of 1 is 2: no, rather, and yes
@@ -59,7 +64,7 @@ class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
     `min |Y - g softmax(X Tᵀ)^(1/4) - X Wᵀ - b|² + penalty |W|²` for all classes at once. What it
     predicts for left-out images, exact for a given penalty, decides the rest: the penalty (smallest
     squared error), the slope and offset that make logits of the scores (Platt's regression, one for
-    all classes), and each class's threshold (`handful.selection.thresholds.thresholds`).
+    all classes), and each class's threshold (`handful.selection.thresholds.f1_thresholds`).
 
     Args:
         penalty: lambda; None takes one of 13 between 0.01 and 100 by leave-one-out.
@@ -106,16 +111,16 @@ class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         order = np.lexsort(np.concatenate([truth.T, rows.T]))
         features, labels = torch.from_numpy(rows[order]), truth[order]
         words = torch.from_numpy(text.weights) * text.scale
-        weights, bias, gain, predicted = told_ridge_path(
+        weights, bias, gain, predicted = ridge_path_with_offset(
             features, torch.from_numpy(labels), said(features, words), tried
         )
         best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
-        scores, told = predicted[best].numpy(), telling(labels)
-        line = calibration(scores[:, told], labels[:, told])
+        scores, told = predicted[best].numpy(), enough_examples(labels)
+        line = platt_scaling(scores[:, told], labels[:, told])
         slope, offset = line or _PLAIN
         logits = slope * scores + offset
         self.penalty_, self.calibrated_ = tried[best], line is not None
-        self.given_ = thresholds(logits, labels, pool)
+        self.given_ = f1_thresholds(logits, labels, pool)
         self.module_ = YesNoHead(
             weights=(slope * weights[best]).float(),
             bias=(slope * bias[best] + offset).float(),

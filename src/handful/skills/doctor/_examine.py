@@ -14,7 +14,7 @@ from handful import plugins
 from handful.contracts import Array
 from handful.errors import InputError
 from handful.packs.support import Support
-from handful.selection.label_errors import ridge_influence, suspicion
+from handful.selection.label_errors import estimate_label_errors, ridge_influence
 from handful.skills.doctor._findings import Examination, Finding, Twins
 
 Doubles = NDArray[np.float64]
@@ -170,7 +170,7 @@ def _labels(
     probabilities = np.zeros((len(targets), len(support.text.classes)))
     rate = None
     if not known.all():
-        by_text = suspicion(_left_out(_method("zero_shot"), support), targets)
+        by_text = estimate_label_errors(_left_out(_method("zero_shot"), support), targets)
         wrong[~known] = by_text.wrong.numpy()[~known]
         probabilities[~known] = by_text.probabilities.numpy()[~known]
         lone = int((~known).sum())
@@ -181,7 +181,7 @@ def _labels(
             "which is a weaker witness"
         )
     if blend is not None:
-        judged = suspicion(blend[known], targets[known])
+        judged = estimate_label_errors(blend[known], targets[known])
         wrong[known] = judged.wrong.numpy()
         probabilities[known] = judged.probabilities.numpy()
         rate = judged.rate

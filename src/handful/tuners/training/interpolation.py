@@ -144,7 +144,7 @@ def _losses(
     column = {name: i for i, name in enumerate(text.classes)}
     targets = np.array([column[asked[1][i]] for i in new.kept])
     logits = adapter.logits(new.features.values)
-    return _cross_entropy(calibration.temperature(logits, targets) * logits, targets)
+    return _cross_entropy(calibration.inverse_temperature(logits, targets) * logits, targets)
 
 
 def _cross_entropy(

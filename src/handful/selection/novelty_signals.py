@@ -10,10 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.selection._text_means import Means, text_as_means
-from handful.selection.gda import gaussian_about_text
+from handful.selection.gda import gda_weights_with_text_prior
+from handful.selection.modality_gap import ClassMeans, modality_gap
 
-SIGNALS = ("distance", "distance with text", "nearest image", "text", "discriminant", "reserved")
+SIGNAL_NAMES = (
+    "distance",
+    "distance with text",
+    "nearest image",
+    "text",
+    "discriminant",
+    "reserved",
+)
 FLOOR = 1e-9
 _SHRINKAGE, _FEW_SHRINKAGE, _FEW = 0.5, 0.8, 4  # of the covariance; the second below 4 shots
 _PRIOR, _DEVIATION = 2.0, 0.1  # of the discriminant: as text-prior GDA has them
@@ -22,13 +29,13 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class NoveltySignals:
     """What the support set makes of an image, in a few numbers: larger is more familiar.
 
     With class means m_c, text-drawn means t_c, mean g of all, and the length |v| in the shrunk
     metric within classes: `-min_c |x - m_c|`; `-log(min_c |x - t_c|² / |x - g|²)`; the cosine to
     the nearest support image; the lead of the best text cosine over the mean one; the largest
-    discriminant of `gaussian_about_text`; minus the cosine to the nearest reserved image.
+    discriminant of `gda_weights_with_text_prior`; minus the cosine to the nearest reserved image.
     """
 
     factor: Tensor  # [D, D] lower; distances are those of factor⁻¹ x
@@ -45,18 +52,18 @@ class Look:
     def of(cls, features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor) -> Self:
         """From `[N, D]` unit rows, `[N]` columns, `[C, D]` unit text and `[R, D]` unit rows."""
         few = len(features) < _FEW * len(text)
-        given = Means.of(features, targets, len(text))
-        offset, gain = text_as_means(given.means, given.counts, text)
+        given = ClassMeans.of(features, targets, len(text))
+        offset, gain = modality_gap(given.means, given.counts, text)
         suggested = offset + gain * text.double()
         counts = given.counts[:, None]
-        scatter = given.rest.T @ given.rest
+        scatter = given.residuals.T @ given.residuals
         trace, width = scatter.trace(), len(scatter)
         if trace > FLOOR * len(features):
             scatter = (1 - _SHRINKAGE) * width / trace * scatter
             scatter.diagonal().add_(_SHRINKAGE)
         else:
             scatter = torch.eye(width, dtype=torch.float64)
-        weights, bias = gaussian_about_text(
+        weights, bias = gda_weights_with_text_prior(
             features, targets, text, _PRIOR, _FEW_SHRINKAGE if few else _SHRINKAGE, _DEVIATION
         )
         return cls(

@@ -1,4 +1,4 @@
-"""Where a class would lie among the images if only its text were known."""
+"""The gap between image and text features: where the images of a class lie, by its text alone."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ NOWHERE = 1e-6  # a mean of unit rows that is shorter than this has no direction
 
 
 @dataclass(frozen=True)
-class Means:
+class ClassMeans:
     """Class means of a support set, in float64, and what each sample adds to its own.
 
     Args:
         means: `[C, D]`, zero for a class without shots.
         counts: `[C]`.
-        rest: `[N, D]`, each sample minus the mean of its class.
+        residuals: `[N, D]`, each sample minus the mean of its class.
     """
 
     means: Tensor
     counts: Tensor
-    rest: Tensor
+    residuals: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, targets: Tensor, classes: int) -> Means:
+    def of(cls, features: Tensor, targets: Tensor, classes: int) -> ClassMeans:
         """From `[N, D]` features and `[N]` columns."""
         rows = features.double()
         counts = torch.bincount(targets, minlength=classes).double()
@@ -36,13 +36,13 @@ class Means:
         return cls(means, counts, rest)
 
 
-def directions(means: Tensor, text: Tensor) -> Tensor:
+def unit_means(means: Tensor, text: Tensor) -> Tensor:
     """`[n, D]` means scaled to length one; where opposite images cancel, the class's text."""
     norms = means.norm(dim=1, keepdim=True)
     return torch.where(norms > NOWHERE, means / norms.clamp(min=NOWHERE), text)
 
 
-def text_as_means(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+def modality_gap(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
     """`[D]` offset h and `[]` gain g: the image mean that a class's text suggests is `h + g T_c`.
 
     Images and texts lie apart. With `x` the mean of the class means, `t` that of their texts,
@@ -58,13 +58,15 @@ def text_as_means(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, 
     return _line(sums.classes, sums.image, sums.text, sums.squares, sums.products)
 
 
-def text_as_means_left_out(given: Means, targets: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-    """`[N, D]` offsets and `[N]` gains: `text_as_means` without each sample in turn, exactly."""
+def modality_gap_leave_one_out(
+    given: ClassMeans, targets: Tensor, text: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`[N, D]` offsets and `[N]` gains: `modality_gap` without each sample in turn, exactly."""
     sums = _Sums.of(given.means, given.counts, text)
     counts, own = given.counts[targets], text[targets].double()
     alone = counts == 1
     # without its sample a class moves, or, if it was the only one, drops out of the sums
-    moved = given.rest / (counts - 1).clamp(min=1)[:, None]
+    moved = given.residuals / (counts - 1).clamp(min=1)[:, None]
     moved = torch.where(alone[:, None], given.means[targets], moved)
     gone = alone[:, None] * own
     return _line(
