@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handful.adapters._channels import criterion
+from handful.adapters._channel_selection import channel_criterion
 
 SHOTS, WIDTH, BALANCE = 16, 1024, 0.7
 SMALL, LARGE = 10, 1000
@@ -53,7 +53,7 @@ def seconds(size: int, rounds: int) -> float:
     taken = []
     for _ in range(rounds):
         began = time.perf_counter()
-        criterion(features, targets, weights, BALANCE)
+        channel_criterion(features, targets, weights, BALANCE)
         taken.append(time.perf_counter() - began)
     return min(taken)
 
@@ -66,7 +66,7 @@ def main() -> None:
     began = time.perf_counter()
     slow, pairs = nested(*small)
     loop = time.perf_counter() - began
-    fast = criterion(*small, BALANCE)
+    fast = channel_criterion(*small, BALANCE)
     gap = float((slow.double() - fast).abs().max() / fast.abs().max())
     many = (LARGE * (SHOTS + 1)) ** 2 - LARGE * (SHOTS + 1) ** 2
     rows = [

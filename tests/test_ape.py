@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from handful import plugins
-from handful.adapters._channels import channels, criterion
+from handful.adapters._channel_selection import channel_criterion, select_channels
 from handful.adapters.ape import Ape
 from handful.adapters.ape_t import ApeT
 from handful.contracts import ClassText
@@ -33,12 +33,12 @@ def test_criterion_is_the_loop_over_pairs_of_unequal_classes(balance):
     targets = torch.tensor([0, 0, 0, 1, 3, 3])  # class 2 has its text alone
     features = torch.randn(6, 6, generator=generator).double()
     expected = (1 - balance) * weights.var(0) - balance * by_pairs(features, targets, weights)
-    torch.testing.assert_close(criterion(features, targets, weights, balance), expected)
+    torch.testing.assert_close(channel_criterion(features, targets, weights, balance), expected)
 
 
 def test_criterion_by_hand():
     features = torch.tensor([[0.6, 0.8, 0.0]])
-    worth = criterion(features, torch.tensor([0]), torch.from_numpy(TEXT.weights), 0.5)
+    worth = channel_criterion(features, torch.tensor([0]), torch.from_numpy(TEXT.weights), 0.5)
     # across: (text 0, text 1) and (image, text 1), each in both orders
     similarity = torch.tensor([0.0, (0.0 + 0.8) / 2, 0.0])
     variance = torch.tensor([0.5, 0.5, 0.0])
@@ -47,11 +47,11 @@ def test_criterion_by_hand():
 
 def test_the_best_share_is_kept_in_order():
     features, targets = torch.tensor([[0.6, 0.8, 0.0]]), torch.tensor([0])
-    assert channels(features, targets, TEXT, 0.3, 0.5).tolist() == [0]
-    assert channels(features, targets, TEXT, 0.5, 0.5).tolist() == [0, 1]
-    assert channels(features, targets, TEXT, 1, 0.5).tolist() == [0, 1, 2]
+    assert select_channels(features, targets, TEXT, 0.3, 0.5).tolist() == [0]
+    assert select_channels(features, targets, TEXT, 0.5, 0.5).tolist() == [0, 1]
+    assert select_channels(features, targets, TEXT, 1, 0.5).tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="share"):
-        channels(features, targets, TEXT, 0, 0.5)
+        select_channels(features, targets, TEXT, 0, 0.5)
 
 
 def test_a_channel_on_which_all_agree_goes_first():

@@ -263,9 +263,7 @@ def test_classes_without_images_and_unequal_counts(tmp_path, capsys):
 
 
 def test_what_does_not_fit_into_memory_is_told_first(made, monkeypatch, tmp_path, capsys):
-    from handful.adapters import _memory
-
-    monkeypatch.setattr(_memory, "available", lambda: 1000)
+    monkeypatch.setattr("handful.features.memory.available", lambda: 1000)
     out = tmp_path / "out"
     code, _, told = run(
         capsys, made, "--methods", "proker", "--shots", "1,4", "--seeds", 1, "--out", out

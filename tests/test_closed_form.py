@@ -10,14 +10,13 @@ import torch
 from numpy.testing import assert_allclose
 
 from handful import metrics
-from handful.adapters import _memory
-from handful.adapters._memory import available, check_memory
-from handful.adapters._shots import by_shots
+from handful.adapters._arguments import check_memory, interpolate_by_shots
 from handful.adapters.class_mean import ClassMean
 from handful.adapters.gda import Gda
 from handful.adapters.proker import Proker
 from handful.contracts import ClassText
 from handful.errors import InputError
+from handful.features import memory
 from tasks import make
 
 TEXT = ClassText(np.eye(2)[:, None, :], ("left", "up"), 10.0)
@@ -176,14 +175,16 @@ def test_proker_is_the_papers_algebra_with_its_numbers():
 def test_the_tables_depend_on_shots_alone():
     table = {1: 0.002, 2: 0.04, 4: 0.25, 8: 1.0, 16: 7.0}
     for shots, value in table.items():
-        assert by_shots(table, torch.arange(3).repeat(shots)) == value
-    assert by_shots(table, torch.arange(3).repeat(100)) == 7.0
+        assert interpolate_by_shots(table, torch.arange(3).repeat(shots)) == value
+    assert interpolate_by_shots(table, torch.arange(3).repeat(100)) == 7.0
     # counts 1, 3 and none: two a class that has any
-    assert by_shots(table, torch.tensor([0, 2, 2, 2])) == 0.04
+    assert interpolate_by_shots(table, torch.tensor([0, 2, 2, 2])) == 0.04
     # sqrt(2) shots are halfway between one and two: the geometric mean of their values
-    halfway = by_shots({1: 0.002, 2: 0.04}, torch.tensor([0] * 3 + [1] * 3 + [2] * 3 + [3] * 3))
+    halfway = interpolate_by_shots(
+        {1: 0.002, 2: 0.04}, torch.tensor([0] * 3 + [1] * 3 + [2] * 3 + [3] * 3)
+    )
     assert halfway == 0.04
-    five = by_shots(table, torch.tensor([0] * 5))
+    five = interpolate_by_shots(table, torch.tensor([0] * 5))
     assert five == pytest.approx(0.25 * 4 ** math.log2(5 / 4))
 
 
@@ -217,7 +218,7 @@ def test_the_largest_alpha_on_the_smallest_scatter_gives_numbers(alpha):
 
 
 def test_a_kernel_too_large_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr(_memory, "available", lambda: 1000)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
     task = make()
     for act in (Proker().fit, Proker().leave_one_out):
         with pytest.raises(InputError, match=r"a kernel of 20 images needs 0\.0 GB.*fewer shots"):
@@ -225,12 +226,12 @@ def test_a_kernel_too_large_is_refused_before_it_is_made(monkeypatch):
 
 
 def test_memory_is_known_here_or_not_asked_for(monkeypatch):
-    free = available()
+    free = memory.available()
     assert free is None or 1e6 < free < 1e15
-    monkeypatch.setattr(_memory, "_system", lambda: None)
-    monkeypatch.setattr(_memory, "_group", lambda: None)
-    assert available() is None
+    monkeypatch.setattr(memory, "_system", lambda: None)
+    monkeypatch.setattr(memory, "_container", lambda: None)
+    assert memory.available() is None
     check_memory(10**18, "the impossible")  # a system that says nothing is trusted
-    monkeypatch.setattr(_memory, "_group", lambda: 10**9)
+    monkeypatch.setattr(memory, "_container", lambda: 10**9)
     with pytest.raises(InputError, match=r"the impossible needs 1000000000\.0 GB of memory, 1\.0"):
         check_memory(10**18, "the impossible")

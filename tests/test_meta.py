@@ -94,7 +94,7 @@ def test_learning_is_deterministic_and_lowers_the_loss():
     asked = [meta_training.draw(made(seed=9), np.random.default_rng(i)) for i in range(30)]
     before, after = (
         np.mean([meta_training.loss(r, e).item() for e in asked])
-        for r in (meta.Refiner(), meta_training.train(tasks, steps=200))
+        for r in (meta.MetaNetwork(), meta_training.train(tasks, steps=200))
     )
     assert after < before
 

@@ -1,19 +1,15 @@
-"""What a head is, and the checks of the numbers that go into one."""
+"""Heads: a formula as a torch module over exactly the tensors that it saves."""
 
 from __future__ import annotations
 
 import inspect
-import math
-from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from handful.adapters._arguments import number
 from handful.errors import InputError
-
-_LARGEST = torch.finfo(torch.float32).max
-_LONGEST = torch.iinfo(torch.int64).max  # what torch takes as a seed or a count
 
 
 class Head(nn.Module):
@@ -125,38 +121,3 @@ def scalar(value: float) -> Tensor:
     return torch.tensor(
         number("a number of a head", float(value)), dtype=torch.float32, device="cpu"
     )
-
-
-def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A constructor argument that has to be a finite number, also in float32.
-
-    Raises:
-        InputError: naming the argument.
-    """
-    try:
-        given = float(value) if isinstance(value, Real) else math.nan
-    except OverflowError:  # a whole number of hundreds of digits
-        given = math.inf
-    if abs(given) <= _LARGEST and least <= given <= most:
-        return given
-    if _LARGEST < abs(given) < math.inf:
-        raise InputError(f"{name}: expected a number that fits float32, got {value!r}")
-    if math.isinf(most):
-        bounds = "" if math.isinf(least) else f", {least:g} or more"
-    else:
-        bounds = f" between {least:g} and {most:g}"
-    raise InputError(f"{name}: expected a finite number{bounds}, got {value!r}")
-
-
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """A constructor argument that has to be a whole number that fits 64 bits.
-
-    Raises:
-        InputError: naming the argument.
-    """
-    given = int(value) if isinstance(value, Integral) else least - 1
-    if least <= given <= _LONGEST:
-        return given
-    if given > _LONGEST:
-        raise InputError(f"{name}: expected a whole number up to {_LONGEST}, got {value!r}")
-    raise InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._head import Head, number, whole
+from handful.adapters._arguments import number, whole
+from handful.adapters._head import Head
 from handful.errors import InputError
 
 H = TypeVar("H", bound=Head)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter
-from handful.adapters._channels import channels
-from handful.adapters._head import Head, number, scalar
+from handful.adapters._channel_selection import select_channels
+from handful.adapters._head import Head, scalar
 from handful.contracts import ClassText
 
 
@@ -54,8 +55,8 @@ class Ape(Adapter):
     `logits = scale * x Tᵀ + alpha * exp(-beta * (1 - x̂ F̂ᵀ)) (Y * exp(gamma * d))`
 
     A channel stays if images and texts of different classes disagree on it and the texts vary
-    (`_channels.criterion`); hats are the channels that stay, renormalised. A key that its own
-    class's text explains badly is a lesson the text does not hold, so it is heard louder:
+    (`channel_criterion`); hats are the channels that stay, renormalised. A key that its own class's
+    text explains badly carries what the text lacks, so it gets a larger value:
     `d_i = KL(y_i ‖ softmax(F̂_i T̂ᵀ))`, in bits.
 
     Args:
@@ -93,7 +94,7 @@ class Ape(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         gamma = number("gamma", self.gamma, 0, 10)  # 2 to the power of 10 log C is still a number
-        chosen = channels(features, targets, text, self.share, self.balance)
+        chosen = select_channels(features, targets, text, self.share, self.balance)
         weights = torch.from_numpy(text.weights)
         keys = normalize(features.index_select(1, chosen), dim=1)
         texts = normalize(weights.index_select(1, chosen), dim=1)

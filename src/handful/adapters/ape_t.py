@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter
-from handful.adapters._channels import channels
-from handful.adapters._head import Head, number, scalar
+from handful.adapters._channel_selection import select_channels
+from handful.adapters._head import Head, scalar
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 
@@ -104,7 +105,7 @@ class ApeT(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.1, 1e-3, self.seed)
-        chosen = channels(features, targets, text, self.share, self.balance)
+        chosen = select_channels(features, targets, text, self.share, self.balance)
         head = ApeTHead(
             weights=torch.from_numpy(text.weights),
             scale=scalar(text.scale),

@@ -10,10 +10,10 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from handful.adapters._arguments import check_memory, number, whole
 from handful.adapters._base import Adapter
-from handful.adapters._choice import Choice, Member, explanation
-from handful.adapters._head import KernelHead, number, scalar, whole
-from handful.adapters._memory import check_memory
+from handful.adapters._blend_members import BlendChoice, BlendMember, explanation
+from handful.adapters._head import KernelHead, scalar
 from handful.contracts import ClassText
 from handful.selection import capped_inverse_temperature, stacking_weights
 
@@ -25,16 +25,16 @@ _BELIEF = 1.0  # weight of `_WITHOUT_TEXT` where zero-shot deserves no trust at 
 
 # Weights and settings were chosen on playground draws that no reported number uses and on made
 # features; see docs/methods.md.
-_WITHOUT_TEXT = Member("text_gda", 0.2)
+_WITHOUT_TEXT = BlendMember("text_gda", 0.2)
 _MEMBERS = (
-    Member("zero_shot", 0.0),
-    Member("proker", 0.2, images=_KERNEL_UP_TO),
-    Member("cross_modal", 0.6, shots=(0, 4)),
-    Member("zs_lp", 0.1, shots=(4, math.inf), work=_WORK),
+    BlendMember("zero_shot", 0.0),
+    BlendMember("proker", 0.2, images=_KERNEL_UP_TO),
+    BlendMember("cross_modal", 0.6, shots=(0, 4)),
+    BlendMember("zs_lp", 0.1, shots=(4, math.inf), work=_WORK),
     _WITHOUT_TEXT,
-    Member("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
-    Member("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
-    Member("text_gda", 0.1, {"prior": 64.0, "shrinkage": 0.95}),
+    BlendMember("text_gda", 0.1, {"prior": 1.0, "shrinkage": 0.5}),
+    BlendMember("text_gda", 0.1, {"prior": 8.0, "shrinkage": 0.8}),
+    BlendMember("text_gda", 0.1, {"prior": 64.0, "shrinkage": 0.95}),
 )
 
 
@@ -130,7 +130,7 @@ class Auto(Adapter):
         answers[:, seen] = blend
         return share_out(answers, features @ _believed(chosen, text).T, seen)
 
-    def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> Choice:
+    def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> BlendChoice:
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
         counts = torch.bincount(targets, minlength=len(text.classes))
         shots = len(targets) / int(counts.count_nonzero())
@@ -144,10 +144,10 @@ class Auto(Adapter):
         first[members.index(_WITHOUT_TEXT)] += (1 - believed) * _BELIEF
         known = counts[targets] > 1
         if known.sum() < 2:
-            return Choice(members, first, None, known, believed)
+            return BlendChoice(members, first, None, known, believed)
         left_out = _left_out(members, seed, features, targets, text)
         weights = stacking_weights(left_out[:, known], targets[known], first, pull / shots)
-        return Choice(members, weights, left_out, known, believed)
+        return BlendChoice(members, weights, left_out, known, believed)
 
 
 def share_out(answers: Tensor, words: Tensor, seen: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, Class
     return seen, (seen.cumsum(0) - 1)[targets], words
 
 
-def _believed(chosen: Choice, text: ClassText) -> Tensor:
+def _believed(chosen: BlendChoice, text: ClassText) -> Tensor:
     """`[C, D]` class texts, times their scale and how far they are believed."""
     return chosen.believed * text.scale * torch.from_numpy(text.weights)
 
@@ -199,7 +199,7 @@ def _spread_out(blend: KernelHead, zero_shot: Tensor, seen: Tensor) -> AutoHead:
 
 
 def _left_out(
-    members: Sequence[Member], seed: int, features: Tensor, targets: Tensor, text: ClassText
+    members: Sequence[BlendMember], seed: int, features: Tensor, targets: Tensor, text: ClassText
 ) -> Tensor:
     """`[J, N, C]`."""
     return torch.stack([m.build(seed)._left_out(features, targets, text) for m in members])

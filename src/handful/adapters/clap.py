@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter, class_means
-from handful.adapters._head import number, scalar
+from handful.adapters._head import scalar
 from handful.adapters._training import train
 from handful.adapters.zs_lp import CosineHead, descent
 from handful.contracts import ClassText

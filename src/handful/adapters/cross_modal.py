@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter, canonical_order
-from handful.adapters._head import LinearHead, number, scalar
+from handful.adapters._head import LinearHead, scalar
 from handful.adapters._training import Recipe, batches, train
 from handful.contracts import ClassText
 

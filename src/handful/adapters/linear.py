@@ -9,8 +9,9 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter
-from handful.adapters._head import LinearHead, number, scalar
+from handful.adapters._head import LinearHead, scalar
 from handful.adapters._training import Recipe, few_threads, train
 from handful.contracts import ClassText
 from handful.errors import InputError

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from handful.adapters._arguments import number, whole
 from handful.adapters._base import Adapter, class_means
-from handful.adapters._head import Head, number, whole
+from handful.adapters._head import Head
 from handful.adapters._training import few_threads
 from handful.contracts import ClassText
 

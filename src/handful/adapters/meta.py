@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from handful.adapters._base import Adapter
 from handful.adapters._head import AffineHead
-from handful.adapters._refiner import Refiner as Refiner
+from handful.adapters._meta_network import MetaNetwork as MetaNetwork
 from handful.contracts import ClassText
 from handful.errors import InputError
 
@@ -32,7 +32,7 @@ class MetaAdapter(Adapter):
     attention projects features with `D x D` matrices; here every network reads cosines and counts
     alone, some four hundred numbers in all, so weights learned with one encoder serve another of
     any width. Beside the refined class means we let the passes predict how far the covariance is
-    shrunk and what zero-shot counts for. See `handful.adapters._refiner` for the formula.
+    shrunk and what zero-shot counts for. See `handful.adapters._meta_network` for the formula.
 
     Args:
         weights: `playground` (shipped: learned with `tiny` on tasks of the playground), or the name
@@ -49,9 +49,9 @@ class MetaAdapter(Adapter):
         self.weights = weights
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        refiner = load(self.weights)
+        network = load(self.weights)
         with torch.no_grad():
-            weights, bias = refiner(
+            weights, bias = network(
                 features.float(), targets, torch.from_numpy(text.weights), text.scale
             )
         return AffineHead(weights=weights.contiguous(), bias=bias.contiguous())
@@ -79,7 +79,7 @@ def place(name: str) -> Path:
     return folder() / f"{name}.safetensors"
 
 
-def load(name: str) -> Refiner:
+def load(name: str) -> MetaNetwork:
     """Weights by name.
 
     Raises:
@@ -97,24 +97,24 @@ def load(name: str) -> Refiner:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> Refiner:
+def _read(path: Path, changed: int) -> MetaNetwork:
     data = path.read_bytes()[: _BYTES + 1]
     try:
         tensors = safetensors.torch.load(data)
-        refiner = Refiner(hidden=tensors["shot.0.weight"].shape[0])
-        refiner.load_state_dict(tensors)
+        network = MetaNetwork(hidden=tensors["shot.0.weight"].shape[0])
+        network.load_state_dict(tensors)
     except (safetensors.SafetensorError, KeyError, RuntimeError, IndexError) as error:
         raise InputError(
             f"{path}: holds no weights of a Meta-Adapter ({error}); train them again"
         ) from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise InputError(f"{path}: holds NaN or infinity; train the weights again")
-    return refiner.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
-def save(refiner: Refiner, path: Path, facts: dict[str, Any]) -> None:
+def save(network: MetaNetwork, path: Path, facts: dict[str, Any]) -> None:
     """Write weights, with what is known of their making in the header and beside them."""
-    tensors = {n: t.detach().contiguous() for n, t in refiner.state_dict().items()}
+    tensors = {n: t.detach().contiguous() for n, t in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.write_bytes(safetensors.torch.save(tensors))

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from handful.adapters._arguments import check_memory, interpolate_by_shots, number
 from handful.adapters._base import Adapter
-from handful.adapters._head import KernelHead, number, scalar
-from handful.adapters._memory import check_memory
-from handful.adapters._shots import by_shots
+from handful.adapters._head import KernelHead, scalar
 from handful.contracts import ClassText
 from handful.selection import kernel_ridge, kernel_ridge_leave_one_out
 
@@ -87,9 +86,13 @@ class Proker(Adapter):
         return (text.scale * (cosines + weight * correction)).float()
 
     def _numbers(self, targets: Tensor) -> tuple[float, float, float]:
-        beta = by_shots(_BETA, targets) if self.beta is None else number("beta", self.beta, 0)
+        beta = (
+            interpolate_by_shots(_BETA, targets)
+            if self.beta is None
+            else number("beta", self.beta, 0)
+        )
         penalty = (
-            by_shots(_PENALTY, targets)
+            interpolate_by_shots(_PENALTY, targets)
             if self.penalty is None
             else number("penalty", self.penalty, 1e-6)
         )

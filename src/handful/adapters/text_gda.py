@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from handful.adapters._arguments import interpolate_by_shots, number
 from handful.adapters._base import CLIP_SCALE, Adapter
-from handful.adapters._head import AffineHead, number
-from handful.adapters._shots import by_shots
+from handful.adapters._head import AffineHead
 from handful.contracts import ClassText
 from handful.selection import gda_weights_with_text_prior
 
@@ -62,7 +62,7 @@ class TextGda(Adapter):
             targets,
             torch.from_numpy(text.weights),
             number("prior", self.prior, 0),
-            by_shots(_SHRINKAGE, targets)
+            interpolate_by_shots(_SHRINKAGE, targets)
             if self.shrinkage is None
             else number("shrinkage", self.shrinkage, 0, 1),
             number("deviation", self.deviation, 0),

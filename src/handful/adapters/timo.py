@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from handful.adapters._arguments import interpolate_by_shots, number
 from handful.adapters._base import Adapter, class_means
-from handful.adapters._head import AffineHead, number
-from handful.adapters._shots import GDA_ALPHA, by_shots
+from handful.adapters._head import AffineHead
+from handful.adapters.gda import ALPHA_BY_SHOTS
 from handful.contracts import ClassText
 from handful.selection import gda_weights
 
@@ -72,7 +73,7 @@ class Timo(Adapter):
         labels = torch.cat([targets, seen.repeat_interleave(shots.shape[1])])
         if alpha is None:
             counted = seen.repeat(min(_COUNTED, prompts.shape[1]) if share else 0)
-            alpha = by_shots(GDA_ALPHA, torch.cat([targets, counted]))
+            alpha = interpolate_by_shots(ALPHA_BY_SHOTS, torch.cat([targets, counted]))
         weights, bias = gda_weights(rows, labels, words)
         weights = text.scale * words + alpha * weights
         return AffineHead(weights=weights.float(), bias=(alpha * bias).float())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter
-from handful.adapters._head import Head, number, scalar
+from handful.adapters._head import Head, scalar
 from handful.contracts import ClassText
 from handful.selection import cache_leave_one_out
 

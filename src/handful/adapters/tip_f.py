@@ -6,8 +6,8 @@ import math
 
 from torch import Tensor, nn
 
+from handful.adapters._arguments import whole
 from handful.adapters._base import Adapter
-from handful.adapters._head import whole
 from handful.adapters._training import Recipe, train
 from handful.adapters.tip import TipHead, cache
 from handful.contracts import ClassText

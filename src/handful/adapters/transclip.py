@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from handful.adapters._arguments import number, whole
 from handful.adapters._base import Adapter
-from handful.adapters._head import Head, number, scalar, whole
+from handful.adapters._head import Head, scalar
 from handful.contracts import ClassText
 
 _CHUNK = 1024  # rows whose neighbours are sought together

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from handful.adapters._arguments import number
 from handful.adapters._base import Adapter
-from handful.adapters._head import Head, number, scalar
+from handful.adapters._head import Head, scalar
 from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 

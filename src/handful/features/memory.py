@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 _SHARE = 0.8  # of what is free: training needs the rest
+_LINUX = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")  # a container's own limit, which the system's figures do not show
 
 
@@ -26,10 +27,15 @@ def refusal(wanted: int) -> str:
 
 
 def _system() -> int | None:
+    try:
+        lines = _LINUX.read_text(encoding="ascii").splitlines()
+        return next(int(n.split()[1]) for n in lines if n.startswith("MemAvailable:")) * 1024
+    except (OSError, ValueError, StopIteration):
+        pass  # not Linux
     if importlib.util.find_spec("psutil") is not None:
         return int(importlib.import_module("psutil").virtual_memory().available)
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:  # all there is, free or not: the most that can be had
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
 

@@ -125,7 +125,7 @@ def free_place(name: str, *, overwrite: bool = False) -> Path:
     return place
 
 
-def keep(refiner: meta.Refiner, place: Path, facts: Mapping[str, Any]) -> None:
+def keep(refiner: meta.MetaNetwork, place: Path, facts: Mapping[str, Any]) -> None:
     """Write the weights and what is known of their making.
 
     Raises:
@@ -145,7 +145,7 @@ def train(
     hidden: int = 16,
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
-) -> meta.Refiner:
+) -> meta.MetaNetwork:
     """Minimise the cross-entropy of queries over episodes of random ways and shots.
 
     Args:
@@ -165,7 +165,7 @@ def train(
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed reseeds GPUs as well
-        refiner = meta.Refiner(hidden)
+        refiner = meta.MetaNetwork(hidden)
     optimiser = torch.optim.AdamW(refiner.parameters(), lr=learning_rate, weight_decay=1e-3)
     mean, warm = 0.0, max(1, steps // 20)
     for step in range(steps):
@@ -186,7 +186,7 @@ def train(
     return refiner.eval().requires_grad_(False)
 
 
-def loss(refiner: meta.Refiner, e: Episode) -> torch.Tensor:
+def loss(refiner: meta.MetaNetwork, e: Episode) -> torch.Tensor:
     """Mean cross-entropy of an episode's queries."""
     weights, bias = refiner(e.support, e.labels, e.text, e.scale)
     return cross_entropy(e.queries @ weights.T + bias, e.wanted)

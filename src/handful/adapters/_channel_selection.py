@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from handful.adapters._arguments import number
 from handful.adapters._base import class_means
-from handful.adapters._head import number
 from handful.contracts import ClassText
 from handful.errors import InputError
 
 
-def criterion(features: Tensor, targets: Tensor, weights: Tensor, balance: float) -> Tensor:
+def channel_criterion(features: Tensor, targets: Tensor, weights: Tensor, balance: float) -> Tensor:
     """`[D]` worth of each channel: `J_k = -balance * S_k + (1 - balance) * Var_c(T_ck)`.
 
     `S_k` is the mean of `a_k b_k` over all ordered pairs of samples a, b of different classes, the
@@ -33,7 +33,8 @@ def criterion(features: Tensor, targets: Tensor, weights: Tensor, balance: float
     neither the seed nor the balance.
 
     >>> image, texts = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> criterion(image, torch.tensor([0]), texts, 1.0)  # across: (image, text 1), (text 0, text 1)
+    >>> # pairs of different classes: (image, text 1) and (text 0, text 1)
+    >>> channel_criterion(image, torch.tensor([0]), texts, 1.0)
     tensor([ 0.0000, -0.4000], dtype=torch.float64)
     """
     count = torch.bincount(targets, minlength=len(weights)).double()
@@ -45,7 +46,7 @@ def criterion(features: Tensor, targets: Tensor, weights: Tensor, balance: float
     return (1 - balance) * texts.var(0) - balance * similarity
 
 
-def channels(
+def select_channels(
     features: Tensor, targets: Tensor, text: ClassText, share: float, balance: float
 ) -> Tensor:
     """`[Q]` positions of the best `share` of the channels, ascending.
@@ -55,7 +56,7 @@ def channels(
     """
     if number("share", share, 0, 1) == 0:
         raise InputError("share: expected a share of the channels above 0, got 0")
-    worth = criterion(
+    worth = channel_criterion(
         features, targets, torch.from_numpy(text.weights), number("balance", balance, 0, 1)
     )
     best = torch.argsort(worth, descending=True, stable=True)

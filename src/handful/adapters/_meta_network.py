@@ -16,7 +16,7 @@ _SHOT, _TASK, _CLASS = 3, 6, 2  # numbers told of an image, of a task, of a clas
 _TINY = 1e-8
 
 
-class Refiner(nn.Module):
+class MetaNetwork(nn.Module):
     """Support set and text to the weights of an affine head, in one forward pass.
 
     Images attend to their class's text and mean: `p_c = sum_i softmax(e(i)) f_i`. The class lies

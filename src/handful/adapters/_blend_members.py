@@ -14,7 +14,7 @@ from handful.adapters._base import Adapter
 
 
 @dataclass(frozen=True)
-class Member:
+class BlendMember:
     """A method in the blend.
 
     Args:
@@ -48,7 +48,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Choice:
+class BlendChoice:
     """What the support set said.
 
     Args:
@@ -59,14 +59,14 @@ class Choice:
         believed: 0 to 1, how far zero-shot can be trusted on these images.
     """
 
-    members: Sequence[Member]
+    members: Sequence[BlendMember]
     weights: Tensor
     left_out: Tensor | None
     known: Tensor
     believed: float
 
 
-def explanation(chosen: Choice, spread: Tensor, targets: Tensor) -> dict[str, Any]:
+def explanation(chosen: BlendChoice, spread: Tensor, targets: Tensor) -> dict[str, Any]:
     """See `handful.adapters.auto.Auto.explain`; `spread` is `[J]`, how far logits lie apart."""
     shares = chosen.weights * spread
     shares = shares / shares.sum() if shares.sum() > 0 else shares
@@ -91,7 +91,7 @@ def explanation(chosen: Choice, spread: Tensor, targets: Tensor) -> dict[str, An
     return {"reason": _reason(chosen, ranking), "ranking": ranking}
 
 
-def _reason(chosen: Choice, ranking: Sequence[Mapping[str, Any]]) -> str:
+def _reason(chosen: BlendChoice, ranking: Sequence[Mapping[str, Any]]) -> str:
     parts: dict[str, float] = {}
     for row in ranking:
         parts[row["title"]] = parts.get(row["title"], 0.0) + row["share"]
