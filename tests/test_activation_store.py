@@ -486,8 +486,8 @@ def test_one_prune_for_both(both, asked, after):
     size = FeatureStore(both).size + ActivationStore(both).size
     done = handful.features.store.prune(both, **asked)
     assert left(both) == after
-    assert done.pruned.rows == 19 - sum(after)
-    assert done.pruned.bytes == size - FeatureStore(both).size - ActivationStore(both).size
+    assert done.rows == 19 - sum(after)
+    assert done.bytes == size - FeatureStore(both).size - ActivationStore(both).size
     assert handful.features.store.check(both).rows == sum(after)
 
 

@@ -22,7 +22,6 @@ from handful.features.store import (
     FILE,
     FeatureStore,
     Health,
-    common,
     database,
     default_folder,
     space,
@@ -124,7 +123,7 @@ def test_another_process_sees_it_after_closing(store):
         (ids_of(1), rows_of(1, 2), r"expected features \[1, D\]"),
         (ids_of(1), rows_of(1) * 3, "length one"),
         (ids_of(1), rows_of(1) * np.float32(np.nan), "finite"),
-        (ids_of(2), rows_of(2, dim=16), "width 8 .* got 16"),
+        (ids_of(2), rows_of(2, dim=16), r"\[8\] in this space, got \[16\]"),
     ],
 )
 def test_what_must_not_be_stored(store, ids, values, words):
@@ -462,12 +461,12 @@ def test_free_pages_are_given_back_in_one_call(store):
     store.put(KEY, ids_of(*numbers), rows_of(*numbers, dim=512))
     with store._database.session("writing") as (db, _):
         db.execute("DELETE FROM rows")
-        free = common.pragma(db, "freelist_count")
+        free = database.pragma(db, "freelist_count")
         assert free > 10
-        common.free_pages(db, 7)
-        assert common.pragma(db, "freelist_count") == free - 7
-        common.shrink(db)
-        assert common.pragma(db, "freelist_count") == 0
+        database.free_pages(db, 7)
+        assert database.pragma(db, "freelist_count") == free - 7
+        database.shrink(db)
+        assert database.pragma(db, "freelist_count") == 0
 
 
 def test_the_summary_tells_who_and_how_much(store):

@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Features and activations on disk: look, check, prune.", no_args_is_help=True
 )
 
+_SPACE = ("space", "encoder", "precision", "views", "dim", "count", "bytes", "used")  # in JSON
 Folder = Annotated[
     Path | None, typer.Option("--path", help="The store's folder; default the user's own.")
 ]
@@ -29,14 +30,14 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
 
     with FeatureStore(path) as store, ActivationStore(path) as activations:
         spaces, size = store.summary(), store.size
-        rooms, taken, budget = activations.summary(), activations.size, activations.budget
+        larger, taken, budget = activations.summary(), activations.size, activations.budget
     if as_json:
-        kept = [asdict(room) | {"bytes": room.bytes} for room in rooms]
+        kept = [asdict(each) | {"bytes": each.bytes} for each in larger]
         _console.say_json(
             {
                 "file": str(store.file),
                 "bytes": size,
-                "spaces": [asdict(s) for s in spaces],
+                "spaces": [{name: getattr(s, name) for name in _SPACE} for s in spaces],
                 "activations": {"bytes": taken, "budget": budget, "spaces": kept},
             }
         )
@@ -49,13 +50,13 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
     headers = ["encoder", "precision", "views", "width", "images", "MB", "last used"]
     _console.say_table(_console.table(headers, rows, right=[2, 3, 4, 5]))
     _console.say(f"{store.file}, {size / 1e6:.1f} MB")
-    if not rooms:
+    if not larger:
         return 0
     rows = [
         [_name(r), r.part("precision"), r.part("tower"), r.part("block"),
          f"{r.part('augmentation')} {r.part('view')}".strip() or "as it is",
          " x ".join(map(str, r.shape)), str(r.count), f"{r.bytes / 1e6:.1f}", _day(r.used)]
-        for r in rooms
+        for r in larger
     ]  # fmt: skip
     headers = ["encoder", "precision", "tower", "block", "view", "shape", "rows", "MB", "last used"]
     _console.say("")
@@ -117,7 +118,7 @@ def prune(
     from handful.features import store
 
     limit = None if max_mb is None else int(max_mb * 1e6)
-    done = store.prune(
+    gone = store.prune(
         path,
         wanted,
         unused_days=unused_days,
@@ -125,11 +126,10 @@ def prune(
         damaged=damaged,
         activations=activations,
     )
-    gone = done.pruned
     if as_json:
-        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": done.replaced})
+        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": gone.replaced})
     else:
-        if done.replaced:
+        if gone.replaced:
             _console.say("the damaged file was removed whole; an empty one is in its place")
         _console.say(f"removed {gone.rows} rows; {gone.bytes / 1e6:.1f} MB of the disk are free")
     return 0

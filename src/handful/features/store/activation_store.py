@@ -3,32 +3,52 @@
 A row is large (ViT-B/32: 154 kB), so rows lie in plain files, one a space, and SQLite only keeps
 the index: where each row stands and its checksum. Removing a space is removing a file, which
 takes no time and works on a full disk too. docs/store.md has the numbers.
+
+Everything that changes a file happens while the index is locked for writing, so writers of any
+number of processes queue up. Readers need no lock: a row that was removed or is being written over
+fails its checksum.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array
 from handful.errors import InputError
-from handful.features.store import common, row_file, row_files
-from handful.features.store.base import CURE, Store
-from handful.features.store.database import Layout, transaction
-from handful.features.store.row_files import Room
+from handful.features.store import index, row_file
+from handful.features.store.base import Store
+from handful.features.store.database import Layout, shrink, transaction
+from handful.features.store.spaces import Space
 
 FILE = "activations.sqlite3"
+FOLDER = "activations"
 LARGEST = 10_000_000_000  # bytes that are kept where nobody says how many
 _SHARE = 10  # and not more than a tenth of what the disk has left
-_FRESH = 60.0  # seconds for which a space counts as just used
-_LAYOUT = Layout(FILE, "an activation store", 0x48464C41, 1, row_files.SCHEMA)  # "HFLA"
+_SCHEMA = """
+CREATE TABLE spaces (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    space TEXT NOT NULL UNIQUE,
+    encoder TEXT NOT NULL,
+    shape TEXT NOT NULL,
+    filled INTEGER NOT NULL,
+    used REAL NOT NULL
+);
+CREATE TABLE rows (
+    space INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    place INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (space, id)
+) WITHOUT ROWID;
+"""
 
 
 class ActivationStore(Store):
@@ -48,7 +68,20 @@ class ActivationStore(Store):
     (1, 5, 3) [False  True]
     """
 
-    layout = _LAYOUT
+    layout = Layout(
+        file=FILE,
+        title="an activation store",
+        application_id=0x48464C41,  # "HFLA"
+        format=1,
+        schema=_SCHEMA,
+        spaces="SELECT space, encoder, shape, filled, used, number FROM spaces",
+        new_space=(
+            "INSERT INTO spaces (space, shape, encoder, used, filled) VALUES (?, ?, '', 0, 0)"
+        ),
+        rows="SELECT id, place, checksum FROM rows",
+    )
+    damage = "of activations are cut short or changed"
+    fresh = 60.0  # what was used longest ago makes room, so this has to be exact
 
     def __init__(self, path: str | Path | None = None, *, max_bytes: int | None = None) -> None:
         if max_bytes is not None and max_bytes < 0:
@@ -56,52 +89,14 @@ class ActivationStore(Store):
         super().__init__(path)
         self.max_bytes = max_bytes
 
-    def shape(self, space: str) -> tuple[int, ...] | None:
-        """Shape of one row of a space; None where nothing is kept of it."""
-        with self._database.session("reading") as (db, _):
-            room = row_files.find(db, space)
-        return None if room is None else room.shape
-
-    def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
-        """Known rows among N image digests.
-
-        Returns:
-            `[K, ...]` float32 rows in the order of `ids`, and `[N]`: whether each id is known.
-        """
-        values: Array = np.empty((len(ids), *(self.shape(space) or (0,))), dtype=np.float32)
-        found = self.read(space, ids, values)
-        return (values if found.all() else values[found]), found
-
-    def read(self, space: str, ids: Sequence[str], into: Array) -> NDArray[np.bool_]:
-        """Read known rows of N image digests straight into their places.
-
-        A row that is cut short or whose checksum is wrong counts as unknown.
-
-        Args:
-            space: see `activation_space()`.
-            ids: N image digests.
-            into: `[N, ...]` float32; each `into[i]` contiguous. Rows of unknown digests are left
-                with anything.
-
-        Returns:
-            `[N]`: whether each id is known.
-        """
-        keys = common.keys_of(ids)
-        found = np.zeros(len(keys), dtype=np.bool_)
-        with self._database.session("reading") as (db, writable):
-            with transaction(db, "DEFERRED"):  # one state of the file for both questions
-                room = row_files.find(db, space)
-                if room is None or room.shape != into.shape[1:]:
-                    return found
-                places = row_files.places(db, room.number, keys)
-            if writable and time.time() - room.used > _FRESH:
-                with suppress(sqlite3.OperationalError):  # reading must not fail for a note
-                    row_files.touch(db, room.number)
-        file = row_file.data_file(self.path, room.number)
-        wanted = sorted((places[key], i) for i, key in enumerate(keys) if key in places)
-        for i in row_file.read(file, room.width, [(*at, keys[i], i) for at, i in wanted], into):
-            found[i] = True
-        return found
+    @property
+    def budget(self) -> int:
+        """Bytes that all activations together may take now."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        there = next((p for p in (self.path, *self.path.absolute().parents) if p.exists()), None)
+        free = shutil.disk_usage(there).free if there else 0
+        return min(LARGEST, (free + self.size) // _SHARE)
 
     def put(
         self,
@@ -130,82 +125,98 @@ class ActivationStore(Store):
             InputError: rows that are not finite or of another shape than the space's.
             StorageError: the disk is full, read-only or damaged; nothing of the batch is stored.
         """
-        keys, rows = common.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
+        keys, rows = index.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
         if rows.ndim < 2 or len(rows) != len(keys) or not rows.size:
             raise InputError(f"expected activations [{len(keys)}, ...], got {list(rows.shape)}")
         if not np.isfinite(rows).all():
             raise InputError("activations to store must be finite; compute them again")
-        with self._database.session("writing") as (db, writable):
-            self._demand(writable)
-            rooms = row_files.summary(db)
-            surplus = sum(room.bytes for room in rooms) + rows.nbytes - self.budget
-            others = [room for room in rooms if room.space not in {space, *spare}]
-            if row_files.make_room(db, self.path, surplus, others) is None:
+        with self._database.writing("writing") as db:
+            spaces = index.spaces(db, self.layout)
+            surplus = sum(each.bytes for each in spaces) + rows.nbytes - self.budget
+            others = [each for each in spaces if each.space not in {space, *spare}]
+            if self._make_room(db, surplus, others) is None:
                 return False
             with transaction(db):
-                room = row_files.find(db, space) or row_files.make(
-                    db, self.path, space, rows.shape[1:]
-                )
-                if room.shape != rows.shape[1:]:
-                    raise InputError(
-                        f"expected activations {list(room.shape)} in this space, "
-                        f"got {list(rows.shape[1:])}: {space}"
-                    )
-                row_files.write(db, self.path, room, keys, rows)
-                row_files.touch(db, room.number, encoder)
+                self._write(db, self._space_for(db, space, rows.shape[1:], encoder), keys, rows)
         return True
 
-    @property
-    def size(self) -> int:
-        """Bytes on the disk, the index included."""
-        files = [self.file, *row_file.data_files(self.path)]
-        return sum(row_file.length(file) for file in files)
+    def _write(self, db: sqlite3.Connection, space: Space, keys: list[bytes], rows: Array) -> None:
+        """Write rows `[N, ...]` and list them; within a transaction."""
+        file, filled = self._data_file(space), space.filled
+        if row_file.length(file) < space.bytes:  # lost or cut short: nothing in it can be trusted
+            db.execute("DELETE FROM rows WHERE space = ?", [space.number])
+            filled = 0
+        known = index.select(db, self.layout, space, keys)
+        new = [key for key in keys if key not in known]
+        place_of = {key: place for key, (place, _) in known.items()}
+        place_of |= {key: filled + i for i, key in enumerate(new)}
+        places = [place_of[key] for key in keys]
+        row_file.write(file, places, rows, before=filled * space.row_bytes)
+        db.executemany(
+            "INSERT OR REPLACE INTO rows (space, id, place, checksum) VALUES (?, ?, ?, ?)",
+            (
+                (space.number, key, place, row_file.checksum(key, row))
+                for key, place, row in zip(keys, places, rows, strict=True)
+            ),
+        )
+        db.execute(
+            "UPDATE spaces SET filled = ? WHERE number = ?", [filled + len(new), space.number]
+        )
 
-    @property
-    def budget(self) -> int:
-        """Bytes that all activations together may take now."""
-        if self.max_bytes is not None:
-            return self.max_bytes
-        there = next((p for p in (self.path, *self.path.absolute().parents) if p.exists()), None)
-        free = shutil.disk_usage(there).free if there else 0
-        return min(LARGEST, (free + self.size) // _SHARE)
+    def _load(
+        self, space: Space, keys: Sequence[bytes], listed: dict[bytes, Any], into: Array
+    ) -> NDArray[np.bool_]:
+        # in the order of the file, which a disk reads fastest
+        order = sorted((*listed[key], i) for i, key in enumerate(keys) if key in listed)
+        where = [i for _, _, i in order]
+        rows = [(keys[i], place, checksum) for place, checksum, i in order]
+        found = np.zeros(len(keys), dtype=np.bool_)
+        found[where] = row_file.read(self._data_file(space), rows, (into[i] for i in where))
+        return found
 
-    def summary(self) -> tuple[Room, ...]:
-        """What is in the store, the last used space first; nothing where there is no store yet."""
-        if common.is_missing(self.file):
-            return ()
-        with self._database.session("reading") as (db, _):
-            return row_files.summary(db)
+    def _data_file(self, space: Space) -> Path:
+        return self.path / FOLDER / f"{space.number}.f32"
 
-    def _look(self, db: sqlite3.Connection) -> tuple[int, list[str]]:
-        rooms = row_files.summary(db)
-        bad = {room: row_files.bad_rows(db, self.path, room) for room in rooms}
-        return sum(room.count for room in rooms), [
-            f"{room.space}: {len(keys)} of {room.count} rows of activations are cut short or "
-            f"changed; {CURE} removes them"
-            for room, keys in bad.items()
-            if keys
-        ]
+    def _data_files(self) -> list[Path]:
+        return sorted((self.path / FOLDER).glob("*.f32"))
 
-    def _clear(
-        self,
-        db: sqlite3.Connection,
-        wanted: str | None,
-        unused_days: float | None,
-        max_bytes: int | None,
-        damaged: bool,
-    ) -> int:
-        removed = 0
-        rooms = row_files.summary(db)
-        gone = row_files.unwanted(rooms, wanted, unused_days)
-        if damaged:
-            removed += sum(row_files.forget_bad(db, self.path, room) for room in rooms)
-        removed += sum(row_files.drop(db, self.path, room) for room in gone)
-        if max_bytes is not None:
-            rooms = row_files.summary(db)
-            surplus = sum(room.bytes for room in rooms) - max_bytes
-            removed += row_files.make_room(db, self.path, surplus, rooms) or 0
-        with transaction(db):  # nobody else is just making one
-            row_files.sweep(db, self.path)
-        common.shrink(db)
+    def _damaged(self, db: sqlite3.Connection) -> dict[int, list[bytes]]:
+        damaged = {}
+        for space in index.spaces(db, self.layout):
+            rows = db.execute(
+                "SELECT id, place, checksum FROM rows WHERE space = ? ORDER BY place",
+                [space.number],
+            ).fetchall()
+            one: Array = np.empty(space.shape, dtype="<f4")
+            sound = row_file.read(self._data_file(space), rows, repeat(one))
+            bad = [key for (key, _, _), good in zip(rows, sound, strict=True) if not good]
+            if bad:
+                damaged[space.number] = bad
+        return damaged
+
+    def _drop(self, db: sqlite3.Connection, space: Space) -> int:
+        with transaction(db):
+            # the file first: on a full disk that makes the room which the index needs
+            row_file.remove(self._data_file(space))
+            db.execute("DELETE FROM rows WHERE space = ?", [space.number])
+            db.execute("DELETE FROM spaces WHERE number = ?", [space.number])
+        return space.count
+
+    def _make_room(
+        self, db: sqlite3.Connection, surplus: int, spaces: Sequence[Space]
+    ) -> int | None:
+        """Drop spaces from the end until so many bytes are free; rows dropped, None: not enough."""
+        removed, left = 0, list(spaces)
+        if surplus > sum(space.bytes for space in left):
+            return None
+        while surplus > 0:
+            surplus -= left[-1].bytes
+            removed += self._drop(db, left.pop())
         return removed
+
+    def _shrink_to(self, db: sqlite3.Connection, max_bytes: int) -> int:
+        spaces = index.spaces(db, self.layout)
+        surplus = sum(space.bytes for space in spaces) - max_bytes
+        removed = self._make_room(db, surplus, spaces)
+        shrink(db)
+        return removed or 0

@@ -1,4 +1,4 @@
-"""A file of ours: where it lies, how it is opened, what its errors mean.
+"""The SQLite file of a store: where it lies, how it is opened, what its errors mean.
 
 SQLite with a rollback journal: a commit is on the disk or it never was, writers of any number of
 processes queue up, and reading needs neither a writable folder nor a second file. docs/store.md
@@ -17,29 +17,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import StorageError
+from handful.features.store.sqlite_errors import WAIT, failures, is_damage
 
-WAIT = 60.0  # seconds to queue behind another process; one batch takes milliseconds
 _PAGE = 32_768  # 15 rows of 512 float32 a page; at SQLite's usual 4096 half of each page is air
+_STEP = 4_096  # pages freed in one transaction: bounds the journal on a full disk
 _MAPPED = 0x7FFF0000  # as much of the file as SQLite will map
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What one of our files is.
+    """What the file of one kind of store is.
 
     Args:
         file: its name in the folder.
         title: what errors call it, with an article.
-        mark: in its header, tells it from any other SQLite file.
-        format: the newest that this version reads.
-        schema: SQL that makes its tables.
+        application_id: in its header, tells it from any other SQLite file.
+        format: the newest that this version reads; `user_version` in its header.
+        schema: SQL that makes its tables, `spaces` and `rows`.
+        spaces: SQL that reads spaces: key, encoder, sides of a row, rows filled, used, number.
+        new_space: SQL that adds a space, given its key and the sides of a row.
+        rows: SQL that reads rows: the digest of the image, then what finds its values.
     """
 
     file: str
     title: str
-    mark: int
+    application_id: int
     format: int
     schema: str
+    spaces: str
+    new_space: str
+    rows: str
 
 
 def default_folder() -> Path:
@@ -78,21 +85,25 @@ def connect(folder: Path, layout: Layout) -> tuple[sqlite3.Connection, bool]:
     """
     file = folder / layout.file
     with failures(file, "opening"):
-        if _writable(folder, file, layout):
-            db = _opened(file, "rwc")
-            try:
-                _prepare(db, file, layout)
-            except BaseException:
-                db.close()
-                raise
-            return db, True
-        if not file.exists():
-            db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            _create(db, layout)
-            return db, False
-        db = _opened(file, "ro")
-        _check_format(db, file, layout)
-        return db, False
+        writable = _writable(folder, file, layout)
+        in_memory = not writable and not file.exists()
+        address = f"{file.absolute().as_uri()}?mode={'rwc' if writable else 'ro'}"
+        db = sqlite3.connect(
+            ":memory:" if in_memory else address,
+            uri=True,
+            timeout=WAIT,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            db.execute(f"PRAGMA mmap_size={_MAPPED}")
+            if writable or in_memory:
+                _prepare(db, layout)
+            _check_format(db, file, layout)
+        except BaseException:
+            db.close()
+            raise
+        return db, writable
 
 
 def _writable(folder: Path, file: Path, layout: Layout) -> bool:
@@ -105,42 +116,25 @@ def _writable(folder: Path, file: Path, layout: Layout) -> bool:
     return os.access(folder, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
 
 
-def _opened(file: Path, mode: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=WAIT,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    db.execute(f"PRAGMA mmap_size={_MAPPED}")
-    return db
-
-
-def _prepare(db: sqlite3.Connection, file: Path, layout: Layout) -> None:
+def _prepare(db: sqlite3.Connection, layout: Layout) -> None:
     """Make the tables of a new file; two processes may meet here."""
     db.execute("PRAGMA synchronous=FULL")
-    if db.execute("PRAGMA page_count").fetchone()[0]:
-        return _check_format(db, file, layout)
+    if pragma(db, "page_count"):
+        return
     db.execute(f"PRAGMA page_size={_PAGE}")
     db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # so that prune can shrink the file step by step
     with transaction(db):
-        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(db, layout)
-    return _check_format(db, file, layout)
-
-
-def _create(db: sqlite3.Connection, layout: Layout) -> None:
-    db.execute(f"PRAGMA application_id={layout.mark}")
-    db.execute(f"PRAGMA user_version={layout.format}")
-    for statement in filter(str.strip, layout.schema.split(";")):
-        db.execute(statement)
+        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return  # the other process was faster
+        db.execute(f"PRAGMA application_id={layout.application_id}")
+        db.execute(f"PRAGMA user_version={layout.format}")
+        for statement in layout.schema.split(";"):  # executescript would end the transaction
+            db.execute(statement)
 
 
 def _check_format(db: sqlite3.Connection, file: Path, layout: Layout) -> None:
-    mark = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if mark != layout.mark:
+    version = pragma(db, "user_version")
+    if pragma(db, "application_id") != layout.application_id:
         raise StorageError(
             f"{file}: is a SQLite file but not {layout.title}; move it away, or name "
             "another folder in $HANDFUL_HOME"
@@ -183,6 +177,41 @@ class Database:
                 self.close()  # a fresh connection rolls back whatever this one left behind
                 raise
 
+    @contextmanager
+    def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """A session that may write.
+
+        Raises:
+            StorageError: nothing can be written here; with the cure.
+        """
+        with self.session(doing) as (db, writable):
+            if not writable:
+                raise StorageError(
+                    f"{self._folder}: {self.layout.title} cannot be written here; correct the "
+                    "permissions of the folder, or name another one in $HANDFUL_HOME"
+                )
+            yield db
+
+    def is_missing(self) -> bool:
+        """Whether there is no file yet, so that a session would have to make it.
+
+        Raises:
+            StorageError: a file lies where the folder should be.
+        """
+        if os.path.isfile(self._folder):  # noqa: PTH113  # Path raises where it may not look
+            raise StorageError(f"{self._folder}: is a file; the feature store needs a folder")
+        return not os.path.exists(self.file)  # noqa: PTH110
+
+    def is_broken(self) -> bool:
+        """Whether the structure of the file is damaged, so that it cannot be mended."""
+        try:
+            with self.session("checking") as (db, _):
+                return bool(integrity(db))
+        except StorageError as error:
+            if not is_damage(error.__cause__):
+                raise
+            return True
+
     def close(self) -> None:
         """Let go of the file; the next session opens it again."""
         with self._lock:
@@ -194,56 +223,37 @@ class Database:
 @contextmanager
 def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
     """All of it or nothing, also when Ctrl-C falls into it."""
-    try:
+    with db:  # commits, or rolls back whatever it was that ended the block
         db.execute(f"BEGIN {kind}")
         yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.rollback()
 
 
-@contextmanager
-def failures(file: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite and the system say into a `StorageError` with cause and cure."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        cause = _explained(error)
-        raise StorageError(f"{file}: {doing} failed: {cause}") from error
+def pragma(db: sqlite3.Connection, name: str) -> int:
+    """A number that SQLite knows of the file."""
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def is_damage(error: BaseException | None) -> bool:
-    """Whether an error of SQLite means that the file itself is broken."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def integrity(db: sqlite3.Connection) -> tuple[str, ...]:
+    """What SQLite finds wrong with the file as a whole."""
+    lines = [str(row[0]) for row in db.execute("PRAGMA integrity_check(20)")]
+    return () if lines == ["ok"] else tuple(lines)
 
 
-def _explained(error: sqlite3.DatabaseError) -> str:
-    code = getattr(error, "sqlite_errorcode", 0)
-    kind = code & 0xFF  # the rest of the number is detail
-    if is_damage(error):
-        return (
-            f"the file is damaged ({error}); look with `handful store check`, then throw away what "
-            "is broken with `handful store prune --damaged`: features can be computed again"
-        )
-    if kind == sqlite3.SQLITE_FULL or code in _WRITE_ERRORS:
-        return (
-            f"the disk is full or a size limit was met ({error}); what was stored before is kept. "
-            "Free some space, run `handful store prune`, or name another folder in $HANDFUL_HOME"
-        )
-    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"another process has held the store for {WAIT:.0f} s ({error}); try again later"
-    if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return (
-            f"the folder or the file cannot be written ({error}); correct its permissions, or "
-            "name another folder in $HANDFUL_HOME"
-        )
-    return f"{error} ({getattr(error, 'sqlite_errorname', 'unknown')}); look at the disk"
+def free_pages(db: sqlite3.Connection, count: int) -> None:
+    """Give so many pages back in one transaction.
+
+    `execute` would step the statement once, which frees a single page; `executescript` runs it to
+    its end.
+    """
+    db.executescript(f"PRAGMA incremental_vacuum({count})")
 
 
-_WRITE_ERRORS = (
-    sqlite3.SQLITE_IOERR_WRITE,
-    sqlite3.SQLITE_IOERR_FSYNC,
-    sqlite3.SQLITE_IOERR_TRUNCATE,
-)
+def shrink(db: sqlite3.Connection) -> None:
+    """Give the pages of removed rows back to the system, a step at a time."""
+    free = pragma(db, "freelist_count")
+    while free:
+        free_pages(db, _STEP)
+        left = pragma(db, "freelist_count")
+        if left >= free:  # another process fills it meanwhile
+            return
+        free = left

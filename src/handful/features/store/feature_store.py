@@ -1,24 +1,23 @@
-"""The feature store: rows in, rows out."""
+"""The feature store: the values of the rows lie in the index itself, a few KiB each."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.contracts import Array
+from handful.contracts import UNIT_TOLERANCE, Array
 from handful.errors import InputError
-from handful.features.store import common, upkeep
-from handful.features.store.base import CURE, Store
-from handful.features.store.database import Layout, transaction
+from handful.features.store import index
+from handful.features.store.base import Store
+from handful.features.store.database import Layout, pragma, transaction
+from handful.features.store.spaces import DAY, Space
 
 FILE = "features.sqlite3"
-_ASKED = 500  # keys in one question; the time is flat from 100 to 2000
 _SCHEMA = """
 CREATE TABLE spaces (
     number INTEGER PRIMARY KEY,
@@ -35,7 +34,6 @@ CREATE TABLE rows (
     UNIQUE (space, id)
 );
 """
-_LAYOUT = Layout(FILE, "a feature store", 0x48464C31, 1, _SCHEMA)  # "HFL1"
 
 
 class FeatureStore(Store):
@@ -52,36 +50,18 @@ class FeatureStore(Store):
     (array([[1., 0.]], dtype=float32), array([False,  True]))
     """
 
-    layout = _LAYOUT
-
-    def get(self, space: str, ids: Sequence[str]) -> tuple[Array, NDArray[np.bool_]]:
-        """Known rows among N image digests.
-
-        A row that is not finite, not of unit length or of the wrong width counts as unknown, so
-        that it is computed and stored again.
-
-        Returns:
-            `[K, D]` float32 rows in the order of `ids`, and `[N]`: whether each id is known.
-        """
-        keys = common.keys_of(ids)
-        slots = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-        with self._database.session("reading") as (db, writable):
-            with transaction(db, "DEFERRED"):  # one state of the file for both questions
-                known = db.execute("SELECT number, dim, used FROM spaces WHERE space = ?", [space])
-                number, dim, used = known.fetchone() or (0, 0, 0.0)
-                rows: Array = np.zeros((len(slots), dim), dtype="<f4")
-                if rows.size:
-                    room, width = rows.data.cast("B"), 4 * dim
-                    for key, value in _ask(db, number, list(slots)):
-                        if len(value) == width:
-                            at = slots[key] * width
-                            room[at : at + width] = value
-            if number and writable and time.time() - used > common.DAY:
-                with suppress(sqlite3.OperationalError):  # reading must not fail for a note
-                    db.execute("UPDATE spaces SET used = ? WHERE number = ?", [time.time(), number])
-        places = np.array([slots[key] for key in keys], dtype=np.int64)
-        found: NDArray[np.bool_] = upkeep.is_unit(rows)[places]
-        return rows[places[found]], found
+    layout = Layout(
+        file=FILE,
+        title="a feature store",
+        application_id=0x48464C31,  # "HFL1"
+        format=1,
+        schema=_SCHEMA,
+        spaces="SELECT space, encoder, dim, 0, used, number FROM spaces",
+        new_space="INSERT INTO spaces (space, dim, encoder, used) VALUES (?, ?, '', 0)",
+        rows="SELECT id, value FROM rows",
+    )
+    damage = "are not finite, not of unit length or of the wrong width"
+    fresh = DAY
 
     def put(self, space: str, ids: Sequence[str], values: Array, *, encoder: str = "") -> None:
         """Store a batch, all of it or nothing; it is on the disk when this returns.
@@ -96,79 +76,74 @@ class FeatureStore(Store):
             InputError: rows that are not finite, not of unit length, or of another width.
             StorageError: the disk is full, read-only or damaged; nothing of the batch is stored.
         """
-        keys, rows = common.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
+        keys, rows = index.keys_of(ids), np.ascontiguousarray(values, dtype="<f4")
         if rows.ndim != 2 or len(rows) != len(keys) or not rows.size:
             raise InputError(f"expected features [{len(keys)}, D] to store, got {list(rows.shape)}")
-        if not upkeep.is_unit(rows).all():
+        if not _is_unit(rows).all():
             raise InputError("features to store must be finite rows of length one; encode again")
-        with self._database.session("writing") as (db, writable):
-            self._demand(writable)
-            with transaction(db):
-                number = _number(db, space, encoder, rows.shape[1])
-                db.executemany(
-                    "INSERT INTO rows (space, id, value) VALUES (?, ?, ?) "
-                    "ON CONFLICT (space, id) DO UPDATE SET value = excluded.value",
-                    ((number, key, row.tobytes()) for key, row in zip(keys, rows, strict=True)),
-                )
+        with self._database.writing("writing") as db, transaction(db):
+            number = self._space_for(db, space, rows.shape[1:], encoder).number
+            db.executemany(
+                "INSERT INTO rows (space, id, value) VALUES (?, ?, ?) "
+                "ON CONFLICT (space, id) DO UPDATE SET value = excluded.value",
+                ((number, key, row.tobytes()) for key, row in zip(keys, rows, strict=True)),
+            )
 
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.file.stat().st_size if self.file.is_file() else 0
+    def _load(
+        self, space: Space, keys: Sequence[bytes], listed: dict[bytes, Any], into: Array
+    ) -> NDArray[np.bool_]:
+        blobs = {i: listed[key][0] for i, key in enumerate(keys) if key in listed}
+        whole = [i for i, blob in blobs.items() if len(blob) == space.row_bytes]
+        joined: Array = np.frombuffer(b"".join(blobs[i] for i in whole), dtype="<f4")
+        rows = joined.reshape(-1, space.dim)
+        into[whole] = rows
+        found = np.zeros(len(keys), dtype=np.bool_)
+        found[whole] = _is_unit(rows)
+        return found
 
-    def summary(self) -> tuple[upkeep.Space, ...]:
-        """What is in the store, the last used space first; nothing where there is no store yet."""
-        if common.is_missing(self.file):
-            return ()
-        with self._database.session("reading") as (db, _):
-            return upkeep.summary(db)
+    def _data_files(self) -> list[Path]:
+        return []
 
-    def _look(self, db: sqlite3.Connection) -> tuple[int, list[str]]:
-        counted = db.execute("SELECT count(*) FROM rows").fetchone()[0]
-        return counted, [
-            f"{key}: {len(numbers)} of {counted} rows are not finite, not of unit length or of "
-            f"the wrong width; {CURE} removes them"
-            for key, numbers in upkeep.bad_rows(db).items()
-        ]
+    def _damaged(self, db: sqlite3.Connection) -> dict[int, list[bytes]]:
+        width = {each.number: each.row_bytes for each in index.spaces(db, self.layout)}
+        damaged: dict[int, list[bytes]] = {}
+        last = -1
+        query = "SELECT number, space, id, value FROM rows WHERE number > ? ORDER BY number LIMIT ?"
+        # in steps: one long query would keep every writer waiting until it ends
+        while part := db.execute(query, [last, index.STEP]).fetchall():
+            last = part[-1][0]
+            for _, owner, key, value in part:
+                if (
+                    len(value) != width.get(owner)
+                    or not _is_unit(np.frombuffer(value, dtype="<f4")[None])[0]
+                ):
+                    damaged.setdefault(owner, []).append(key)
+        return damaged
 
-    def _clear(
-        self,
-        db: sqlite3.Connection,
-        wanted: str | None,
-        unused_days: float | None,
-        max_bytes: int | None,
-        damaged: bool,
-    ) -> int:
+    def _drop(self, db: sqlite3.Connection, space: Space) -> int:
+        return self._delete_oldest(db, space, -1)  # no limit
+
+    def _delete_oldest(self, db: sqlite3.Connection, space: Space, count: int) -> int:
+        found = db.execute(
+            "SELECT id FROM rows WHERE space = ? ORDER BY number LIMIT ?", [space.number, count]
+        ).fetchall()
+        return index.delete(db, space.number, [key for (key,) in found])
+
+    def _shrink_to(self, db: sqlite3.Connection, max_bytes: int) -> int:
         removed = 0
-        if damaged:
-            removed += sum(upkeep.delete_rows(db, n) for n in upkeep.bad_rows(db).values())
-        if wanted is not None or unused_days is not None:
-            removed += upkeep.delete_unwanted(db, wanted, unused_days)
-        common.shrink(db)
-        if max_bytes is not None:
-            removed += upkeep.shrink_to(db, max_bytes)
+        while spaces := index.spaces(db, self.layout):
+            surplus = pragma(db, "page_size") * pragma(db, "page_count") - max_bytes
+            if surplus <= 0:
+                break
+            # by what the values take; what keys and pages take beside shows in the next round
+            oldest = spaces[-1]
+            removed += self._delete_oldest(db, oldest, -(-surplus // oldest.row_bytes))
+            self._tidy(db)
         return removed
 
 
-def _ask(db: sqlite3.Connection, number: int, keys: list[bytes]) -> Iterator[tuple[bytes, Any]]:
-    for start in range(0, len(keys), _ASKED):
-        part = keys[start : start + _ASKED]
-        marks = ",".join("?" * len(part))
-        question = f"SELECT id, value FROM rows WHERE space = ? AND id IN ({marks})"  # noqa: S608
-        yield from db.execute(question, [number, *part])
-
-
-def _number(db: sqlite3.Connection, space: str, encoder: str, dim: int) -> int:
-    """The number of a space, which is made when it is new."""
-    row = db.execute("SELECT number, dim FROM spaces WHERE space = ?", [space]).fetchone()
-    if row is None:
-        values = [space, encoder, dim, time.time()]
-        made = db.execute(
-            "INSERT INTO spaces (space, encoder, dim, used) VALUES (?, ?, ?, ?)", values
-        )
-        return int(made.lastrowid or 0)
-    if row[1] != dim:
-        raise InputError(f"expected features of width {row[1]} in this space, got {dim}: {space}")
-    if encoder:
-        db.execute("UPDATE spaces SET encoder = ? WHERE number = ?", [encoder, row[0]])
-    return int(row[0])
+def _is_unit(rows: Array) -> NDArray[np.bool_]:
+    """`[N]`: which of `[N, D]` rows have length one; NaN and infinity have not."""
+    squares: Array = np.einsum("nd,nd->n", rows, rows)
+    # a length of 1 + t has the square 1 + 2 t, but for t squared
+    return np.asarray(np.abs(squares - 1) <= 2 * UNIT_TOLERANCE, dtype=np.bool_)

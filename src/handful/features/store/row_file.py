@@ -1,34 +1,27 @@
-"""Files of large rows: one row after another, each with a checksum kept elsewhere."""
+"""Files of large rows: one row after another, each with a checksum kept elsewhere.
+
+Not a memory map: a disk that fills up, or a file that somebody else cuts short, would end the
+process with SIGBUS where reading and writing give an error.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from io import FileIO
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from handful.contracts import Array
 from handful.errors import StorageError
 
-FOLDER = "activations"
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def checksum(key: bytes, row: Array) -> int:
-    """Of a row and whose it is."""
+    """Of a row and of its key, so that a row at another one's place is found out."""
     return zlib.crc32(row.data, zlib.crc32(key))
-
-
-def data_file(folder: Path, number: int) -> Path:
-    """Where the rows of a room are."""
-    return folder / FOLDER / f"{number}.f32"
-
-
-def data_files(folder: Path) -> list[Path]:
-    """The files of all rooms, listed or not."""
-    return sorted((folder / FOLDER).glob("*.f32"))
 
 
 def length(file: Path) -> int:
@@ -36,37 +29,57 @@ def length(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def read(
-    file: Path, width: int, wanted: Iterable[tuple[int, int, bytes, int]], into: Array
-) -> Iterator[int]:
-    """Read rows (place, checksum, key, i) into `into[i]`; gives each i whose row is sound."""
+def remove(file: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        StorageError: the system refuses.
+    """
     try:
-        with FileIO(file) as opened:
-            for place, known, key, i in wanted:
-                row = memoryview(into[i]).cast("B")
-                opened.seek(place * width)
-                if _fill(opened, row) and zlib.crc32(row, zlib.crc32(key)) == known:
-                    yield i
-    except FileNotFoundError:  # someone removed the room since
-        return
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{file}: cannot be removed ({error.strerror})") from error
+
+
+def read(file: Path, rows: Sequence[tuple[bytes, int, int]], into: Iterable[Array]) -> list[bool]:
+    """Read rows (key, place, checksum), each into its own array; says which are sound.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    sound = []
+    try:
+        with file.open("rb") as opened:
+            for (key, place, known), row in zip(rows, into, strict=False):
+                opened.seek(place * row.nbytes)
+                whole = opened.readinto(row.data) == row.nbytes
+                sound.append(whole and checksum(key, row) == known)
+    except FileNotFoundError:  # another process removed the space since
+        return [False] * len(rows)
     except OSError as error:
         raise StorageError(
             f"{file}: reading failed ({error.strerror}); look with `handful store check`"
         ) from error
+    return sound
 
 
-@contextmanager
-def writing(file: Path, before: int) -> Iterator[FileIO]:
-    """A room's file to write; where the disk refuses, it is as long as before."""
+def write(file: Path, places: Sequence[int], rows: Array, before: int) -> None:
+    """Write rows `[N, ...]` to their places; they are on the disk when this returns.
+
+    Raises:
+        StorageError: the disk is full or refuses; the file is `before` bytes long again.
+    """
     try:
         file.parent.mkdir(exist_ok=True)
-        with FileIO(file, "r+" if file.exists() else "w+") as opened:
-            try:
-                yield opened
-            except OSError:
-                opened.truncate(before)
-                raise
+        with file.open("r+b" if file.exists() else "w+b") as opened:
+            for place, row in zip(places, rows, strict=True):
+                opened.seek(place * row.nbytes)
+                opened.write(row.data)
+            opened.flush()
+            os.fsync(opened.fileno())
     except OSError as error:
+        with suppress(OSError):
+            os.truncate(file, before)
         full = error.errno in _FULL
         cure = (
             "free some space, run `handful store prune --activations`, name another folder in "
@@ -78,21 +91,3 @@ def writing(file: Path, before: int) -> Iterator[FileIO]:
         raise StorageError(
             f"{file}: {cause} ({error.strerror}); what was stored before is kept. To go on, {cure}"
         ) from error
-
-
-def pour(opened: FileIO, row: memoryview) -> None:
-    """Write all of a row; the system may take it in pieces."""
-    done = 0
-    while done < len(row):
-        done += opened.write(row[done:]) or 0
-
-
-def _fill(opened: FileIO, row: memoryview) -> bool:
-    """Read a whole row; False where the file ends before."""
-    done = 0
-    while done < len(row):
-        got = opened.readinto(row[done:])
-        if not got:
-            return False
-        done += got
-    return True
