@@ -173,11 +173,11 @@ def test_large_pictures_in_memory_are_taken_in_smaller_runs(
     knows: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = np.asarray(solid("red")).nbytes
-    monkeypatch.setattr(stream, "HELD", 2 * size)
+    monkeypatch.setattr(stream, "MAX_BYTES", 2 * size)
     answers = knows.iter_predict((solid(c) for c in ["red", "blue", "red"]), batch=99)
     pulled = [next(answers) for _ in range(2)]
     assert best(pulled) == ["red", "blue"]
-    runs = stream.encoded(knows.encoder, [solid("red")] * 5, 99, knows.store)
+    runs = stream.encode_batches(knows.encoder, [solid("red")] * 5, 99, knows.store)
     assert [len(run) for run in runs] == [2, 2, 1]
 
 

@@ -1,10 +1,9 @@
-"""Images to features, or to the activations that enter a block; kept on disk, computed once."""
+"""Images to features, or to the activations that enter a block; computed once, kept on disk."""
 
-from handful.features.activations import extract_activations
-from handful.features.encoding import Progress
+from handful.features._threads import processors
+from handful.features.activations import Activations, extract_activations
+from handful.features.batching import BATCH, Failure, Progress
 from handful.features.extraction import Extraction, extract_features
-from handful.features.results import BATCH, Activations, Failure
-from handful.features.threads import processors
 
 __all__ = [
     "BATCH",

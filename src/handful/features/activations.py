@@ -1,10 +1,10 @@
-"""Pictures to what enters a block of the encoder, once an image and view."""
+"""Images to what enters a block of the encoder, computed once for each image and view."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,36 @@ from PIL.Image import Image
 
 from handful.contracts import Array, Encoder, ImageRef
 from handful.data import augment
-from handful.data.splits import checked_seed
 from handful.errors import InputError
 from handful.features import memory
-from handful.features.encoding import Group, Progress, Run, asked_singly
-from handful.features.results import BATCH, Activations, failures
+from handful.features.batching import BATCH, BatchedExtraction, Failure, Group, Progress
 from handful.features.store import ActivationStore, activation_space
-from handful.features.threads import processors, threads
 
 AUGMENTATIONS = ("none", "crop", "semantic")
 Compute = Callable[[list[Any]], Any]
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What enters a block, of the good images and their views, and an account of the others.
+
+    Args:
+        values: `[K, V, ...]` float32: of each good image in order, its V views; view 0 is the
+            image as it is.
+        ids: digests of the K images.
+        kept: K positions of them among the images asked for.
+        failures: the images that could not be used, in order.
+        encoded: different images that went through the encoder now.
+        known: images of which everything was in the store already.
+    """
+
+    values: Array
+    ids: tuple[str, ...]
+    kept: tuple[int, ...]
+    failures: tuple[Failure, ...]
+    encoded: int
+    known: int
 
 
 def extract_activations(
@@ -42,22 +61,22 @@ def extract_activations(
 ) -> Activations:
     """What enters a block of the vision tower, `[K, V, ...]`, from the store where it knows it.
 
-    One bad image is a `Failure` and never stops the others. A picture is decoded once for all its
-    views; pictures of equal content are computed once. Each view is a space of its own in the
+    One bad image is a `Failure` and never stops the others. An image is decoded once for all its
+    views; images of equal content are computed once. Each view is a space of its own in the
     store, so more views of the same seed only compute what is new.
 
     Args:
         encoder: whose fingerprint and precision the activations belong to, and whose `prepare`
             makes the inputs.
-        images: N pictures, in any mixture of files, bytes and pixels.
-        compute: B prepared pictures to `[B, ...]` activations (array or tensor), the same shape
-            for every picture.
+        images: N images, in any mixture of files, bytes and pixels.
+        compute: B prepared images to `[B, ...]` activations (array or tensor), the same shape
+            for every image.
         block: which block they enter; part of the key.
-        views: V. View 0 is the picture as it is, the others are random.
+        views: V. View 0 is the image as it is, the others are random.
         augmentation: of the views from 1: `"crop"` or `"semantic"`; `"none"` where V is 1.
         seed: of the views.
         store: where activations are kept; the user's own store when not given.
-        batch_size: pictures (or views) a call of `compute`.
+        batch_size: images (or views) a call of `compute`.
         workers: threads that hash and decode; as many as there are processors when not given.
         progress: called with (images done, N).
 
@@ -65,84 +84,71 @@ def extract_activations(
         InputError: no images, an argument that makes no sense, or too little memory.
         StorageError: the store cannot be read or written (full disk); what was stored is kept.
     """
-    if not len(images):
-        raise InputError("no images given; expected at least one to compute activations of")
-    if views < 1 or batch_size < 1 or (workers is not None and workers < 1):
-        raise InputError(
-            "expected views, batch_size and workers of 1 or more, "
-            f"got {views}, {batch_size} and {workers}"
-        )
-    if augmentation not in AUGMENTATIONS or (views > 1 and augmentation == "none"):
-        raise InputError(
-            f"expected augmentation {', '.join(AUGMENTATIONS)}, and another than none for several "
-            f"views; got {augmentation!r} with {views} views"
-        )
-    run = ActivationRun(
-        encoder,
-        images,
-        checked_seed(seed),
-        progress or (lambda done, total: None),
+    extraction = _ActivationExtraction(
+        encoder=encoder,
+        images=images,
         compute=compute,
-        store=ActivationStore() if store is None else store,
         block=block,
         views=views,
         augmentation=augmentation,
+        seed=seed,
+        store=ActivationStore() if store is None else store,
         batch_size=batch_size,
+        workers=workers,
+        progress=progress,
     )
-    with threads(workers or processors()) as pool:
-        run.look_up(pool)
-        run.encode(pool, max(1, batch_size // views))
-    return run.result()
+    extraction.run()
+    return extraction.result()
 
 
-class ActivationRun(Run):
-    """One extraction of activations; `good[slot]` means that all its views are there."""
+@dataclass(kw_only=True, eq=False)
+class _ActivationExtraction(BatchedExtraction):
+    """One extraction of activations; `there[slot, view]` says which of `values` are known."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        images: Sequence[ImageRef],
-        seed: int,
-        progress: Progress,
-        *,
-        compute: Compute,
-        store: ActivationStore,
-        block: int,
-        views: int,
-        augmentation: str,
-        batch_size: int,
-    ) -> None:
-        super().__init__(encoder, images, seed, progress)
-        self.compute, self.store, self.views = compute, store, views
-        self.augmentation, self.batch_size = augmentation, batch_size
+    computes = "activations"
+
+    compute: Compute
+    block: int
+    augmentation: str
+    store: ActivationStore
+    keeps: bool = field(default=True, init=False)  # until the store has no room for more
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.augmentation not in AUGMENTATIONS or (
+            self.views > 1 and self.augmentation == "none"
+        ):
+            raise InputError(
+                f"expected augmentation {', '.join(AUGMENTATIONS)}, and another than none for "
+                f"several views; got {self.augmentation!r} with {self.views} views"
+            )
         self.spaces = [
             activation_space(
-                encoder.fingerprint,
-                encoder.precision,
-                block,
-                augmentation=augmentation,
+                self.encoder.fingerprint,
+                self.encoder.precision,
+                self.block,
+                augmentation=self.augmentation,
                 view=view,
-                seed=seed,
+                seed=self.seed,
             )
-            for view in range(views)
+            for view in range(self.views)
         ]
-        self.values: Array = np.zeros((0, views), dtype=np.float32)  # [U, V, ...]
-        self.there: NDArray[np.bool_] = np.zeros((0, views), dtype=np.bool_)  # [U, V]
-        self.keeps = True
+        self.values: Array = np.zeros((0, self.views), dtype=np.float32)  # [U, V, ...]
+        self.there: NDArray[np.bool_] = np.zeros((0, self.views), dtype=np.bool_)  # [U, V]
 
     def result(self) -> Activations:
         """The rows in the order of the images."""
         kept, slots = self.kept()
         ids = tuple(self.digests[slot] for slot in slots)
         values = self.values
-        if all(before < after for before, after in pairwise(slots)):
+        if slots == sorted(set(slots)):
             for place, slot in enumerate(slots):  # no image twice: moved up without a copy
                 if place != slot:
                     values[place] = values[slot]
             values = values[: len(slots)]
         else:
             values = values[slots]
-        return Activations(values, ids, kept, failures(self), self.encoded, self.known)
+        return Activations(values, ids, kept, self.failures(), self.encoded, self.known)
 
     def _read(self) -> NDArray[np.bool_]:
         self.there = np.zeros((len(self.digests), self.views), dtype=np.bool_)
@@ -160,7 +166,9 @@ class ActivationRun(Run):
             InputError: it would not fit into memory.
         """
         count, row = len(self.digests), 4 * int(np.prod(shape))
-        twice = sum(len(places) for places in self.places) if self._repeats() else 0
+        repeated = any(len(places) > 1 for places in self.places)
+        # `result` copies the rows where an image is there twice
+        twice = sum(len(places) for places in self.places) if repeated else 0
         refused = memory.refusal((count + twice) * self.views * row)
         if refused:
             raise InputError(
@@ -170,10 +178,7 @@ class ActivationRun(Run):
             )
         self.values = np.zeros((count, self.views, *shape), dtype=np.float32)
 
-    def _repeats(self) -> bool:
-        return any(len(places) > 1 for places in self.places)
-
-    def _pictures(self, image: Image, slot: int) -> list[Image]:
+    def _views_of(self, image: Image, slot: int) -> list[Image]:
         key = self.digests[slot]
         return [
             image
@@ -188,17 +193,16 @@ class ActivationRun(Run):
         rows: list[Array | None] = []
         inputs = [each for _, several in group for each in several]
         for start in range(0, len(inputs), self.batch_size):
-            part = inputs[start : start + self.batch_size]
-            rows += asked_singly(self._computed, self._check, part)
+            rows += self._rows(inputs[start : start + self.batch_size])
         for (slot, view), row in zip(where, rows, strict=True):
             if row is not None and np.isfinite(row).all():
                 self.values[slot, view] = row
                 self.there[slot, view] = True
         good = np.asarray(self.there[slots].all(axis=1), dtype=np.bool_)
         self._keep([(s, v) for s, v in where if self.there[s].all()])
-        self._count(slots, good, "the encoder gives no finite activations for it")
+        self._count(slots, good)
 
-    def _computed(self, inputs: list[Any]) -> Array:
+    def _compute(self, inputs: list[Any]) -> Array:
         rows = self.compute(inputs)
         if hasattr(rows, "detach"):  # a tensor, on any device and in any precision
             rows = rows.detach().float().cpu().numpy()

@@ -1,36 +1,23 @@
-"""Pictures to features or activations: what is known comes from disk, the rest is encoded.
-
-Pictures are decoded in threads, ahead of the encoder.
-
-Every finished batch is stored before the next begins, so that whatever ends a run (Ctrl-C, a kill,
-a power cut), the next run goes on where it stopped.
-"""
+"""Images to features: one unit row an image, or the mean of several views."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from handful.contracts import Encoder, Features, ImageRef
-from handful.data.splits import checked_seed
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from handful.contracts import UNIT_TOLERANCE, Array, Encoder, Features, ImageRef
+from handful.data import augment
 from handful.errors import InputError
-from handful.features.activations import extract_activations
-from handful.features.encoding import Progress
-from handful.features.results import BATCH, Activations, Failure, failures
-from handful.features.store import FeatureStore
-from handful.features.threads import processors, threads
-from handful.features.vectors import FeatureRun
+from handful.features.batching import BATCH, BatchedExtraction, Failure, Group, Progress
+from handful.features.store import FeatureStore, space
 
-__all__ = [
-    "BATCH",
-    "Activations",
-    "Extraction",
-    "Failure",
-    "Progress",
-    "extract_activations",
-    "extract_features",
-    "processors",
-]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +28,7 @@ class Extraction:
         features: `[K, D]` rows of the good images, in order.
         kept: K positions of them among the images asked for.
         failures: the images that could not be used, in order.
-        encoded: different pictures that went through the encoder now.
+        encoded: different images that went through the encoder now.
         known: images whose features were in the store already.
     """
 
@@ -65,18 +52,18 @@ def extract_features(
 ) -> Extraction:
     """Features of N images, from the store where it knows them.
 
-    One bad image is a `Failure` and never stops the others. Pictures of equal content are encoded
+    One bad image is a `Failure` and never stops the others. Images of equal content are encoded
     once. With V > 1 views a row is `unit(mean_v unit(f(view_v(x))))`. Tip-Adapter's code averages
-    before any normalisation, which differs only in weighing the views of one picture by the
-    lengths of their raw features.
+    before any normalisation, which differs only in weighing the views of one image by the lengths
+    of their raw features.
 
     Args:
-        encoder: what turns pictures into features.
-        images: N pictures, in any mixture of files, bytes and pixels.
+        encoder: what turns images into features.
+        images: N images, in any mixture of files, bytes and pixels.
         store: where features are kept; the user's own store when not given.
-        views: V, augmented views averaged into each row; 1 means the picture as it is.
+        views: V, augmented views averaged into each row; 1 means the image as it is.
         seed: of the views; it counts only where there are several.
-        batch_size: pictures (or views) a call of the encoder.
+        batch_size: images (or views) a call of the encoder.
         workers: threads that hash and decode; as many as there are processors when not given.
         progress: called with (images done, N).
 
@@ -84,25 +71,72 @@ def extract_features(
         InputError: no images, or an argument that makes no sense.
         StorageError: the store cannot be read or written (full disk); what was stored is kept.
     """
-    if not len(images):
-        raise InputError("no images given; expected at least one to compute features of")
-    if views < 1 or batch_size < 1 or (workers is not None and workers < 1):
-        raise InputError(
-            "expected views, batch_size and workers of 1 or more, "
-            f"got {views}, {batch_size} and {workers}"
-        )
-    seed = checked_seed(seed)
-    kept_in = FeatureStore() if store is None else store
-    run = FeatureRun(encoder, images, kept_in, views, seed, progress or (lambda done, total: None))
-    with threads(workers or processors()) as pool:
-        run.look_up(pool)
-        run.encode(pool, max(1, batch_size // views))
-    return _result(run)
+    extraction = _FeatureExtraction(
+        encoder=encoder,
+        images=images,
+        store=FeatureStore() if store is None else store,
+        views=views,
+        seed=seed,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+    )
+    extraction.run()
+    kept, slots = extraction.kept()
+    ids = tuple(extraction.digests[slot] for slot in slots)
+    rows = Features(extraction.values[slots], ids, encoder.fingerprint)
+    return Extraction(rows, kept, extraction.failures(), extraction.encoded, extraction.known)
 
 
-def _result(run: FeatureRun) -> Extraction:
-    """The rows in the order of the images."""
-    kept, slots = run.kept()
-    ids = tuple(run.digests[slot] for slot in slots)
-    rows = Features(run.values[slots], ids, run.encoder.fingerprint)
-    return Extraction(rows, kept, failures(run), run.encoded, run.known)
+@dataclass(kw_only=True, eq=False)
+class _FeatureExtraction(BatchedExtraction):
+    """One extraction of features; `values[slot]` is one unit row."""
+
+    computes = "features"
+
+    store: FeatureStore
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.space = space(self.encoder.fingerprint, self.encoder.precision, self.views, self.seed)
+        self.values: Array = np.zeros((0, self.encoder.dim), dtype=np.float32)  # [U, D]
+
+    def _read(self) -> NDArray[np.bool_]:
+        self.values = np.zeros((len(self.digests), self.encoder.dim), dtype=np.float32)
+        return self.store.read(self.space, self.digests, self.values)
+
+    def _views_of(self, image: Image, slot: int) -> list[Image]:
+        if self.views == 1:
+            return [image]
+        key = self.digests[slot]
+        return [augment.view(image, self.seed, v, key=key) for v in range(self.views)]
+
+    def _finish(self, group: Group) -> None:
+        none: Array = np.full(self.encoder.dim, np.nan, dtype=np.float32)
+        found = self._rows([each for _, inputs in group for each in inputs])
+        rows: Array = np.stack([none if row is None else row for row in found])
+        bad = ~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= UNIT_TOLERANCE)  # NaN is bad too
+        rows[bad] = np.nan
+        if self.views > 1:
+            rows = rows.reshape(len(group), self.views, -1).mean(axis=1)
+            with np.errstate(invalid="ignore"):  # views that cancel out leave no direction
+                rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        good = np.asarray(np.isfinite(rows).all(axis=1), dtype=np.bool_)
+        slots = np.array([slot for slot, _ in group])
+        if good.any() and self.store.writable:
+            ids = [self.digests[slot] for slot in slots[good]]
+            self.store.put(self.space, ids, rows[good], encoder=self.encoder.name)
+        elif good.any() and not self.encoded:
+            _log.warning("%s cannot be written; features are not kept", self.store.path)
+        self.values[slots[good]] = rows[good]
+        self._count(slots, good)
+
+    def _compute(self, inputs: list[Any]) -> Array:
+        return np.asarray(self.encoder.images(inputs), dtype=np.float32)
+
+    def _check(self, rows: Array, count: int) -> None:
+        if rows.shape != (count, self.encoder.dim):
+            raise InputError(
+                f"{self.encoder.name}: expected features [{count}, {self.encoder.dim}], "
+                f"got {list(rows.shape)}"
+            )

@@ -1,8 +1,8 @@
-"""Images in any form and amount, encoded in runs that fit into memory."""
+"""Images in any form and amount, encoded in batches that fit into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,129 +10,138 @@ from typing import Any, TypeVar
 import numpy as np
 
 from handful.contracts import Array, Encoder, ImageRef
-from handful.features import Failure, Progress, extract_features
+from handful.features.batching import Failure, Progress
+from handful.features.extraction import extract_features
 from handful.features.store import FeatureStore
 
-HELD = 256 << 20  # bytes of pictures that came in memory, held together
+MAX_BYTES = 256 << 20  # of images that came in memory, held together
 
-_Answer = TypeVar("_Answer")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class EncodedBatch:
     """N of the images, encoded.
 
     Args:
         refs: of the M that could be read.
         features: `[M, D]`.
-        places: of the M among the N.
+        positions: of the M among the N.
         failures: the N - M others.
     """
 
     refs: tuple[ImageRef, ...]
     features: Array
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     failures: tuple[Failure, ...]
 
     def __len__(self) -> int:
-        return len(self.places) + len(self.failures)
+        return len(self.positions) + len(self.failures)
 
     @property
     def names(self) -> list[str]:
         """Of the M that could be read."""
         return [ref.name for ref in self.refs]
 
-    def merged(self, answers: Iterable[_Answer], others: Iterable[_Answer]) -> list[_Answer]:
-        """M answers, and those to the failures, in the order of the N images."""
-        told: Mapping[int, _Answer] = {
-            **dict(zip(self.places, answers, strict=True)),
-            **dict(zip((f.index for f in self.failures), others, strict=True)),
-        }
-        return [told[i] for i in range(len(self))]
+    def in_order(self, results: Iterable[_T], failed: Iterable[_T]) -> list[_T]:
+        """M results, and those for the failures, in the order of the N images."""
+        placed = dict(zip(self.positions, results, strict=True))
+        placed |= dict(zip((f.index for f in self.failures), failed, strict=True))
+        return [placed[i] for i in range(len(self))]
 
 
-def encoded(
+def encode_batches(
     encoder: Encoder,
     images: Iterable[Any],
     size: int,
     store: FeatureStore | None = None,
     *,
-    held: int | None = None,
+    max_bytes: int | None = None,
     total: int = 0,
     progress: Progress | None = None,
-) -> Iterator[Run]:
-    """Encode images as they come; one that cannot be used is told and stops no other.
+) -> Iterator[EncodedBatch]:
+    """Encode images as they come; one that cannot be used is reported and stops no other.
 
     Args:
-        encoder: what sees them.
+        encoder: what turns images into features.
         images: paths, bytes, PIL images, `[H, W, 3]` uint8 arrays or `ImageRef`s, mixed.
-        size: the most images in a run.
+        size: the most images in a batch.
         store: where features are kept; the user's own store when not given.
-        held: the most bytes of pictures in memory in a run; `HELD` when not given.
+        max_bytes: of images in memory in a batch; `MAX_BYTES` when not given.
         total: images in all, for `progress`.
         progress: called with (images done, images in all).
     """
     done = 0
-    for items in _runs(images, size, HELD if held is None else held):
-        yield _run(encoder, items, store, _shifted(progress, done, total))
+    for items in _batches(images, size, MAX_BYTES if max_bytes is None else max_bytes):
+        yield _encode(encoder, items, store, progress, done, total)
         done += len(items)
         if progress is not None:
             progress(done, total)
 
 
-def single(images: Any) -> bool:
+def is_single_image(images: Any) -> bool:
     """One image where several are expected: a path is not a list of letters."""
     if isinstance(images, ImageRef | str | Path | bytes) or hasattr(images, "convert"):
         return True
     return isinstance(images, np.ndarray) and images.ndim == 3
 
 
-def _run(
+def _encode(
     encoder: Encoder,
     items: list[ImageRef | Failure],
     store: FeatureStore | None,
     progress: Progress | None,
-) -> Run:
+    done: int,
+    total: int,
+) -> EncodedBatch:
     at = [i for i, item in enumerate(items) if isinstance(item, ImageRef)]
     refs = [item for item in items if isinstance(item, ImageRef)]
     failures = [item for item in items if isinstance(item, Failure)]
     if not refs:
-        return Run((), np.zeros((0, encoder.dim), dtype=np.float32), (), tuple(failures))
-    found = extract_features(encoder, refs, store, progress=progress)
+        none: Array = np.zeros((0, encoder.dim), dtype=np.float32)
+        return EncodedBatch((), none, (), tuple(failures))
+
+    def progress_here(here: int, _: int) -> None:
+        if progress is not None:
+            progress(done + here, total)
+
+    found = extract_features(encoder, refs, store, progress=progress_here)
     failures += [Failure(f.name, f.reason, at[f.index]) for f in found.failures]
-    kept = found.kept
-    return Run(
-        tuple(refs[i] for i in kept),
+    return EncodedBatch(
+        tuple(refs[i] for i in found.kept),
         found.features.values,
-        tuple(at[i] for i in kept),
+        tuple(at[i] for i in found.kept),
         tuple(failures),
     )
 
 
-def _runs(images: Iterable[Any], size: int, held: int) -> Iterator[list[ImageRef | Failure]]:
+def _batches(
+    images: Iterable[Any], size: int, max_bytes: int
+) -> Iterator[list[ImageRef | Failure]]:
     """Images until there are enough; what is no image is a failure already."""
-    run: list[ImageRef | Failure] = []
-    bytes_ = 0
+    batch: list[ImageRef | Failure] = []
+    held = 0  # bytes
     for number, image in enumerate(images):
-        run.append(_reference(image, number, len(run)))
-        bytes_ += _size(run[-1])
-        if len(run) >= size or bytes_ >= held:
-            yield run
-            run, bytes_ = [], 0
-    if run:
-        yield run
+        batch.append(_reference(image, number, len(batch)))
+        held += _size(batch[-1])
+        if len(batch) >= size or held >= max_bytes:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
-def _reference(image: Any, number: int, place: int) -> ImageRef | Failure:
+def _reference(image: Any, number: int, position: int) -> ImageRef | Failure:
     named = isinstance(image, ImageRef | str | Path)
     name = "" if named else f"<image {number}>"
     try:
         return ImageRef.of(image, name)
     except (OSError, ValueError, TypeError) as error:  # a lazy PIL image may fail only now
-        return Failure(name, f"{name}: cannot be used as an image ({error})", place)
+        return Failure(name, f"{name}: cannot be used as an image ({error})", position)
 
 
 def _size(item: ImageRef | Failure) -> int:
+    """Bytes of memory that an image takes; of a file none before it is read."""
     if isinstance(item, Failure):
         return 0
     if item.pixels is not None:
@@ -140,11 +149,3 @@ def _size(item: ImageRef | Failure) -> int:
     if item.image is not None:
         return 4 * item.image.width * item.image.height  # the most a pixel takes in PIL
     return len(item.data or b"")
-
-
-def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """Progress within one run, told as progress within all of them."""
-    if progress is None:
-        return None
-    told = progress  # the narrowed type, for the closure
-    return lambda here, _: told(done + here, total)

@@ -187,10 +187,10 @@ class Library:
             self.skills.check(unknown)
         else:
             self._position(task)
-        several = [images] if stream.single(images) else list(images)
+        several = [images] if stream.is_single_image(images) else list(images)
         if not several:
             return []
-        runs = stream.encoded(
+        runs = stream.encode_batches(
             self.encoder, several, BATCH, self.store, total=len(several), progress=progress
         )
         result: list[Answer] = []
@@ -207,7 +207,7 @@ class Library:
                         also=also,
                         see=self.see(run.refs),
                     )
-            result += run.merged(said, (Answer(f.name, [], f.reason) for f in run.failures))
+            result += run.in_order(said, (Answer(f.name, [], f.reason) for f in run.failures))
         return result
 
     def says(

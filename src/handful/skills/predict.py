@@ -130,7 +130,7 @@ class Predictor:
         asked = self._ask(
             self.unknown if unknown is None else unknown, self.error if error is None else error
         )
-        several = [images] if stream.single(images) else list(images)
+        several = [images] if stream.is_single_image(images) else list(images)
         size, held = BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
             size, held = max(1, len(several)), sys.maxsize
@@ -167,12 +167,12 @@ class Predictor:
         for name, value in (("top_k", top_k), ("batch", size)):
             if value is not None and value < 1:
                 raise InputError(f"expected {name} of 1 or more, got {value}")
-        runs = stream.encoded(
-            self.encoder, images, size, self.store, held=held, total=total, progress=progress
+        runs = stream.encode_batches(
+            self.encoder, images, size, self.store, max_bytes=held, total=total, progress=progress
         )
         for run in runs:
             said = self._said(run.names, run.features, top_k, asked)
-            yield from run.merged(said, (Prediction(f.name, [], f.reason) for f in run.failures))
+            yield from run.in_order(said, (Prediction(f.name, [], f.reason) for f in run.failures))
 
     def _said(
         self, names: list[str], features: Array, top_k: int | None, asked: _Asked

@@ -1,4 +1,4 @@
-"""Work in threads, ahead of whoever needs it: hashing files, reading the very bytes hashed."""
+"""Threads that work ahead of the encoder: hash files, read the very bytes that were hashed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,8 @@ _Out = TypeVar("_Out")
 def digests(pool: ThreadPoolExecutor, images: Sequence[ImageRef]) -> Iterator[str | ImageError]:
     """The digest of each image, or why it cannot be read; in order."""
     chunks = (images[at : at + _CHUNK] for at in range(0, len(images), _CHUNK))
-    for chunk in ahead(pool, _digests, chunks, depth=256):
+    for chunk in ahead(pool, lambda refs: [_digest(ref) for ref in refs], chunks, depth=256):
         yield from chunk
-
-
-def _digests(images: Sequence[ImageRef]) -> list[str | ImageError]:
-    return [_digest(image) for image in images]
 
 
 def _digest(ref: ImageRef) -> str | ImageError:
@@ -68,13 +64,16 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
 def ahead(
     pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In], depth: int
 ) -> Iterator[_Out]:
-    """`map` in threads: in order, and never more than `depth` answers ahead."""
+    """`pool.map` with a bound: in order, and never more than `depth` results ahead.
+
+    `map` itself submits everything at once, and the decoded images would fill the memory.
+    """
     waiting = iter(items)
     queue: deque[Future[_Out]] = deque(pool.submit(work, i) for i in islice(waiting, depth))
     while queue:
-        answer = queue.popleft().result()
+        result = queue.popleft().result()
         queue.extend(pool.submit(work, item) for item in islice(waiting, 1))
-        yield answer
+        yield result
 
 
 def processors() -> int:
