@@ -23,8 +23,7 @@ import condition_draws as draws
 from adapters import task as made
 from condition_tables import Score, told
 from handful import metrics, plugins
-from handful.adapters import create_adapter
-from handful.adapters._base import Adapter
+from handful.adapters import Adapter, create_adapter
 from handful.protocols import trials
 
 PROCESSES = 3

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from handful import metrics
 from handful.adapters import Head, LinearHead, Recipe, number, scalar, train, whole
-from handful.adapters._base import unit_or_zero
+from handful.adapters._inputs import unit_or_zero
 from handful.adapters._training import AdamW
 from handful.adapters.clip_adapter import ClipAdapter, ClipAdapterHead
 from handful.adapters.linear import Linear

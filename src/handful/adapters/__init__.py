@@ -4,9 +4,10 @@ What a new method builds on is importable from here.
 """
 
 from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter, class_means
+from handful.adapters._base import Adapter
 from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
+from handful.adapters._inputs import class_means
 from handful.adapters._training import Recipe, train
 
 __all__ = [

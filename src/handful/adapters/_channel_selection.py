@@ -1,4 +1,4 @@
-"""APE's choice of channels: those on which classes differ, found in closed form."""
+"""APE's choice of feature channels: those on which classes differ, found in closed form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handful.adapters._arguments import number
-from handful.adapters._base import class_means
+from handful.adapters._inputs import class_means
 from handful.contracts import ClassText
 from handful.errors import InputError
 
@@ -29,7 +29,7 @@ def channel_criterion(features: Tensor, targets: Tensor, weights: Tensor, balanc
 
     Source: Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior
     Refinement", ICCV 2023. The published code walks all pairs in four nested loops, takes exactly
-    K images of each class for granted, and keeps its answer on disk under a name that tells
+    K images of each class for granted, and keeps its answer on disk under a name that holds
     neither the seed nor the balance.
 
     >>> image, texts = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -37,11 +37,12 @@ def channel_criterion(features: Tensor, targets: Tensor, weights: Tensor, balanc
     >>> channel_criterion(image, torch.tensor([0]), texts, 1.0)
     tensor([ 0.0000, -0.4000], dtype=torch.float64)
     """
-    count = torch.bincount(targets, minlength=len(weights)).double()
+    counts = torch.bincount(targets, minlength=len(weights)).double()
     texts = weights.double()
-    sums = class_means(features.double(), targets, len(weights)) * count[:, None] + texts
-    count = count + 1
-    pairs = count.sum() ** 2 - count.square().sum()
+    sums = class_means(features.double(), targets, len(weights)) * counts[:, None] + texts
+    counts = counts + 1  # the text is a sample too
+    # all ordered pairs, less those within a class
+    pairs = counts.sum() ** 2 - counts.square().sum()
     similarity = (sums.sum(0).square() - sums.square().sum(0)) / pairs
     return (1 - balance) * texts.var(0) - balance * similarity
 
@@ -59,5 +60,5 @@ def select_channels(
     worth = channel_criterion(
         features, targets, torch.from_numpy(text.weights), number("balance", balance, 0, 1)
     )
-    best = torch.argsort(worth, descending=True, stable=True)
+    best = torch.argsort(worth, descending=True, stable=True)  # of equal ones, the first
     return best[: math.ceil(share * len(worth))].sort().values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +54,7 @@ class ApeTHead(Head):
         return self.scale * similar + self.alpha * votes
 
 
+@dataclass(eq=False, repr=False)
 class ApeT(Adapter):
     """APE-T: one learned residual a class moves its text and its keys on the best channels.
 
@@ -83,25 +86,14 @@ class ApeT(Adapter):
     head = ApeTHead
     neutral = {"alpha": 0.0, "steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 1.0,
-        share: float = 0.8,
-        balance: float = 0.2,
-        steps: int = 300,
-        learning_rate: float = 1e-3,
-        batch: int = 256,
-        seed: int = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.beta = beta
-        self.share = share
-        self.balance = balance
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    alpha: float = 2.0
+    beta: float = 1.0
+    share: float = 0.8
+    balance: float = 0.2
+    steps: int = 300
+    learning_rate: float = 1e-3
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.1, 1e-3, self.seed)

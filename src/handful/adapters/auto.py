@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -62,6 +63,7 @@ class AutoHead(KernelHead):
         return answers if self._all else share_out(answers, x @ self.text.T, self.seen)
 
 
+@dataclass(eq=False, repr=False)
 class Auto(Adapter):
     """Blend methods by what each says of support images it has not seen; nothing to tune.
 
@@ -93,9 +95,8 @@ class Auto(Adapter):
     head = AutoHead
     calibrated = True
 
-    def __init__(self, pull: float = 8.0, seed: int = 0) -> None:
-        self.pull = pull
-        self.seed = seed
+    pull: float = 8.0
+    seed: int = 0
 
     def explain(self) -> dict[str, Any]:
         """Why: `reason`, one sentence, and `ranking`, the members by what they got right unseen.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from handful.adapters._arguments import number
-from handful.adapters._base import Adapter, class_means
+from handful.adapters._base import Adapter
 from handful.adapters._head import scalar
+from handful.adapters._inputs import class_means
 from handful.adapters._training import train
 from handful.adapters.zs_lp import CosineHead, descent
 from handful.contracts import ClassText
 
 
+@dataclass(eq=False, repr=False)
 class Clap(Adapter):
     """CLAP: a class-adaptive cosine linear probe.
 
@@ -38,19 +42,11 @@ class Clap(Adapter):
     head = CosineHead
     neutral = {"steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self,
-        strength: float = 1.0,
-        steps: int = 300,
-        learning_rate: float = 0.01,
-        batch: int = 256,
-        seed: int = 0,
-    ) -> None:
-        self.strength = strength
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    strength: float = 1.0
+    steps: int = 300
+    learning_rate: float = 0.01
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights = torch.from_numpy(text.weights)

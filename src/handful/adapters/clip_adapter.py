@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -53,6 +55,7 @@ def _blend(rows: Tensor, down: Tensor, up: Tensor, ratio: Tensor) -> Tensor:
     return normalize(ratio * learned + (1 - ratio) * rows, dim=1)
 
 
+@dataclass(eq=False, repr=False)
 class ClipAdapter(Adapter):
     """CLIP-Adapter on the image features, on the class texts, or on both.
 
@@ -83,25 +86,14 @@ class ClipAdapter(Adapter):
     neutral = {"ratio": 0.0, "text_ratio": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
     variants = tuple({"branch": branch} for branch in _BRANCHES)
 
-    def __init__(
-        self,
-        branch: str = "image",
-        ratio: float = 0.2,
-        text_ratio: float = 0.2,
-        reduction: int = 4,
-        steps: int = 300,
-        learning_rate: float = 3e-3,
-        batch: int = 256,
-        seed: int = 0,
-    ) -> None:
-        self.branch = branch
-        self.ratio = ratio
-        self.text_ratio = text_ratio
-        self.reduction = reduction
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    branch: str = "image"
+    ratio: float = 0.2
+    text_ratio: float = 0.2
+    reduction: int = 4
+    steps: int = 300
+    learning_rate: float = 3e-3
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         if self.branch not in _BRANCHES:

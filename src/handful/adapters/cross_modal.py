@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from handful.adapters._arguments import number
-from handful.adapters._base import Adapter, canonical_order
+from handful.adapters._base import Adapter
 from handful.adapters._head import LinearHead, scalar
+from handful.adapters._inputs import canonical_order
 from handful.adapters._training import Recipe, batches, train
 from handful.contracts import ClassText
 
 
+@dataclass(eq=False, repr=False)
 class CrossModal(Adapter):
     """Cross-modal linear probe: one head learns from images and from prompts alike.
 
@@ -40,21 +44,12 @@ class CrossModal(Adapter):
     head = LinearHead
     neutral = {"ratio": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self,
-        ratio: float = 0.5,
-        steps: int = 300,
-        learning_rate: float = 1e-3,
-        batch: int = 256,
-        weight_decay: float = 0.01,
-        seed: int = 0,
-    ) -> None:
-        self.ratio = ratio
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.weight_decay = weight_decay
-        self.seed = seed
+    ratio: float = 0.5
+    steps: int = 300
+    learning_rate: float = 1e-3
+    batch: int = 256
+    weight_decay: float = 0.01
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         ratio = number("ratio", self.ratio, 0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ ALPHA_BY_SHOTS: Mapping[int, float] = {1: 0.002, 2: 0.04, 4: 0.25, 8: 1.0, 16: 7
 _MOST = 1e6  # an inverse covariance may be 1e20: more would leave float32
 
 
+@dataclass(eq=False, repr=False)
 class Gda(Adapter):
     """Gaussian discriminant analysis beside zero-shot.
 
@@ -55,12 +57,9 @@ class Gda(Adapter):
     neutral = {"alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
     variants = ({}, {"prior": 1.0, "shrinkage": 0.5})
 
-    def __init__(
-        self, alpha: float | None = None, prior: float = 0.0, shrinkage: float | None = None
-    ) -> None:
-        self.alpha = alpha
-        self.prior = prior
-        self.shrinkage = shrinkage
+    alpha: float | None = None
+    prior: float = 0.0
+    shrinkage: float | None = None
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         words, alpha = torch.from_numpy(text.weights), self._alpha(targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from handful.contracts import ClassText
 from handful.errors import InputError
 
 
+@dataclass(eq=False, repr=False)
 class Linear(Adapter):
     """Linear probe, started at the class texts or at nothing.
 
@@ -47,21 +50,12 @@ class Linear(Adapter):
     neutral = {"init": "text", "steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
     variants = ({"init": "text"}, {"init": "random"})
 
-    def __init__(
-        self,
-        init: str = "text",
-        steps: int = 300,
-        learning_rate: float = 3e-4,
-        batch: int = 256,
-        penalty: float = 0.01,
-        seed: int = 0,
-    ) -> None:
-        self.init = init
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.penalty = penalty
-        self.seed = seed
+    init: str = "text"
+    steps: int = 300
+    learning_rate: float = 3e-4
+    batch: int = 256
+    penalty: float = 0.01
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights, scale = torch.from_numpy(text.weights), scalar(text.scale)

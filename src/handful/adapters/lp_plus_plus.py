@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter, class_means
+from handful.adapters._base import Adapter
 from handful.adapters._head import Head
+from handful.adapters._inputs import class_means
 from handful.adapters._training import few_threads
 from handful.contracts import ClassText
 
@@ -34,6 +37,7 @@ class LpPlusPlusHead(Head):
         return x @ (self.weights + self.alpha[:, None] * self.text).T
 
 
+@dataclass(eq=False, repr=False)
 class LpPlusPlus(Adapter):
     """LP++: image weights and text multipliers by descent in steps that the data set.
 
@@ -59,9 +63,8 @@ class LpPlusPlus(Adapter):
     title = "LP++"
     head = LpPlusPlusHead
 
-    def __init__(self, init: float = 250.0, steps: int = 300) -> None:
-        self.init = init
-        self.steps = steps
+    init: float = 250.0
+    steps: int = 300
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         init, steps = number("init", self.init), whole("steps", self.steps)

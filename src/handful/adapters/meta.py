@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 _BYTES = 1 << 20
 
 
+@dataclass(eq=False, repr=False)
 class MetaAdapter(Adapter):
     """One forward pass over support set and text gives the classifier; no gradient is taken.
 
@@ -45,8 +47,7 @@ class MetaAdapter(Adapter):
     title = "Meta-Adapter"
     head = AffineHead
 
-    def __init__(self, weights: str = SHIPPED) -> None:
-        self.weights = weights
+    weights: str = SHIPPED
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         network = load(self.weights)

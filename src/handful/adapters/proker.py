@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ _PENALTY: Mapping[int, float] = {1: 0.05, 2: 0.05, 4: 0.05, 8: 0.07, 16: 0.1}
 _MOST = 1e6  # coefficients may be 1e8: more would leave float32
 
 
+@dataclass(eq=False, repr=False)
 class Proker(Adapter):
     """Kernel ridge regression towards zero-shot (ProKeR, training-free).
 
@@ -51,15 +53,9 @@ class Proker(Adapter):
     neutral = {"weight": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
     variants = ({}, {"penalty": 1.0, "weight": 1.0})
 
-    def __init__(
-        self,
-        beta: float | None = None,
-        penalty: float | None = None,
-        weight: float | None = None,
-    ) -> None:
-        self.beta = beta
-        self.penalty = penalty
-        self.weight = weight
+    beta: float | None = None
+    penalty: float | None = None
+    weight: float | None = None
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         beta, penalty, weight = self._numbers(targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -12,6 +14,7 @@ from handful.adapters._head import LinearHead, scalar
 from handful.contracts import ClassText
 
 
+@dataclass(eq=False, repr=False)
 class SsText(Adapter):
     """SS-Text (training-free): the exact minimiser of the linear part of cross-entropy, tied to T.
 
@@ -49,9 +52,8 @@ class SsText(Adapter):
     neutral = {"strength": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
     variants = ({"repel": 0.0}, {"repel": 1.0})
 
-    def __init__(self, strength: float = 1.0, repel: float = 0.0) -> None:
-        self.strength = strength
-        self.repel = repel
+    strength: float = 1.0
+    repel: float = 0.0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         strength, repel = number("strength", self.strength, 0), number("repel", self.repel, 0, 1)

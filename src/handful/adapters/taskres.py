@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -33,6 +35,7 @@ class TaskResHead(Head):
         return self.scale * x @ normalize(self.weights + self.alpha * self.residual, dim=1).T
 
 
+@dataclass(eq=False, repr=False)
 class TaskRes(Adapter):
     """TaskRes: class texts plus a learned residual.
 
@@ -56,19 +59,11 @@ class TaskRes(Adapter):
     head = TaskResHead
     neutral = {"alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self,
-        alpha: float = 0.5,
-        steps: int = 300,
-        learning_rate: float = 2e-3,
-        batch: int = 256,
-        seed: int = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    alpha: float = 0.5
+    steps: int = 300
+    learning_rate: float = 2e-3
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights = torch.from_numpy(text.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,7 @@ def _votes(x: Tensor, enter: Tensor, leave: Tensor, values: Tensor, beta: Tensor
     return torch.cat(parts)
 
 
+@dataclass(eq=False, repr=False)
 class Tda(Adapter):
     """TDA (stream): zero-shot that learns from the test images in their order; no labels used.
 
@@ -148,27 +150,15 @@ class Tda(Adapter):
     neutral = {"alpha": 0.0, "negative_alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
     semantics = "stream"
 
-    def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 5.0,
-        capacity: int = 3,
-        negative_alpha: float = 0.117,
-        negative_beta: float = 1.0,
-        negative_capacity: int = 2,
-        low: float = 0.2,
-        high: float = 0.5,
-        floor: float = 0.03,
-    ) -> None:
-        self.alpha = alpha
-        self.beta = beta
-        self.capacity = capacity
-        self.negative_alpha = negative_alpha
-        self.negative_beta = negative_beta
-        self.negative_capacity = negative_capacity
-        self.low = low
-        self.high = high
-        self.floor = floor
+    alpha: float = 2.0
+    beta: float = 5.0
+    capacity: int = 3
+    negative_alpha: float = 0.117
+    negative_beta: float = 1.0
+    negative_capacity: int = 2
+    low: float = 0.2
+    high: float = 0.5
+    floor: float = 0.03
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         low, high = number("low", self.low, 0, 1), number("high", self.high, 0, 1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from handful.adapters._arguments import interpolate_by_shots, number
-from handful.adapters._base import CLIP_SCALE, Adapter
+from handful.adapters._base import Adapter
 from handful.adapters._head import AffineHead
+from handful.adapters._inputs import CLIP_SCALE
 from handful.contracts import ClassText
 from handful.selection import gda_weights_with_text_prior
 
@@ -17,6 +19,7 @@ from handful.selection import gda_weights_with_text_prior
 _SHRINKAGE: Mapping[int, float] = {1: 0.8, 2: 0.8, 4: 0.5}
 
 
+@dataclass(eq=False, repr=False)
 class TextGda(Adapter):
     """Gaussian discriminant analysis around what the text suggests; ours, for few shots.
 
@@ -49,12 +52,9 @@ class TextGda(Adapter):
     head = AffineHead
     variants = ({}, {"prior": 16.0, "shrinkage": 0.3, "deviation": 1.0})
 
-    def __init__(
-        self, prior: float = 2.0, shrinkage: float | None = None, deviation: float = 0.1
-    ) -> None:
-        self.prior = prior
-        self.shrinkage = shrinkage
-        self.deviation = deviation
+    prior: float = 2.0
+    shrinkage: float | None = None
+    deviation: float = 0.1
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights, bias = gda_weights_with_text_prior(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from handful.adapters._arguments import interpolate_by_shots, number
-from handful.adapters._base import Adapter, class_means
+from handful.adapters._base import Adapter
 from handful.adapters._head import AffineHead
+from handful.adapters._inputs import class_means
 from handful.adapters.gda import ALPHA_BY_SHOTS
 from handful.contracts import ClassText
 from handful.selection import gda_weights
@@ -20,6 +22,7 @@ from handful.selection import gda_weights
 _COUNTED = 7
 
 
+@dataclass(eq=False, repr=False)
 class Timo(Adapter):
     """TIMO (training-free): texts guided by images, images helped by texts.
 
@@ -54,10 +57,9 @@ class Timo(Adapter):
     head = AffineHead
     neutral = {"alpha": 0.0, "gamma": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(self, alpha: float | None = None, gamma: float = 50.0, texts: float = 0.1) -> None:
-        self.alpha = alpha
-        self.gamma = gamma
-        self.texts = texts
+    alpha: float | None = None
+    gamma: float = 50.0
+    texts: float = 0.1
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         alpha = None if self.alpha is None else number("alpha", self.alpha)

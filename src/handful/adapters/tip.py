@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,7 @@ def cache(features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta
     )
 
 
+@dataclass(eq=False, repr=False)
 class Tip(Adapter):
     """Tip-Adapter (training-free).
 
@@ -90,9 +93,8 @@ class Tip(Adapter):
     head = TipHead
     neutral = {"alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(self, alpha: float = 1.0, beta: float = 5.5) -> None:
-        self.alpha = alpha
-        self.beta = beta
+    alpha: float = 1.0
+    beta: float = 5.5
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         return cache(features, targets, text, self.alpha, self.beta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from handful.adapters.tip import TipHead, cache
 from handful.contracts import ClassText
 
 
+@dataclass(eq=False, repr=False)
 class TipF(Adapter):
     """Tip-Adapter-F: the keys start as the support features and are trained; labels stay.
 
@@ -38,21 +40,12 @@ class TipF(Adapter):
     head = TipHead
     neutral = {"alpha": 0.0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        beta: float = 5.5,
-        epochs: int = 20,
-        learning_rate: float = 1e-3,
-        batch: int = 256,
-        seed: int = 0,
-    ) -> None:
-        self.alpha = alpha
-        self.beta = beta
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    alpha: float = 1.0
+    beta: float = 5.5
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         batch = whole("batch", self.batch, 1)

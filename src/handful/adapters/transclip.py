@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -134,6 +136,7 @@ def _joined(near: tuple[Tensor, Tensor], share: float) -> Tensor:
     return torch.sparse_coo_tensor(both, values.repeat(2), size, check_invariants=True).coalesce()
 
 
+@dataclass(eq=False, repr=False)
 class TransClip(Adapter):
     """TransCLIP (batch): answers all test images at once, each with the help of the others.
 
@@ -170,19 +173,11 @@ class TransClip(Adapter):
     head = TransClipHead
     semantics = "batch"
 
-    def __init__(
-        self,
-        prior: float = 0.5,
-        labelled: float = 0.5,
-        neighbours: int = 3,
-        rounds: int = 10,
-        inner: int = 5,
-    ) -> None:
-        self.prior = prior
-        self.labelled = labelled
-        self.neighbours = neighbours
-        self.rounds = rounds
-        self.inner = inner
+    prior: float = 0.5
+    labelled: float = 0.5
+    neighbours: int = 3
+    rounds: int = 10
+    inner: int = 5
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         counts = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -43,6 +45,7 @@ def descent(
     return Recipe(steps, rate, batch, 0.0, seed=seed, momentum=0.9)
 
 
+@dataclass(eq=False, repr=False)
 class ZsLp(Adapter):
     """ZS-LP: a cosine linear probe, started at the class texts.
 
@@ -69,13 +72,10 @@ class ZsLp(Adapter):
     head = CosineHead
     neutral = {"steps": 0}  # noqa: RUF012  # declared ClassVar in Adapter
 
-    def __init__(
-        self, steps: int = 300, learning_rate: float = 0.01, batch: int = 256, seed: int = 0
-    ) -> None:
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.seed = seed
+    steps: int = 300
+    learning_rate: float = 0.01
+    batch: int = 256
+    seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights = torch.from_numpy(text.weights)

@@ -13,6 +13,7 @@ from handful.selection.leave_one_out import (
     kernel_ridge_leave_one_out,
     kernel_ridge_path,
     linear_ridge_path,
+    stratified_folds,
 )
 from handful.selection.modality_gap import ClassMeans, modality_gap, unit_means
 from handful.selection.stacking import capped_inverse_temperature, stacking_weights
@@ -35,5 +36,6 @@ __all__ = [
     "linear_ridge_path",
     "modality_gap",
     "stacking_weights",
+    "stratified_folds",
     "unit_means",
 ]

@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from handful.selection.leave_one_out import stratified_folds
 from handful.selection.novelty_signals import FLOOR, SIGNAL_NAMES, NoveltySignals, Values
 
 _FIRST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
@@ -210,9 +211,7 @@ def _classes_left_out(
 
 def _images_left_out(features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor) -> Values:
     """`[K, S]` signals of images by fits without them, of classes that have others."""
-    order = torch.argsort(targets, stable=True)
-    folds = torch.empty_like(targets)
-    folds[order] = torch.arange(len(targets)) % min(_FOLDS, len(targets))
+    folds = stratified_folds(targets, _FOLDS)
     rest = torch.bincount(targets)[targets] > 1
     found = []
     for fold in range(int(folds.max()) + 1):
