@@ -35,7 +35,7 @@ from handful.encoders import prompts
 from handful.encoders.backends._transformers.library import transformers
 from handful.encoders.towers import Tunable
 from handful.features.store import ActivationStore
-from handful.tuners import Delta, Recipe, Tuned, Tuner, fit
+from handful.tuners import Delta, Recipe, TunedEncoder, Tuner, fit
 
 BATCH = 32
 TUNERS: dict[str, tuple[tuple[str, Mapping[str, Any]], ...]] = {
@@ -181,14 +181,14 @@ def plain(
     pixels = encoder.pixels([encoder.prepare(data.decode(ref)) for ref in refs])["pixel_values"]
     targets = torch.tensor([names.index(label) for label in labels])
     tokens = encoder.tokens(words.texts)
-    module = tuner.fresh(encoder, words.names, how.seed).train()
+    module = tuner.create_module(encoder, words.names, how.seed).train()
     large = [p for p in module.parameters() if p.ndim > 1]
     small = [p for p in module.parameters() if p.ndim < 2]
     groups = [{"params": large}, {"params": small, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, how.learning_rate, weight_decay=how.weight_decay)
     steps, step, means = how.steps(len(refs)), 0, []
     warm = round(how.warmup * steps)
-    with tuner._attached(encoder, module):
+    with tuner._attach(encoder, module):
         for epoch in range(how.epochs):
             order = torch.Generator().manual_seed(how.seed * 1_000_003 + epoch)
             total = 0.0
@@ -306,7 +306,7 @@ def swapping(encoder: Tunable, deltas: Mapping[str, Delta]) -> tuple[float, floa
     ready, call = [], []
     for _ in range(5):
         started = time.process_time()
-        tuned: Any = Tuned(encoder, deltas)
+        tuned: Any = TunedEncoder(encoder, deltas)
         left = tuned
         for name in deltas:
             left = left.detach(name)

@@ -17,7 +17,7 @@ from handful.features.store import ActivationStore, FeatureStore
 from handful.library.evaluation import evaluate
 from handful.packs import Pack, deltas
 from handful.skills.edit.commands import add
-from handful.tuners import Tuned
+from handful.tuners import TunedEncoder
 from handful.tuners.training.tune import Tuning
 
 QUICK = {"epochs": 2, "views": 1, "augmentation": "none", "weight": 1.0}
@@ -63,7 +63,7 @@ def test_a_tuned_skill_answers_in_a_library_what_it_answers_alone(library, drawn
         alone = Predictor(pack, encoder=library.encoder, store=store).predict(pictures)
         for one, other in zip(there, alone, strict=True):
             assert one.scores == other.scores
-    assert not isinstance(library.encoder, Tuned)
+    assert not isinstance(library.encoder, TunedEncoder)
 
 
 def test_images_find_their_task_and_few_skills_are_asked(library, drawn, monkeypatch):
@@ -177,7 +177,7 @@ def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, st
     name = next(iter(TUNED))
     alone.add(library.shelf.path / name)
     again = Library(tmp_path / "one", store=store)
-    assert not isinstance(again.encoder, Tuned)
+    assert not isinstance(again.encoder, TunedEncoder)
     assert again.encoder.precision == "float32"
     assert Pack.load(library.shelf.path / name).fingerprint == again.tuned(name).fingerprint
 

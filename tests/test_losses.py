@@ -56,11 +56,11 @@ def test_consistency_by_hand_and_symmetric() -> None:
 def test_text_pull_of_unit_rows_is_two_minus_two_cosines() -> None:
     written = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     learned = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
-    assert losses.text_pull(learned, written).item() == pytest.approx((2 - 2 * 0.6) / 2)
+    assert losses.prompt_distance(learned, written).item() == pytest.approx((2 - 2 * 0.6) / 2)
 
 
 def test_weight_pull_is_a_sum_over_the_matrix() -> None:
-    assert losses.weight_pull(torch.tensor([[1.0, -2.0], [0.0, 3.0]])).item() == 14.0
+    assert losses.squared_norm(torch.tensor([[1.0, -2.0], [0.0, 3.0]])).item() == 14.0
 
 
 def rows(seed: int, count: int = 3, width: int = 4) -> Tensor:
@@ -73,8 +73,8 @@ LOSSES: dict[str, Loss] = {
     "frozen_kl": lambda x: losses.frozen_kl(x, rows(1)),
     "visual": lambda x: losses.consistency(x, rows(2)),
     "textual": lambda x: losses.consistency(rows(2), x),
-    "text_pull": lambda x: losses.text_pull(x, rows(3)),
-    "weight_pull": losses.weight_pull,
+    "prompt_distance": lambda x: losses.prompt_distance(x, rows(3)),
+    "squared_norm": losses.squared_norm,
 }
 
 
@@ -83,9 +83,9 @@ def test_gradients_are_those_of_the_formula(name: str) -> None:
     assert torch.autograd.gradcheck(LOSSES[name], rows(0).requires_grad_())
 
 
-@pytest.mark.parametrize("name", ["frozen_kl", "visual", "textual", "text_pull"])
+@pytest.mark.parametrize("name", ["frozen_kl", "visual", "textual", "prompt_distance"])
 def test_a_model_that_did_not_change_pays_and_feels_nothing(name: str) -> None:
-    seed = {"frozen_kl": 1, "visual": 2, "textual": 2, "text_pull": 3}[name]
+    seed = {"frozen_kl": 1, "visual": 2, "textual": 2, "prompt_distance": 3}[name]
     x = rows(seed).requires_grad_()
     loss = LOSSES[name](x)
     loss.backward()
@@ -97,7 +97,7 @@ def test_a_model_that_did_not_change_pays_and_feels_nothing(name: str) -> None:
 def test_what_counts_as_given_gets_no_gradient() -> None:
     given = rows(1).requires_grad_()
     x = rows(0).requires_grad_()
-    (losses.frozen_kl(x, given) + losses.text_pull(x, given)).backward()
+    (losses.frozen_kl(x, given) + losses.prompt_distance(x, given)).backward()
     assert given.grad is None
     assert x.grad is not None
 
@@ -131,8 +131,8 @@ def test_mixed_precision_does_not_round_the_losses() -> None:
             losses.cross_entropy(logits, targets),
             losses.frozen_kl(logits, frozen),
             losses.consistency(logits, frozen),
-            losses.text_pull(logits, frozen),
-            losses.weight_pull(logits),
+            losses.prompt_distance(logits, frozen),
+            losses.squared_norm(logits),
         )
         assert all(loss.dtype == torch.float32 for loss in found)
         return [loss.item() for loss in found]

@@ -19,8 +19,8 @@ from handful.encoders import prompts
 from handful.encoders.towers import Tower
 from handful.errors import InputError
 from handful.features.store import ActivationStore
-from handful.tuners import Delta, Recipe, Tuned, fit
-from handful.tuners._contexts import MARKER, Places, embedded_words
+from handful.tuners import Delta, Recipe, TunedEncoder, fit
+from handful.tuners._context_tokens import MARKER, ContextLocator, embedded_words
 from handful.tuners.block import BlockAdapters
 from handful.tuners.soft_prompt import SoftPrompt
 
@@ -55,14 +55,14 @@ def window_of(encoder):
 
 def delta_of(tuner, encoder, names=NAMES, move=0.0):
     """A delta as training would leave it, its contexts moved by lot."""
-    module = tuner.fresh(encoder, names, 0)
+    module = tuner.create_module(encoder, names, 0)
     rng = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += move * torch.randn(parameter.shape, generator=rng)
     tensors = {n: t.detach().numpy().copy() for n, t in module.state_dict().items()}
     params = tuner.get_params(deep=False)
-    classes = tuple(names) if tuner.by_class else ()
+    classes = tuple(names) if tuner.class_specific else ()
     return Delta("soft_prompt", params, classes, tensors, encoder.fingerprint)
 
 
@@ -75,16 +75,16 @@ def written(tuner, names=NAMES):
 
 @pytest.mark.parametrize("position", POSITIONS)
 def test_contexts_stand_where_the_marker_does_with_every_tokenizer(small, position):
-    places = Places(small, 4, position)
-    texts = [places.template.replace("{}", name) for name in NAMES]
-    placed = places.find(texts)
+    locator = ContextLocator(small, 4, position)
+    texts = [locator.template.replace("{}", name) for name in NAMES]
+    placed = locator.tokenize(texts)
     columns = placed.columns.reshape(3, 4)
     assert placed.rows.tolist() == [i for i in range(3) for _ in range(4)]
     # what the tokenizer makes of the same text with ordinary words there, place by place
     counts = (4,) if position != "middle" else (2, 2)
     plain = list(texts)
     for count in counts:
-        plain = [t.replace(MARKER, " ".join([places.pair[1]] * count), 1) for t in plain]
+        plain = [t.replace(MARKER, " ".join([locator.placeholders[1]] * count), 1) for t in plain]
     wanted = small.tokens(plain)["input_ids"]
     differ = placed.inputs["input_ids"] != wanted
     assert differ.sum(dim=1).tolist() == [4, 4, 4]
@@ -100,15 +100,15 @@ def test_contexts_stand_where_the_marker_does_with_every_tokenizer(small, positi
 
 def test_contexts_that_are_the_placeholder_s_own_embeddings_change_nothing(small):
     tuner = SoftPrompt(length=3)
-    module = tuner.fresh(small, NAMES, 0)
-    places = Places(small, 3, "end")
-    placed = places.find(written(tuner))
+    module = tuner.create_module(small, NAMES, 0)
+    locator = ContextLocator(small, 3, "end")
+    placed = locator.tokenize(written(tuner))
     table = small.text.module(small.text.token_embedding)
     own = table(placed.inputs["input_ids"])[placed.rows[:3], placed.columns[:3]]
     with torch.no_grad():
         module.contexts.copy_(own[None] - module.start)
-        found = tuner._read(small, module, written(tuner))
-        plain = [t.replace(MARKER, " ".join([places.pair[0]] * 3)) for t in written(tuner)]
+        found = tuner._encode_texts(small, module, written(tuner))
+        plain = [t.replace(MARKER, " ".join([locator.placeholders[0]] * 3)) for t in written(tuner)]
         wanted = small.text.forward(small.tokens(plain))
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=3e-4)  # these weights are loud
 
@@ -119,14 +119,14 @@ def test_words_begin_as_the_prompt_they_stand_for(small):
             embedded_words(small, "a photo of a")  # this tokenizer has tokens for spaces alone
         return
     tuner = SoftPrompt()
-    tuned = Tuned(small, {"soft_prompt": delta_of(tuner, small)})
+    tuned = TunedEncoder(small, {"soft_prompt": delta_of(tuner, small)})
     wanted = small.texts([f"a photo of a {name}." for name in NAMES])
     np.testing.assert_allclose(tuned.texts(written(tuner)), wanted, atol=2e-6)
 
 
 def test_a_batch_may_mix_prompts_and_other_texts(tiny):
     tuner = SoftPrompt(length=4, contexts="shared")
-    tuned = Tuned(tiny, {"soft_prompt": delta_of(tuner, tiny, move=0.3)})
+    tuned = TunedEncoder(tiny, {"soft_prompt": delta_of(tuner, tiny, move=0.3)})
     soft, plain = written(tuner), ["a photo of a cat.", "two red circles"]
     mixed = tuned.texts([soft[0], plain[0], soft[1], plain[1]])
     np.testing.assert_allclose(mixed[[0, 2]], tuned.texts(soft[:2]), atol=1e-6)
@@ -139,25 +139,25 @@ def test_half_a_delta_is_half_way(tiny, position):
     tuner = SoftPrompt(length=4, position=position)
     moved, start = delta_of(tuner, tiny, move=0.3), delta_of(tuner, tiny)
     texts = written(tuner)
-    begins = Tuned(tiny, {"p": start}).texts(texts)
-    np.testing.assert_array_equal(Tuned(tiny, {"p": moved.scaled(0)}).texts(texts), begins)
-    half = Tuned(tiny, {"p": moved.scaled(0.5)}).parts[0].module
-    whole = Tuned(tiny, {"p": moved}).parts[0].module
-    torch.testing.assert_close(half.now(), (whole.now() + whole.start) / 2)
-    assert not np.allclose(Tuned(tiny, {"p": moved}).texts(texts), begins, atol=1e-3)
+    begins = TunedEncoder(tiny, {"p": start}).texts(texts)
+    np.testing.assert_array_equal(TunedEncoder(tiny, {"p": moved.scaled(0)}).texts(texts), begins)
+    half = TunedEncoder(tiny, {"p": moved.scaled(0.5)}).modules[0].module
+    whole = TunedEncoder(tiny, {"p": moved}).modules[0].module
+    torch.testing.assert_close(half.current(), (whole.current() + whole.start) / 2)
+    assert not np.allclose(TunedEncoder(tiny, {"p": moved}).texts(texts), begins, atol=1e-3)
 
 
 def test_contexts_of_each_class(tiny):
     tuner = SoftPrompt(length=4)
-    tuned = Tuned(tiny, {"p": delta_of(tuner, tiny, move=0.3)})
-    module, texts = tuned.parts[0].module, written(tuner)
+    tuned = TunedEncoder(tiny, {"p": delta_of(tuner, tiny, move=0.3)})
+    module, texts = tuned.modules[0].module, written(tuner)
     assert tuple(module.contexts.shape) == (3, 4, 128)
     alone = SoftPrompt(length=4, contexts="shared")
     for i, text in enumerate(texts):
-        own = alone.fresh(tiny, NAMES, 0)
+        own = alone.create_module(tiny, NAMES, 0)
         with torch.no_grad():
-            own.contexts.copy_(module.now()[i : i + 1] - own.start)
-            wanted = normalize(alone._read(tiny, own, [text]), dim=-1).numpy()
+            own.contexts.copy_(module.current()[i : i + 1] - own.start)
+            wanted = normalize(alone._encode_texts(tiny, own, [text]), dim=-1).numpy()
         np.testing.assert_allclose(tuned.texts([text]), wanted, atol=1e-5)
     np.testing.assert_allclose(tuned.texts(texts[::-1])[::-1], tuned.texts(texts), atol=1e-6)
     with pytest.raises(InputError, match=r"no prompt .*cat, dog, red circle.* contexts=.shared"):
@@ -170,7 +170,7 @@ def test_contexts_of_each_class(tiny):
 def reference(encoder, tuner, module, features):
     """Logits of CoCoOp, one image and one class at a time."""
     table = encoder.text.module(encoder.text.token_embedding)
-    word = Places(encoder, tuner.length, tuner.position).pair[0]
+    word = ContextLocator(encoder, tuner.length, tuner.position).placeholders[0]
     logits = torch.zeros(len(features), len(NAMES))
     for i, x in enumerate(features):
         contexts = module.start[0] + module.contexts[0] + module.net(x)
@@ -185,14 +185,14 @@ def reference(encoder, tuner, module, features):
 
 
 def test_conditional_contexts_give_the_logits_of_the_paper(tiny, monkeypatch):
-    monkeypatch.setattr("handful.tuners.soft_prompt._PROMPTS", 6)  # two images at once
+    monkeypatch.setattr("handful.tuners.soft_prompt._MAX_PROMPTS", 6)  # two images at once
     tuner = SoftPrompt(length=4, contexts="image")
-    tuned = Tuned(tiny, {"p": delta_of(tuner, tiny, move=0.2)})
+    tuned = TunedEncoder(tiny, {"p": delta_of(tuner, tiny, move=0.2)})
     rng = np.random.default_rng(0)
     pictures = [tiny.prepare(p) for p in pictures_of(rng, 5)]
     features = torch.from_numpy(tiny.images(pictures))
     with torch.no_grad():
-        wanted = reference(tiny, tuner, tuned.parts[0].module, features).numpy()
+        wanted = reference(tiny, tuner, tuned.modules[0].module, features).numpy()
     seen, said = tuned.images(pictures), tuned.texts(written(tuner))
     assert tuned.dim == seen.shape[1] == said.shape[1] == len(NAMES) + 1
     np.testing.assert_allclose(tuned.scale * seen @ said.T, wanted, rtol=1e-4, atol=1e-3)
@@ -203,7 +203,7 @@ def test_conditional_contexts_give_the_logits_of_the_paper(tiny, monkeypatch):
 
 def test_conditional_contexts_begin_as_the_unconditional_ones(tiny):
     tuner = SoftPrompt(contexts="image")
-    tuned = Tuned(tiny, {"p": delta_of(tuner, tiny)})
+    tuned = TunedEncoder(tiny, {"p": delta_of(tuner, tiny)})
     pictures = [tiny.prepare(p) for p in pictures_of(np.random.default_rng(1), 3)]
     logits = tuned.scale * tuned.images(pictures) @ tuned.texts(written(tuner)).T
     text = tiny.texts([f"a photo of a {name}." for name in NAMES])
@@ -235,11 +235,13 @@ def test_parameter_counts_are_those_of_the_papers(tiny):
     counted = {
         "CoOp": sum(
             p.numel()
-            for p in SoftPrompt(length=16, contexts="shared")._delta(wide(), ()).parameters()
+            for p in SoftPrompt(length=16, contexts="shared")
+            ._create_module(wide(), ())
+            .parameters()
         ),
         "CoCoOp": sum(
             p.numel()
-            for p in SoftPrompt(length=4, contexts="image")._delta(wide(), ()).parameters()
+            for p in SoftPrompt(length=4, contexts="image")._create_module(wide(), ()).parameters()
         ),
     }
     assert counted == {"CoOp": 8192, "CoCoOp": 35360}
@@ -258,16 +260,16 @@ def test_contexts_fit_up_to_the_last_token_of_the_window(small):
     def fits(length):
         return refusal(SoftPrompt(length=length), small, names) == ""
 
-    word = Places(small, 2, "end").pair[0]
+    word = ContextLocator(small, 2, "end").placeholders[0]
     tokens = {n: uncut(small, f"{' '.join([word] * n)} red dog.") for n in range(2, 70)}
     near = [n for n in tokens if abs(tokens[n] - window) <= 3]
     for length in near:
         assert fits(length) == (tokens[length] <= window), length
     longest = max(n for n in near if fits(n))
     tuner = SoftPrompt(length=longest, contexts="shared")
-    module = tuner.fresh(small, names, 0)
+    module = tuner.create_module(small, names, 0)
     with torch.no_grad():
-        one, other = tuner._read(small, module, written(tuner, ("red dog", "red cat")))
+        one, other = tuner._encode_texts(small, module, written(tuner, ("red dog", "red cat")))
     assert not torch.allclose(one, other)
     said = refusal(SoftPrompt(length=longest + 1), small, names)
     assert "red dog" in said
@@ -286,7 +288,7 @@ def uncut(encoder, text):
 
 def refusal(tuner, encoder, names):
     try:
-        tuner.fresh(encoder, names, 0)
+        tuner.create_module(encoder, names, 0)
     except InputError as error:
         return str(error)
     return ""
@@ -295,7 +297,7 @@ def refusal(tuner, encoder, names):
 def test_a_name_of_no_token_is_refused(tmp_path):
     encoder = encoders.load(str(models.siglip(tmp_path)), precision="float32", device="cpu")
     with pytest.raises(InputError, match=r"class name '!!!' has no token"):
-        SoftPrompt().fresh(encoder, ("cat", "!!!"), 0)
+        SoftPrompt().create_module(encoder, ("cat", "!!!"), 0)
 
 
 @pytest.mark.parametrize(
@@ -318,14 +320,14 @@ def test_a_name_of_no_token_is_refused(tmp_path):
 )
 def test_arguments_that_make_no_sense(tiny, arguments, message):
     with pytest.raises(InputError, match=message):
-        SoftPrompt(**arguments).fresh(tiny, NAMES, 0)
+        SoftPrompt(**arguments).create_module(tiny, NAMES, 0)
 
 
 def test_the_marker_belongs_to_the_contexts(tiny):
     tuner = SoftPrompt(length=4, contexts="shared")
     with pytest.raises(InputError, match="holds"):
-        tuner.fresh(tiny, ("cat", "a [V] dog"), 0)
-    tuned = Tuned(tiny, {"p": delta_of(tuner, tiny)})
+        tuner.create_module(tiny, ("cat", "a [V] dog"), 0)
+    tuned = TunedEncoder(tiny, {"p": delta_of(tuner, tiny)})
     with pytest.raises(InputError, match=r"got it 2 time"):
         tuned.texts(["[V] a [V] dog."])
 
@@ -382,7 +384,7 @@ def test_contexts_learn_and_nothing_else_does(tiny, task, tmp_path, arguments):
     before = {n: p.clone() for n, p in tiny.model.named_parameters()}
     done = trained([tuner], tiny, task, tmp_path)
     delta = done.encoder.deltas["soft_prompt"]
-    start = Tuned(tiny, {"p": delta.scaled(0)})
+    start = TunedEncoder(tiny, {"p": delta.scaled(0)})
     assert loss_of(done.encoder, done, task) < 0.98 * loss_of(start, done, task)
     assert all(torch.equal(before[n], p) for n, p in tiny.model.named_parameters())
     again = trained([SoftPrompt(**arguments)], tiny, task, tmp_path)
@@ -410,12 +412,12 @@ def test_a_prompt_and_adapters_learn_together(tiny, task, tmp_path):
     done = trained(tuners, tiny, task, tmp_path)
     deltas = done.encoder.deltas
     assert list(deltas) == ["block", "soft_prompt"]
-    start = Tuned(tiny, {n: d.scaled(0) for n, d in deltas.items()})
+    start = TunedEncoder(tiny, {n: d.scaled(0) for n, d in deltas.items()})
     for name in deltas:  # each of the two has learned something
         without = {n: d.scaled(0) if n == name else d for n, d in deltas.items()}
-        assert loss_of(done.encoder, done, task) < loss_of(Tuned(tiny, without), done, task)
+        assert loss_of(done.encoder, done, task) < loss_of(TunedEncoder(tiny, without), done, task)
     assert loss_of(done.encoder, done, task) < loss_of(start, done, task)
-    loaded = Tuned(tiny, deltas)
+    loaded = TunedEncoder(tiny, deltas)
     assert loaded.fingerprint == done.encoder.fingerprint
     np.testing.assert_array_equal(
         logits_of(loaded, done, task), logits_of(done.encoder, done, task)

@@ -15,7 +15,7 @@ from handful import Predictor, encoders, fit, plugins
 from handful.cli._app import app
 from handful.errors import InputError
 from handful.packs import Pack
-from handful.tuners import Tuned
+from handful.tuners import TunedEncoder
 from handful.tuners.training.tune import Tuning, plan
 
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
@@ -43,7 +43,7 @@ def test_each_tuner_makes_a_skill_that_works_in_a_fresh_process(name, photos, tm
     done = subprocess.run(asked, capture_output=True, text=True, check=True, env=dict(os.environ))
     fresh = json.loads(done.stdout)
     here = Predictor(out)
-    assert isinstance(here.encoder, Tuned)
+    assert isinstance(here.encoder, TunedEncoder)
     mine = here.predict(images)
     for there, this in zip(fresh, mine, strict=True):
         assert there["predictions"][0]["label"] == this.scores[0]["label"]

@@ -17,8 +17,8 @@ from handful.contracts import ImageRef
 from handful.data import holdout
 from handful.encoders import prompts
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Recipe, Tuned, Tuner, average, fit, fit_between
-from handful.tuners._tuned import Part, attached, read
+from handful.tuners import Delta, Recipe, TunedEncoder, Tuner, average, fit, fit_interpolated
+from handful.tuners._tuned_encoder import TunerModule, attached, encode_texts
 from handful.tuners.training import text
 
 NAMES = plugins.names("tuners")
@@ -67,9 +67,9 @@ def moved(delta: Delta, by: float = 0.05) -> Delta:
 
 def untrained(name: str, encoder, **params) -> Delta:
     tuner = make(name, **params)
-    state = tuner.fresh(encoder, WORDS.names, 0).state_dict()
+    state = tuner.create_module(encoder, WORDS.names, 0).state_dict()
     tensors = {n: t.detach().numpy().copy() for n, t in state.items()}
-    classes = WORDS.names if tuner.by_class else ()
+    classes = WORDS.names if tuner.class_specific else ()
     return Delta(name, tuner.get_params(), classes, tensors, encoder.fingerprint)
 
 
@@ -88,15 +88,17 @@ def said(encoder, templates=WORDS.templates) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_starts_as_the_frozen_encoder(name, tiny):
     tuner = make(name)
-    module = tuner.fresh(tiny, WORDS.names, 0).eval()
+    module = tuner.create_module(tiny, WORDS.names, 0).eval()
     inputs = tiny.pixels([tiny.prepare(p) for p in pictures(3)])
-    part = Part(tuner, module)
+    part = TunerModule(tuner, module)
     with torch.no_grad():
         before, said = tiny.vision.forward(inputs), tiny.text.forward(tiny.tokens(WORDS.texts))
         with attached(tiny, [part]):
             after = tiny.vision.forward(inputs)
-            own = read(tiny, [part], replace(WORDS, templates=tuner._templates(("{}",))).texts)
-            same = read(tiny, [part], WORDS.texts)
+            own = encode_texts(
+                tiny, [part], replace(WORDS, templates=tuner._templates(("{}",))).texts
+            )
+            same = encode_texts(tiny, [part], WORDS.texts)
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
     if tuner._templates(("{}",)) == ("{}",):
         torch.testing.assert_close(same, said, rtol=1e-5, atol=1e-5)
@@ -108,7 +110,7 @@ def test_it_starts_as_the_frozen_encoder(name, tiny):
 def test_what_is_attached_changes_features_and_detaching_restores_every_bit(name, tiny):
     before, words = seen(tiny), said(tiny)
     state = {n: v.clone() for n, v in tiny.model.state_dict().items()}
-    tuned = Tuned(tiny, {"x": moved(untrained(name, tiny))})
+    tuned = TunedEncoder(tiny, {"x": moved(untrained(name, tiny))})
     templates = make(name)._templates(WORDS.templates)
     changed_images = not np.array_equal(seen(tuned), before)
     changed_words = not np.array_equal(said(tuned, templates), words)
@@ -145,7 +147,7 @@ def test_a_delta_rebuilt_from_its_values_answers_the_same(name, tiny):
         {n: np.array(t) for n, t in delta.tensors.items()},
         delta.base,
     )
-    first, second = Tuned(tiny, {"a": delta}), Tuned(tiny, {"b": copy})
+    first, second = TunedEncoder(tiny, {"a": delta}), TunedEncoder(tiny, {"b": copy})
     templates = make(name)._templates(WORDS.templates)
     assert first.fingerprint == second.fingerprint != tiny.fingerprint
     assert np.array_equal(seen(first), seen(second))
@@ -158,7 +160,7 @@ def test_no_strength_is_the_start_and_full_strength_the_whole(name, tiny):
     templates = make(name)._templates(WORDS.templates)
 
     def answers(d):
-        tuned = Tuned(tiny, {"x": d})
+        tuned = TunedEncoder(tiny, {"x": d})
         return seen(tuned), said(tuned, templates)
 
     for got, wanted in zip(answers(delta.scaled(0)), answers(start), strict=True):
@@ -171,8 +173,8 @@ def test_no_strength_is_the_start_and_full_strength_the_whole(name, tiny):
 def test_entry_is_true(name, tiny):
     """What comes before the entry does not change, or cached activations would be wrong."""
     tuner, delta = make(name), moved(untrained(name, tiny))
-    part = Part(tuner, tuner.restored(tiny, delta))
-    entry = tuner._entry(tiny)
+    part = TunerModule(tuner, tuner.restore_module(tiny, delta))
+    entry = tuner._first_changed(tiny)
     pixels = tiny.pixels([tiny.prepare(p) for p in pictures(2)])
     tokens = tiny.tokens(WORDS.texts)
     for tower, inputs, first in (
@@ -186,7 +188,10 @@ def test_entry_is_true(name, tiny):
             before = tower.entering(inputs, last)
             with attached(tiny, [part]):
                 assert torch.equal(tower.entering(inputs, last), before)
-                if first is not None and part.tuner._read(tiny, part.module, ["cat"]) is None:
+                if (
+                    first is not None
+                    and part.tuner._encode_texts(tiny, part.module, ["cat"]) is None
+                ):
                     whole = tower.forward(inputs)
                     resumed = tower.resumed(before, inputs, first)
                     torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-4)
@@ -207,9 +212,9 @@ def test_a_delta_of_another_encoder_is_refused(name, tiny, tmp_path):
     other = encoders.load(str(models.clip(tmp_path)), precision="float32")
     delta = untrained(name, tiny)
     with pytest.raises(MismatchError, match="made for another encoder"):
-        Tuned(other, {"x": delta})
+        TunedEncoder(other, {"x": delta})
     with pytest.raises(MismatchError, match="another architecture"):
-        make(name).restored(other, delta)
+        make(name).restore_module(other, delta)
 
 
 @pytest.mark.parametrize("build", [models.clip, models.siglip, models.chinese_clip])
@@ -230,13 +235,13 @@ def test_every_family_is_tuned(name, build, tmp_path, store):
 def test_deltas_are_stacked_and_swapped(tiny):
     names = [n for n in NAMES if n in ("block", "lora", "norm")]
     deltas = {n: moved(untrained(n, tiny)) for n in names}
-    tuned = Tuned(tiny, {names[0]: deltas[names[0]]})
+    tuned = TunedEncoder(tiny, {names[0]: deltas[names[0]]})
     both = tuned.attach(names[1], deltas[names[1]])
     assert not np.array_equal(seen(both), seen(tuned))
     assert np.array_equal(seen(both.detach(names[1])), seen(tuned))
     swapped = both.swap(names[0], deltas[names[0]].scaled(0))
     np.testing.assert_allclose(
-        seen(swapped), seen(Tuned(tiny, {names[1]: deltas[names[1]]})), atol=1e-5
+        seen(swapped), seen(TunedEncoder(tiny, {names[1]: deltas[names[1]]})), atol=1e-5
     )
     with pytest.raises(InputError, match="attached already"):
         both.attach(names[0], deltas[names[0]])
@@ -246,7 +251,7 @@ def test_deltas_are_stacked_and_swapped(tiny):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_answers_as_the_tuned_encoder(name, tiny):
-    tuned = Tuned(tiny, {name: moved(untrained(name, tiny))})
+    tuned = TunedEncoder(tiny, {name: moved(untrained(name, tiny))})
     again = copy.deepcopy(tuned)
     assert again.fingerprint == tuned.fingerprint
     assert again.model is not tuned.model
@@ -257,11 +262,13 @@ def test_a_copy_answers_as_the_tuned_encoder(name, tiny):
 
 def test_a_second_lora_stands_on_the_first(tiny):
     first, second = moved(untrained("lora", tiny)), moved(untrained("lora", tiny), by=0.1)
-    both = Tuned(tiny, {"a": first, "b": second})
-    alone = Tuned(tiny, {"b": second})
+    both = TunedEncoder(tiny, {"a": first, "b": second})
+    alone = TunedEncoder(tiny, {"b": second})
     assert not np.array_equal(seen(both), seen(alone))
-    with_nothing = Tuned(tiny, {"a": first, "b": second.scaled(0)})
-    np.testing.assert_allclose(seen(with_nothing), seen(Tuned(tiny, {"a": first})), atol=1e-5)
+    with_nothing = TunedEncoder(tiny, {"a": first, "b": second.scaled(0)})
+    np.testing.assert_allclose(
+        seen(with_nothing), seen(TunedEncoder(tiny, {"a": first})), atol=1e-5
+    )
 
 
 def test_tuning_goes_on_from_a_tuned_encoder(tiny, store):
@@ -279,7 +286,7 @@ def test_what_stands_on_a_soft_prompt_is_trained_with_the_words_it_will_be_read_
     prompt = train([make("soft_prompt", contexts=contexts)], tiny, store, epochs=5)
     words = replace(WORDS, templates=prompt.templates)
     used = []
-    monkeypatch.setattr(text.Words, "weights", _noted(text.Words.weights, used))
+    monkeypatch.setattr(text.TrainingText, "weights", _noted(text.TrainingText.weights, used))
     images = [ImageRef.of(p) for p in pictures()]
     still = replace(QUICK, learning_rate=0.0, kl=1.0, weight_decay=0.0)
     above = fit([make("block", towers="vision")], prompt.encoder, images, LABELS, words,
@@ -306,7 +313,7 @@ def _noted(function, into):
 def test_drawing_a_delta_leaves_every_generator_alone(name, tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("reseeds GPUs"))
     before = torch.random.get_rng_state()
-    make(name).fresh(tiny, WORDS.names, 3)
+    make(name).create_module(tiny, WORDS.names, 3)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -351,13 +358,13 @@ def test_a_range_that_is_not_there_is_told(params, message, tiny, store):
 )
 def test_a_tuner_names_the_argument_that_is_wrong(name, params, message, tiny):
     with pytest.raises(InputError, match=message):
-        make(name, **params).fresh(tiny, ("cat", "dog"), 0)
+        make(name, **params).create_module(tiny, ("cat", "dog"), 0)
 
 
 def test_a_delta_with_an_argument_of_another_version(tiny):
     delta = untrained("lora", tiny)
     with pytest.raises(MismatchError, match="'later'"):
-        Tuned(tiny, {"a": replace(delta, params={**delta.params, "later": 1})})
+        TunedEncoder(tiny, {"a": replace(delta, params={**delta.params, "later": 1})})
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -422,7 +429,7 @@ def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path,
             if len(steps) == last:
                 raise KeyboardInterrupt
 
-        return fit_between(
+        return fit_interpolated(
             [make("norm")], tiny, images, LABELS, WORDS, recipe=replace(QUICK, epochs=2),
             store=store, live=live, checkpoint=tmp_path,
         )  # fmt: skip
@@ -443,7 +450,7 @@ def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path,
 def test_what_belongs_together_is_not_set_apart_from_each_other(tiny, store):
     images = [ImageRef.of(p) for p in pictures()]
     for groups, apart in ((LABELS, None), (["" for _ in LABELS], len(set(LABELS)))):
-        done = fit_between(
+        done = fit_interpolated(
             [make("projection")], tiny, images, LABELS, WORDS,
             recipe=QUICK, store=store, features_in=None, groups=groups,
         )  # fmt: skip
@@ -462,7 +469,9 @@ def test_images_set_apart_that_cannot_be_read_do_not_count(tiny, store, tmp_path
             ImageRef.of(tmp_path / "bad.jpg" if i in broken else p)
             for i, p in enumerate(pictures())
         ]
-        made = fit_between([make("norm")], tiny, images, LABELS, WORDS, recipe=recipe, store=store)
+        made = fit_interpolated(
+            [make("norm")], tiny, images, LABELS, WORDS, recipe=recipe, store=store
+        )
         return made.encoder.deltas["norm"].facts
 
     assert facts(apart[:1])["held_out"] == len(apart) - 1

@@ -19,7 +19,7 @@ from handful.errors import InputError
 from handful.tuners import MLflow, Recipe, TensorBoard, WandB
 from handful.tuners.training import loop, schedule
 from handful.tuners.training.loop import MixedPrecisionWarning
-from handful.tuners.training.memory import checkpointed
+from handful.tuners.training.memory import gradient_checkpointing
 
 train = partial(loop.train, device=torch.device("cpu"))  # also where there is a GPU
 COUNT = 20
@@ -231,7 +231,7 @@ def scaled(monkeypatch):
     """Accelerate scales losses on GPUs alone; torch has a scaler for CPUs too."""
     from handful.tuners.training import processes
 
-    real = processes.accelerator
+    real = processes.create_accelerator
 
     def accelerator(precision, device):
         made = real("no", device)
@@ -239,7 +239,7 @@ def scaled(monkeypatch):
             made.scaler = torch.amp.GradScaler("cpu")
         return made
 
-    monkeypatch.setattr(processes, "accelerator", accelerator)
+    monkeypatch.setattr(processes, "create_accelerator", accelerator)
 
 
 def test_an_update_whose_scaled_gradients_overflow_is_taken_again(scaled):
@@ -321,9 +321,9 @@ def test_the_rate_rises_and_falls_to_zero():
     assert moved[0] < max(moved)  # AdamW's steps are about as long as the rate
     assert max(moved) < 2 * RECIPE.learning_rate
     assert moved[-1] < 0.1 * max(moved)
-    assert [schedule.factor(step, 16, 0.25) for step in (0, 3, 4, 10, 16)] == pytest.approx(
-        [0.25, 1, 1, 0.5, 0]
-    )
+    assert [
+        schedule.learning_rate_factor(step, 16, 0.25) for step in (0, 3, 4, 10, 16)
+    ] == pytest.approx([0.25, 1, 1, 0.5, 0])
 
 
 def test_images_without_labels_take_part():
@@ -410,7 +410,7 @@ def test_activations_computed_again_give_the_same_gradients():
         return [p.grad.clone() for p in module.parameters()]
 
     plain = gradients()
-    with checkpointed(list(module)):
+    with gradient_checkpointing(list(module)):
         again = gradients()
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
     assert "forward" not in vars(module[0])
@@ -497,6 +497,8 @@ def test_all_processes_fall_back_when_one_leaves_the_finite_numbers(both):
 
 
 def test_a_process_without_rows_computes_one_that_counts_nothing():
-    shares = [schedule.share(torch.arange(2), torch.arange(2), r, 3, parts=2) for r in range(3)]
+    shares = [
+        schedule.split_batch(torch.arange(2), torch.arange(2), r, 3, parts=2) for r in range(3)
+    ]
     assert [weight for parts in shares for _, _, weight in parts] == [1.5, 1.5, 0.0]
     assert all(more is not None for parts in shares for _, more, _ in parts)

@@ -14,7 +14,7 @@ import real_sizes
 from handful import plugins
 from handful.errors import InputError
 from handful.tuners import Tuner
-from handful.tuners._tuned import Part, attached, read
+from handful.tuners._tuned_encoder import TunerModule, attached, encode_texts
 
 TEXT = "a photo of a cat."
 # parameters of the whole model as its makers publish it, the logit scale (and bias) included
@@ -39,7 +39,7 @@ def learned(tuner: str, architecture: str, classes: tuple[str, ...] = (), **para
     """Numbers that the tuner learns; nothing is allocated."""
     encoder = real_sizes.encoder(architecture, meta=True)
     with torch.device("meta"):
-        delta = make(tuner, **params)._delta(encoder, classes)
+        delta = make(tuner, **params)._create_module(encoder, classes)
     return sum(p.numel() for p in delta.parameters())
 
 
@@ -96,14 +96,14 @@ def test_two_adapters_a_block_are_just_above_it():
 @contextlib.contextmanager
 def tuned(encoder: Any, tuner: Tuner) -> Iterator[Callable[[], tuple[Tensor, Tensor, nn.Module]]]:
     """The tuner at its start in the model; called, image and text features and what is learned."""
-    module = tuner.fresh(encoder, ("cat",), 0).eval()
-    part = Part(tuner, module)
+    module = tuner.create_module(encoder, ("cat",), 0).eval()
+    part = TunerModule(tuner, module)
     template = tuner._templates((TEXT.replace("cat", "{}"),))[0]
     with attached(encoder, [part]):
 
         def run() -> tuple[Tensor, Tensor, nn.Module]:
             seen = encoder.vision.forward(picture(encoder))
-            return seen, read(encoder, [part], [template.format("cat")]), module
+            return seen, encode_texts(encoder, [part], [template.format("cat")]), module
 
         yield run
 
@@ -156,7 +156,7 @@ def check(encoder: Any, tuner: Tuner, wanted: tuple[Tensor, Tensor], kinds: set[
     for name, p in module.named_parameters():
         assert p.grad is not None, name
         assert torch.isfinite(p.grad).all(), name
-        if tuner.scales(name):
+        if tuner.is_linear_in(name):
             assert p.grad.abs().sum() > 0, name
     assert all(p.grad is None for p in encoder.model.parameters())
 
@@ -206,4 +206,4 @@ def test_parity_and_gradients(architecture):
 def test_a_resnet_has_no_attention_for_lora():
     encoder = real_sizes.encoder("RN50", meta=True)
     with pytest.raises(InputError, match="has no attention"):
-        make("lora")._delta(encoder, ())
+        make("lora")._create_module(encoder, ())

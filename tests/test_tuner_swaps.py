@@ -17,9 +17,9 @@ from handful import encoders, plugins
 from handful.encoders.backends._transformers.library import transformers
 from handful.encoders.towers import Tunable
 from handful.errors import InputError, MismatchError
-from handful.tuners import Delta, Tuned, Tuner
-from handful.tuners._changes import BEFORE, Change
-from handful.tuners._tuned import Part, attached
+from handful.tuners import Delta, TunedEncoder, Tuner
+from handful.tuners._reparametrization import BEFORE_FIRST_BLOCK, Reparametrization
+from handful.tuners._tuned_encoder import TunerModule, attached
 
 NAMES = ("norm", "projection", "full")
 TEXTS = ("a photo of a cat", "a red circle", "a dog")
@@ -72,9 +72,9 @@ def delta_of(name: str, tuner: Tuner, change: nn.Module, encoder) -> Delta:
 @pytest.mark.parametrize("name", NAMES)
 def test_without_learning_every_bit_is_the_encoder_s(name, tiny):
     tuner = everywhere(name)
-    change = tuner.fresh(tiny, TEXTS, 0)
+    change = tuner.create_module(tiny, TEXTS, 0)
     before = answers(tiny)
-    with attached(tiny, [Part(tuner, change)]):
+    with attached(tiny, [TunerModule(tuner, change)]):
         after = answers(tiny)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
@@ -84,8 +84,8 @@ def test_without_learning_every_bit_is_the_encoder_s(name, tiny):
 def test_every_number_of_the_delta_has_an_effect_and_a_gradient(name, build, tmp_path):
     encoder = encoders.load(str(build(tmp_path)), precision="float32", device="cpu")
     tuner = _fitting(name, encoder)
-    change = tuner.fresh(encoder, TEXTS, 0)
-    with attached(encoder, [Part(tuner, change)]):
+    change = tuner.create_module(encoder, TEXTS, 0)
+    with attached(encoder, [TunerModule(tuner, change)]):
         sum(a.square().sum() for a in answers(encoder)).backward()
     assert all(p.grad is None and not p.requires_grad for p in encoder.model.parameters())
     silent = {n for n, p in change.named_parameters() if p.grad is None}
@@ -103,7 +103,7 @@ def _fitting(name: str, encoder) -> Tuner:
     for towers in ("both", "text", "vision"):
         tuner = make(name, towers=towers)
         try:
-            tuner.fresh(encoder, TEXTS, 0)
+            tuner.create_module(encoder, TEXTS, 0)
         except InputError:
             continue
         return tuner
@@ -131,15 +131,15 @@ def test_the_attached_model_is_the_model_with_changed_weights(name, kind, tmp_pa
     """Whatever way a library takes to its weights, the change is met exactly once."""
     encoder = loaded(kind, tmp_path)
     tuner = _fitting(name, encoder)
-    change = moved(tuner.fresh(encoder, TEXTS, 0))
+    change = moved(tuner.create_module(encoder, TEXTS, 0))
     state = {n: v.clone() for n, v in encoder.model.state_dict().items()}
     untouched = answers(encoder)
-    with attached(encoder, [Part(tuner, change)]):
+    with attached(encoder, [TunerModule(tuner, change)]):
         learning = answers(encoder)
         with torch.no_grad():
             evaluated = answers(encoder)
     frozen = change.requires_grad_(False)
-    with attached(encoder, [Part(tuner, frozen)]), torch.inference_mode():
+    with attached(encoder, [TunerModule(tuner, frozen)]), torch.inference_mode():
         inferred = answers(encoder)
     after = encoder.model.state_dict()
     assert after.keys() == state.keys()
@@ -159,12 +159,12 @@ def test_the_attached_model_is_the_model_with_changed_weights(name, kind, tmp_pa
 @pytest.mark.parametrize("name", NAMES)
 def test_detaching_restores_the_very_tables_and_parameters(name, tiny):
     tuner = everywhere(name)
-    change = moved(tuner.fresh(tiny, TEXTS, 0))
+    change = moved(tuner.create_module(tiny, TEXTS, 0))
     tables = {n: vars(m)["_parameters"] for n, m in tiny.model.named_modules()}
     order = [(n, id(p)) for n, p in tiny.model.named_parameters()]
     bits = {n: p.clone() for n, p in tiny.model.named_parameters()}
     try:
-        with attached(tiny, [Part(tuner, change)]):
+        with attached(tiny, [TunerModule(tuner, change)]):
             assert [(n, id(p)) for n, p in tiny.model.named_parameters()] == order
             raise KeyboardInterrupt  # as a person may, in the middle
     except KeyboardInterrupt:
@@ -178,33 +178,36 @@ def test_detaching_restores_the_very_tables_and_parameters(name, tiny):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rebuilt_delta_gives_the_same_bits_and_half_of_it_half_the_change(name, tiny):
     tuner = everywhere(name)
-    change = moved(tuner.fresh(tiny, TEXTS, 0))
+    change = moved(tuner.create_module(tiny, TEXTS, 0))
     delta = delta_of(name, tuner, change, tiny)
-    first = tuner.restored(tiny, delta)
+    first = tuner.restore_module(tiny, delta)
     for n, p in first.named_parameters():
         assert torch.equal(p, change.get_parameter(n))
-    one, two = Tuned(tiny, {"x": delta}), Tuned(tiny, {"y": delta_of(name, tuner, first, tiny)})
+    one, two = (
+        TunedEncoder(tiny, {"x": delta}),
+        TunedEncoder(tiny, {"y": delta_of(name, tuner, first, tiny)}),
+    )
     picture = [tiny.prepare(Image.new("RGB", (40, 40), (200, 30, 90)))]
     assert one.fingerprint == two.fingerprint
     assert np.array_equal(one.images(picture), two.images(picture))
     assert np.array_equal(one.texts(TEXTS), two.texts(TEXTS))
     assert not np.array_equal(one.images(picture), tiny.images(picture))
-    half = tuner.restored(tiny, delta.scaled(0.5))
+    half = tuner.restore_module(tiny, delta.scaled(0.5))
     for n, p in half.named_parameters():
         assert torch.equal(p, change.get_parameter(n) / 2)
 
 
 def test_two_deltas_on_one_weight_add_up(tiny):
     tuner = everywhere("projection")
-    one, two = (moved(tuner.fresh(tiny, TEXTS, 0), by) for by in (0.02, 0.3))
-    total = tuner.fresh(tiny, TEXTS, 0)
+    one, two = (moved(tuner.create_module(tiny, TEXTS, 0), by) for by in (0.02, 0.3))
+    total = tuner.create_module(tiny, TEXTS, 0)
     with torch.no_grad():
         for n, p in total.named_parameters():
             p.copy_(one.get_parameter(n) + two.get_parameter(n))
-    with torch.no_grad(), attached(tiny, [Part(tuner, total)]):
+    with torch.no_grad(), attached(tiny, [TunerModule(tuner, total)]):
         wanted = answers(tiny)
     for flag in (True, False):
-        parts = [Part(tuner, c.requires_grad_(flag)) for c in (one, two)]
+        parts = [TunerModule(tuner, c.requires_grad_(flag)) for c in (one, two)]
         with torch.no_grad(), attached(tiny, parts):
             for a, b in zip(answers(tiny), wanted, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -213,12 +216,12 @@ def test_two_deltas_on_one_weight_add_up(tiny):
 def test_a_frozen_delta_below_lets_another_learn_above(tiny):
     """Sums that were kept while answering must not stop a later gradient."""
     lower, upper = everywhere("norm"), everywhere("norm")
-    below = moved(lower.fresh(tiny, TEXTS, 0)).requires_grad_(False)
-    above = upper.fresh(tiny, TEXTS, 0)
-    with attached(tiny, [Part(lower, below)]):
+    below = moved(lower.create_module(tiny, TEXTS, 0)).requires_grad_(False)
+    above = upper.create_module(tiny, TEXTS, 0)
+    with attached(tiny, [TunerModule(lower, below)]):
         with torch.inference_mode():
             answers(tiny)
-        with attached(tiny, [Part(upper, above)]):
+        with attached(tiny, [TunerModule(upper, above)]):
             sum(a.square().sum() for a in answers(tiny)).backward()
     assert all(p.grad is not None for p in above.parameters())
     assert all(p.grad is None for p in below.parameters())
@@ -226,8 +229,8 @@ def test_a_frozen_delta_below_lets_another_learn_above(tiny):
 
 def test_values_changed_in_place_are_seen(tiny):
     tuner = everywhere("norm")
-    change = moved(tuner.fresh(tiny, TEXTS, 0)).requires_grad_(False)
-    with torch.no_grad(), attached(tiny, [Part(tuner, change)]):
+    change = moved(tuner.create_module(tiny, TEXTS, 0)).requires_grad_(False)
+    with torch.no_grad(), attached(tiny, [TunerModule(tuner, change)]):
         before = answers(tiny)
         for parameter in change.parameters():
             parameter.zero_()
@@ -248,11 +251,11 @@ def test_learning_reduces_the_loss(name, tiny):
     pixels = tiny.pixels([tiny.prepare(Image.fromarray(p)) for p in task.support])
     tokens = tiny.tokens([f"a photo of a {n}." for n in names])
     tuner = everywhere(name)
-    change = tuner.fresh(tiny, names, 0)
+    change = tuner.create_module(tiny, names, 0)
     rate = tuner.recipe.learning_rate
     optimizer = torch.optim.AdamW(change.parameters(), lr=rate, weight_decay=0.01)
     losses = []
-    with attached(tiny, [Part(tuner, change)]):
+    with attached(tiny, [TunerModule(tuner, change)]):
         for _ in range(8):
             x = normalize(tiny.vision.forward(pixels), dim=-1)
             t = normalize(tiny.text.forward(tokens), dim=-1)
@@ -267,7 +270,7 @@ def test_learning_reduces_the_loss(name, tiny):
 
 
 def count(tuner: Tuner, encoder) -> int:
-    return sum(p.numel() for p in tuner._delta(encoder, ()).parameters())
+    return sum(p.numel() for p in tuner._create_module(encoder, ()).parameters())
 
 
 def vit_b(encoder, patch: int):
@@ -308,11 +311,17 @@ def test_published_counts_on_a_vit_b_32(tiny):
 
 def test_where_each_begins_to_matter(tiny):
     last = len(tiny.vision.blocks)
-    assert vars(make("norm")._entry(tiny)) == {"vision": BEFORE, "text": 0}
-    assert vars(make("norm", blocks="2-")._entry(tiny)) == {"vision": 2, "text": 2}
-    assert vars(make("norm", towers="text", blocks="1")._entry(tiny)) == {"vision": None, "text": 1}
-    assert vars(make("projection")._entry(tiny)) == {"vision": last, "text": None}
-    assert vars(make("full", towers="vision")._entry(tiny)) == {"vision": BEFORE, "text": None}
+    assert vars(make("norm")._first_changed(tiny)) == {"vision": BEFORE_FIRST_BLOCK, "text": 0}
+    assert vars(make("norm", blocks="2-")._first_changed(tiny)) == {"vision": 2, "text": 2}
+    assert vars(make("norm", towers="text", blocks="1")._first_changed(tiny)) == {
+        "vision": None,
+        "text": 1,
+    }
+    assert vars(make("projection")._first_changed(tiny)) == {"vision": last, "text": None}
+    assert vars(make("full", towers="vision")._first_changed(tiny)) == {
+        "vision": BEFORE_FIRST_BLOCK,
+        "text": None,
+    }
 
 
 @pytest.mark.parametrize("kind", open_clip_models.ALL)
@@ -326,16 +335,16 @@ def test_norms_lie_where_their_entry_says(kind, tmp_path):
         for blocks in ("all", "1-", "1"):
             tuner = make("norm", towers=tower.kind, blocks=blocks)
             try:
-                change = moved(tuner.fresh(encoder, TEXTS, 0), 0.5)
+                change = moved(tuner.create_module(encoder, TEXTS, 0), 0.5)
             except InputError:
                 continue  # a ResNet has no LayerNorm
-            entry = getattr(tuner._entry(encoder), tower.kind)
-            if entry == BEFORE:
+            entry = getattr(tuner._first_changed(encoder), tower.kind)
+            if entry == BEFORE_FIRST_BLOCK:
                 assert blocks == "all"
                 continue
             with torch.no_grad():
                 before, plain = tower.entering(inputs, entry), tower.forward(inputs)
-                with attached(encoder, [Part(tuner, change)]):
+                with attached(encoder, [TunerModule(tuner, change)]):
                     torch.testing.assert_close(tower.entering(inputs, entry), before)
                     whole = tower.forward(inputs)
                     resumed = tower.resumed(before, inputs, entry)
@@ -345,7 +354,7 @@ def test_norms_lie_where_their_entry_says(kind, tmp_path):
 
 def test_the_pull_of_prolip_by_hand(tiny):
     tuner = make("projection")
-    change = tuner.fresh(tiny, TEXTS, 0)
+    change = tuner.create_module(tiny, TEXTS, 0)
     (weight,) = change.parameters()
     with torch.no_grad():
         weight[0, :3] = torch.tensor([1.0, -2.0, 3.0])
@@ -361,52 +370,52 @@ def test_the_pull_of_prolip_by_hand(tiny):
 @pytest.mark.parametrize("pull", [-1.0, float("nan"), float("inf")])
 def test_a_pull_that_is_none(pull, tiny):
     with pytest.raises(InputError, match="expected pull as a number from 0"):
-        make("projection", pull=pull).fresh(tiny, TEXTS, 0)
+        make("projection", pull=pull).create_module(tiny, TEXTS, 0)
 
 
 def test_towers_and_blocks_that_are_not_there(tiny, tmp_path):
     with pytest.raises(InputError, match="expected towers vision, text, both"):
-        make("full", towers="ears").fresh(tiny, TEXTS, 0)
+        make("full", towers="ears").create_module(tiny, TEXTS, 0)
     with pytest.raises(InputError, match="has 6 blocks, 0 to 5; got '9'"):
-        make("norm", blocks="9").fresh(tiny, TEXTS, 0)
+        make("norm", blocks="9").create_module(tiny, TEXTS, 0)
     resnet = loaded("resnet", tmp_path)
     with pytest.raises(InputError, match="no LayerNorm in blocks all; use towers=text or the"):
-        make("norm").fresh(resnet, TEXTS, 0)
+        make("norm").create_module(resnet, TEXTS, 0)
     siglip = encoders.load(str(models.siglip(tmp_path)), precision="float32")
     with pytest.raises(InputError, match="vision tower ends without a linear map"):
-        make("projection").fresh(siglip, TEXTS, 0)
+        make("projection").create_module(siglip, TEXTS, 0)
 
 
 def test_rounded_encoders(tmp_path):
     """LayerNorms and the projection stay in float32 there; the whole does not."""
     half = encoders.load("tiny", precision="bfloat16", device="cpu")
     with pytest.raises(InputError, match="load it with precision='float32' for the tuner full"):
-        make("full").fresh(half, TEXTS, 0)
+        make("full").create_module(half, TEXTS, 0)
     for name in ("norm", "projection"):
         tuner = everywhere(name)
-        change = moved(tuner.fresh(half, TEXTS, 0)).requires_grad_(False)
+        change = moved(tuner.create_module(half, TEXTS, 0)).requires_grad_(False)
         before = answers(half)
-        with torch.no_grad(), attached(half, [Part(tuner, change)]):
+        with torch.no_grad(), attached(half, [TunerModule(tuner, change)]):
             after = answers(half)
         assert not torch.equal(after[0], before[0])
         assert torch.equal(answers(half)[0], before[0])
     layer = nn.Linear(2, 2).bfloat16()
     with pytest.raises(InputError, match="weight is held in bfloat16; load the encoder with"):
-        Change(dict(layer.named_parameters()))
+        Reparametrization(dict(layer.named_parameters()))
 
 
 def test_a_delta_of_another_architecture_names_what_differs(tiny, tmp_path):
     other = encoders.load(str(models.clip(tmp_path)), precision="float32")
     for name in NAMES:
         tuner = everywhere(name)
-        delta = delta_of(name, tuner, tuner.fresh(tiny, TEXTS, 0), tiny)
+        delta = delta_of(name, tuner, tuner.create_module(tiny, TEXTS, 0), tiny)
         with pytest.raises(MismatchError, match="another architecture"):
-            tuner.restored(other, delta)
+            tuner.restore_module(other, delta)
 
 
 def test_attaching_takes_no_copy(tiny):
     tuner = everywhere("full")
-    change = tuner.fresh(tiny, TEXTS, 0).requires_grad_(False)
-    with attached(tiny, [Part(tuner, change)]):
+    change = tuner.create_module(tiny, TEXTS, 0).requires_grad_(False)
+    with attached(tiny, [TunerModule(tuner, change)]):
         pass
     assert change._sums == {}

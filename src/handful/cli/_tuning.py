@@ -57,7 +57,7 @@ def is_spare() -> bool:
 def facts(trained: Trained) -> dict[str, Any]:
     """What `--json` says of the training."""
     chosen = _facts(trained)
-    return {**trained.report.told(), **{key: chosen[key] for key in _CHOSEN if key in chosen}}
+    return {**trained.report.to_dict(), **{key: chosen[key] for key in _CHOSEN if key in chosen}}
 
 
 def said(trained: Trained, seconds: float) -> str:

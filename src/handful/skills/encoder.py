@@ -56,10 +56,13 @@ def _tuned(pack: Pack, encoder: Encoder) -> Encoder:
         return encoder
     if any(facts["base"] != encoder.fingerprint for facts in held.values()):
         return encoder  # the check that follows names what differs
-    from handful.tuners import Delta, Tuned  # torch's training half; most skills do not need it
+    from handful.tuners import (  # torch's training half; most skills do not need it
+        Delta,
+        TunedEncoder,
+    )
 
     base: Any = encoder  # of a backend whose insides are known, or it could not have been tuned
     try:
-        return Tuned(base, {name: Delta(**facts) for name, facts in held.items()})
+        return TunedEncoder(base, {name: Delta(**facts) for name, facts in held.items()})
     except (InputError, MismatchError) as error:  # arguments or tensors that make no delta here
         raise PackError(f"{pack.where}: {error}") from error

@@ -1,34 +1,35 @@
-"""An encoder in, another encoder out: what is learned inside a frozen model, one method per file.
+"""Tuners: an encoder in, another encoder out; what is learned inside a frozen model.
 
-`fit` trains tuners, alone or together; `Tuned` is the encoder that comes out, `Delta` what it
-learned, as values. A tuned encoder has a fingerprint of its own, so features of the untouched one
-cannot be taken for its.
+One method a file. `fit` trains tuners, alone or together; `TunedEncoder` is the encoder that comes
+out, `Delta` what was learned, as values. A tuned encoder has a fingerprint of its own, so features
+of the frozen one cannot be taken for its.
 """
 
 from __future__ import annotations
 
-from handful.tuners._base import Entry, Tuner
+from handful.tuners._base import FirstChanged
 from handful.tuners._delta import Delta, average
-from handful.tuners._tuned import Tuned
+from handful.tuners._tuned_encoder import TunedEncoder
+from handful.tuners._tuner import Tuner
 from handful.tuners.training.callbacks import Callback, MLflow, TensorBoard, WandB
 from handful.tuners.training.fit import Trained, fit
-from handful.tuners.training.interpolation import fit_between
-from handful.tuners.training.loop import Live
+from handful.tuners.training.interpolation import fit_interpolated
+from handful.tuners.training.loop import TrainingProgress
 from handful.tuners.training.recipe import Recipe
 
 __all__ = [
     "Callback",
     "Delta",
-    "Entry",
-    "Live",
+    "FirstChanged",
     "MLflow",
     "Recipe",
     "TensorBoard",
     "Trained",
-    "Tuned",
+    "TrainingProgress",
+    "TunedEncoder",
     "Tuner",
     "WandB",
     "average",
     "fit",
-    "fit_between",
+    "fit_interpolated",
 ]

@@ -1,8 +1,9 @@
-"""What every tuner is: it changes an encoder and hands on another one.
+"""The interface of a tuner: what attaching, training, saving and averaging need of it.
 
-A tuner says four things: the tensors it learns (`_delta`), how they enter the model (`_attached`),
-where in each tower they begin to matter (`_entry`), and which of them scale its change (`scales`).
-Training, caching, saving, interpolating and averaging follow from these and stand elsewhere, once.
+A tuner defines the tensors it learns (`_create_module`), how they enter the model (`_attach`), the
+first block of each tower that they change (`_first_changed`), and which of them its change is
+linear in (`is_linear_in`). Everything else follows from these and is written once. The training
+code depends on this interface alone; `_tuner.Tuner` stands above it and adds `fit`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from handful.contracts import ImageRef
-from handful.encoders.prompts import ClassPrompts
 from handful.encoders.towers import Tunable
 from handful.errors import MismatchError
 from handful.tuners._delta import Delta
@@ -28,112 +27,107 @@ from handful.tuners.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The first block of each tower whose output differs from the untouched encoder's.
+class FirstChanged:
+    """The first block of each tower whose output differs from the frozen encoder's.
 
     Args:
-        vision: its place among the tower's blocks; `len(blocks)` where only what follows the last
-            block differs, -1 where what enters the first block does, None where nothing does.
+        vision: index among the tower's blocks; `len(blocks)` where only what follows the last block
+            differs, -1 where the input of the first block does, None where nothing does.
         text: likewise.
     """
 
-    vision: int | None
-    text: int | None
+    vision: int | None = None
+    text: int | None = None
 
-    def earliest(self, other: Entry) -> Entry:
-        """Of two tuners that work together."""
-        return Entry(_first(self.vision, other.vision), _first(self.text, other.text))
+    def earliest(self, other: FirstChanged) -> FirstChanged:
+        """Of two tuners that are attached together."""
+        return FirstChanged(_minimum(self.vision, other.vision), _minimum(self.text, other.text))
 
 
-class Tuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
-    """Changes an encoder from a handful of labelled images; the constructor only remembers."""
+class BaseTuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
+    """A change of an encoder; the constructor only stores its arguments.
+
+    `encoder` is always the frozen encoder, `delta` the module that `_create_module` made.
+    """
 
     plugin: ClassVar[bool] = False  # the files of the folder set it
     recipe: ClassVar[Recipe] = Recipe()  # how it is trained where the caller does not say
-    fastest: ClassVar[float] = math.inf  # the learning rate above which it destroys the encoder
-    by_class: ClassVar[bool] = False  # whether what it learns belongs to certain classes
+    max_learning_rate: ClassVar[float] = math.inf  # above it training destroys the encoder
+    class_specific: ClassVar[bool] = False  # whether what it learns belongs to certain classes
 
     @abstractmethod
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         """New tensors to learn, drawn from torch's generator; attached, they change nothing yet."""
 
     @abstractmethod
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
         """The model with the change in it; on leaving, every bit is as it was before."""
 
     @abstractmethod
-    def _entry(self, encoder: Tunable) -> Entry:
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
         """Where the change begins, so that what comes before is computed once.
 
         Raises:
             InputError: a block that the encoder does not have.
         """
 
-    @abstractmethod
-    def scales(self, name: str) -> bool:
-        """Whether the change is linear in the tensor of this name; those are zero at the start."""
+    def is_linear_in(self, name: str) -> bool:
+        """Whether the change is linear in the tensor of this name; those are zero at the start.
 
-    def _read(self, encoder: Tunable, delta: nn.Module, texts: Sequence[str]) -> Tensor | None:
-        """`[N, D]` of texts that the tuner reads its own way, else None."""
+        All of them as a rule: what is learned is the difference to the encoder's own weights.
+        """
+        return True
+
+    def _encode_texts(
+        self, encoder: Tunable, delta: nn.Module, texts: Sequence[str]
+    ) -> Tensor | None:
+        """`[N, D]` of N texts where the tuner encodes them its own way, else None."""
         return None
 
-    def _see(self, encoder: Tunable, delta: nn.Module, features: Tensor) -> Tensor:
-        """`[N, D]` unit image features to those that are handed on; the same ones as a rule."""
+    def _transform_features(self, encoder: Tunable, delta: nn.Module, features: Tensor) -> Tensor:
+        """`[N, D]` unit image features to `[N, D']`; the identity as a rule."""
         return features
 
-    def _scale(self, encoder: Tunable) -> float:
-        """What a cosine of the features that are handed on is multiplied by."""
+    def _logit_scale(self, encoder: Tunable) -> float:
+        """The factor from a cosine of the transformed features to a logit."""
         return encoder.scale
 
     def _templates(self, templates: tuple[str, ...]) -> tuple[str, ...]:
-        """The prompts it is trained with, where they are not the caller's."""
+        """The prompt templates it is trained with, where they are not the caller's."""
         return templates
 
     def _penalty(self, delta: nn.Module, text: Tensor, frozen: Tensor, count: int) -> Tensor | None:
-        """What is added to the loss, if anything.
+        """A regularisation term that is added to the loss, if there is one.
 
         Args:
             delta: what is being learned.
-            text: `[C, D]` unit rows, the classes as the tuned encoder reads them now.
-            frozen: `[C, D]` unit rows, as the untouched encoder does.
+            text: `[C, D]` unit rows, the classes as the tuned encoder encodes them now.
+            frozen: `[C, D]` unit rows, as the frozen encoder does.
             count: N, training images.
         """
         return None
 
-    def fit(
-        self,
-        encoder: Tunable,
-        images: Sequence[ImageRef],
-        labels: Sequence[str],
-        text: ClassPrompts,
-        **settings: Any,
-    ) -> Any:
-        """Teach the encoder; see `handful.tuners.fit`, which trains several tuners together."""
-        from handful.tuners.training.fit import fit
-
-        return fit([self], encoder, images, labels, text, **settings)
-
-    def fresh(self, encoder: Tunable, classes: Sequence[str], seed: int) -> nn.Module:
+    def create_module(self, encoder: Tunable, classes: Sequence[str], seed: int) -> nn.Module:
         """New tensors to learn; the generator of the process is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed reseeds GPUs as well
-            return self._delta(encoder, classes)
+            return self._create_module(encoder, classes)
 
-    def restored(self, encoder: Tunable, delta: Delta) -> nn.Module:
+    def restore_module(self, encoder: Tunable, delta: Delta) -> nn.Module:
         """The module of a delta, ready to be attached.
 
         Raises:
             MismatchError: made for another encoder, or tensors that are not this architecture's.
         """
-        module = self.fresh(encoder, delta.classes, 0)
+        module = self.create_module(encoder, delta.classes, 0)
         wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         found = {name: tuple(value.shape) for name, value in delta.tensors.items()}
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise MismatchError(
                     f"the delta of {delta.tuner!r} does not fit the encoder {encoder.name!r}: "
-                    f"{name} should be {_told(wanted.get(name))} and is {_told(found.get(name))}; "
-                    "it was made for another architecture"
+                    f"{name} should be {_shape(wanted.get(name))} and is "
+                    f"{_shape(found.get(name))}; it was made for another architecture"
                 )
         module.load_state_dict(
             {n: torch.from_numpy(np.array(t, dtype=np.float32)) for n, t in delta.tensors.items()}
@@ -141,11 +135,9 @@ class Tuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untype
         return module.to(encoder.device).eval().requires_grad_(False)
 
 
-def _first(a: int | None, b: int | None) -> int | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return min(a, b)
+def _minimum(a: int | None, b: int | None) -> int | None:
+    return min((x for x in (a, b) if x is not None), default=None)
 
 
-def _told(shape: tuple[int, ...] | None) -> str:
+def _shape(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else str(list(shape))

@@ -1,4 +1,4 @@
-"""What a tuner changes of an encoder, as values: named tensors and how they are to be read."""
+"""A learned change of an encoder as values: named tensors and the tuner that can attach them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Delta:
     """A learned change of an encoder; it holds no weight of the encoder itself.
 
     Args:
-        tuner: the name of the tuner that made it, and that can attach it.
+        tuner: the name of the tuner that made it, and can attach it.
         params: the tuner's own arguments, plain values.
         classes: the words for the classes it was taught, where the tuner depends on them.
         tensors: what was learned, float32.
         base: fingerprint of the encoder it belongs to.
-        facts: how it was trained; told, never used.
+        facts: how it was trained; for people, no feature depends on it.
     """
 
     tuner: str
@@ -42,34 +42,38 @@ class Delta:
 
     @property
     def bytes(self) -> int:
-        """What they take on disk."""
+        """Bytes of the tensors."""
         return sum(int(t.nbytes) for t in self.tensors.values())
 
     @property
     def digest(self) -> str:
         """Identity of everything that changes a feature, 16 hexadecimal digits."""
-        said = [self.tuner, dict(self.params), list(self.classes)]
-        whole = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        origin = [self.tuner, dict(self.params), list(self.classes)]
+        digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
         for name in sorted(self.tensors):
+            # little-endian on every machine, or the same skill would have two identities
             values = np.ascontiguousarray(self.tensors[name], dtype="<f4")
-            whole.update(f"{name} {values.shape}".encode() + values.tobytes())
-        return whole.hexdigest()[:16]
+            digest.update(f"{name} {values.shape}".encode() + values.tobytes())
+        return digest.hexdigest()[:16]
 
     def scaled(self, weight: float) -> Delta:
         """The change at `weight` of its strength: 0 is the encoder as it was, 1 the tuned one.
 
-        At 0 a soft prompt still reads classes with its contexts, as they were before training.
+        At 0 a soft prompt still encodes classes with its contexts, as they were before training.
 
-        Every tuner's change is linear in some of its tensors (see `Tuner.scales`), and those are
-        multiplied. For tuners that change weights this is the interpolation of WiSE-FT,
+        Every tuner's change is linear in some of its tensors (see `Tuner.is_linear_in`), and those
+        are multiplied. For tuners that change weights this is the interpolation of WiSE-FT,
         `(1 - a) * W0 + a * W1` (Wortsman et al., CVPR 2022); for modules put between blocks it
         shrinks what they add.
         """
         if not 0 <= weight <= 1:
             raise InputError(f"expected a weight from 0 to 1, got {weight}")
-        scales = plugins.get("tuners", self.tuner)(**self.params).scales
-        moved = {n: t * np.float32(weight) if scales(n) else t for n, t in self.tensors.items()}
-        return replace(self, tensors=moved, facts={**self.facts, "weight": weight})
+        tuner = plugins.get("tuners", self.tuner)(**self.params)
+        tensors = {
+            name: tensor * np.float32(weight) if tuner.is_linear_in(name) else tensor
+            for name, tensor in self.tensors.items()
+        }
+        return replace(self, tensors=tensors, facts={**self.facts, "weight": weight})
 
 
 def average(deltas: Sequence[Delta], weights: Sequence[float] | None = None) -> Delta:
@@ -80,7 +84,7 @@ def average(deltas: Sequence[Delta], weights: Sequence[float] | None = None) -> 
 
     Args:
         deltas: of one tuner with the same arguments, for one encoder.
-        weights: how much each counts; alike when not given. They are scaled to add up to one.
+        weights: how much each counts, scaled to add up to one; equal when not given.
 
     Raises:
         InputError: nothing to average, or deltas that do not go together.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from handful.encoders.towers import Block, Tower, Tunable
-from handful.errors import InputError
-from handful.tuners import _range
-from handful.tuners._arguments import above_zero, number, whole
-from handful.tuners._base import Entry, Tuner
-from handful.tuners.training.recipe import Recipe
+from handful.tuners import _placement
+from handful.tuners._base import FirstChanged
+from handful.tuners._tuner import Tuner
+from handful.tuners._validation import check_integer, check_number, check_option, check_positive
+from handful.tuners.training.recipe import AUGMENTED, Recipe
 
 PLACES = ("parallel", "attention", "mlp", "both")
 _WIDEST = 4  # times the block's width, as an MLP is; a skill that says more would fill the memory
@@ -33,7 +34,7 @@ class BlockAdapters(Tuner):
 
     The default recipe was chosen on draws of the playground that no reported number uses, 16 shots,
     one or two draws of five tasks. Without views everything overfits. Views that leave the meaning
-    alone and crops did alike. The pull `kl` keeps what a head on top can still use: shapes in a
+    alone and crops did alike. The KL term `kl` keeps what a head on top can still use: shapes in a
     mosaic, 45 % zero-shot, fall to 28 % without it and to 35 % at 0.3, and stay at 47 % at 1; but 1
     slows down what has to be learned anew (dusk 49 % by the text alone, 71 % at 0.3). Rates from
     0.001 to 0.003, 8 or 16 views, 20 or 40 epochs, one tower or both: within 2 points of each other
@@ -43,7 +44,7 @@ class BlockAdapters(Tuner):
         bottleneck: width of the adapter's middle.
         place: `parallel`, `attention`, `mlp` or `both`.
         towers: `vision`, `text` or `both`.
-        blocks: `all`, `upper` (the upper half), or places such as `6-11`, `6-` or `10`.
+        blocks: `all`, `upper` (the upper half), or indices such as `6-11`, `6-` or `10`.
         scale: s.
         dropout: share of the middle left out while training.
 
@@ -52,14 +53,7 @@ class BlockAdapters(Tuner):
     """
 
     plugin: ClassVar[bool] = True
-    recipe: ClassVar[Recipe] = Recipe(
-        epochs=20,
-        learning_rate=2e-3,
-        batch=16,
-        views=8,
-        augmentation="semantic",
-        kl=0.3,
-    )
+    recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=2e-3)
 
     def __init__(
         self,
@@ -77,44 +71,42 @@ class BlockAdapters(Tuner):
         self.scale = scale
         self.dropout = dropout
 
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
-        self._check()
-        made = nn.ModuleDict()
-        for tower, place, block in _range.chosen(encoder, self.towers, self.blocks):
-            whole("bottleneck", self.bottleneck, 1, _WIDEST * block.width)
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+        check_option("place", self.place, PLACES)
+        check_positive("scale", self.scale)
+        check_number("dropout", self.dropout, high=1)
+        adapters = nn.ModuleDict()
+        for tower, index, block in _placement.target_blocks(encoder, self.towers, self.blocks):
+            check_integer("bottleneck", self.bottleneck, 1, _WIDEST * block.width)
             for part in self._parts(block):
                 kind = Bottleneck if block.mlp else ConvBottleneck
-                made[f"{tower.kind}_{place}_{part}"] = kind(
+                adapters[f"{tower.kind}_{index}_{part}"] = kind(
                     block.width, self.bottleneck, self.scale, self.dropout
                 )
-        return made
+        return adapters
 
-    def _entry(self, encoder: Tunable) -> Entry:
-        return _range.entry(encoder, self.towers, self.blocks)
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
+        return _placement.first_changed(encoder, self.towers, self.blocks)
 
-    def scales(self, name: str) -> bool:
-        """What leaves the bottleneck."""
+    def is_linear_in(self, name: str) -> bool:
+        """The upper map, whose output is what is added."""
         return ".up." in name
 
     @contextmanager
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> Iterator[None]:
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> Iterator[None]:
         adapters = dict(delta.named_children())
         with ExitStack() as stack:
-            for tower, place, block in _range.chosen(encoder, self.towers, self.blocks):
+            for tower, index, block in _placement.target_blocks(encoder, self.towers, self.blocks):
                 for part in self._parts(block):
-                    _put(stack, tower, block, part, adapters[f"{tower.kind}_{place}_{part}"])
+                    adapter = adapters[f"{tower.kind}_{index}_{part}"]
+                    _register_hooks(stack, tower, block, part, adapter)
             yield
 
     def _parts(self, block: Block) -> tuple[str, ...]:
+        """The parts of a block that get an adapter; a ResNet's stage has none of its own."""
         if not block.mlp:
             return ("stage",)
         return ("attention", "mlp") if self.place == "both" else (self.place,)
-
-    def _check(self) -> None:
-        if self.place not in PLACES:
-            raise InputError(f"expected place {', '.join(PLACES)}, got {self.place!r}")
-        above_zero("scale", self.scale)
-        number("dropout", self.dropout, high=1)
 
 
 class Bottleneck(nn.Module):
@@ -123,7 +115,7 @@ class Bottleneck(nn.Module):
     def __init__(self, width: int, middle: int, scale: float, dropout: float) -> None:
         super().__init__()
         self.down, self.up = self._maps(width, middle)
-        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))  # as `nn.Linear` itself does
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
         self.scale, self.dropout = scale, nn.Dropout(dropout)
@@ -133,8 +125,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """What is to be added to the hidden states."""
-        made: Tensor = self.up(self.dropout(torch.relu(self.down(hidden))))
-        return self.scale * made
+        change: Tensor = self.up(self.dropout(torch.relu(self.down(hidden))))
+        return self.scale * change
 
 
 class ConvBottleneck(Bottleneck):
@@ -144,28 +136,31 @@ class ConvBottleneck(Bottleneck):
         return nn.Conv2d(width, middle, 1), nn.Conv2d(middle, width, 1)
 
 
-def _put(stack: ExitStack, tower: Tower, block: Block, part: str, adapter: nn.Module) -> None:
-    """Hook an adapter into a block; the stack takes it out again."""
+def _register_hooks(
+    stack: ExitStack, tower: Tower, block: Block, part: str, adapter: nn.Module
+) -> None:
+    """Hook an adapter into a part of a block; the stack removes the hooks again."""
     if part != "parallel":
         target = {"attention": block.attention, "mlp": block.mlp, "stage": block.name}[part]
         hook = tower.module(target).register_forward_hook(
-            lambda _m, _a, out: _added(out, lambda hidden: adapter(hidden))
+            lambda _m, _a, out: _with_change(out, adapter)
         )
         stack.callback(hook.remove)
         return
-    read: list[Tensor] = []  # the MLP's input, between its two ends
+    inputs: list[Tensor] = []  # of the MLP, from the hook before it to the hook after it
     before = tower.module(block.mlp_input or block.mlp).register_forward_pre_hook(
-        lambda _m, args: read.append(args[0])
+        lambda _m, args: inputs.append(args[0])
     )
     after = tower.module(block.mlp).register_forward_hook(
-        lambda _m, _a, out: out + adapter(read.pop()).to(out.dtype)
+        lambda _m, _a, out: out + adapter(inputs.pop()).to(out.dtype)
     )
     stack.callback(before.remove)
     stack.callback(after.remove)
 
 
-def _added(out: Any, change: Any) -> Any:
-    """A module's output, or the first item of it, with the change added."""
+def _with_change(out: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A module's output, or the first item of a tuple, plus the change of it."""
     if isinstance(out, tuple):
-        return (out[0] + change(out[0]).to(out[0].dtype), *out[1:])
+        return (_with_change(out[0], change), *out[1:])
+    # mixed precision rounds the adapter's output; the residual stream keeps its own type
     return out + change(out).to(out.dtype)

@@ -1,17 +1,24 @@
-"""Full fine-tuning: the yardstick that the papers compare with."""
+"""Full fine-tuning: the baseline that the papers compare with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import ClassVar, cast
 
 from torch import nn
 
 from handful.encoders.towers import Tunable
-from handful.tuners import _changes, _range
-from handful.tuners._base import Entry, Tuner
-from handful.tuners.training.recipe import BASE_RATE, Recipe
+from handful.tuners import _placement
+from handful.tuners._base import FirstChanged
+from handful.tuners._reparametrization import (
+    BEFORE_FIRST_BLOCK,
+    Reparametrization,
+    tower_parameters,
+)
+from handful.tuners._tuner import Tuner
+from handful.tuners.training.recipe import AUGMENTED, MAX_BASE_RATE, Recipe
 
 
 class Full(Tuner):
@@ -19,8 +26,8 @@ class Full(Tuner):
 
     Its delta is as large as the towers it changes (605 MB for both towers of a ViT-B/32), nothing
     can be computed once, training holds the weights five times (as they are, the difference, its
-    gradient and AdamW's two means), and a handful of images makes the encoder forget what it is not
-    shown. Above a learning rate of 1e-5 `fit` refuses. What is learned is the difference to the
+    gradient and AdamW's two moments), and a handful of images makes the encoder forget what it is
+    not shown. Above a learning rate of 1e-5 `fit` refuses. What is learned is the difference to the
     encoder's own weights, and it does not decay. BatchNorm's statistics and the logit scale stay.
 
     Args:
@@ -31,32 +38,21 @@ class Full(Tuner):
     """
 
     plugin: ClassVar[bool] = True
-    recipe: ClassVar[Recipe] = Recipe(
-        epochs=20,
-        learning_rate=BASE_RATE,
-        batch=16,
-        views=8,
-        augmentation="semantic",
-        kl=0.3,
-    )
-    fastest: ClassVar[float] = BASE_RATE
+    recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=MAX_BASE_RATE)
+    max_learning_rate: ClassVar[float] = MAX_BASE_RATE
 
     def __init__(self, towers: str = "both") -> None:
         self.towers = towers
 
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         found: dict[str, nn.Parameter] = {}
-        for tower in _range.towers(encoder, self.towers):
-            found.update(_changes.whole(encoder, tower, "full"))
-        return _changes.Change(found)
+        for tower in _placement.select_towers(encoder, self.towers):
+            found.update(tower_parameters(encoder, tower, "full"))
+        return Reparametrization(found)
 
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
-        return cast(_changes.Change, delta).attached(encoder.model)
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
+        return cast(Reparametrization, delta).attached(encoder.model)
 
-    def _entry(self, encoder: Tunable) -> Entry:
-        kinds = {tower.kind for tower in _range.towers(encoder, self.towers)}
-        return Entry(*(_changes.BEFORE if k in kinds else None for k in ("vision", "text")))
-
-    def scales(self, name: str) -> bool:
-        """All of it: what is learned is the difference to the encoder's own."""
-        return True
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
+        towers = _placement.select_towers(encoder, self.towers)
+        return FirstChanged(**{t.kind: BEFORE_FIRST_BLOCK for t in towers})

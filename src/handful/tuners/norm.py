@@ -1,18 +1,21 @@
-"""LayerNorm tuning: the scales and shifts of the normalisations, and nothing else."""
+"""LayerNorm tuning: learns the scales and shifts of the normalisations, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import ClassVar, cast
 
 from torch import nn
 
 from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
-from handful.tuners import _changes, _range
-from handful.tuners._base import Entry, Tuner
-from handful.tuners.training.recipe import Recipe
+from handful.tuners import _placement
+from handful.tuners._base import FirstChanged
+from handful.tuners._reparametrization import BEFORE_FIRST_BLOCK, Reparametrization
+from handful.tuners._tuner import Tuner
+from handful.tuners.training.recipe import AUGMENTED, Recipe
 
 
 class LayerNorms(Tuner):
@@ -28,7 +31,7 @@ class LayerNorms(Tuner):
     Args:
         towers: `vision`, `text` or `both`.
         blocks: `all`: every LayerNorm of the tower, the one before the first block included. With
-            `upper` (the upper half) or places such as `6-11`, `6-` or `10`, those inside these
+            `upper` (the upper half) or indices such as `6-11`, `6-` or `10`, those inside these
             blocks, and those after the last block if that is among them; what comes before is then
             computed once.
 
@@ -37,22 +40,15 @@ class LayerNorms(Tuner):
     """
 
     plugin: ClassVar[bool] = True
-    recipe: ClassVar[Recipe] = Recipe(
-        epochs=20,
-        learning_rate=5e-3,
-        batch=16,
-        views=8,
-        augmentation="semantic",
-        kl=0.3,
-    )
+    recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=5e-3)
 
     def __init__(self, towers: str = "both", blocks: str = "all") -> None:
         self.towers = towers
         self.blocks = blocks
 
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         found: dict[str, nn.Parameter] = {}
-        for tower in _range.towers(encoder, self.towers):
+        for tower in _placement.select_towers(encoder, self.towers):
             parameters = tower.parameters()
             names = [
                 f"{norm}.{part}"
@@ -67,43 +63,38 @@ class LayerNorms(Tuner):
                     f"{self.blocks}; use towers={other} or the tuner block"
                 )
             found.update({name: parameters[name] for name in names})
-        return _changes.Change(found)
+        return Reparametrization(found)
 
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
-        return cast(_changes.Change, delta).attached(encoder.model)
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
+        return cast(Reparametrization, delta).attached(encoder.model)
 
-    def _entry(self, encoder: Tunable) -> Entry:
-        towers = _range.towers(encoder, self.towers)
-        first = {t.kind: min(self._norms(t).values(), default=None) for t in towers}
-        return Entry(first.get("vision"), first.get("text"))
-
-    def scales(self, name: str) -> bool:
-        """All of it: what is learned is the difference to the encoder's own."""
-        return True
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
+        towers = _placement.select_towers(encoder, self.towers)
+        return FirstChanged(**{t.kind: min(self._norms(t).values(), default=None) for t in towers})
 
     def _norms(self, tower: Tower) -> dict[str, int]:
-        """Names of the LayerNorms to learn, and the block at which each begins to matter."""
-        places = _places(tower)
+        """Names of the LayerNorms to learn, and the first block that each of them changes."""
+        found = _layer_norms(tower)
         if self.blocks == "all":
-            return places
-        chosen = set(_range.indices(tower, self.blocks))
+            return found
+        chosen = set(_placement.block_indices(tower, self.blocks))
         if len(tower.blocks) - 1 in chosen:
-            chosen.add(len(tower.blocks))
-        return {name: place for name, place in places.items() if place in chosen}
+            chosen.add(len(tower.blocks))  # the norms after the last block go with it
+        return {name: index for name, index in found.items() if index in chosen}
 
 
-def _places(tower: Tower) -> dict[str, int]:
-    """The block that each LayerNorm lies in: -1 before the first, `len(blocks)` after the last.
+def _layer_norms(tower: Tower) -> dict[str, int]:
+    """The block that holds each LayerNorm: -1 before the first, `len(blocks)` after the last.
 
-    A norm outside of the blocks lies before or after them as the library registers it, which is
-    the order of computation in every tower that we know.
+    A norm outside the blocks comes before or after them as the library registers it, which is the
+    order of computation in every tower that we know.
     """
     found: dict[str, int] = {}
-    begun = False
+    begun = False  # whether the first block has been reached
     for name, module in tower.model.named_modules():
         inside = [i for i, b in enumerate(tower.blocks) if f"{name}.".startswith(f"{b.name}.")]
         begun = begun or bool(inside)
         if isinstance(module, nn.LayerNorm) and f"{name}.".startswith(tower.prefixes):
-            outside = len(tower.blocks) if begun else _changes.BEFORE
+            outside = len(tower.blocks) if begun else BEFORE_FIRST_BLOCK
             found[name] = inside[0] if inside else outside
     return found

@@ -1,4 +1,4 @@
-"""ProLIP: the last linear map of the encoder, held near where it began."""
+"""ProLIP: learns the last linear map of the encoder, penalised for its distance from the start."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
-from handful.tuners import _changes, _range
-from handful.tuners._arguments import number
-from handful.tuners._base import Entry, Tuner
+from handful.tuners import _placement
+from handful.tuners._base import FirstChanged
+from handful.tuners._reparametrization import BEFORE_FIRST_BLOCK, Reparametrization
+from handful.tuners._tuner import Tuner
+from handful.tuners._validation import check_number
 from handful.tuners.training import losses
 from handful.tuners.training.recipe import Recipe
 
@@ -44,42 +46,38 @@ class Projection(Tuner):
         self.towers = towers
         self.pull = pull
 
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
-        if self.pull is not None:  # 1 / shots
-            number("pull", self.pull)
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+        if self.pull is not None:
+            check_number("pull", self.pull)
         found: dict[str, nn.Parameter] = {}
-        for tower in _range.towers(encoder, self.towers):
-            name = _weight(tower)
+        for tower in _placement.select_towers(encoder, self.towers):
+            name = _projection_weight(tower)
             if not name:
                 raise InputError(
                     f"{encoder.name}: the {tower.kind} tower ends without a linear map of its own; "
                     "use the tuner norm or block"
                 )
             found[name] = tower.parameters()[name]
-        return _changes.Change(found)
+        return Reparametrization(found)
 
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
-        return cast(_changes.Change, delta).attached(encoder.model)
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
+        return cast(Reparametrization, delta).attached(encoder.model)
 
-    def _entry(self, encoder: Tunable) -> Entry:
-        towers = _range.towers(encoder, self.towers)
-        last = {t.kind: len(t.blocks) if t.blocks else _changes.BEFORE for t in towers}
-        return Entry(last.get("vision"), last.get("text"))
-
-    def scales(self, name: str) -> bool:
-        """All of it: what is learned is the difference to the encoder's own."""
-        return True
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
+        towers = _placement.select_towers(encoder, self.towers)
+        return FirstChanged(**{t.kind: len(t.blocks) or BEFORE_FIRST_BLOCK for t in towers})
 
     def _penalty(self, delta: nn.Module, text: Tensor, frozen: Tensor, count: int) -> Tensor | None:
+        # 1 / shots, as N images of C classes are N / C a class
         strength = len(text) / count if self.pull is None else self.pull
         if not strength:
             return None
-        pulls = [losses.weight_pull(change) for change in delta.parameters()]
-        return strength * torch.stack(pulls).sum()
+        norms = [losses.squared_norm(change) for change in delta.parameters()]
+        return strength * torch.stack(norms).sum()
 
 
-def _weight(tower: Tower) -> str:
-    """Name of the matrix: a Parameter of its own, or that of an `nn.Linear`; empty if none."""
-    mine = tower.parameters()
+def _projection_weight(tower: Tower) -> str:
+    """Name of the matrix: a bare Parameter, or the weight of an `nn.Linear`; empty if none."""
+    parameters = tower.parameters()
     candidates = (tower.projection, f"{tower.projection}.weight")
-    return next((name for name in candidates if tower.projection and name in mine), "")
+    return next((name for name in candidates if tower.projection and name in parameters), "")

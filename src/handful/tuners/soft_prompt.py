@@ -1,11 +1,11 @@
-"""Learned words: vectors in the place of a prompt's first words."""
+"""Soft prompts: learned vectors in place of the words around a class name."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -15,18 +15,26 @@ from torch.utils.checkpoint import checkpoint
 
 from handful.encoders.towers import Tunable
 from handful.errors import InputError
-from handful.tuners._arguments import number, whole
-from handful.tuners._base import Entry, Tuner
-from handful.tuners._contexts import MARKER, POSITIONS, check_names, embedded_words, table_of
-from handful.tuners._prompt import Prompt, zero
+from handful.tuners._base import FirstChanged
+from handful.tuners._context_tokens import (
+    MARKER,
+    POSITIONS,
+    ContextLocator,
+    check_names,
+    embedded_words,
+    token_embedding,
+)
+from handful.tuners._prompt_learner import PromptLearner
+from handful.tuners._tuner import Tuner
+from handful.tuners._validation import check_integer, check_number, check_option
 from handful.tuners.training import losses
 from handful.tuners.training.recipe import Recipe
 
 CONTEXTS = ("class", "shared", "image")
-_SPREAD = 0.02  # of contexts that are drawn, as in CoOp
-_MOST = 1024  # contexts; no text window that we know is longer
-_SQUEEZE = 16  # the network of CoCoOp has this part of the feature width in its middle
-_PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
+_INITIAL_STD = 0.02  # of contexts that are drawn, as in CoOp
+_MAX_LENGTH = 1024  # contexts; no text window that we know is longer
+_REDUCTION = 16  # the meta-network's hidden layer has 1 / 16 of the feature width, as in CoCoOp
+_MAX_PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
 
 
 class SoftPrompt(Tuner):
@@ -82,55 +90,61 @@ class SoftPrompt(Tuner):
         self.seed = seed
 
     @property
-    def by_class(self) -> bool:  # type: ignore[override]
-        """Whether it knows only the classes it was taught."""
+    def class_specific(self) -> bool:  # type: ignore[override]
+        """Whether it can encode only the classes it was trained with."""
         return self.contexts != "shared"
 
-    def scales(self, name: str) -> bool:
-        """The contexts' way from their start, and what the network of CoCoOp adds."""
+    def is_linear_in(self, name: str) -> bool:
+        """The contexts' difference to their start, and the last layer of the meta-network."""
         return name == "contexts" or name.startswith("net.2.")
 
-    def _delta(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
+    def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         self._check()
-        width = next(table_of(encoder).parameters()).shape[1]
+        width = next(token_embedding(encoder).parameters()).shape[1]
         start = self._start(encoder, len(classes) if self.contexts == "class" else 1, width)
         if self.position == "middle" and start.shape[1] < 2:
             raise InputError("contexts around the class name need to be 2 or more, got 1")
         net = None
         if self.contexts == "image":
-            middle = max(1, encoder.dim // _SQUEEZE)
-            net = nn.Sequential(nn.Linear(encoder.dim, middle), nn.ReLU(), zero(middle, width))
-        made = Prompt(start, tuple(classes), net)
-        self._classes_ = len(classes)
+            hidden = max(1, encoder.dim // _REDUCTION)
+            net = nn.Sequential(
+                nn.Linear(encoder.dim, hidden), nn.ReLU(), _zero_linear(hidden, width)
+            )
+        locator = ContextLocator(encoder, start.shape[1], self.position)
+        self._class_count = len(classes)
         if classes:
             check_names(encoder, classes)
-            made.find(encoder, self.position, [self._prompt(name) for name in classes])
-        return made
+            locator.tokenize([self._prompt(name) for name in classes])  # refuses what does not fit
+        return PromptLearner(locator, start, tuple(classes), net)
 
-    def _attached(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
-        return nullcontext()  # contexts are put in where a text is read, and out again there
+    def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
+        return nullcontext()  # the embeddings are replaced in `_encode_texts`, for that call alone
 
-    def _entry(self, encoder: Tunable) -> Entry:
-        return Entry(vision=None, text=0)
+    def _first_changed(self, encoder: Tunable) -> FirstChanged:
+        return FirstChanged(vision=None, text=0)
 
     def _templates(self, templates: tuple[str, ...]) -> tuple[str, ...]:
         self._check()
         return (POSITIONS[self.position],)
 
-    def _read(self, encoder: Tunable, delta: nn.Module, texts: Sequence[str]) -> Tensor | None:
-        prompt = _prompt_of(delta)
+    def _encode_texts(
+        self, encoder: Tunable, delta: nn.Module, texts: Sequence[str]
+    ) -> Tensor | None:
+        prompts = cast(PromptLearner, delta)
         if self.contexts == "image":
-            places = [self._class(prompt, text) for text in texts]
-            eye = torch.eye(len(prompt.classes) + 1, device=prompt.contexts.device)
-            return eye[places]
+            # The features are similarities to the classes (`_transform_features`), so the classes
+            # are the unit vectors of that space.
+            columns = [self._class_index(prompts, text) for text in texts]
+            eye = torch.eye(len(prompts.classes) + 1, device=prompts.contexts.device)
+            return eye[columns]
         marked = [i for i, text in enumerate(texts) if MARKER in text]
         if not marked:
             return None
         chosen = [texts[i] for i in marked]
-        contexts = prompt.now()
+        contexts = prompts.current()
         if self.contexts == "class":
-            contexts = contexts[[self._class(prompt, text) for text in chosen]]
-        found = prompt.read(encoder, self.position, chosen, contexts)
+            contexts = contexts[[self._class_index(prompts, text) for text in chosen]]
+        found = prompts.encode(chosen, contexts)
         if len(marked) == len(texts):
             return found
         plain = [i for i in range(len(texts)) if MARKER not in texts[i]]
@@ -138,80 +152,85 @@ class SoftPrompt(Tuner):
         order = torch.tensor([*marked, *plain]).argsort().to(found.device)
         return torch.cat([found, others])[order]
 
-    def _see(self, encoder: Tunable, delta: nn.Module, features: Tensor) -> Tensor:
-        """For CoCoOp `[N, C + 1]` unit rows `(cos(x, t_c(x)) / sqrt(C) for c, the rest)`."""
+    def _transform_features(self, encoder: Tunable, delta: nn.Module, features: Tensor) -> Tensor:
+        """For CoCoOp `[N, C + 1]` unit rows `(cos(x, t_c(x)) / sqrt(C) for c, the rest)`.
+
+        The prompts depend on the image, so there is no one text matrix to compare with. The
+        cosines themselves become the features; divided by sqrt(C) their norm is at most 1, and the
+        last column completes the row to length one. `_logit_scale` multiplies by sqrt(C) again.
+        """
         if self.contexts != "image":
             return features
-        prompt = _prompt_of(delta)
-        texts = [self._prompt(name) for name in prompt.classes]
+        prompts = cast(PromptLearner, delta)
+        texts = [self._prompt(name) for name in prompts.classes]
 
-        def similar(part: Tensor) -> Tensor:
-            contexts = prompt.now() + prompt.shift(part)[:, None]  # [n, M, W]
-            found = prompt.read(encoder, self.position, texts, contexts, each=True)
+        def cosines(part: Tensor) -> Tensor:
+            contexts = prompts.current() + prompts.shift(part)[:, None]  # [n, M, W]
+            found = prompts.encode_product(texts, contexts)
             # no matrix product, which mixed precision would round
             return (part[:, None] * normalize(found.float(), dim=-1)).sum(dim=-1)
 
-        parts = torch.split(features, max(1, _PROMPTS // len(texts)))
+        parts = torch.split(features, max(1, _MAX_PROMPTS // len(texts)))
         if len(parts) > 1 and torch.is_grad_enabled():  # one part's activations at a time
-            rows = [checkpoint(similar, part, use_reentrant=False) for part in parts]
+            rows = [checkpoint(cosines, part, use_reentrant=False) for part in parts]
         else:
-            rows = [similar(part) for part in parts]
+            rows = [cosines(part) for part in parts]
         near = torch.cat(rows) / math.sqrt(len(texts))
+        # clamped before the root, whose gradient at 0 is infinite
         left = (1 - near.square().sum(dim=1, keepdim=True)).clamp_min(1e-12).sqrt()
         return torch.cat([near, left], dim=1)
 
-    def _scale(self, encoder: Tunable) -> float:
+    def _logit_scale(self, encoder: Tunable) -> float:
         if self.contexts != "image":
             return encoder.scale
-        return encoder.scale * math.sqrt(self._classes_)
+        return encoder.scale * math.sqrt(self._class_count)
 
     def _penalty(self, delta: nn.Module, text: Tensor, frozen: Tensor, count: int) -> Tensor | None:
-        if not self.pull:
-            return None
-        return self.pull * losses.text_pull(text, frozen)
+        return self.pull * losses.prompt_distance(text, frozen) if self.pull else None
 
     def _start(self, encoder: Tunable, rows: int, width: int) -> Tensor:
-        """`[1 or C, M, W]`; the same on every machine, for it is not kept."""
+        """`[1 or C, M, W]`; the same on every machine, as a delta does not hold it."""
         if not self.length:
             return embedded_words(encoder, self.words).cpu().float().expand(rows, -1, -1).clone()
-        # this generator's stream is frozen for good, which those that came after it do not promise
+        # numpy promises that the stream of RandomState never changes; of newer generators it does
+        # not, and torch's may differ between releases
         drawn = np.random.RandomState(self.seed).standard_normal
-        return torch.from_numpy(drawn((rows, self.length, width)) * _SPREAD).float()
+        return torch.from_numpy(drawn((rows, self.length, width)) * _INITIAL_STD).float()
 
     def _prompt(self, name: str) -> str:
         return POSITIONS[self.position].replace("{}", name)
 
-    def _class(self, prompt: Prompt, text: str) -> int:
-        """The place of the class that a prompt asks for."""
+    def _class_index(self, prompts: PromptLearner, text: str) -> int:
+        """The index of the class whose prompt this is."""
         before, after = POSITIONS[self.position].split("{}")
         name = text[len(before) : len(text) - len(after)]
-        if text != self._prompt(name) or name not in prompt.places:
-            known = ", ".join(prompt.classes[:5]) + ", ..." * (len(prompt.classes) > 5)
+        if text != self._prompt(name) or name not in prompts.index:
+            known = ", ".join(prompts.classes[:5]) + ", ..." * (len(prompts.classes) > 5)
             raise InputError(
                 f"{text!r} is no prompt {POSITIONS[self.position]!r} of a class that these "
                 f"contexts were taught ({known}); train again with that class, or with "
                 "contexts='shared'"
             )
-        return prompt.places[name]
+        return prompts.index[name]
 
     def _check(self) -> None:
-        if self.position not in tuple(POSITIONS):
-            raise InputError(f"expected position {', '.join(POSITIONS)}, got {self.position!r}")
-        if self.contexts not in CONTEXTS:
-            raise InputError(f"expected contexts {', '.join(CONTEXTS)}, got {self.contexts!r}")
-        whole("length", self.length, 0, _MOST)
-        whole("seed", self.seed, 0, 2**32 - 1)
+        check_option("position", self.position, POSITIONS)
+        check_option("contexts", self.contexts, CONTEXTS)
+        check_integer("length", self.length, 0, _MAX_LENGTH)
+        check_integer("seed", self.seed, 0, 2**32 - 1)
         plain = isinstance(self.words, str) and self.words.strip() and MARKER not in self.words
         if not self.length and not plain:
             raise InputError(
                 f"expected plain words for contexts to begin as, or a length; got {self.words!r}"
             )
-        number("pull", self.pull)
+        check_number("pull", self.pull)
         if self.contexts == "image" and self.pull:
             raise InputError("contexts moved by the image have no one text to pull; leave pull out")
 
 
-def _prompt_of(delta: nn.Module) -> Prompt:
-    if not isinstance(delta, Prompt):
-        raise InputError(f"expected contexts of a soft prompt, got {type(delta).__name__}")
-    return delta
+def _zero_linear(width: int, out: int) -> nn.Linear:
+    """A linear map of everything to zero, so that training begins at the contexts' start."""
+    layer = nn.Linear(width, out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -19,7 +19,12 @@ from handful.errors import InputError, StorageError
 from handful.tuners.training.recipe import Recipe
 
 NAME = "training.safetensors"
-_FREE = ("accumulation", "checkpointing", "chunk", "cache")  # of memory alone, not of the result
+_MEMORY_ONLY = (
+    "accumulation",
+    "checkpointing",
+    "chunk",
+    "cache",
+)  # of memory alone, not of the result
 _STATE = ("exp_avg", "exp_avg_sq", "step")  # what AdamW remembers of a parameter
 
 
@@ -31,7 +36,7 @@ class Snapshot:
     state: list[dict[str, Tensor]]
 
 
-def file(folder: Path) -> Path:
+def checkpoint_file(folder: Path) -> Path:
     """The file inside a checkpoint folder, which is made.
 
     Raises:
@@ -46,14 +51,14 @@ def file(folder: Path) -> Path:
     return folder / NAME
 
 
-def identity(
+def training_identity(
     about: str, recipe: Recipe, counts: tuple[int, int], learned: Sequence[nn.Parameter]
 ) -> str:
     """What has to be the same for a training to go on.
 
     What only saves memory may change: who ran out of it turns a knob and goes on.
     """
-    asked = {key: value for key, value in asdict(recipe).items() if key not in _FREE}
+    asked = {key: value for key, value in asdict(recipe).items() if key not in _MEMORY_ONLY}
     said = [about, asked, counts, [list(p.shape) for p in learned]]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -62,7 +67,7 @@ def snapshot(learned: Sequence[nn.Parameter], optimiser: Any) -> Snapshot:
     """A copy of everything that an epoch changes."""
     return Snapshot(
         [p.detach().clone() for p in learned],
-        [{k: v.clone() for k, v in _memory(optimiser, p).items()} for p in learned],
+        [{k: v.clone() for k, v in _optimiser_state(optimiser, p).items()} for p in learned],
     )
 
 
@@ -71,7 +76,7 @@ def restore(taken: Snapshot, learned: Sequence[nn.Parameter], optimiser: Any) ->
     for p, value, state in zip(learned, taken.values, taken.state, strict=True):
         p.data.copy_(value)
         p.grad = None
-        _plain(optimiser).state[p] = {k: v.clone() for k, v in state.items()}
+        _unwrapped(optimiser).state[p] = {k: v.clone() for k, v in state.items()}
 
 
 def write(
@@ -90,7 +95,7 @@ def write(
     tensors = {}
     for i, p in enumerate(learned):
         tensors[f"{i}.value"] = p.detach().cpu().contiguous()
-        for key, value in _memory(optimiser, p).items():
+        for key, value in _optimiser_state(optimiser, p).items():
             tensors[f"{i}.{key}"] = value.detach().cpu().contiguous()
     said = {"epoch": epoch, "losses": report.losses, "precision": report.precision}
     said |= {"fell_back": report.fell_back}
@@ -132,18 +137,18 @@ def read(path: Path, who: str, learned: Sequence[nn.Parameter], optimiser: Any, 
         state = {k: tensors[f"{i}.{k}"] for k in _STATE if f"{i}.{k}" in tensors}
         if state:
             moved = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
-            _plain(optimiser).state[p] = moved
+            _unwrapped(optimiser).state[p] = moved
     report.losses = list(said["losses"])
     report.precision, report.fell_back = said["precision"], bool(said["fell_back"])
     return int(said["epoch"])
 
 
-def _memory(optimiser: Any, p: nn.Parameter) -> dict[str, Tensor]:
-    held = _plain(optimiser).state.get(p, {})
+def _optimiser_state(optimiser: Any, p: nn.Parameter) -> dict[str, Tensor]:
+    held = _unwrapped(optimiser).state.get(p, {})
     return {k: v for k, v in held.items() if k in _STATE and isinstance(v, Tensor)}
 
 
-def _plain(optimiser: Any) -> torch.optim.Optimizer:
+def _unwrapped(optimiser: Any) -> torch.optim.Optimizer:
     """Torch's optimiser inside Accelerate's."""
     inner: torch.optim.Optimizer = getattr(optimiser, "optimizer", optimiser)
     return inner

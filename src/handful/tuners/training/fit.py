@@ -19,16 +19,22 @@ from handful.encoders.towers import Tunable
 from handful.errors import InputError
 from handful.features import Failure, Progress
 from handful.features.store import ActivationStore
-from handful.tuners._base import Entry, Tuner
+from handful.tuners._base import BaseTuner, FirstChanged
 from handful.tuners._delta import Delta
-from handful.tuners._tuned import Part, Tuned, attached, one_reader, read
+from handful.tuners._tuned_encoder import (
+    TunedEncoder,
+    TunerModule,
+    attached,
+    check_single_prompt,
+    encode_texts,
+)
 from handful.tuners.training import loop
-from handful.tuners.training.images import Sight, see
-from handful.tuners.training.loop import Live
-from handful.tuners.training.memory import checkpointed
+from handful.tuners.training.images import TrainingImages, prepare_images
+from handful.tuners.training.loop import TrainingProgress
+from handful.tuners.training.memory import gradient_checkpointing
 from handful.tuners.training.objective import Objective
 from handful.tuners.training.recipe import Recipe
-from handful.tuners.training.text import Words
+from handful.tuners.training.text import TrainingText
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +49,7 @@ class Trained:
         weight: how much of what was learned the encoder has, 0 to 1.
     """
 
-    encoder: Tuned
+    encoder: TunedEncoder
     report: loop.Report
     failures: tuple[Failure, ...]
     templates: tuple[str, ...]
@@ -51,8 +57,8 @@ class Trained:
 
 
 def fit(
-    tuners: Sequence[Tuner],
-    encoder: Tunable | Tuned,
+    tuners: Sequence[BaseTuner],
+    encoder: Tunable | TunedEncoder,
     images: Sequence[ImageRef],
     labels: Sequence[str],
     text: ClassPrompts,
@@ -61,7 +67,7 @@ def fit(
     recipe: Recipe | None = None,
     store: ActivationStore | None = None,
     progress: Progress | None = None,
-    live: Live | None = None,
+    live: TrainingProgress | None = None,
     checkpoint: Path | None = None,
     callbacks: Sequence[Any] = (),
 ) -> Trained:
@@ -91,9 +97,11 @@ def fit(
     if not tuners:
         raise InputError("no tuner given; see handful.plugins.names('tuners')")
     recipe = recipe or tuners[0].recipe
-    base, below = (encoder.base, encoder.parts) if isinstance(encoder, Tuned) else (encoder, ())
+    base, below = (
+        (encoder.base, encoder.modules) if isinstance(encoder, TunedEncoder) else (encoder, ())
+    )
     _check(base, labels, images, text, recipe, unlabelled)
-    limit = min(tuner.fastest for tuner in tuners)
+    limit = min(tuner.max_learning_rate for tuner in tuners)
     if recipe.learning_rate > limit:
         raise InputError(
             f"learning_rate={recipe.learning_rate:g} is too fast for weights of the encoder "
@@ -101,18 +109,20 @@ def fit(
         )
     if recipe.base_rate:  # first, for it changes parameters that other tuners stand on
         tuners = [plugins.get("tuners", "full")(), *tuners]
-    one_reader([*(part.tuner for part in below), *tuners])
+    check_single_prompt([*(part.tuner for part in below), *tuners])
     made = [_part(t, base, text, recipe.seed + i) for i, t in enumerate(tuners)]
-    entry: Entry = reduce(Entry.earliest, (t._entry(base) for t in tuners))
+    entry: FirstChanged = reduce(FirstChanged.earliest, (t._first_changed(base) for t in tuners))
     templates = reduce(lambda given, t: t._templates(given), tuners, text.templates)
     spoken = ClassPrompts(text.classes, text.names, templates)
     with ExitStack() as stack:
         stack.enter_context(attached(base, below))
         frozen = _classes(base, below, text)
-        sight = see(base, encoder, images, entry.vision, recipe, store, progress)
+        sight = prepare_images(base, encoder, images, entry.vision, recipe, store, progress)
         others = None
         if len(unlabelled):
-            others = see(base, encoder, unlabelled, entry.vision, recipe, store, progress)
+            others = prepare_images(
+                base, encoder, unlabelled, entry.vision, recipe, store, progress
+            )
             if not len(others):
                 raise InputError(
                     "no image without a label could be read, such as "
@@ -123,11 +133,11 @@ def fit(
             raise InputError("no image could be read; nothing to train on")
         column = {name: i for i, name in enumerate(text.classes)}
         targets = torch.tensor([column[label] for label in kept])
-        words = Words(base, (*below, *made), spoken, entry.text, recipe)
+        words = TrainingText(base, (*below, *made), spoken, entry.text, recipe)
         objective = Objective(made, sight, words, targets, recipe, frozen, others, below)
         stack.enter_context(attached(base, made))
         if recipe.checkpointing:
-            stack.enter_context(checkpointed(_later(base, entry)))
+            stack.enter_context(gradient_checkpointing(_later(base, entry)))
         report = loop.train(
             objective,
             len(kept),
@@ -140,11 +150,11 @@ def fit(
             about=_about(encoder, made, text, (sight, others), kept) if checkpoint else "",
             callbacks=callbacks,
         )
-    deltas = dict(encoder.deltas) if isinstance(encoder, Tuned) else {}
+    deltas = dict(encoder.deltas) if isinstance(encoder, TunedEncoder) else {}
     for part in made:
-        deltas[_free(_name(part.tuner), deltas)] = _delta(part, base, text, recipe, report)
+        deltas[_free(_name(part.tuner), deltas)] = _create_module(part, base, text, recipe, report)
     failures = (*sight.failures, *(others.failures if others is not None else ()))
-    return Trained(Tuned(base, deltas), report, failures, templates)
+    return Trained(TunedEncoder(base, deltas), report, failures, templates)
 
 
 def _check(
@@ -171,7 +181,7 @@ def _check(
         )
 
 
-def _rates(made: Sequence[Part], recipe: Recipe) -> dict[torch.nn.Parameter, float]:
+def _rates(made: Sequence[TunerModule], recipe: Recipe) -> dict[torch.nn.Parameter, float]:
     """Where several train together, each keeps the rate of its own recipe.
 
     The recipe's rate is meant for the first tuner; the others' stand to it as their own recipes'
@@ -187,14 +197,14 @@ def _rates(made: Sequence[Part], recipe: Recipe) -> dict[torch.nn.Parameter, flo
     return rates
 
 
-def _part(tuner: Tuner, base: Tunable, text: ClassPrompts, seed: int) -> Part:
-    return Part(tuner, tuner.fresh(base, text.names, seed).to(base.device).train())
+def _part(tuner: BaseTuner, base: Tunable, text: ClassPrompts, seed: int) -> TunerModule:
+    return TunerModule(tuner, tuner.create_module(base, text.names, seed).to(base.device).train())
 
 
-def _classes(base: Tunable, below: Sequence[Part], text: ClassPrompts) -> Tensor:
+def _classes(base: Tunable, below: Sequence[TunerModule], text: ClassPrompts) -> Tensor:
     """`[C, D]` unit rows as the encoder reads the classes before training."""
     with torch.no_grad():
-        rows = [read(base, below, part) for part in _batches(text.texts)]
+        rows = [encode_texts(base, below, part) for part in _batches(text.texts)]
         each = torch.nn.functional.normalize(torch.cat(rows).float(), dim=-1)
         mean = each.reshape(len(text.classes), len(text.templates), -1).mean(dim=1)
         return torch.nn.functional.normalize(mean, dim=-1)
@@ -206,9 +216,9 @@ def _batches(texts: Sequence[str], size: int = 128) -> list[Sequence[str]]:
 
 def _about(
     encoder: Tunable,
-    made: Sequence[Part],
+    made: Sequence[TunerModule],
     text: ClassPrompts,
-    sights: Sequence[Sight | None],
+    sights: Sequence[TrainingImages | None],
     labels: Sequence[str],
 ) -> str:
     """Who is taught what on which images, for a checkpoint."""
@@ -217,7 +227,7 @@ def _about(
     return repr((encoder.fingerprint, tuners, text, digests, list(labels)))
 
 
-def _later(base: Tunable, entry: Entry) -> list[torch.nn.Module]:
+def _later(base: Tunable, entry: FirstChanged) -> list[torch.nn.Module]:
     """The blocks that a gradient passes."""
     found = []
     for tower, first in ((base.vision, entry.vision), (base.text, entry.text)):
@@ -226,17 +236,17 @@ def _later(base: Tunable, entry: Entry) -> list[torch.nn.Module]:
     return found
 
 
-def _delta(
-    part: Part, base: Tunable, text: ClassPrompts, recipe: Recipe, report: loop.Report
+def _create_module(
+    part: TunerModule, base: Tunable, text: ClassPrompts, recipe: Recipe, report: loop.Report
 ) -> Delta:
     tensors = {n: v.detach().cpu().float().numpy() for n, v in part.module.state_dict().items()}
-    classes = text.names if part.tuner.by_class else ()
+    classes = text.names if part.tuner.class_specific else ()
     params = part.tuner.get_params(deep=False)
-    facts = {"recipe": asdict(recipe), "training": report.told()}
+    facts = {"recipe": asdict(recipe), "training": report.to_dict()}
     return Delta(_name(part.tuner), params, classes, tensors, base.fingerprint, facts)
 
 
-def _name(tuner: Tuner) -> str:
+def _name(tuner: BaseTuner) -> str:
     """The tuner's file, which is its name."""
     return type(tuner).__module__.rpartition(".")[2]
 

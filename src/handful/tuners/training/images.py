@@ -20,12 +20,12 @@ from handful.features import Failure, Progress, extract_activations
 from handful.features.store import ActivationStore
 from handful.tuners.training.recipe import Recipe
 
-RESULT = -1  # in the place of a block: what the tower gives
-_KEPT = 512 * 2**20  # bytes of prepared pictures that are held where nothing else can be
+OUTPUT = -1  # in the place of a block: what the tower gives
+_CACHE_BYTES = 512 * 2**20  # bytes of prepared pictures that are held where nothing else can be
 
 
 @dataclass(eq=False)
-class Sight:
+class TrainingImages:
     """Images on their way through the tower that sees.
 
     Args:
@@ -50,7 +50,7 @@ class Sight:
     def __post_init__(self) -> None:
         self._blank: dict[str, Tensor] | None = None
         self._ready: dict[tuple[int, int], Any] = {}
-        self._room = _KEPT if self.recipe.cache else 0
+        self._room = _CACHE_BYTES if self.recipe.cache else 0
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -108,7 +108,7 @@ class Sight:
         return {k: v.expand(count, *v.shape[1:]) for k, v in self._blank.items()}
 
 
-def see(
+def prepare_images(
     base: Tunable,
     key: Encoder,
     images: Sequence[ImageRef],
@@ -116,7 +116,7 @@ def see(
     recipe: Recipe,
     store: ActivationStore | None,
     progress: Progress | None,
-) -> Sight:
+) -> TrainingImages:
     """Compute once what stays the same while training; nothing may be attached that is trained.
 
     Args:
@@ -133,7 +133,7 @@ def see(
         failures = _unreadable(images)
         bad = {failure.index for failure in failures}
         kept = tuple(i for i in range(len(images)) if i not in bad)
-        return Sight(base, entry, None, [images[i] for i in kept], recipe, failures, kept)
+        return TrainingImages(base, entry, None, [images[i] for i in kept], recipe, failures, kept)
     tower = base.vision
 
     def compute(prepared: Sequence[Any]) -> np.ndarray[Any, Any]:
@@ -146,7 +146,7 @@ def see(
         key,
         images,
         compute,
-        block=RESULT if entry is None else entry,
+        block=OUTPUT if entry is None else entry,
         views=recipe.views,
         augmentation=recipe.augmentation,
         seed=recipe.seed,
@@ -155,7 +155,7 @@ def see(
     )
     refs = [images[i] for i in found.kept]
     held = torch.from_numpy(found.values)
-    return Sight(base, entry, held, refs, recipe, found.failures, found.kept)
+    return TrainingImages(base, entry, held, refs, recipe, found.failures, found.kept)
 
 
 def _alone(base: Tunable, images: Sequence[ImageRef]) -> bool:

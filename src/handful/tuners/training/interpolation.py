@@ -20,8 +20,8 @@ from handful.errors import InputError
 from handful.features import extract_features
 from handful.features.store import FeatureStore
 from handful.selection import calibration
-from handful.tuners._base import Tuner
-from handful.tuners._tuned import Tuned
+from handful.tuners._base import BaseTuner
+from handful.tuners._tuned_encoder import TunedEncoder
 from handful.tuners.training.fit import Trained, fit
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -31,9 +31,9 @@ _HELD_OUT = 0.25  # of the images of a class
 Labelled = tuple[list[ImageRef], list[str]]
 
 
-def fit_between(
-    tuners: Sequence[Tuner],
-    encoder: Tunable | Tuned,
+def fit_interpolated(
+    tuners: Sequence[BaseTuner],
+    encoder: Tunable | TunedEncoder,
     images: Sequence[ImageRef],
     labels: Sequence[str],
     text: ClassPrompts,
@@ -114,7 +114,7 @@ def _at(trained: Trained, before: Any, weight: float, told: dict[str, Any]) -> T
         name: delta if name in old else replace(delta, facts={**delta.facts, **told})
         for name, delta in deltas.items()
     }
-    return replace(trained, encoder=Tuned(trained.encoder.base, deltas), weight=weight)
+    return replace(trained, encoder=TunedEncoder(trained.encoder.base, deltas), weight=weight)
 
 
 def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:

@@ -22,11 +22,11 @@ from handful.errors import InputError
 from handful.tuners.training import checkpoint as saved
 from handful.tuners.training import memory, processes, schedule
 from handful.tuners.training.callbacks import Callback
-from handful.tuners.training.recipe import BASE_RATE, Recipe
+from handful.tuners.training.recipe import MAX_BASE_RATE, Recipe
 
 _APART = 0x9E3779B1  # between the seeds of two processes, that not all drop out the same
 
-Live = Callable[[int, int, float, float], None]
+TrainingProgress = Callable[[int, int, float, float], None]
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Report:
     peak_memory: int = 0
     resumed_at: int = 0
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain values, without what differs from run to run."""
         said = asdict(self)
         return {k: said[k] for k in ("losses", "steps", "precision", "fell_back")}
@@ -69,7 +69,7 @@ def train(
     unlabelled: int = 0,
     rates: Mapping[nn.Parameter, float] | None = None,
     device: torch.device | None = None,
-    progress: Live | None = None,
+    progress: TrainingProgress | None = None,
     checkpoint: Path | None = None,
     about: str = "",
     callbacks: Sequence[Callback] = (),
@@ -99,12 +99,12 @@ def train(
     if not any(p.requires_grad for p in objective.parameters()):
         raise InputError("nothing to learn: none of the parameters wants a gradient")
     with ExitStack() as stack:
-        stack.enter_context(processes.own_state())
-        stack.enter_context(processes.unwrapped(objective))
+        stack.enter_context(processes.isolated_state())
+        stack.enter_context(processes.restored_forward(objective))
         run = Run(objective, count, recipe, unlabelled, rates or {}, device)
         where = run.accelerator.device if device is None else device
-        stack.enter_context(processes.own_randomness(where))
-        stack.enter_context(memory.told(run.report, where))
+        stack.enter_context(processes.forked_rng(where))
+        stack.enter_context(memory.record_peak(run.report, where))
         if not run.accelerator.is_main_process:
             progress, callbacks = None, ()
         for callback in callbacks:
@@ -113,9 +113,9 @@ def train(
         try:
             run.go(progress, checkpoint, about, callbacks)
         except (MemoryError, RuntimeError) as error:
-            if not memory.is_lack(error):
+            if not memory.is_out_of_memory(error):
                 raise
-            raise InputError(memory.cure(recipe)) from error
+            raise InputError(memory.advice(recipe)) from error
         finally:
             run.optimiser.zero_grad()
     return run.report
@@ -146,15 +146,15 @@ class Run:
 
     def go(
         self,
-        progress: Live | None,
+        progress: TrainingProgress | None,
         checkpoint: Path | None,
         about: str,
         callbacks: Sequence[Callback],
     ) -> None:
         """All epochs that are not behind us yet."""
-        file = None if checkpoint is None else saved.file(checkpoint)
+        file = None if checkpoint is None else saved.checkpoint_file(checkpoint)
         counts = (self.count, self.unlabelled)
-        identity = saved.identity(about, self.recipe, counts, self.learned)
+        identity = saved.training_identity(about, self.recipe, counts, self.learned)
         first = 0
         if file is not None and file.exists():
             first = saved.read(file, identity, self.learned, self.optimiser, self.report)
@@ -177,13 +177,15 @@ class Run:
         self.objective.eval()
         self.report.seconds = time.perf_counter() - self.began
 
-    def _epoch(self, epoch: int, progress: Live | None, callbacks: Sequence[Callback]) -> bool:
+    def _epoch(
+        self, epoch: int, progress: TrainingProgress | None, callbacks: Sequence[Callback]
+    ) -> bool:
         """One pass over the images; false where mixed precision left the finite numbers."""
         recipe, total = self.recipe, 0.0
         steps = self.recipe.epochs * self.per_epoch
         batches = schedule.batches(self.count, self.unlabelled, recipe, epoch)
         for step, (rows, others) in enumerate(batches, epoch * self.per_epoch):
-            factor = schedule.factor(step, steps, recipe.warmup)
+            factor = schedule.learning_rate_factor(step, steps, recipe.warmup)
             for group in self.optimiser.param_groups:
                 group["lr"] = group["top"] * factor
             told = self._step(rows, others, recipe.seed * 1_000_003 + step)
@@ -215,7 +217,7 @@ class Run:
         scaler = self.accelerator.scaler
         while True:
             own = seed + _APART * self.accelerator.process_index
-            processes.seeded(own, self.device or self.accelerator.device)  # views, dropout
+            processes.seed_rng(own, self.device or self.accelerator.device)  # views, dropout
             told = self._gradients(rows, others)
             finite = all(math.isfinite(loss) for loss in told.values())
             if not finite or (scaler is None and not self._finite()):
@@ -229,7 +231,7 @@ class Run:
     def _gradients(self, rows: Tensor, others: Tensor | None) -> dict[str, float]:
         """Losses of a batch, which is computed in parts where memory is short."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        parts = schedule.share(rows, others, rank, world, self.recipe.accumulation)
+        parts = schedule.split_batch(rows, others, rank, world, self.recipe.accumulation)
         told: dict[str, float] = {}
         self.optimiser.zero_grad()
         for number, (part, more, weight) in enumerate(parts):
@@ -242,7 +244,7 @@ class Run:
                 self.accelerator.backward(whole)
             for name, loss in losses.items():
                 told[name] = told.get(name, 0.0) + float(loss.detach()) * weight
-        return processes.agreed(self.accelerator, told)
+        return processes.mean_over_processes(self.accelerator, told)
 
     def _finite(self) -> bool:
         return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in self.learned)
@@ -252,7 +254,7 @@ class Run:
         if keep:
             state = self.optimiser.state_dict()
             self.objective = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.accelerator = processes.accelerator(precision, self.device)
+        self.accelerator = processes.create_accelerator(precision, self.device)
         if self.device is not None:
             self.objective.to(self.device)
         bare = self._optimiser()
@@ -277,7 +279,7 @@ class Run:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for p in self.learned:
             rate = self.rates.get(p, self.recipe.learning_rate)
-            small = p.ndim < 2 or rate <= BASE_RATE
+            small = p.ndim < 2 or rate <= MAX_BASE_RATE
             decay = 0.0 if small else self.recipe.weight_decay
             groups.setdefault((rate, decay), []).append(p)
         return torch.optim.AdamW(
@@ -289,4 +291,4 @@ class Run:
 
 
 def _tell_end(callback: Callback, report: Report) -> None:
-    callback.on_end(report.told())
+    callback.on_end(report.to_dict())

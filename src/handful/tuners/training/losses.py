@@ -66,7 +66,7 @@ def consistency(visual: Tensor, textual: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum(dim=-1).mean() / 2
 
 
-def text_pull(learned: Tensor, written: Tensor) -> Tensor:
+def prompt_distance(learned: Tensor, written: Tensor) -> Tensor:
     """Mean over the classes of `||t_c - t0_c||^2`: learned prompts stay near the hand-written ones.
 
     Of unit rows this is `2 - 2 cos`. KgCoOp (Yao et al., CVPR 2023) states the distance; its code
@@ -79,7 +79,7 @@ def text_pull(learned: Tensor, written: Tensor) -> Tensor:
     return (_wide(learned) - _wide(written.detach())).square().sum(dim=-1).mean()
 
 
-def weight_pull(change: Tensor) -> Tensor:
+def squared_norm(change: Tensor) -> Tensor:
     """`||W - W0||_F^2`, a sum, not a mean: ProLIP's (Fahes et al., 2024), times its lambda.
 
     Its lambda is 1 / shots a class (its code; "N" in the paper).

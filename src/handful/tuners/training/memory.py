@@ -19,7 +19,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 @contextmanager
-def told(report: Any, device: torch.device | None) -> Iterator[None]:
+def record_peak(report: Any, device: torch.device | None) -> Iterator[None]:
     """Writes the peak of what happens inside into `report.peak_memory`, in bytes."""
     gpu = device is not None and device.type == "cuda"
     if gpu:
@@ -43,7 +43,7 @@ def _peak() -> int:
     return 0
 
 
-def is_lack(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; torch has no type of its own for it on a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -52,7 +52,7 @@ def is_lack(error: BaseException) -> bool:
     return any(way in said for way in ways)
 
 
-def cure(recipe: Recipe) -> str:
+def advice(recipe: Recipe) -> str:
     """What to change, the cheapest first."""
     knobs = []
     if recipe.accumulation < recipe.batch:
@@ -67,7 +67,7 @@ def cure(recipe: Recipe) -> str:
 
 
 @contextmanager
-def checkpointed(modules: Sequence[nn.Module]) -> Iterator[None]:
+def gradient_checkpointing(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Activations inside these modules are computed again on the way back, and not held."""
     with ExitStack() as stack:
         for module in modules:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from handful.errors import InputError
-from handful.tuners._tuned import Part, scale_of
+from handful.tuners._tuned_encoder import TunerModule, logit_scale
 from handful.tuners.training import losses
-from handful.tuners.training.images import Sight
+from handful.tuners.training.images import TrainingImages
 from handful.tuners.training.recipe import Recipe
-from handful.tuners.training.text import Words
+from handful.tuners.training.text import TrainingText
 
 
 class Objective(nn.Module):
@@ -32,22 +32,22 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        parts: Sequence[Part],
-        sight: Sight,
-        words: Words,
+        parts: Sequence[TunerModule],
+        sight: TrainingImages,
+        words: TrainingText,
         targets: Tensor,
         recipe: Recipe,
         frozen_text: Tensor,
-        others: Sight | None = None,
-        below: Sequence[Part] = (),
+        others: TrainingImages | None = None,
+        below: Sequence[TunerModule] = (),
     ) -> None:
         super().__init__()
         self.learned = nn.ModuleList([part.module for part in parts])
         self._parts, self._sight, self._words, self._others = parts, sight, words, others
         self._targets, self._recipe, self._frozen_text = targets, recipe, frozen_text
         self._base, self._below = sight.base, below
-        self._scale = scale_of(sight.base, (*below, *parts))
-        self._frozen_scale = scale_of(sight.base, below)
+        self._scale = logit_scale(sight.base, (*below, *parts))
+        self._frozen_scale = logit_scale(sight.base, below)
         widths = {sight.base.dim, frozen_text.shape[1]}
         if recipe.consistency and widths != {words.weights().shape[1]}:
             raise InputError(
@@ -91,8 +91,8 @@ class Objective(nn.Module):
         textual = self._base.scale * before @ text.T
         return losses.consistency(visual, textual)
 
-    def _seen(self, features: Tensor, parts: Sequence[Part]) -> Tensor:
+    def _seen(self, features: Tensor, parts: Sequence[TunerModule]) -> Tensor:
         """What tuners make of `[B, D]` features of the tower."""
         for part in parts:
-            features = part.tuner._see(self._base, part.module, features)
+            features = part.tuner._transform_features(self._base, part.module, features)
         return normalize(features, dim=-1)

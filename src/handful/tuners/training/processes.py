@@ -15,7 +15,7 @@ from handful.errors import InputError, MissingExtraError
 
 
 @contextmanager
-def own_state() -> Iterator[None]:
+def isolated_state() -> Iterator[None]:
     """A process has one state of Accelerate's, made by whoever comes first; this one is lent out.
 
     Inside, each training makes its own, so that several trainings of one process may differ in
@@ -36,7 +36,7 @@ def own_state() -> Iterator[None]:
             state._shared_state.update(values)
 
 
-def accelerator(precision: str, device: torch.device | None) -> Any:
+def create_accelerator(precision: str, device: torch.device | None) -> Any:
     """An Accelerator of this precision, on this device or where its launcher says.
 
     Raises:
@@ -80,7 +80,7 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def agreed(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
+def mean_over_processes(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
     """The mean over all processes; one that left the finite numbers is seen by all of them."""
     if accelerator.num_processes == 1:
         return dict(told)
@@ -90,7 +90,7 @@ def agreed(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
 
 
 @contextmanager
-def unwrapped(module: nn.Module) -> Iterator[None]:
+def restored_forward(module: nn.Module) -> Iterator[None]:
     """Whatever Accelerate puts in the place of `forward` inside is taken out again."""
     before = vars(module).get("forward")
     try:
@@ -103,14 +103,14 @@ def unwrapped(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
+def forked_rng(device: torch.device) -> Iterator[None]:
     """Random numbers drawn inside, on the CPU and `device`, leave the generators as they were."""
     gpus = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         yield
 
 
-def seeded(seed: int, device: torch.device) -> None:
+def seed_rng(seed: int, device: torch.device) -> None:
     """Begin the CPU's and `device`'s random numbers anew; other devices keep theirs."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -24,7 +24,7 @@ def batches(
         yield part, others
 
 
-def share(
+def split_batch(
     rows: Tensor, others: Tensor | None, rank: int, world: int, parts: int
 ) -> list[tuple[Tensor, Tensor | None, float]]:
     """What one process of several computes of a batch, in parts, each with its weight.
@@ -32,7 +32,7 @@ def share(
     The mean of a part's losses times its weight, summed over the parts and averaged over the
     processes, is the mean over the batch.
 
-    >>> share(torch.arange(5), None, rank=0, world=2, parts=2)
+    >>> split_batch(torch.arange(5), None, rank=0, world=2, parts=2)
     [(tensor([0, 2]), None, 0.8), (tensor([4]), None, 0.4)]
     """
     has = len(rows) > rank  # a process too many computes one row, and it counts nothing
@@ -46,10 +46,10 @@ def share(
     return [(part, extra, len(part) * weight) for part, extra in zip(split, more, strict=True)]
 
 
-def factor(step: int, steps: int, warmup: float) -> float:
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     """Of the rate: up from zero over the share `warmup` of all steps, then half a cosine to zero.
 
-    >>> [round(factor(step, 8, warmup=0.25), 2) for step in range(9)]
+    >>> [round(learning_rate_factor(step, 8, warmup=0.25), 2) for step in range(9)]
     [0.5, 1.0, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07, 0.0]
     """
     warm = round(warmup * steps)

@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from handful.encoders.prompts import ClassPrompts
 from handful.encoders.towers import Tunable
-from handful.tuners._tuned import Part, read
+from handful.tuners._tuned_encoder import TunerModule, encode_texts
 from handful.tuners.training.recipe import Recipe
 
 
-class Words:
+class TrainingText:
     """Prompts of C classes on their way through the tower that reads.
 
     Args:
@@ -29,7 +29,7 @@ class Words:
     def __init__(
         self,
         base: Tunable,
-        parts: Sequence[Part],
+        parts: Sequence[TunerModule],
         prompts: ClassPrompts,
         entry: int | None,
         recipe: Recipe,
@@ -42,7 +42,7 @@ class Words:
         self._tokens = {} if self._own else base.tokens(self.texts)
         with torch.no_grad():
             if entry is None:
-                self._held = read(base, parts, self.texts).float()
+                self._held = encode_texts(base, parts, self.texts).float()
             elif entry >= 0 and not self._own:
                 self._held = base.text.entering(self._tokens, entry).float()
 
@@ -60,13 +60,13 @@ class Words:
         if self._held is not None and self.entry is None:
             return self._held[places]
         if self._own:
-            return read(self.base, self.parts, [self.texts[i] for i in places.tolist()])
+            return encode_texts(self.base, self.parts, [self.texts[i] for i in places.tolist()])
         tokens = {k: v[places] for k, v in self._tokens.items()}
         if self._held is None or self.entry is None:
             return self.base.text.forward(tokens)
         return self.base.text.resumed(self._held[places], tokens, self.entry)
 
 
-def _reads(base: Tunable, part: Part, text: str) -> bool:
+def _reads(base: Tunable, part: TunerModule, text: str) -> bool:
     with torch.no_grad():
-        return part.tuner._read(base, part.module, [text]) is not None
+        return part.tuner._encode_texts(base, part.module, [text]) is not None

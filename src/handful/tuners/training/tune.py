@@ -13,7 +13,7 @@ from handful.encoders.prompts import ClassPrompts
 from handful.errors import InputError
 from handful.features import Progress
 from handful.features.store import ActivationStore, FeatureStore
-from handful.tuners import Live, Recipe, Trained, Tuner, fit_between
+from handful.tuners import Recipe, Trained, TrainingProgress, Tuner, fit_interpolated
 
 WEIGHT = "weight"
 
@@ -51,7 +51,7 @@ class Tuning:
     params: Mapping[str, Any] = field(default_factory=dict)
     unlabelled: Sequence[ImageRef] = ()
     checkpoint: str | Path | None = None
-    live: Live | None = None
+    live: TrainingProgress | None = None
     callbacks: Sequence[Any] = ()
 
 
@@ -120,7 +120,7 @@ def tune(
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train what was asked for; see `handful.tuners.fit` and `fit_between`.
+    """Train what was asked for; see `handful.tuners.fit` and `fit_interpolated`.
 
     Args:
         asked: tuners and their arguments. Where no `weight` is given, it is chosen from the
@@ -151,7 +151,7 @@ def tune(
     weight = None if what.weight == "auto" else what.weight
     if what.weight is None and head is None:
         weight = 1.0
-    return fit_between(
+    return fit_interpolated(
         what.tuners,
         encoder,  # type: ignore[arg-type]  # checked above
         images,

@@ -31,7 +31,7 @@ def refs(count: int = 4) -> list[ImageRef]:
 
 def seen(tiny, recipe: Recipe, monkeypatch) -> tuple[torch.Tensor, int]:
     """Features of three epochs, and how often a picture was decoded for them."""
-    sight = images.see(tiny, tiny, refs(), BEFORE, recipe, None, None)
+    sight = images.prepare_images(tiny, tiny, refs(), BEFORE, recipe, None, None)
     assert sight.held is None
     decoded = []
     plain = images.data.decode
@@ -56,8 +56,8 @@ def test_pictures_are_prepared_once_and_only_where_keeping_is_allowed(tiny, monk
 
 def test_no_more_pictures_are_held_than_there_is_room_for(tiny, monkeypatch):
     size = tiny.prepare(Image.new("RGB", (9, 9))).nbytes
-    monkeypatch.setattr(images, "_KEPT", 2 * size)
-    sight = images.see(tiny, tiny, refs(), BEFORE, Recipe(), None, None)
+    monkeypatch.setattr(images, "_CACHE_BYTES", 2 * size)
+    sight = images.prepare_images(tiny, tiny, refs(), BEFORE, Recipe(), None, None)
     for _ in range(2):
         sight._prepared(torch.arange(4), torch.zeros(4, dtype=torch.long))
         assert sorted(sight._ready) == [(0, 0), (1, 0)]

@@ -7,31 +7,31 @@ from collections.abc import Iterator
 
 from handful.encoders.towers import Block, Tower, Tunable
 from handful.errors import InputError
-from handful.tuners._base import Entry
+from handful.tuners._base import FirstChanged
+from handful.tuners._validation import check_option
 
 TOWERS = ("vision", "text", "both")
 _RANGE = re.compile(r"(\d+)(-)?(\d+)?")
 
 
-def towers(encoder: Tunable, which: str) -> list[Tower]:
+def select_towers(encoder: Tunable, which: str) -> list[Tower]:
     """The towers that `which` names.
 
     Raises:
         InputError: another word.
     """
-    if which not in TOWERS:
-        raise InputError(f"expected towers {', '.join(TOWERS)}, got {which!r}")
+    check_option("towers", which, TOWERS)
     return [t for t in (encoder.vision, encoder.text) if which in (t.kind, "both")]
 
 
-def indices(tower: Tower, blocks: str) -> list[int]:
-    """Places of blocks, the first is 0: `all`, `upper` (the upper half), `10`, `6-11` or `6-`.
+def block_indices(tower: Tower, blocks: str) -> list[int]:
+    """Indices from 0: `all`, `upper` (the upper half), `10`, `6-11` or `6-` (to the last one).
 
     Raises:
         InputError: a range that the tower does not have, or words that are none.
 
     >>> from types import SimpleNamespace
-    >>> indices(SimpleNamespace(kind="vision", blocks=(None,) * 4), "upper")
+    >>> block_indices(SimpleNamespace(kind="vision", blocks=(None,) * 4), "upper")
     [2, 3]
     """
     count = len(tower.blocks)
@@ -54,14 +54,14 @@ def indices(tower: Tower, blocks: str) -> list[int]:
     return list(range(first, last + 1))
 
 
-def chosen(encoder: Tunable, which: str, blocks: str) -> Iterator[tuple[Tower, int, Block]]:
-    """Tower, place and block of everything that is to be changed."""
-    for tower in towers(encoder, which):
-        for place in indices(tower, blocks):
-            yield tower, place, tower.blocks[place]
+def target_blocks(encoder: Tunable, which: str, blocks: str) -> Iterator[tuple[Tower, int, Block]]:
+    """Tower, index and block of everything that is to be changed."""
+    for tower in select_towers(encoder, which):
+        for index in block_indices(tower, blocks):
+            yield tower, index, tower.blocks[index]
 
 
-def entry(encoder: Tunable, which: str, blocks: str) -> Entry:
+def first_changed(encoder: Tunable, which: str, blocks: str) -> FirstChanged:
     """The first block that is changed in each tower."""
-    first = {tower.kind: indices(tower, blocks)[0] for tower in towers(encoder, which)}
-    return Entry(first.get("vision"), first.get("text"))
+    towers = select_towers(encoder, which)
+    return FirstChanged(**{t.kind: block_indices(t, blocks)[0] for t in towers})

@@ -12,9 +12,9 @@ import open_clip_models
 from handful import encoders
 from handful.contracts import ImageRef
 from handful.encoders.prompts import write
-from handful.tuners import Recipe, Tuned, fit
-from handful.tuners._fused import NAMES, SplitAttention, SplitLinear
-from handful.tuners._tuned import attached, part_of
+from handful.tuners import Recipe, TunedEncoder, fit
+from handful.tuners._qkv_split import QKV, SplitAttention, SplitQKVLinear
+from handful.tuners._tuned_encoder import attached, load_delta
 from handful.tuners.full import Full
 from handful.tuners.lora import Lora
 from test_tuner_conformance import moved, untrained
@@ -51,41 +51,41 @@ def test_attention_taken_apart_is_the_same_attention(causal):
 def test_a_layer_taken_apart_is_the_same_layer_and_follows_its_weights():
     torch.manual_seed(0)
     fused = nn.Linear(6, 18)
-    split = SplitLinear(fused)
+    split = SplitQKVLinear(fused)
     x = torch.randn(2, 6)
     torch.testing.assert_close(split(x), fused(x))
     torch.testing.assert_close(split.weight, fused.weight)
     with torch.no_grad():
         fused.weight.mul_(2)
     torch.testing.assert_close(split(x), fused(x))
-    assert {n for n, _ in split.named_children()} == set(NAMES)
+    assert {n for n, _ in split.named_children()} == set(QKV)
 
 
 def test_no_change_is_the_library_and_a_change_is_in_both_towers(encoder):
     images, texts = prepared(encoder), ["a cat", "a red circle"]
-    nothing = Tuned(encoder, {"x": untrained("lora", encoder)})
+    nothing = TunedEncoder(encoder, {"x": untrained("lora", encoder)})
     np.testing.assert_allclose(nothing.images(images), encoder.images(images), atol=2e-6)
     np.testing.assert_allclose(nothing.texts(texts), encoder.texts(texts), atol=2e-6)
-    something = Tuned(encoder, {"x": moved(untrained("lora", encoder), by=0.3)})
+    something = TunedEncoder(encoder, {"x": moved(untrained("lora", encoder), by=0.3)})
     assert np.abs(something.images(images) - encoder.images(images)).max() > 1e-3
     assert np.abs(something.texts(texts) - encoder.texts(texts)).max() > 1e-3
 
 
-@pytest.mark.parametrize("part", NAMES)
+@pytest.mark.parametrize("part", QKV)
 def test_each_of_the_three_counts(encoder, part):
     """The known trap: a layer that the fast path passes by learns and changes nothing."""
     delta = moved(untrained("lora", encoder, towers="vision", blocks="0"), by=0.5)
     for name, values in delta.tensors.items():
         if part not in name:
             values *= 0
-    tuned = Tuned(encoder, {"x": delta})
+    tuned = TunedEncoder(encoder, {"x": delta})
     images = prepared(encoder)
     assert np.abs(tuned.images(images) - encoder.images(images)).max() > 1e-5
 
 
 def test_every_learned_number_gets_a_gradient(encoder):
     delta = moved(untrained("lora", encoder), by=0.1)
-    part = part_of(encoder, delta)
+    part = load_delta(encoder, delta)
     part.module.requires_grad_(True)
     with attached(encoder, [part]):
         seen = encoder.vision.forward(encoder.pixels(prepared(encoder)))

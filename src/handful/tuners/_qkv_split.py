@@ -1,7 +1,7 @@
-"""Fused attention taken apart, so that query, key and value can be changed one by one.
+"""Fused attention split into query, key and value projections, so that each can be changed.
 
 `nn.MultiheadAttention` and many vision towers hold all three in one matrix and, on their fast
-paths, never call the layers that hold it; a delta on those layers would be learned and ignored.
+paths, never call the layer that holds it; a LoRA on that layer would be trained and have no effect.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from handful.errors import InputError
 
-NAMES = ("q_proj", "k_proj", "v_proj")
+QKV = ("q_proj", "k_proj", "v_proj")
 
 
-def apart(fused: nn.Module, name: str) -> nn.Module:
-    """A stand-in with `q_proj`, `k_proj` and `v_proj`, on the same weights.
+def split_qkv(fused: nn.Module, name: str) -> nn.Module:
+    """A replacement with `q_proj`, `k_proj` and `v_proj`, on the same weights.
 
     Raises:
-        InputError: a kind of layer that is not known here.
+        InputError: a kind of layer that cannot be split.
     """
     if isinstance(fused, nn.MultiheadAttention):
         return SplitAttention(fused)
     if isinstance(fused, nn.Linear) and fused.out_features % 3 == 0:
-        return SplitLinear(fused)
+        return SplitQKVLinear(fused)
     raise InputError(
         f"{name}: query, key and value cannot be told apart in a {type(fused).__name__}; "
         "use the tuner block or norm for this encoder"
     )
 
 
-class SplitLinear(nn.Module):
-    """An `nn.Linear` to query, key and value at once, as three; `weight` includes what they gain.
+class SplitQKVLinear(nn.Module):
+    """An `nn.Linear` to query, key and value at once, as three projections.
 
     Args:
         fused: `[3 W, W]`.
@@ -43,22 +43,22 @@ class SplitLinear(nn.Module):
     def __init__(self, fused: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = fused.in_features, fused.out_features
-        for place, name in enumerate(NAMES):
-            setattr(self, name, _Third(fused, "", place))
+        for index, name in enumerate(QKV):
+            setattr(self, name, _QKVSlice(fused, "", index))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., W]` to `[..., 3 W]`."""
-        return torch.cat([getattr(self, name)(x) for name in NAMES], dim=-1)
+        return torch.cat([getattr(self, name)(x) for name in QKV], dim=-1)
 
     @property
     def weight(self) -> Tensor:
-        """`[3 W, W]`, for towers that multiply by it themselves (EVA)."""
-        return torch.cat([_whole(getattr(self, name)) for name in NAMES])
+        """`[3 W, W]` with the changes, for towers that multiply by it themselves (EVA)."""
+        return torch.cat([_merged_weight(getattr(self, name)) for name in QKV])
 
     @property
     def bias(self) -> Tensor | None:
         """`[3 W]`."""
-        parts = [_base(getattr(self, name)).bias for name in NAMES]
+        parts = [_innermost(getattr(self, name)).bias for name in QKV]
         return None if parts[0] is None else torch.cat(parts)
 
 
@@ -75,9 +75,10 @@ class SplitAttention(nn.Module):
             raise InputError("expected attention of one width, batch first, without extra keys")
         self.heads, self.batch_first = fused.num_heads, True
         self.dropout, self.out_proj = fused.dropout, fused.out_proj
-        self.training = fused.training  # nobody switches a stand-in, and dropout asks it
-        for place, name in enumerate(NAMES):
-            setattr(self, name, _Third(fused, "in_proj_", place))
+        # Attached after `model.eval()` was called, so the mode has to be copied.
+        self.training = fused.training
+        for index, name in enumerate(QKV):
+            setattr(self, name, _QKVSlice(fused, "in_proj_", index))
 
     def forward(
         self,
@@ -89,18 +90,18 @@ class SplitAttention(nn.Module):
         attn_mask: Tensor | None = None,
         **_: Any,
     ) -> tuple[Tensor, None]:
-        """`[N, L, W]` to `([N, L, W], None)`; the weights of the attention are not told."""
+        """`[N, L, W]` to `([N, L, W], None)`; the attention weights are not returned."""
         count, length, width = query.shape
         q, k, v = (
             _heads(getattr(self, name)(x), self.heads)
-            for name, x in zip(NAMES, (query, key, value), strict=True)
+            for name, x in zip(QKV, (query, key, value), strict=True)
         )
         mask = _additive(attn_mask, q.dtype)
         padding = _additive(key_padding_mask, q.dtype)
-        if mask is not None and mask.dim() == 3:  # torch wants [N * heads, L, S]
+        if mask is not None and mask.dim() == 3:  # `nn.MultiheadAttention` takes [N * heads, L, S]
             mask = mask.reshape(count, self.heads, *mask.shape[1:])
         if padding is not None:
-            padding = padding[:, None, None, :]
+            padding = padding[:, None, None, :]  # [N, S], the same for all heads and queries
             mask = padding if mask is None else mask + padding
         dropout = self.dropout if self.training else 0.0
         out = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
@@ -114,56 +115,60 @@ def _heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
-class _Third(nn.Linear):
-    """A layer on a third of another's weights, looked up at each use: they may be changed too."""
+class _QKVSlice(nn.Linear):
+    """A linear layer on one third of a fused layer's weights.
+
+    The weights are looked up at each use, for another delta may change the fused layer.
+    """
 
     _source: tuple[Any, str, int]
 
-    def __init__(self, fused: nn.Module, prefix: str, place: int) -> None:
+    def __init__(self, fused: nn.Module, prefix: str, index: int) -> None:
         nn.Module.__init__(self)
-        object.__setattr__(self, "_source", (fused, prefix, place))  # not a module of this one
+        object.__setattr__(self, "_source", (fused, prefix, index))  # not a submodule
         self.out_features, self.in_features = self.weight.shape
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """`[W, W]`."""
-        return cast(Tensor, self._part("weight"))
+        return cast(Tensor, self._slice("weight"))
 
     @property
     def bias(self) -> Tensor | None:  # type: ignore[override]
         """`[W]`."""
-        return self._part("bias")
+        return self._slice("bias")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[..., W]` to `[..., W]`, with the kernel of the layer it is a part of."""
+        """`[..., W]` to `[..., W]`, with the kernel of the fused layer."""
         product = getattr(self._source[0], "product", linear)
         return cast(Tensor, product(x, self.weight, self.bias))
 
-    def _part(self, what: str) -> Tensor | None:
-        fused, prefix, place = self._source
-        whole = getattr(fused, f"{prefix}{what}")
-        return None if whole is None else whole.chunk(3)[place]
+    def _slice(self, name: str) -> Tensor | None:
+        fused, prefix, index = self._source
+        whole = getattr(fused, f"{prefix}{name}")
+        return None if whole is None else whole.chunk(3)[index]
 
 
 def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A mask that is added to the scores; true of a yes-or-no mask means shut out."""
+    """The mask as a term of the scores; True of a boolean mask means: not attended to."""
     if mask is None or mask.is_floating_point():
         return mask
     return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
 
 
-def _base(layer: Any) -> Any:
+def _innermost(layer: Any) -> Any:
+    """The layer below all LoRA layers."""
     while hasattr(layer, "base_layer"):
         layer = layer.base_layer
     return layer
 
 
-def _whole(layer: Any) -> Tensor:
-    """The weights of a layer with what each LoRA on it adds to them."""
+def _merged_weight(layer: Any) -> Tensor:
+    """The weights of a layer plus `(alpha / r) * B A` of each LoRA on it."""
     if not hasattr(layer, "base_layer"):
         weight: Tensor = layer.weight
         return weight
-    total = _whole(layer.base_layer)
+    total = _merged_weight(layer.base_layer)
     for name in layer.active_adapters:
         total = total + layer.get_delta_weight(name)
     return total
