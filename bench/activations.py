@@ -21,7 +21,7 @@ import torch
 from encode import checkpoint, photos
 from handful import encoders
 from handful.contracts import ImageRef
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 from handful.features import Activations, extract_activations
 from handful.features.store import ActivationStore
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 from handful import data, encoders
 from handful.contracts import Encoder, ImageRef
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 from handful.features import BATCH, extract_features, processors
 from handful.features.store import FeatureStore, space
 

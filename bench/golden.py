@@ -27,7 +27,7 @@ from PIL import Image
 import handful
 from handful import encoders, plugins
 from handful.contracts import ClassText, Encoder
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 from handful.errors import MismatchError
 from handful.packs import Pack, golden
 

@@ -155,7 +155,7 @@ def tensors(folder: Path, most: int) -> int:
 
 def encoder_seconds(batch: int) -> float:
     """Seconds an image of an encoder of a ViT-B/32's size."""
-    from handful.encoders.backends._transformers.library import transformers
+    from handful.encoders.backends._libraries import transformers
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 768, "intermediate_size": 3072, "projection_dim": WIDTH}

@@ -29,8 +29,8 @@ from PIL import Image
 from torch.nn import functional
 
 from handful import encoders
-from handful.encoders import precision, prompts
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders import kernels, precision, prompts
+from handful.encoders.backends._libraries import transformers
 from handful.errors import MissingModelError
 
 CPU = torch.device("cpu")
@@ -83,8 +83,8 @@ def variants(model: Any) -> dict[str, Callable[[str, torch.Tensor], Any]]:
     eager = copy.deepcopy(model)
     eager.set_attn_implementation("eager")
     ours, mixed = copy.deepcopy(model), copy.deepcopy(model)
-    precision.choose_kernels(ours, CPU)
-    precision.choose_kernels(mixed, CPU)
+    kernels.use_onednn(ours, CPU)
+    kernels.use_onednn(mixed, CPU)
     precision.to_bfloat16(mixed.vision_model, lambda: 1.0, force=True)
     last = torch.channels_last
     return {

@@ -32,7 +32,7 @@ from encode import photos
 from handful import data, encoders, plugins
 from handful.contracts import ImageRef
 from handful.encoders import prompts
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 from handful.encoders.towers import Tunable
 from handful.features.store import ActivationStore
 from handful.tuners import Delta, Recipe, TunedEncoder, Tuner, fit

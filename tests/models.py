@@ -19,7 +19,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = ["a", "photo", "of", "the", "cat", "dog", "red", "circle", "forest", "annual", "crop"]

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 import models
-from handful.encoders.backends._transformers import library
+from handful.encoders.backends import _libraries as library
 
 _declared = torch.library.Library("torchvision", "FRAGMENT")  # declarations live as long as it
 

@@ -16,12 +16,12 @@ from unittest import mock
 
 import torch
 
-from handful.encoders import precision
-from handful.encoders.backends._open_clip import towers as open_clip_towers
-from handful.encoders.backends._transformers import towers as transformers_towers
-from handful.encoders.backends._transformers.library import (
+from handful.encoders import kernels
+from handful.encoders.backends._libraries import (
     transformers,  # first, for it hides a broken torchvision
 )
+from handful.encoders.backends._open_clip import towers as open_clip_towers
+from handful.encoders.backends._transformers import towers as transformers_towers
 from open_clip_models import open_clip
 
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def encoder(name: str, *, meta: bool = False) -> Any:
 
 def quicken(made: Any) -> None:
     """The kernels that a loaded encoder computes with."""
-    precision.choose_kernels(made.model, CPU)
+    kernels.use_onednn(made.model, CPU)
 
 
 def _left(tensor: torch.Tensor, *_args: Any, **_kwargs: Any) -> torch.Tensor:

@@ -22,8 +22,10 @@ import hub
 import open_clip_models as checkpoints  # before open_clip: makes torchvision importable
 from handful import encoders
 from handful.contracts import Encoder
-from handful.encoders import attention, files, precision
-from handful.encoders.backends._open_clip import library, source
+from handful.encoders import checkpoint, kernels, precision
+from handful.encoders.backends import _libraries as library
+from handful.encoders.backends import _preprocessing
+from handful.encoders.backends._open_clip import source
 from handful.encoders.backends.transformers import TextCutWarning
 from handful.encoders.towers import Tunable
 from handful.errors import (
@@ -213,18 +215,16 @@ def test_gradients_pass_where_a_tuner_wants_them(tmp_path: Path) -> None:
 def test_pictures_become_the_librarys_pixels(tmp_path: Path) -> None:
     for kind in ("vit", "siglip", "mobile", "bert"):  # shortest, squash, bilinear, longest
         encoder = load(checkpoints.checkpoint(kind, tmp_path))
-        assert encoder._pixels.quick
+        assert encoder._preprocessing.quick
         got = encoder.pixels([encoder.prepare(p) for p in pictures()])["pixel_values"]
         wanted = torch.stack([encoder.transform(p) for p in pictures()])
         torch.testing.assert_close(got, wanted, atol=0, rtol=0)
 
 
 def test_a_transform_of_another_kind_is_left_to_the_library(vit: Any) -> None:
-    from handful.encoders.backends._open_clip.pixels import Pixels
-
-    other = Pixels(lambda image: vit.transform(image) + 1)
+    other = _preprocessing.of_transform(lambda image: vit.transform(image) + 1)
     assert not other.quick
-    got = other.batch([other.prepare(p) for p in pictures()], torch.device("cpu"))
+    got = other.batch([other.prepare(p) for p in pictures()], torch.device("cpu"))["pixel_values"]
     torch.testing.assert_close(got, torch.stack([vit.transform(p) for p in pictures()]) + 1)
 
 
@@ -286,7 +286,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> list[tu
         asked.append((repo, names[0]))
         return files[names[0]]
 
-    monkeypatch.setattr(source.hub, "fetch", fetch)
+    monkeypatch.setattr(source.hub, "fetch_file", fetch)
     return asked
 
 
@@ -410,7 +410,7 @@ def test_bfloat16_rounds_the_blocks_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_fused_attention_is_rounded_too_and_the_plain_one_computes_the_same(tmp_path: Path) -> None:
     plain = torch.nn.MultiheadAttention(64, 4, batch_first=True).eval().requires_grad_(False)
-    own = attention.OneDnnAttention(plain)
+    own = kernels.OneDnnAttention(plain)
     assert own.state_dict().keys() == plain.state_dict().keys()
     assert own.in_proj_weight is plain.in_proj_weight
     x, mask = torch.randn(3, 7, 64), torch.triu(torch.full((7, 7), -torch.inf), 1)
@@ -419,7 +419,7 @@ def test_fused_attention_is_rounded_too_and_the_plain_one_computes_the_same(tmp_
             wanted = plain(x, x, x, need_weights=False, attn_mask=given)[0]
             got = own(x, x, x, need_weights=False, attn_mask=given)[0]
             torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)
-            half = attention.HalfAttention(plain)(x, x, x, attn_mask=given)[0]
+            half = precision.HalfAttention(plain)(x, x, x, attn_mask=given)[0]
             torch.testing.assert_close(half.float(), wanted, atol=2e-2, rtol=2e-2)
         other = torch.randn(3, 5, 64)  # not self-attention: the plain path
         wanted, weights = plain(x, other, other)
@@ -549,8 +549,9 @@ def test_a_folder_is_routed_to_its_library(vit: Any, vit_folder: Path) -> None:
         assert encoders.load(found.name, precision="float32").fingerprint == vit.fingerprint
     with pytest.raises(InputError, match="load it as 'local-dir:"):
         encoders.load(f"transformers:{vit_folder}")
+    listed = ["open_clip_config.json", "open_clip_model.bin"]
     with pytest.raises(InputError, match="load it as 'hf-hub:imageomics/bioclip'"):
-        files._wanted("imageomics/bioclip", ["open_clip_config.json", "open_clip_model.bin"])
+        checkpoint.weight_patterns("imageomics/bioclip", listed)
 
 
 def test_weights_of_ones_own_by_architecture_and_file(tmp_path: Path) -> None:

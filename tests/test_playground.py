@@ -189,7 +189,7 @@ def test_a_written_task_is_a_folder_per_class(tmp_path: Path) -> None:
 
 
 def test_tiny_is_an_ordinary_small_clip_checkpoint() -> None:
-    from handful.encoders.backends._transformers.library import transformers
+    from handful.encoders.backends._libraries import transformers
 
     folder = Path(encoders.__file__).with_name("tiny")
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 8 * 2**20

@@ -50,7 +50,7 @@ def small(request, tmp_path_factory):
 
 
 def window_of(encoder):
-    return encoder.window if hasattr(encoder, "window") else encoder._texts.window
+    return encoder.window
 
 
 def delta_of(tuner, encoder, names=NAMES, move=0.0):
@@ -278,8 +278,8 @@ def test_contexts_fit_up_to_the_last_token_of_the_window(small):
 
 def uncut(encoder, text):
     """How many tokens the text has in the library's own tokenizer."""
-    if hasattr(encoder, "_texts"):
-        return len(encoder.tokenizer(encoder._texts._clean(text))["input_ids"])
+    if hasattr(encoder, "processor"):
+        return len(encoder.tokenizer(encoder._tokens.clean(text))["input_ids"])
     if hasattr(encoder.tokenizer, "encode"):
         return len(encoder.tokenizer.encode(text)) + 2
     cleaned = encoder.tokenizer.clean_fn(text)

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 import models
 import open_clip_models
 from handful import encoders, plugins
-from handful.encoders.backends._transformers.library import transformers
+from handful.encoders.backends._libraries import transformers
 from handful.encoders.towers import Tunable
 from handful.errors import InputError, MismatchError
 from handful.tuners import Delta, TunedEncoder, Tuner

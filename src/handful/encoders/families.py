@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from handful.encoders import files
+from handful.encoders.checkpoint import OPEN_CLIP, read_json
 from handful.errors import InputError
 
 
@@ -53,7 +53,7 @@ def family(name: str, folder: Path) -> Family:
         InputError: no checkpoint, or one without an image and a text tower.
     """
     if not (folder / "config.json").is_file():
-        if (folder / files.OPEN_CLIP).is_file():
+        if (folder / OPEN_CLIP).is_file():
             place = "local-dir" if Path(name).is_dir() else "hf-hub"
             raise InputError(
                 f"{name}: is a checkpoint of the open_clip library; load it as '{place}:{name}'"
@@ -62,7 +62,7 @@ def family(name: str, folder: Path) -> Family:
             f"{folder}: is not a checkpoint (no config.json); expected a folder written by "
             "save_pretrained, with the model, its tokenizer and its image processor"
         )
-    kind = str(files.read_json(folder / "config.json").get("model_type", ""))
+    kind = str(read_json(folder / "config.json").get("model_type", ""))
     found = FAMILIES.get(kind)
     if found is None:
         raise InputError(
@@ -76,13 +76,13 @@ def family(name: str, folder: Path) -> Family:
 
 def of_open_clip(folder: Path) -> bool:
     """Whether the folder is a checkpoint of open_clip and none that transformers can use."""
-    if not (folder / files.OPEN_CLIP).is_file():
+    if not (folder / OPEN_CLIP).is_file():
         return False
     config = folder / "config.json"
-    return not config.is_file() or files.read_json(config).get("model_type", "") not in FAMILIES
+    return not config.is_file() or read_json(config).get("model_type", "") not in FAMILIES
 
 
 def _gemma(folder: Path) -> bool:
     path = folder / "tokenizer_config.json"
-    stated = str(files.read_json(path).get("tokenizer_class", "")) if path.is_file() else ""
+    stated = str(read_json(path).get("tokenizer_class", "")) if path.is_file() else ""
     return stated.startswith(("Gemma", "Siglip2"))

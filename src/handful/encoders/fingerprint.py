@@ -1,7 +1,7 @@
-"""Who an encoder is: digests of weights, architecture, preprocessing and tokenizer.
+"""The identity of an encoder: digests of weights, architecture, preprocessing and tokenizer.
 
-Digests are taken of what the files *say*, so that they are equal on every machine, at every
-precision and in every version of the libraries:
+Digests are taken of what the files *contain*, not of their layout, so that they are equal on every
+machine, at every precision and in every version of the libraries:
 
 - weights: each tensor's name, type, shape and bytes, whatever the order or the sharding;
 - architecture: numbers of the configuration that steer the computation and leave no trace in the
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import pickle
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from handful.encoders.files import VOCABULARIES, read_json
+from handful.encoders.checkpoint import VOCABULARIES, first_line, read_json
 from handful.errors import InputError
 
 _ARCHITECTURE = (
@@ -73,6 +73,23 @@ def fingerprint(
     return " ".join(f"{key}:{value}" for key, value in parts.items())
 
 
+@contextmanager
+def hashing(files: Iterable[Path]) -> Iterator[Future[str]]:
+    """Hash weight files while the body loads them: one waits for the disk, the other for the CPU.
+
+    Raises:
+        InputError: of the hashing before that of the body, for it knows better what is wrong with
+            a damaged file.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(weights_digest, files)
+        try:
+            yield found
+        except InputError:
+            found.result()
+            raise
+
+
 def weights_digest(files: Iterable[Path]) -> str:
     """Digest of all tensors; files are read once, tensors are hashed on several threads.
 
@@ -92,43 +109,20 @@ def _line(name: str, kind: str, shape: tuple[int, ...], data: Any) -> str:
 
 
 def _safetensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
-    """Tensors of a file by its own table of contents: nothing is copied, nothing converted."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = int.from_bytes(file.read(8), "little")
-        if not 2 <= head <= min(size - 8, 100_000_000):
-            raise InputError(f"{path}: is no safetensors file or is cut short; download it again")
-        try:
-            table = json.loads(file.read(head))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: is damaged (its table of contents is unreadable)") from error
-        if isinstance(table, dict):
-            table.pop("__metadata__", None)
-        if not isinstance(table, dict) or not all(_is_entry(t) for t in table.values()):
-            raise InputError(
-                f"{path}: is damaged (its table of contents does not say where tensors lie); "
-                "download it again"
-            )
-        expected = 8 + head + max((t["data_offsets"][1] for t in table.values()), default=0)
-        if size != expected:
-            raise InputError(
-                f"{path}: is cut short or damaged, expected {expected} bytes, got {size}; "
-                "download it again"
-            )
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    for name, entry in table.items():
-        begin, end = (8 + head + offset for offset in entry["data_offsets"])
-        yield name, entry["dtype"], tuple(entry["shape"]), data[begin:end]
+    """Tensors of a file as it stores them; the file is mapped into memory, nothing is copied."""
+    from safetensors import SafetensorError, safe_open
 
-
-def _is_entry(entry: Any) -> bool:
-    """Whether a line of the table of contents has a type, a shape and a place."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
-        return False
-    numbers = [entry.get("shape"), entry.get("data_offsets")]
-    if not all(isinstance(n, list) and all(type(i) is int and i >= 0 for i in n) for n in numbers):
-        return False
-    return len(entry["data_offsets"]) == 2
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (no mapping)
+                stored = file.get_slice(name)
+                kind, shape = stored.get_dtype(), tuple(stored.get_shape())
+                yield name, kind, shape, _raw(file.get_tensor(name))
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: is no safetensors file, is cut short or is damaged ({first_line(error)}); "
+            "download it again"
+        ) from error
 
 
 def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
@@ -150,9 +144,15 @@ def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
         raise InputError(f"{path}: expected tensors by name, got {type(tensors).__name__}")
     for name, value in tensors.items():
         if isinstance(value, torch.Tensor):
-            raw = value.contiguous().reshape(-1).view(torch.uint8).numpy().data
             kind = str(value.dtype).removeprefix("torch.")
-            yield name, _KINDS.get(kind, kind), tuple(value.shape), raw
+            yield name, _KINDS.get(kind, kind), tuple(value.shape), _raw(value)
+
+
+def _raw(tensor: Any) -> Any:
+    """The bytes of a torch tensor, without a copy."""
+    import torch
+
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def tokenizer_digest(folder: Path) -> str:

@@ -1,10 +1,10 @@
-"""How an encoder computes here: float32 or bfloat16, and with which matrix kernels.
+"""In which precision an encoder computes on this machine: float32 or bfloat16.
 
-In bfloat16 only the matrix products inside the picture tower's blocks are rounded. What flows
-between them (the residual stream), LayerNorm, softmax, the patch embedding and the last projection
-stay in float32, and so does the whole text tower: texts are few, and their error would be added to
-every picture's. That is as fast as a bfloat16 model and more than ten times closer to float32;
-`bench/precision.py` measures both.
+In bfloat16 only the matrix products inside the image tower's blocks are rounded. The residual
+stream, LayerNorm, softmax, the patch embedding and the last projection stay in float32, and so does
+the whole text tower: texts are few, and their error would be added to every image's. That is as
+fast as a bfloat16 model and more than ten times closer to float32; `bench/precision.py` measures
+both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handful.contracts import Array
-from handful.encoders.attention import HalfAttention, OneDnnAttention, can_stand_in
-from handful.encoders.linear import OneDnnLinear
+from handful.encoders.kernels import OneDnnLinear, attend, is_plain_attention
 from handful.errors import InputError
 
 # The lowest cosine between bfloat16 and float32 features that `auto` accepts; 0.999 is what we
@@ -53,6 +52,36 @@ class HalfLinear(nn.Module):
         return functional.linear(x.bfloat16(), weight, bias)
 
 
+class HalfAttention(nn.Module):
+    """Self-attention on bfloat16 operands, softmax included.
+
+    Args:
+        plain: the module to stand in for; its weights are rounded to bfloat16.
+    """
+
+    def __init__(self, plain: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.num_heads = plain.num_heads
+        parts = {
+            "in_weight": plain.in_proj_weight,
+            "in_bias": plain.in_proj_bias,
+            "out_weight": plain.out_proj.weight,
+            "out_bias": plain.out_proj.bias,
+        }
+        for name, part in parts.items():
+            self.register_buffer(name, part.detach().bfloat16(), persistent=False)
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, *_args: Any, **kwargs: Any
+    ) -> tuple[Tensor, None]:
+        """`[N, L, W]` of any type to `[N, L, W]` bfloat16."""
+        weights = cast("dict[str, Tensor]", self._buffers)
+        qkv = functional.linear(query.bfloat16(), weights["in_weight"], weights["in_bias"])
+        mask = kwargs.get("attn_mask")
+        mixed = attend(qkv, self.num_heads, None if mask is None else mask.bfloat16())
+        return functional.linear(mixed, weights["out_weight"], weights["out_bias"]), None
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 natively; emulation is slower than float32."""
     if device.type == "cuda":
@@ -66,32 +95,16 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
-def choose_kernels(model: nn.Module, device: torch.device) -> None:
-    """On an x86 CPU, let oneDNN compute the float32 products; weights stay the same objects."""
-    available = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.enabled
-    if (
-        device.type != "cpu"
-        or not available
-        or "AVX" not in torch.backends.cpu.get_cpu_capability()
-    ):
-        return
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.MultiheadAttention and can_stand_in(module):
-            model.set_submodule(name, OneDnnAttention(module))
-        elif type(module) is nn.Linear:
-            model.set_submodule(name, OneDnnLinear.of(module))
-
-
 def choose(encoder: Any, tower: nn.Module, precision: str) -> tuple[str, float]:
-    """Switch to bfloat16 where that is asked for, or pays and changes nothing.
+    """Switch an encoder to bfloat16 if requested, or under `auto` if it is faster and safe.
 
     Args:
-        encoder: in float32; its `prepare` and `images` are asked about two made pictures.
-        tower: of its model, the one that sees; changed in place.
+        encoder: loaded in float32; it encodes two generated images as a probe.
+        tower: the image tower of its model, changed in place.
         precision: `auto`, `float32` or `bfloat16`.
 
     Returns:
-        What it computes in from now on, and the lowest cosine to its float32 features.
+        The precision from now on, and the lowest cosine to the float32 features.
 
     Raises:
         InputError: bfloat16 is asked for and applies to nothing here.
@@ -99,23 +112,23 @@ def choose(encoder: Any, tower: nn.Module, precision: str) -> tuple[str, float]:
     force = precision == "bfloat16"
     if precision == "float32" or not (force or has_bfloat16(encoder.device)):
         return "float32", 1.0
-    wanted = _probe(encoder)
-    found = to_bfloat16(tower, lambda: cosine(wanted, _probe(encoder)), force=force)
+    reference = _probe(encoder)
+    found = to_bfloat16(tower, lambda: cosine(reference, _probe(encoder)), force=force)
     if force and found is None:
         raise InputError(f"{encoder.name}: has no layers that bfloat16 applies to; use float32")
     return ("float32", 1.0) if found is None else ("bfloat16", found)
 
 
 def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool) -> float | None:
-    """Round the blocks' products to bfloat16 if the features stay the same.
+    """Round the matrix products of the blocks to bfloat16 if the features stay the same.
 
     Args:
-        tower: the picture tower, changed in place.
-        agreement: the lowest cosine between the features of a probe now and at the first call.
+        tower: the image tower, changed in place, or restored if the features differ.
+        agreement: computes the lowest cosine between the probe's features now and in float32.
         force: keep bfloat16 whatever the agreement.
 
     Returns:
-        the agreement, or None where the tower stays in float32.
+        The agreement, or None where the tower stays in float32.
     """
     # timm multiplies by the weight of `qkv` itself where query and value have biases of their own
     bypassed = {
@@ -128,7 +141,7 @@ def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool
         for name, module in tower.named_modules()
         if _BLOCKS.search(f".{name}.")
         and name not in bypassed
-        and (can_stand_in(module) or type(module) in (nn.Linear, OneDnnLinear))
+        and (is_plain_attention(module) or type(module) in (nn.Linear, OneDnnLinear))
         and (force or _width(module) >= _WORTHWHILE)
     ]
     if not wide:
@@ -145,14 +158,14 @@ def to_bfloat16(tower: nn.Module, agreement: Callable[[], float], *, force: bool
 
 
 def _width(module: Any) -> int:
-    """The narrower side of its products."""
+    """The smaller dimension of a layer's weights, which decides whether bfloat16 is faster."""
     if isinstance(module, nn.MultiheadAttention):
         return int(module.embed_dim)
     return min(int(module.in_features), int(module.out_features))
 
 
 def _probe(encoder: Any) -> Array:
-    """Features of two made pictures, `[2, D]`."""
+    """Features of two generated images, one portrait and one landscape, `[2, D]`."""
     rng = np.random.default_rng(0)
     made = [
         Image.fromarray(rng.integers(0, 256, (rows, 8, 3), dtype=np.uint8)).resize(

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from handful.encoders import files
-from handful.encoders.backends._open_clip.library import open_clip
+from handful.encoders import checkpoint
+from handful.encoders.backends._libraries import open_clip, quietly
 from handful.encoders.backends._open_clip.source import Source
-from handful.encoders.backends._transformers.library import logging as library_logging
-from handful.errors import HandfulError, InputError, MissingExtraError
-
-_LOADING = (
-    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError,
-    ArithmeticError, AssertionError, IndexError, SafetensorError, UnpicklingError,
-)  # fmt: skip
-_one_at_a_time = threading.Lock()  # torch's generator and the library's loudness are shared
+from handful.errors import InputError, MissingExtraError
 
 
 def model(source: Source) -> Any:
@@ -45,7 +32,7 @@ def model(source: Source) -> Any:
     kind = "CLIP"
     if custom:
         kind = "CoCa" if "multimodal_cfg" in settings else "CustomTextCLIP"
-    with _quietly(source):
+    with quietly(source.weights.parent):
         # Building draws random weights only to replace them; nobody's random numbers move.
         with torch.random.fork_rng(devices=[]):
             built = getattr(open_clip(), kind)(**settings)
@@ -58,7 +45,7 @@ def model(source: Source) -> Any:
 def transform(built: Any, source: Source) -> Any:
     """The library's picture transform for inference (a torchvision `Compose`)."""
     module = import_module("open_clip.transform")
-    with _quietly(source):
+    with quietly(source.weights.parent):
         settings = module.PreprocessCfg(**built.visual.preprocess_cfg)
         return module.image_transform_v2(settings, is_train=False)
 
@@ -75,9 +62,9 @@ def tokenizer(source: Source) -> Any:
     settings.pop("reduction_mask", None)  # it draws at random what to leave out of a long text
     length = text.get("context_length", 77)
     if source.words is None:
-        with _quietly(source):
+        with quietly(source.weights.parent):
             return open_clip().SimpleTokenizer(context_length=length, **settings)
-    if not any((source.words / name).is_file() for name in files.VOCABULARIES):
+    if not checkpoint.has_any(source.words, checkpoint.VOCABULARIES):
         raise InputError(
             f"{source.words}: has no tokenizer (tokenizer.json, vocab.txt or a .model file); put "
             f"the files of {text.get('hf_tokenizer_name')} there"
@@ -85,7 +72,7 @@ def tokenizer(source: Source) -> Any:
     settings.update(
         tokenizer_mode=text.get("tokenizer_mode"), trust_remote_code=False, local_files_only=True
     )
-    with _quietly(source):
+    with quietly(source.weights.parent):
         kind = import_module("open_clip.tokenizer").HFTokenizer
         try:
             return kind(str(source.words), context_length=length, **settings)
@@ -111,30 +98,10 @@ def _check_text(folder: Path) -> None:
     Raises:
         InputError: another kind of model.
     """
-    kind = str(files.read_json(folder / "config.json").get("model_type", ""))
+    kind = str(checkpoint.read_json(folder / "config.json").get("model_type", ""))
     known = import_module("open_clip.hf_configs").arch_dict
     if kind not in known:
         raise InputError(
             f"{folder / 'config.json'}: is a {kind or 'nameless'!r} model; open_clip reads with "
             f"one of these: {', '.join(known)}"
         )
-
-
-@contextlib.contextmanager
-def _quietly(source: Source) -> Iterator[None]:
-    """No progress bar and no report of the libraries', and their errors as ours."""
-    root, silent = logging.getLogger(), logging.NullHandler()
-    with _one_at_a_time:
-        level = library_logging.get_verbosity()
-        library_logging.set_verbosity_error()
-        root.addHandler(silent)  # or the library's first word would set up logging for everybody
-        try:
-            yield
-        except HandfulError:
-            raise
-        except _LOADING as error:
-            said = " ".join(str(error).split())[:300] or type(error).__name__
-            raise InputError(f"{source.weights.parent}: cannot be loaded ({said})") from error
-        finally:
-            root.removeHandler(silent)
-            library_logging.set_verbosity(level)

@@ -10,7 +10,7 @@ from typing import Any
 
 from handful.encoders import fingerprint as parts
 from handful.encoders.backends._open_clip.source import Source
-from handful.encoders.files import read_json
+from handful.encoders.checkpoint import read_json
 
 # Settings that steer the computation and leave no trace in the weights. A setting of a later
 # version of the library is added with its default left out, so that no encoder changes its name.

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from handful.encoders import files
-from handful.encoders.backends._open_clip import hub, tags
-from handful.encoders.backends._open_clip.library import open_clip
+from handful.encoders import checkpoint, hub
+from handful.encoders.backends._libraries import open_clip
+from handful.encoders.backends._open_clip import tags
 from handful.errors import InputError, MissingModelError
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -68,12 +68,12 @@ def find(name: str) -> Source:
 def _of_folder(name: str, folder: Path) -> Source:
     if not folder.is_dir():
         raise MissingModelError(f"{folder}: there is no such folder; check the path")
-    if not (folder / files.OPEN_CLIP).is_file():
+    if not (folder / checkpoint.OPEN_CLIP).is_file():
         raise InputError(
-            f"{folder}: has no {files.OPEN_CLIP}; expected a folder that open_clip saved, with "
-            "the configuration and open_clip_model.safetensors"
+            f"{folder}: has no {checkpoint.OPEN_CLIP}; expected a folder that open_clip saved, "
+            "with the configuration and open_clip_model.safetensors"
         )
-    model, pixels = _stated(folder / files.OPEN_CLIP)
+    model, pixels = _stated(folder / checkpoint.OPEN_CLIP)
     words = folder if model["text_cfg"].get("hf_tokenizer_name") else None
     text = None
     if model["text_cfg"].get("hf_model_name"):
@@ -82,8 +82,8 @@ def _of_folder(name: str, folder: Path) -> Source:
 
 
 def _of_hub(name: str, repo: str) -> Source:
-    model, pixels = _stated(hub.fetch(repo, [files.OPEN_CLIP], name))
-    weights = hub.fetch(repo, [_WEIGHTS[0], _WEIGHTS[2]], name)
+    model, pixels = _stated(hub.fetch_file(repo, [checkpoint.OPEN_CLIP], name))
+    weights = hub.fetch_file(repo, [_WEIGHTS[0], _WEIGHTS[2]], name)
     tags.same_activation(name, repo, model)
     return Source(name, model, pixels, weights, _words(model, name), _text(model, name))
 
@@ -113,7 +113,7 @@ def _of_library(name: str) -> Source:
     wanted = [file_name] if file_name else [_WEIGHTS[0], _WEIGHTS[2]]
     if file_name and not file_name.endswith(".safetensors"):
         wanted.insert(0, f"{Path(file_name).stem}.safetensors")
-    weights = hub.fetch(repo, wanted, name)
+    weights = hub.fetch_file(repo, wanted, name)
     return Source(name, model, stated, weights, _words(model, name), _text(model, name))
 
 
@@ -124,9 +124,9 @@ def _of_repository(name: str, place: str) -> Path:
     if not (owner and repo and file):
         raise MissingModelError(
             f"open_clip:{name}: expected hf-hub:owner/name/FILE after the architecture; a "
-            f"repository that has an {files.OPEN_CLIP} is named alone: hf-hub:owner/name"
+            f"repository that has an {checkpoint.OPEN_CLIP} is named alone: hf-hub:owner/name"
         )
-    return hub.fetch(f"{owner}/{repo}", [file], name)
+    return hub.fetch_file(f"{owner}/{repo}", [file], name)
 
 
 def _nothing(name: str, known: list[str]) -> str:
@@ -143,7 +143,7 @@ def _nothing(name: str, known: list[str]) -> str:
 
 def _stated(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The model's and the preprocessing's configuration from a checkpoint's file."""
-    value = files.read_json(path)
+    value = checkpoint.read_json(path)
     model: Any = value.get("model_cfg")
     pixels: Any = value.get("preprocess_cfg", {})
     parts = [model, pixels]
@@ -191,9 +191,9 @@ def _readable(file: Path) -> Path:
 
 def _words(model: dict[str, Any], name: str) -> Path | None:
     repo = model["text_cfg"].get("hf_tokenizer_name")
-    return hub.words(str(repo), name) if repo else None
+    return hub.fetch_tokenizer(str(repo), name) if repo else None
 
 
 def _text(model: dict[str, Any], name: str) -> Path | None:
     repo = model["text_cfg"].get("hf_model_name")
-    return hub.fetch(str(repo), ["config.json"], name).parent if repo else None
+    return hub.fetch_file(str(repo), ["config.json"], name).parent if repo else None

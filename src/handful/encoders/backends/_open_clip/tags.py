@@ -10,7 +10,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from handful.encoders.backends._open_clip.library import open_clip
+from handful.encoders.backends._libraries import open_clip
 from handful.errors import InputError, MissingModelError
 
 _QUICK = "-quickgelu"  # how the library names an architecture's other activation
