@@ -24,7 +24,8 @@ from handful import data, encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import FeatureSet, playground
 from handful.features.store import FeatureStore
-from handful.library.open_set import Part, Stranger
+from handful.library.open_set import OpenSetDetector
+from handful.library.task_support import TaskSupport
 from handful.protocols import continual, continual_report
 from handful.protocols.request import Request
 
@@ -107,9 +108,9 @@ def encoded(encoder: Encoder, task: playground.Task) -> tuple[Array, np.ndarray,
     return values[: len(y)], y, values[len(y) :]
 
 
-def first(rows: Array, y: np.ndarray, shots: int) -> Part:
+def first(rows: Array, y: np.ndarray, shots: int) -> TaskSupport:
     kept = np.concatenate([np.flatnonzero(y == c)[:shots] for c in range(y.max() + 1)])
-    return Part(rows[kept], y[kept])
+    return TaskSupport(rows[kept], y[kept])
 
 
 def strangers(encoder: Encoder, seeds: int) -> None:
@@ -121,7 +122,7 @@ def strangers(encoder: Encoder, seeds: int) -> None:
             parts = [first(rows, y, shots) for rows, y, _ in drawn]
             for pair in combinations(range(len(names)), 2):
                 known = [i for i in range(len(names)) if i not in pair]
-                told = Stranger.of([parts[i] for i in known])
+                told = OpenSetDetector.fit({f"{i:03d}": parts[i] for i in known})
                 theirs = told.rates(np.concatenate([drawn[i][2] for i in pair]))
                 own = told.rates(np.concatenate([drawn[i][2] for i in known]))
                 for rate in RATES:

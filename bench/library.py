@@ -32,8 +32,9 @@ import torch
 
 from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText, unit
-from handful.library.ensemble import Skill, Skills
-from handful.library.folder import Shelf
+from handful.library import LibraryFolder
+from handful.library.ensemble import SkillEnsemble
+from handful.library.skill import Skill
 from handful.packs import Pack
 from handful.packs.support import Support
 
@@ -106,10 +107,10 @@ def turned(adapter: Any, support: Support, seed: int, tower: Tower) -> Pack:
 
 def fill(folder: Path, method: str, count: int) -> None:
     tower = Tower()
-    shelf = Shelf.init(folder, tower)
+    library = LibraryFolder.init(folder, tower)
     one = fitted(method)
     for seed in range(count):
-        shelf.add(turned(*one, seed, tower), f"skill {seed:03d}")
+        library.add(turned(*one, seed, tower), f"skill {seed:03d}")
 
 
 def held() -> int:
@@ -120,13 +121,13 @@ def held() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def skills(folder: Path, most: int) -> Skills:
+def skills(folder: Path, most: int) -> SkillEnsemble:
     """As `Library` reads them, the first `most`."""
-    shelf = Shelf.open(folder)
+    library = LibraryFolder.open(folder)
     found = []
-    for name in shelf.names()[:most]:
-        found.append(Skill.of(name, shelf.load(name)))
-    return Skills(found)
+    for name in library.names()[:most]:
+        found.append(Skill.from_pack(name, library.load(name)))
+    return SkillEnsemble(found)
 
 
 def child(folder: Path, most: int) -> None:
@@ -140,7 +141,7 @@ def child(folder: Path, most: int) -> None:
     _ = known.router
     routed = time.perf_counter() - began
     began = time.perf_counter()
-    _ = known.stranger
+    _ = known.open_set
     strange = time.perf_counter() - began
     print(json.dumps({
         "load": loaded, "router": routed, "unknown": strange, "held": inside,
@@ -177,9 +178,9 @@ def best(call: Any, times: int) -> float:
     return float(np.median(found))
 
 
-def queries(known: Skills, count: int) -> Array:
+def queries(known: SkillEnsemble, count: int) -> Array:
     """Images of different tasks, so that different skills are asked."""
-    rows = [s.part.features[7 * i % len(s.part.features)] for i, s in enumerate(known.skills)]
+    rows = [s.support.features[7 * i % len(s.support.features)] for i, s in enumerate(known.skills)]
     return np.stack([rows[i % len(rows)] for i in range(count)])
 
 
@@ -195,9 +196,9 @@ def measure(method: str, counts: tuple[int, ...], top: Path) -> list[dict[str, f
         for batch in BATCHES:
             X = queries(known, batch)
             times = 30 if batch == 1 else 10
-            row[f"answer {batch}"] = best(partial(known.answers, X), times) / batch
-            if known.stranger is not None:
-                row[f"unknown {batch}"] = best(partial(known.answers, X, 0.05), times) / batch
+            row[f"answer {batch}"] = best(partial(known.predict, X), times) / batch
+            if known.open_set is not None:
+                row[f"unknown {batch}"] = best(partial(known.predict, X, 0.05), times) / batch
         rows.append(row)
     return rows
 

@@ -91,7 +91,7 @@ def row(library: Library, drawn: dict[str, playground.Task]) -> str:
     wanted = [(n, label) for n, task in drawn.items() for label in task.test_labels]
     right, runs = {}, {}
     for most in (1, 2, 4, len(drawn)):
-        asked = Library(library.shelf.path, library.encoder, library.store, most)
+        asked = Library(library.folder.path, library.encoder, library.store, most)
         answers = asked.predict(pictures)
         runs[most] = passes(asked, pictures)
         right[most] = [
@@ -120,8 +120,8 @@ def row(library: Library, drawn: dict[str, playground.Task]) -> str:
 def passes(library: Library, pictures: list[ImageRef]) -> float:
     """Share of all adapters that run for an image, on average."""
     seen = extract_features(library.encoder, pictures, library.store)
-    shares = library.skills.router.shares(seen.features.values)
-    each = [library.skills._asked(shares, i).mean() for i in range(len(library.names))]
+    shares = library.ensemble.router.probabilities(seen.features.values)
+    each = [library.ensemble.runs_for(shares, i).mean() for i in range(len(library.names))]
     return float(np.mean(each))
 
 

@@ -55,7 +55,7 @@ def teach(library: Library, tasks: Tasks, top: Path) -> None:
         photos = playground.write(task, top / "photos" / name)
         skill = handful.fit(photos, encoder=library.encoder, store=library.store).pack
         library.add(skill, name)
-        said, held = library.predict(probe, task=SKILLS[0]), content(library.shelf.path)
+        said, held = library.predict(probe, task=SKILLS[0]), content(library.folder.path)
         if said != (answers or said) or not files.items() <= held.items():
             raise SystemExit("something that was learned before has changed")
         answers, files = list(said), held
@@ -83,7 +83,7 @@ def route(library: Library, tasks: Tasks) -> None:
 def exchange_one(library: Library, task: playground.Task, top: Path) -> None:
     print("One skill travels:")
     file = top / "night.skill"
-    exchange.push(library.shelf.path / "night", file)
+    exchange.push(library.folder.path / "night", file)
     other = Library.init(top / "other", library.encoder, library.store)
     other.add(file)
     here, there = (one.predict(list(task.test), task="night") for one in (library, other))

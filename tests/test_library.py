@@ -18,7 +18,7 @@ from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, MismatchError, PackError, StorageError
 from handful.features.store import FeatureStore
-from handful.library.folder import Shelf, is_library
+from handful.library import LibraryFolder, is_library
 from handful.packs import Pack, disk, restore
 from handful.packs.format import to_files
 
@@ -79,10 +79,10 @@ def test_adding_changes_no_earlier_byte_and_no_earlier_answer(tmp_path, skills, 
     said, bytes_before = {}, {}
     for name in TASKS:
         library.add(skills / name)
-        now = content(library.shelf.path)
+        now = content(library.folder.path)
         assert {k: now[k] for k in bytes_before} == bytes_before
         bytes_before = now
-        reopened = Library(library.shelf.path, tiny, store)
+        reopened = Library(library.folder.path, tiny, store)
         for earlier, answers in said.items():
             assert library.predict(pictures, task=earlier) == answers
             assert reopened.predict(pictures, task=earlier) == answers
@@ -96,13 +96,14 @@ def test_the_shared_product_answers_each_skill_alike_whoever_stands_beside(
     """Not the union's probabilities, which a new task has a share in: each skill's own in it."""
     import torch
 
-    from handful.library.ensemble import Skill, Skills
+    from handful.library.ensemble import SkillEnsemble
+    from handful.library.skill import Skill
 
     features = np.stack([Pack.load(skills / name).support.features[:3] for name in TASKS])
     x = torch.from_numpy(features.reshape(-1, features.shape[-1]))
-    alone = {n: Skill.of(n, Pack.load(skills / n)) for n in TASKS}
-    first = Skills([alone["novel-objects"]])._stack(x)[0]
-    both = Skills(alone.values())
+    alone = {n: Skill.from_pack(n, Pack.load(skills / n)) for n in TASKS}
+    first = SkillEnsemble([alone["novel-objects"]])._stack(x)[0]
+    both = SkillEnsemble(alone.values())
     at = [both.names[i] for i in both._stacked].index("novel-objects")
     assert torch.equal(both._stack(x)[at], first)
     own = Pack.load(skills / "novel-objects").logits(x.numpy())
@@ -111,14 +112,14 @@ def test_the_shared_product_answers_each_skill_alike_whoever_stands_beside(
 
 def test_a_pack_is_kept_byte_for_byte(library, skills):
     for name in TASKS:
-        assert content(library.shelf.path / name) == content(skills / name)
+        assert content(library.folder.path / name) == content(skills / name)
 
 
 def test_any_order_gives_the_same_library(tmp_path, skills, drawn, library, tiny, store):
     other = Library.init(tmp_path / "other", tiny, store)
     for name in reversed(TASKS):
         other.add(skills / name)
-    assert content(other.shelf.path) == content(library.shelf.path)
+    assert content(other.folder.path) == content(library.folder.path)
     pictures = [p for task in drawn.values() for p in task.test[::3]]
     assert other.predict(pictures) == library.predict(pictures)
     assert other.predict(pictures, unknown=0.2) == library.predict(pictures, unknown=0.2)
@@ -126,11 +127,11 @@ def test_any_order_gives_the_same_library(tmp_path, skills, drawn, library, tiny
 
 def test_removing_brings_back_what_was_before(library, skills, drawn, tiny, store):
     pictures = [task.test[0] for task in drawn.values()]
-    before, files = library.predict(pictures), content(library.shelf.path)
+    before, files = library.predict(pictures), content(library.folder.path)
     library.add(skills / "style-dusk", "again")
     library.remove("again")
     assert library.predict(pictures) == before
-    assert content(library.shelf.path) == files
+    assert content(library.folder.path) == files
     with pytest.raises(InputError, match="no skill 'again'"):
         library.remove("again")
 
@@ -140,7 +141,7 @@ def test_a_skill_in_memory_needs_a_name(library, skills):
     with pytest.raises(InputError, match="give one"):
         library.add(pack)
     assert library.add(pack, "memory") == "memory"
-    assert library.shelf.load("memory").tensors.keys() == pack.tensors.keys()
+    assert library.folder.load("memory").tensors.keys() == pack.tensors.keys()
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,10 @@ def test_a_skill_in_memory_needs_a_name(library, skills):
     ["", "../out", "a/b", ".hidden", "unknown", "Zero-Shot", "x" * 81, "长" * 70, "\u0301", "dot."],
 )
 def test_names_that_cannot_be(library, skills, name):
-    before = content(library.shelf.path)
+    before = content(library.folder.path)
     with pytest.raises(InputError, match="cannot be a skill's name"):
         library.add(skills / "novel-objects", name)
-    assert content(library.shelf.path) == before
+    assert content(library.folder.path) == before
 
 
 @pytest.mark.parametrize("name", ["长" * 60, "पक्षी", "cafe\u0301"])
@@ -163,10 +164,10 @@ def test_names_of_every_script_can_be(library, skills, name):
 
 @pytest.mark.parametrize("name", ["novel-objects", "Novel-Objects"])
 def test_two_of_one_name_are_refused(library, skills, name):
-    before = content(library.shelf.path)
+    before = content(library.folder.path)
     with pytest.raises(InputError, match="has a skill 'novel-objects' already"):
         library.add(skills / "style-dusk", name)
-    assert content(library.shelf.path) == before
+    assert content(library.folder.path) == before
 
 
 def test_a_skill_of_another_encoder_is_refused(library, skills, tiny):
@@ -177,8 +178,8 @@ def test_a_skill_of_another_encoder_is_refused(library, skills, tiny):
     with pytest.raises(MismatchError, match="model differs"):
         library.add(other, "other")
     # one that got there by hand is left out, and the rest serves
-    disk.write_new(library.shelf.path / "other", other.files())
-    reopened = Library(library.shelf.path, tiny)
+    disk.write_new(library.folder.path / "other", other.files())
+    reopened = Library(library.folder.path, tiny)
     assert "does not belong" in reopened.broken["other"]
     assert reopened.names == tuple(sorted(TASKS))
 
@@ -192,7 +193,7 @@ def test_methods_that_see_other_images_are_refused(library, drawn, tiny, store):
 
 
 def test_twins_and_what_a_killed_process_left_are_told(library, skills, capsys):
-    folder = library.shelf.path
+    folder = library.folder.path
     assert run(capsys, "library", "check", folder)[2] == ""
     code, out, err = run(
         capsys, "library", "add", folder, skills / "style-sketch", "--name", "again"
@@ -206,10 +207,10 @@ def test_twins_and_what_a_killed_process_left_are_told(library, skills, capsys):
 
 
 def test_a_damaged_skill_is_left_out_and_named(library, drawn, tiny, store, capsys):
-    weights = library.shelf.path / "style-dusk" / "weights.safetensors"
+    weights = library.folder.path / "style-dusk" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    (library.shelf.path / "empty").mkdir()
-    reopened = Library(library.shelf.path, tiny, store)
+    (library.folder.path / "empty").mkdir()
+    reopened = Library(library.folder.path, tiny, store)
     assert reopened.broken.keys() == {"style-dusk", "empty"}
     assert "was changed after the skill was saved" in reopened.broken["style-dusk"]
     assert reopened.names == ("novel-materials", "novel-objects", "style-sketch")
@@ -217,11 +218,11 @@ def test_a_damaged_skill_is_left_out_and_named(library, drawn, tiny, store, caps
     assert reopened.predict(picture)[0].task == "style-sketch"
     with pytest.raises(PackError, match="'style-dusk' cannot be used"):
         reopened.predict(picture, task="style-dusk")
-    code, out, err = run(capsys, "library", "check", library.shelf.path)
+    code, out, err = run(capsys, "library", "check", library.folder.path)
     assert code == 1
     assert "3 skills are whole" in out
     assert "left out style-dusk" in err
-    code, out, err = run(capsys, "library", "list", library.shelf.path)
+    code, out, err = run(capsys, "library", "list", library.folder.path)
     assert code == 1
     assert "left out empty" in err
 
@@ -285,8 +286,8 @@ def test_a_skill_made_to_deceive_leaves_the_others_serving(
     with pytest.raises((PackError, MismatchError)):
         library.add(tmp_path / "evil")
     before = [a.scores for a in library.predict(drawn["style-dusk"].test)]
-    shutil.copytree(tmp_path / "evil", library.shelf.path / "evil")
-    reopened = Library(library.shelf.path, tiny, store)
+    shutil.copytree(tmp_path / "evil", library.folder.path / "evil")
+    reopened = Library(library.folder.path, tiny, store)
     assert list(reopened.broken) == ["evil"]
     assert [a.scores for a in reopened.predict(drawn["style-dusk"].test)] == before
 
@@ -298,7 +299,7 @@ def test_a_skill_made_with_other_pictures_leaves_the_others_serving(
     other = pack.tensors["golden.probabilities"][::-1].copy()
     library.add(replace(pack, tensors=pack.tensors | {"golden.probabilities": other}), "aaa")
     for encoder in (None, tiny):
-        reopened = Library(library.shelf.path, encoder, store)
+        reopened = Library(library.folder.path, encoder, store)
         answers = reopened.predict(drawn["style-dusk"].test)
         assert list(reopened.broken) == ["aaa"]
         assert {a.task for a in answers} == {"style-dusk"}
@@ -307,14 +308,14 @@ def test_a_skill_made_with_other_pictures_leaves_the_others_serving(
 def _add(arguments: tuple[Path, Path, str]) -> str:
     library, skill, name = arguments
     try:
-        Shelf.open(library).add(skill, name)
+        LibraryFolder.open(library).add(skill, name)
     except InputError as error:
         return str(error)
     return ""
 
 
 def test_two_processes_at_once(tmp_path, skills, tiny):
-    Shelf.init(tmp_path / "library", tiny)
+    LibraryFolder.init(tmp_path / "library", tiny)
     wanted = [("a", 0), ("a", 1), ("b", 2), ("c", 3), ("a", 2), ("b", 0)]
     tries = [(tmp_path / "library", skills / TASKS[i], name) for name, i in wanted]
     with multiprocessing.get_context("fork").Pool(3) as pool:
@@ -329,11 +330,11 @@ def test_two_processes_at_once(tmp_path, skills, tiny):
 
 def test_a_name_taken_in_the_last_moment_is_not_overwritten(library, skills, monkeypatch):
     """Between the check and the rename another process may put its skill there."""
-    monkeypatch.setattr(Shelf, "_check_name", lambda self, name: None)
-    before = content(library.shelf.path)
+    monkeypatch.setattr(LibraryFolder, "_check_name", lambda self, name: None)
+    before = content(library.folder.path)
     with pytest.raises(InputError, match="exists already"):
         library.add(skills / "style-dusk", "novel-objects")
-    assert content(library.shelf.path) == before
+    assert content(library.folder.path) == before
 
 
 def test_a_full_disk_leaves_nothing_behind(library, skills, monkeypatch):
@@ -342,23 +343,23 @@ def test_a_full_disk_leaves_nothing_behind(library, skills, monkeypatch):
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    before = content(library.shelf.path)
+    before = content(library.folder.path)
     monkeypatch.setattr(disk, "_write_file", full)
     with pytest.raises(StorageError, match="No space left"):
         library.add(skills / "style-dusk", "more")
-    assert content(library.shelf.path) == before
+    assert content(library.folder.path) == before
 
 
 def test_a_skill_taken_out_meanwhile_is_nobodys_problem(library, monkeypatch):
-    held, real = library.shelf.names(), Shelf.names
+    held, real = library.folder.names(), LibraryFolder.names
     library.remove("style-dusk")
     left = [name for name in held if name != "style-dusk"]
-    monkeypatch.setattr(Shelf, "names", lambda self: held)
-    assert [name for name, _ in library.shelf.each()] == left
-    assert [one.name for one in library.shelf.entries()] == left
+    monkeypatch.setattr(LibraryFolder, "names", lambda self: held)
+    assert [name for name, _ in library.folder.load_all()] == left
+    assert [one.name for one in library.folder.entries()] == left
     listed = iter([held])
-    monkeypatch.setattr(Shelf, "names", lambda self: next(listed, None) or real(self))
-    assert [name for name, _ in library.shelf.each()] == left
+    monkeypatch.setattr(LibraryFolder, "names", lambda self: next(listed, None) or real(self))
+    assert [name for name, _ in library.folder.load_all()] == left
 
 
 def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
@@ -369,12 +370,14 @@ def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
 
     for name in ("mkdir", "write_bytes", "write_text", "rename", "touch", "unlink"):
         monkeypatch.setattr(Path, name, barred)
-    reopened = Library(library.shelf.path, tiny)
-    features = np.concatenate([s.part.features for s in reopened.skills.skills])
-    assert len(reopened.says(features, [""] * len(features), unknown=0.2)) == len(features)
+    reopened = Library(library.folder.path, tiny)
+    features = np.concatenate([s.support.features for s in reopened.ensemble.skills])
+    assert len(reopened.predict_features(features, [""] * len(features), unknown=0.2)) == len(
+        features
+    )
     assert not reopened.broken
     with pytest.raises(StorageError, match="Read-only"):
-        reopened.shelf.add(library.shelf.load("style-dusk"), "more")
+        reopened.folder.add(library.folder.load("style-dusk"), "more")
 
 
 @pytest.mark.parametrize("words", [("library", "check"), ("verify",), ("pull",)])
@@ -386,25 +389,25 @@ def test_a_name_no_disk_takes_is_an_error_and_no_traceback(capsys, words):
 
 def test_init_and_open_refuse_what_is_no_library(tmp_path, skills, tiny, capsys):
     with pytest.raises(PackError, match="it is a single skill"):
-        Shelf.open(skills / "novel-objects")
+        LibraryFolder.open(skills / "novel-objects")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
     with pytest.raises(InputError, match="mine"):
-        Shelf.init(tmp_path / "full", tiny)
-    Shelf.init(tmp_path / "library", tiny)
+        LibraryFolder.init(tmp_path / "full", tiny)
+    LibraryFolder.init(tmp_path / "library", tiny)
     with pytest.raises(InputError, match="is a library already"):
-        Shelf.init(tmp_path / "library", tiny)
+        LibraryFolder.init(tmp_path / "library", tiny)
     file = tmp_path / "library" / "library.json"
     stated = json.loads(file.read_text())
     file.write_text(json.dumps(stated | {"format": 2}))
     with pytest.raises(PackError, match="newer Handful"):
-        Shelf.open(tmp_path / "library")
+        LibraryFolder.open(tmp_path / "library")
     file.write_text(json.dumps(stated | {"encoder": {"name": "tiny"}}))
     with pytest.raises(PackError, match=r"encoder\.fingerprint"):
-        Shelf.open(tmp_path / "library")
+        LibraryFolder.open(tmp_path / "library")
     file.write_text("{")
     with pytest.raises(PackError, match="not valid JSON"):
-        Shelf.open(tmp_path / "library")
+        LibraryFolder.open(tmp_path / "library")
 
 
 def test_an_empty_library_says_so(tmp_path, tiny):
@@ -417,12 +420,12 @@ def test_an_empty_library_says_so(tmp_path, tiny):
 def test_an_image_of_no_task_is_answered_by_text_also_of_further_classes(library, drawn, tiny):
     from handful.encoders import prompts
 
-    also = prompts.embed(tiny, ("a red circle", "two hearts"), ["a photo of {}."])
+    extra = prompts.embed(tiny, ("a red circle", "two hearts"), ["a photo of {}."])
     strange = playground.task("novel-duos", 1, 0, 4)
-    answers = library.predict(list(strange.test), unknown=0.05, also=also)
+    answers = library.predict(list(strange.test), unknown=0.05, extra_classes=extra)
     refused = [a for a in answers if a.unknown]
     assert len(refused) > len(answers) / 2
-    labels = {*library.skills.labels, *also.classes}
+    labels = {*library.ensemble.labels, *extra.classes}
     for answer in refused:
         assert answer.zero_shot
         assert answer.task is None
@@ -500,7 +503,7 @@ def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
     folders = [tmp_path / name for name in TASKS[1:]]
     first = f"{TASKS[0]}={tmp_path / TASKS[0]}"
     more = ("--unknown", "0.3", "--stranger", strange, "--json")
-    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, first, *folders, *more)
+    code, out, _ = run(capsys, "library", "evaluate", library.folder.path, first, *folders, *more)
     assert code == 0
     told = json.loads(out)
     assert set(told["tasks"]) == set(TASKS)
@@ -510,16 +513,16 @@ def test_evaluate_names_tasks_and_does_not(library, drawn, tmp_path, capsys):
     for name, one in told["tasks"].items():
         assert one["images"] == len(drawn[name].test)
         assert one["leaks"] == 0
-    code, out, _ = run(capsys, "library", "evaluate", library.shelf.path, *folders)
+    code, out, _ = run(capsys, "library", "evaluate", library.folder.path, *folders)
     assert code == 0
     assert "task found" in out
     wrong = f"style-dusk={tmp_path / 'style-sketch'}"
-    assert run(capsys, "library", "evaluate", library.shelf.path, wrong)[0] == 2
-    assert run(capsys, "library", "evaluate", library.shelf.path, first, *more[2:])[0] == 2
+    assert run(capsys, "library", "evaluate", library.folder.path, wrong)[0] == 2
+    assert run(capsys, "library", "evaluate", library.folder.path, first, *more[2:])[0] == 2
 
 
 def test_evaluate_refuses_what_it_would_have_to_guess(library, drawn, tmp_path, capsys):
-    path, test = library.shelf.path, playground.write(drawn["style-dusk"], tmp_path / "test")
+    path, test = library.folder.path, playground.write(drawn["style-dusk"], tmp_path / "test")
     code, _, err = run(capsys, "library", "evaluate", path, test)
     assert code == 2
     assert f"NAME={test}" in err
@@ -537,7 +540,7 @@ def test_a_name_cannot_steer_the_screen(capsys):
 
 
 def test_a_library_is_no_skill_and_says_so(library, tmp_path, capsys):
-    path = library.shelf.path
+    path = library.folder.path
     for words in (("inspect", path), ("push", path, tmp_path / "a.skill"), ("verify", path)):
         code, out, err = run(capsys, *words)
         assert code == 2
@@ -547,6 +550,6 @@ def test_a_library_is_no_skill_and_says_so(library, tmp_path, capsys):
 
 
 def test_a_copied_library_serves(library, tmp_path, drawn, tiny, store):
-    shutil.copytree(library.shelf.path, tmp_path / "copy")
+    shutil.copytree(library.folder.path, tmp_path / "copy")
     pictures = [task.test[0] for task in drawn.values()]
     assert Library(tmp_path / "copy", tiny, store).predict(pictures) == library.predict(pictures)

@@ -15,6 +15,7 @@ from handful.errors import InputError, PackError
 from handful.features import extract_features
 from handful.features.store import ActivationStore, FeatureStore
 from handful.library.evaluation import evaluate
+from handful.library.zero_shot import zero_shot
 from handful.packs import Pack, deltas
 from handful.skills.edit.commands import add
 from handful.tuners import TunedEncoder
@@ -58,7 +59,7 @@ def test_a_tuned_skill_answers_in_a_library_what_it_answers_alone(library, drawn
     for name, kind in TUNED.items():
         pictures = [ImageRef.of(p) for p in drawn[name].test]
         there = library.predict(pictures, task=name)
-        pack = library.shelf.load(name)
+        pack = library.folder.load(name)
         assert pack.manifest["tuner"][0]["tuner"] == kind
         alone = Predictor(pack, encoder=library.encoder, store=store).predict(pictures)
         for one, other in zip(there, alone, strict=True):
@@ -96,9 +97,9 @@ def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, dra
     name = next(iter(TUNED))
     rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
     with pytest.raises(InputError, match="changes the encoder"):
-        library.says(rows, [str(i) for i in range(len(rows))])
+        library.predict_features(rows, [str(i) for i in range(len(rows))])
     with pytest.raises(InputError, match="changes the encoder"):
-        library.says(rows, [str(i) for i in range(len(rows))], task=name)
+        library.predict_features(rows, [str(i) for i in range(len(rows))], task=name)
 
 
 def test_a_library_with_tuned_skills_is_measured_by_what_it_predicts(library, drawn):
@@ -106,7 +107,7 @@ def test_a_library_with_tuned_skills_is_measured_by_what_it_predicts(library, dr
         name: Dataset(tuple(ImageRef.of(p) for p in task.test), task.test_labels)
         for name, task in drawn.items()
     }
-    done = evaluate(library, data, unknown=0.1, strangers=[data[TASKS[0]]])
+    done = evaluate(library, data, unknown=0.1, unknown_sources=[data[TASKS[0]]])
     for name, one in done.tasks.items():
         for way, task in (("named", name), ("unnamed", None)):
             told = library.predict(data[name].images, task=task)
@@ -138,28 +139,28 @@ def test_a_tuned_skill_that_grew_finds_images_of_its_new_class(library, drawn, t
     first = other.support_labels[0]
     pictures = [p for p, of in zip(other.support, other.support_labels, strict=True) if of == first]
     images = tuple(ImageRef.of(p) for p in pictures)
-    grown = add(library.shelf.path / name, Dataset(images, ("new",) * len(images)), store=store)
-    assert grown.pack.classes == (*library.shelf.load(name).classes, "new")
+    grown = add(library.folder.path / name, Dataset(images, ("new",) * len(images)), store=store)
+    assert grown.pack.classes == (*library.folder.load(name).classes, "new")
     made = Library.init(tmp_path / "grown", library.encoder, store)
     for task in drawn:
-        made.add(grown.pack if task == name else library.shelf.path / task, task)
+        made.add(grown.pack if task == name else library.folder.path / task, task)
     assert all(a.task == name for a in made.predict(images))
-    labels, chances = made.skills.zero_shot(made.skills.skills[0].text)
-    assert chances.shape[1] == len(labels) == len(made.skills.labels)
+    labels, chances = zero_shot(made.ensemble, made.ensemble.skills[0].text)
+    assert chances.shape[1] == len(labels) == len(made.ensemble.labels)
     plain = extract_features(library.encoder, images, store).features.values
-    part = made.skills.skills[made.skills.position(name)].part
-    np.testing.assert_array_equal(part.features[-len(images) :], plain)
+    support = made.ensemble.skills[made.ensemble.index(name)].support
+    np.testing.assert_array_equal(support.features[-len(images) :], plain)
 
 
 def test_a_change_that_does_not_fit_leaves_the_others_serving(
     library, drawn, tmp_path, store, capsys
 ):
     name = next(iter(TUNED))
-    pack = library.shelf.load(name)
+    pack = library.folder.load(name)
     cut = {k: v for k, v in pack.tensors.items() if k != next(iter(deltas.kept(pack.tensors)))}
     made = Library.init(tmp_path / "some", library.encoder, store)
     for task in drawn:
-        made.add(replace(pack, tensors=cut) if task == name else library.shelf.path / task, task)
+        made.add(replace(pack, tensors=cut) if task == name else library.folder.path / task, task)
     pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test]
     answers = made.predict(pictures)
     assert list(made.broken) == [name]
@@ -175,19 +176,19 @@ def test_a_change_that_does_not_fit_leaves_the_others_serving(
 def test_a_library_of_tuned_skills_alone_finds_its_encoder(library, tmp_path, store):
     alone = Library.init(tmp_path / "one", "tiny", store)
     name = next(iter(TUNED))
-    alone.add(library.shelf.path / name)
+    alone.add(library.folder.path / name)
     again = Library(tmp_path / "one", store=store)
     assert not isinstance(again.encoder, TunedEncoder)
     assert again.encoder.precision == "float32"
-    assert Pack.load(library.shelf.path / name).fingerprint == again.tuned(name).fingerprint
+    assert Pack.load(library.folder.path / name).fingerprint == again.tuned(name).fingerprint
 
 
 def test_asking_more_skills_changes_nothing_when_all_are_asked(library, drawn, store):
     pictures = [ImageRef.of(p) for task in drawn.values() for p in task.test[::4]]
     two, three, all_ = (
-        Library(library.shelf.path, library.encoder, store, most=k) for k in (2, 3, 99)
+        Library(library.folder.path, library.encoder, store, max_tuned=k) for k in (2, 3, 99)
     )
     for a, b, c in zip(*(x.predict(pictures) for x in (two, three, all_)), strict=True):
         assert a.scores == b.scores == c.scores  # two of the four change the encoder
-    with pytest.raises(InputError, match="most of 1 or more"):
-        Library(library.shelf.path, library.encoder, store, most=0)
+    with pytest.raises(InputError, match="max_tuned of 1 or more"):
+        Library(library.folder.path, library.encoder, store, max_tuned=0)

@@ -12,10 +12,13 @@ from handful.adapters import Adapter, create_adapter
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
 from handful.library._gaussians import Gaussians
-from handful.library.ensemble import Skill, Skills, strangeness
-from handful.library.heads import Stack, linear
-from handful.library.open_set import Part, Stranger
+from handful.library.ensemble import SkillEnsemble
+from handful.library.heads import StackedHeads, affine_form
+from handful.library.open_set import OpenSetDetector
 from handful.library.router import Router
+from handful.library.skill import Skill
+from handful.library.task_support import TaskSupport
+from handful.library.zero_shot import known_class_discount, zero_shot
 from handful.packs.support import Support
 
 WIDTH = 24
@@ -35,8 +38,8 @@ class World:
         noise = self.rng.standard_normal((len(y), WIDTH))
         return unit(self.means[task][y] + 0.7 * noise), y
 
-    def part(self, task: int) -> Part:
-        return Part(*self.draw(task, self.shots))
+    def support(self, task: int) -> TaskSupport:
+        return TaskSupport(*self.draw(task, self.shots))
 
     def skill(self, name: str, task: int, method: str, labels: tuple[str, ...] = ()) -> Skill:
         X, y = self.draw(task, self.shots)
@@ -44,18 +47,18 @@ class World:
         text = ClassText(self.means[task][:, None] + 1, labels, 20.0)
         adapter: Adapter = create_adapter(method, 0).fit(X, np.array(labels)[y], text)
         ids = tuple(map(str, range(len(y))))
-        return Skill.fitted(name, adapter, labels, Support(X, y, text, ids, ids), 1.0, 20.0)
+        return Skill.from_adapter(name, adapter, labels, Support(X, y, text, ids, ids), 1.0, 20.0)
 
 
 def test_images_find_their_task_and_the_shares_are_honest():
     world = World(6)
-    router = Router.of({f"t{i}": world.part(i) for i in range(6)})
+    router = Router.fit({f"t{i}": world.support(i) for i in range(6)})
     asked = [world.draw(i, 40)[0] for i in range(6)]
-    shares = router.shares(np.concatenate(asked))
+    shares = router.probabilities(np.concatenate(asked))
     truth = np.repeat(np.arange(6), [len(a) for a in asked])
     right = shares.argmax(1) == truth
     assert right.mean() > 0.95
-    assert abs(right.mean() - router.right) < 0.05
+    assert abs(right.mean() - router.left_out_accuracy) < 0.05
     assert abs(shares.max(1).mean() - right.mean()) < 0.05
     np.testing.assert_allclose(shares.sum(1), 1)
 
@@ -72,13 +75,13 @@ def test_left_out_answers_are_those_of_a_fit_without_the_image():
 
     x = rows.astype(np.float64)
     means, scatter = of(x, groups)
-    made = Gaussians.of(means, np.bincount(groups).astype(float), scatter, 0.1)
+    made = Gaussians.fit(means, np.bincount(groups).astype(float), scatter, 0.1)
     ridge = 0.1 * np.trace(scatter) / 14 / 10
-    found = made.left_out(rows, groups)
+    found = made.leave_one_out(rows, groups)
     for i in range(15):
         kept = np.arange(15) != i
         means, scatter = of(x[kept], groups[kept])
-        weights = means @ np.linalg.inv(made.share * scatter + ridge * np.eye(10))
+        weights = means @ np.linalg.inv(made.scatter_weight * scatter + ridge * np.eye(10))
         expected = weights @ x[i] - 0.5 * (weights * means).sum(1)
         if groups[i] == 2:  # it was the only one
             assert found[i, 2] == -np.inf
@@ -89,22 +92,23 @@ def test_left_out_answers_are_those_of_a_fit_without_the_image():
 def test_tasks_that_are_classes_thrown_together_are_told_by_their_classes():
     world = World(6, classes=6, shots=8)
     world.means = world.means.reshape(36, WIDTH)[world.rng.permutation(36)].reshape(6, 6, WIDTH)
-    mixed = Router.of({f"t{i}": world.part(i) for i in range(6)})
+    mixed = Router.fit({f"t{i}": world.support(i) for i in range(6)})
     asked = [world.draw(i, 20)[0] for i in range(6)]
     truth = np.repeat(np.arange(6), [len(a) for a in asked])
-    right = (mixed.shares(np.concatenate(asked)).argmax(1) == truth).mean()
+    right = (mixed.probabilities(np.concatenate(asked)).argmax(1) == truth).mean()
     assert right > 0.9
-    assert abs(right - mixed.right) < 0.08
+    assert abs(right - mixed.left_out_accuracy) < 0.08
     assert len(mixed.views[-1].bias) == 36  # the view of classes takes part
 
 
 def test_the_order_of_tasks_changes_nothing():
     world = World(5)
-    parts = {f"t{i}": world.part(i) for i in range(5)}
+    parts = {f"t{i}": world.support(i) for i in range(5)}
     X = world.draw(0, 5)[0]
-    one, other = Router.of(parts), Router.of(dict(reversed(parts.items())))
-    assert np.array_equal(one.shares(X), other.shares(X))
-    first, second = one.stranger(), other.stranger()
+    one, other = Router.fit(parts), Router.fit(dict(reversed(parts.items())))
+    assert np.array_equal(one.probabilities(X), other.probabilities(X))
+    first = OpenSetDetector.fit(parts)
+    second = OpenSetDetector.fit(dict(reversed(parts.items())))
     assert first is not None
     assert second is not None
     assert np.array_equal(first.rates(X), second.rates(X))
@@ -112,16 +116,16 @@ def test_the_order_of_tasks_changes_nothing():
 
 def test_an_image_is_judged_by_itself():
     world = World(4)
-    skills = Skills(world.skill(f"t{i}", i, "text_gda") for i in range(4))
+    skills = SkillEnsemble(world.skill(f"t{i}", i, "text_gda") for i in range(4))
     X = np.concatenate([world.draw(i, 5)[0] for i in range(4)])
-    together = skills.answers(X, 0.2)
+    together = skills.predict(X, 0.2)
     for i in (0, 7, 42 % len(X), len(X) - 1):
-        alone = skills.answers(X[[i]], 0.2)
+        alone = skills.predict(X[[i]], 0.2)
         assert alone.tasks[0] == together.tasks[i]
         np.testing.assert_allclose(alone.probabilities[0], together.probabilities[i], atol=1e-5)
-        np.testing.assert_allclose(alone.shares[0], together.shares[i])
-        np.testing.assert_allclose(alone.familiar[0], together.familiar[i])
-    turned = skills.answers(X[::-1].copy(), 0.2)
+        np.testing.assert_allclose(alone.task_probabilities[0], together.task_probabilities[i])
+        np.testing.assert_allclose(alone.false_accept_rates[0], together.false_accept_rates[i])
+    turned = skills.predict(X[::-1].copy(), 0.2)
     assert np.array_equal(turned.tasks[::-1], together.tasks)
 
 
@@ -131,9 +135,9 @@ def test_unknown_tasks_are_accepted_at_about_the_stated_rate():
     kept = []
     for seed in range(20):
         world = World(10, seed=seed)
-        told = Stranger.of([world.part(i) for i in range(8)])
-        strange = told.rates(np.concatenate([world.draw(i, 10)[0] for i in (8, 9)]))
-        known = told.rates(np.concatenate([world.draw(i, 10)[0] for i in range(8)]))
+        detector = OpenSetDetector.fit({f"t{i}": world.support(i) for i in range(8)})
+        strange = detector.rates(np.concatenate([world.draw(i, 10)[0] for i in (8, 9)]))
+        known = detector.rates(np.concatenate([world.draw(i, 10)[0] for i in range(8)]))
         for rate, found in rates.items():
             found.append(float((strange <= rate).mean()))
         kept.append(float((known <= 0.2).mean()))
@@ -144,37 +148,37 @@ def test_unknown_tasks_are_accepted_at_about_the_stated_rate():
 
 def test_many_tasks_are_left_out_several_at_a_time():
     world = World(40, classes=2, shots=3)
-    told = Stranger.of([world.part(i) for i in range(40)])
-    assert len(told.left_out) == 40
-    rates = told.rates(world.draw(0, 5)[0])
+    detector = OpenSetDetector.fit({f"t{i}": world.support(i) for i in range(40)})
+    assert len(detector.left_out) == 40
+    rates = detector.rates(world.draw(0, 5)[0])
     assert ((rates > 0) & (rates <= 1)).all()
 
 
 @pytest.mark.parametrize("shots", [1, 2])
 def test_few_images_and_equal_images_still_route(shots):
     world = World(3, classes=2, shots=shots)
-    router = Router.of({f"t{i}": world.part(i) for i in range(3)})
-    assert np.isfinite(router.shares(world.draw(0, 3)[0])).all()
+    router = Router.fit({f"t{i}": world.support(i) for i in range(3)})
+    assert np.isfinite(router.probabilities(world.draw(0, 3)[0])).all()
     row = unit(np.ones((2, WIDTH)))
-    same = Router.of({"a": Part(row, np.arange(2)), "b": Part(-row, np.arange(2))})
-    assert same.shares(row).argmax(1).tolist() == [0, 0]
+    same = Router.fit({"a": TaskSupport(row, np.arange(2)), "b": TaskSupport(-row, np.arange(2))})
+    assert same.probabilities(row).argmax(1).tolist() == [0, 0]
 
 
 def test_one_task_is_every_image_s_and_none_is_refused():
     world = World(2)
-    router = Router.of({"only": world.part(0)})
-    assert router.shares(world.draw(1, 2)[0]).tolist() == [[1.0]] * 8
-    assert router.stranger() is None
+    router = Router.fit({"only": world.support(0)})
+    assert router.probabilities(world.draw(1, 2)[0]).tolist() == [[1.0]] * 8
+    assert OpenSetDetector.fit({"only": world.support(0)}) is None
     with pytest.raises(InputError, match="at least one task"):
-        Router.of({})
-    skills = Skills([world.skill("a", 0, "tip"), world.skill("b", 1, "tip")])
+        Router.fit({})
+    skills = SkillEnsemble([world.skill("a", 0, "tip"), world.skill("b", 1, "tip")])
     with pytest.raises(InputError, match="add a third"):
-        skills.answers(world.draw(0, 1)[0], 0.1)
+        skills.predict(world.draw(0, 1)[0], 0.1)
 
 
 def test_class_names_that_two_tasks_share_are_kept_apart():
     world = World(3, classes=2)
-    skills = Skills(
+    skills = SkillEnsemble(
         [
             world.skill("art", 0, "text_gda", ("red", "blue")),
             world.skill("cars", 1, "text_gda", ("Red", "fast")),
@@ -192,7 +196,7 @@ def test_class_names_that_two_tasks_share_are_kept_apart():
 )  # fmt: skip
 def test_which_heads_go_into_the_product(method, affine):
     head = World(1).skill("t", 0, method)
-    found = linear(head.head, torch.from_numpy(head.part.features))
+    found = affine_form(head.head, torch.from_numpy(head.support.features))
     assert (found is not None) == affine
     if found is not None:
         x = torch.from_numpy(World(1, seed=3).draw(0, 5)[0])
@@ -209,10 +213,11 @@ def test_a_narrow_kernel_is_not_taken_for_affine(method):
     text = ClassText(world.means[0][:, None] + 1, ("a", "b", "c", "d"), 20.0)
     adapter = create_adapter(method, 0, {"beta": 40.0}).fit(X, np.array(text.classes)[y], text)
     ids = tuple(map(str, range(len(y))))
-    narrow = Skill.fitted("n", adapter, text.classes, Support(X, y, text, ids, ids), 1.0, 20.0)
-    skills = Skills([narrow, world.skill("other", 1, "text_gda")])
-    found = skills.answers(X)
-    own, mine = skills.named(X, "n"), skills.columns[skills.position("n")]
+    support = Support(X, y, text, ids, ids)
+    narrow = Skill.from_adapter("n", adapter, text.classes, support, 1.0, 20.0)
+    skills = SkillEnsemble([narrow, world.skill("other", 1, "text_gda")])
+    found = skills.predict(X)
+    own, mine = skills.predict_task(X, "n"), skills.columns[skills.index("n")]
     part = found.probabilities[:, mine]
     np.testing.assert_allclose(part / part.sum(1, keepdims=True), own, atol=1e-3)
 
@@ -226,48 +231,48 @@ def test_the_product_s_answers_stay_bit_equal_as_heads_come():
     ]
     for count in (1, 7, 256):
         x = torch.nn.functional.normalize(torch.randn(count, 96, generator=generator))
-        whole = Stack(parts)(x)
+        whole = StackedHeads(parts)(x)
         for i in range(1, len(parts)):
-            for first, found in zip(Stack(parts[:i])(x), whole, strict=False):
+            for first, found in zip(StackedHeads(parts[:i])(x), whole, strict=False):
                 assert torch.equal(first, found)
-        assert torch.equal(Stack(parts[::-1])(x)[-1], whole[0])
+        assert torch.equal(StackedHeads(parts[::-1])(x)[-1], whole[0])
         for (weights, bias), found in zip(parts, whole, strict=True):
             torch.testing.assert_close(found, x @ weights.T + bias, rtol=1e-4, atol=1e-4)
-    assert Stack([])(torch.ones(1, 96)) == []
+    assert StackedHeads([])(torch.ones(1, 96)) == []
 
 
 def test_skills_of_every_kind_answer_as_they_do_alone():
     world = World(3)
     methods = ("text_gda", "tip", "clip_adapter")
-    skills = Skills(world.skill(m, i, m) for i, m in enumerate(methods))
+    skills = SkillEnsemble(world.skill(m, i, m) for i, m in enumerate(methods))
     for i, method in enumerate(methods):
         X, _ = world.draw(i, 5)
-        found = skills.answers(X)
-        mine = skills.position(method)
+        found = skills.predict(X)
+        mine = skills.index(method)
         sure = found.tasks == mine
         assert sure.mean() > 0.8
-        own = skills.named(X, method)
+        own = skills.predict_task(X, method)
         part = found.probabilities[:, skills.columns[mine]]
-        share = found.shares[sure][:, None]
+        share = found.task_probabilities[sure][:, None]
         np.testing.assert_allclose(part[sure] / share, own[sure], atol=1e-4)
 
 
 def test_zero_shot_over_the_union_and_over_further_classes():
     world = World(3)
-    skills = Skills(world.skill(f"t{i}", i, "text_gda") for i in range(2))
+    skills = SkillEnsemble(world.skill(f"t{i}", i, "text_gda") for i in range(2))
     X = world.draw(2, 5)[0]
-    labels, chances = skills.zero_shot(X)
+    labels, chances = zero_shot(skills, X)
     assert labels == skills.labels
     np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
-    raised = Skills([skills.skills[0], replace(skills.skills[1], scale=60.0, tuned=True)])
-    np.testing.assert_array_equal(raised.zero_shot(X)[1], chances)  # the encoder's scale is 20
+    raised = SkillEnsemble([skills.skills[0], replace(skills.skills[1], scale=60.0, tuned=True)])
+    np.testing.assert_array_equal(zero_shot(raised, X)[1], chances)  # the encoder's scale is 20
     also = ClassText(world.means[2][:, None] + 1, ("p", "q", "r", "s"), 20.0)
-    labels, chances = skills.zero_shot(X, also)
+    labels, chances = zero_shot(skills, X, also)
     assert labels[-4:] == also.classes
     assert chances[:, -4:].sum(1).mean() > 0.5
-    less = strangeness(np.array([0.1, 0.5, *np.ones(18)]), 0.1)
+    less = known_class_discount(np.array([0.1, 0.5, *np.ones(18)]), 0.1)
     np.testing.assert_allclose(less, [1, 0.2, *np.full(18, 0.1)])
-    _, held = skills.zero_shot(X, also, less)
+    _, held = zero_shot(skills, X, also, less)
     np.testing.assert_allclose(held.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(held[0], chances[0], rtol=1e-5)
     assert (held[1:, -4:].sum(1) > chances[1:, -4:].sum(1)).all()

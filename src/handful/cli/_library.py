@@ -11,7 +11,7 @@ from handful.cli import _console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from handful.library import Answer
+    from handful.library import LibraryPrediction
     from handful.skills.predict import Prediction
 
 
@@ -23,7 +23,7 @@ def predict(
     encoder: str | None,
     task: str | None,
     unknown: float | None,
-) -> list[Answer]:
+) -> list[LibraryPrediction]:
     """Answers of a library; skills that cannot be used are named and left out."""
     from handful.library import Library
 

@@ -23,7 +23,7 @@ def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
     from handful.library import Library
 
     made = Library.init(library, encoder)
-    _console.say(f"{library}: an empty library for {made.shelf.encoder['name']}")
+    _console.say(f"{library}: an empty library for {made.folder.encoder['name']}")
     return 0
 
 
@@ -37,15 +37,15 @@ def add(
     ] = None,
 ) -> int:
     """Put skills into a library; those that are there do not change."""
-    from handful.library.folder import Shelf
+    from handful.library import LibraryFolder
 
     if name is not None and len(skills) > 1:
         raise InputError(f"--name {name!r} is for one skill, got {len(skills)}; add them singly")
-    shelf = Shelf.open(library)
+    folder = LibraryFolder.open(library)
     for skill in skills:
-        added = shelf.add(skill, name)
+        added = folder.add(skill, name)
         _console.say(f"added {added}")
-        twins = shelf.twins(added)
+        twins = folder.same_support(added)
         if twins:
             _console.complain(
                 f"{added} was taught with the same images as {', '.join(twins)}: an image finds "
@@ -58,13 +58,13 @@ def add(
 @_console.exits
 def show(library: Folder, as_json: _options.Json = False) -> int:
     """Show what is in a library, as the skills state it; nothing is verified."""
-    from handful.library.folder import Shelf
+    from handful.library import LibraryFolder
 
-    shelf = Shelf.open(library)
-    entries = shelf.entries()
+    folder = LibraryFolder.open(library)
+    entries = folder.entries()
     if as_json:
         skills = [asdict(e) for e in entries]
-        _console.say_json({"encoder": dict(shelf.encoder), "skills": skills})
+        _console.say_json({"encoder": dict(folder.encoder), "skills": skills})
         return int(any(e.problem for e in entries))
     rows = [
         [e.name, e.method, str(len(e.classes)), str(e.images), f"{e.bytes / 1e3:.0f}"]
@@ -73,7 +73,7 @@ def show(library: Folder, as_json: _options.Json = False) -> int:
     ]
     headers = ["skill", "method", "classes", "images", "kB"]
     _console.say_table(_console.table(headers, rows, right=[2, 3, 4]))
-    _console.say(f"{len(rows)} skills on {shelf.encoder['name']}")
+    _console.say(f"{len(rows)} skills on {folder.encoder['name']}")
     return _problems({e.name: e.problem for e in entries if e.problem})
 
 
@@ -85,10 +85,10 @@ def check(library: Folder, as_json: _options.Json = False) -> int:
 
     read = Library(library)
     try:
-        read.attach()
+        read.check_tuned()
     except MissingModelError as error:
         _console.complain(f"what skills change of the encoder was not tried: {error}")
-    left = read.shelf.leftovers()
+    left = read.folder.unfinished()
     if left:
         _console.complain(
             f"{', '.join(left)}: not finished; unless a skill is being added just now, somebody "
@@ -138,11 +138,13 @@ def evaluate(
             )
         named[name] = rest if given else first
     with _console.progress("encoding") as progress:
-        done = measure(read, named, unknown=unknown, strangers=stranger or (), progress=progress)
+        done = measure(
+            read, named, unknown=unknown, unknown_sources=stranger or (), progress=progress
+        )
     if as_json:
         _console.say_json(done.as_dict())
         return _console.report_failures(done.failures)
-    keys = done.told()
+    keys = done.metrics
     rows = [
         [name, str(one.images), *(f"{100 * getattr(one, key):.1f}" for key in keys)]
         for name, one in done.tasks.items()
@@ -153,8 +155,8 @@ def evaluate(
     _console.say_table(_console.table(headers, rows, right=range(1, len(headers))))
     if done.false_accept is not None:
         _console.say(
-            f"{done.strangers} images of no task: {100 * done.false_accept:.1f} % taken for one "
-            f"of a task, {100 * (unknown or 0):g} % asked for"
+            f"{done.unknown_images} images of no task: {100 * done.false_accept:.1f} % taken for "
+            f"one of a task, {100 * (unknown or 0):g} % asked for"
         )
     for name, one in done.tasks.items():
         if one.leaks:
@@ -168,13 +170,13 @@ def remove(
     library: Folder, names: Annotated[list[str], typer.Argument(help="Skills to take out.")]
 ) -> int:
     """Take skills out of a library; the others stay as they are."""
-    from handful.library.folder import Shelf
+    from handful.library import LibraryFolder
 
-    shelf = Shelf.open(library)
+    folder = LibraryFolder.open(library)
     for name in names:
-        shelf.known(name)
+        folder.require(name)
     for name in dict.fromkeys(names):
-        shelf.remove(name)
+        folder.remove(name)
         _console.say(f"removed {name}")
     return 0
 

@@ -68,7 +68,7 @@ def run(
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
     from handful import data, report
-    from handful.library import folder
+    from handful.library import is_library
     from handful.packs import multi
     from handful.skills.predict import Predictor
 
@@ -76,7 +76,7 @@ def run(
     if out is not None:
         report.check_folder(out.parent)
     images = data.find(paths)
-    several = folder.is_library(skill)
+    several = is_library(skill)
     predictions: Sequence[Prediction]
     if several:
         told = "none of the tasks of the library; the class is what its text alone suggests"

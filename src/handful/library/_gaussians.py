@@ -1,16 +1,13 @@
-"""Gaussian groups of images with one covariance, and what each says of an image left out of it."""
+"""Gaussian discriminants with one shared covariance, and their exact leave-one-out values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handful.contracts import Array
-
-Values = NDArray[np.float64]
-Rows = NDArray[np.int64]
+from handful.library.task_support import Indices, Values
 
 _FLOOR = 1e-10  # squared distances of unit rows below this are float32's rounding
 
@@ -23,62 +20,66 @@ class Gaussians:
         means: `[G, D]`.
         counts: `[G]` images of each group.
         precision: P, `[D, D]`.
-        share: how much of the scatter around the means P's inverse holds.
+        scatter_weight: what the scatter matrix is multiplied by in P's inverse.
     """
 
     means: Values
     counts: Values
     precision: Values
-    share: float
+    scatter_weight: float
 
     @classmethod
-    def of(cls, means: Values, counts: Values, scatter: Values, rho: float) -> Gaussians:
+    def fit(cls, means: Values, counts: Values, scatter: Values, rho: float) -> Gaussians:
         """From `[G, D]` means, `[G]` counts and the `[D, D]` scatter around the means."""
         freedom = max(float(counts.sum()) - 1, 1.0)
         width, trace = len(scatter), float(np.trace(scatter)) / freedom
         if trace <= _FLOOR:  # no group has two different images
             return cls(means, counts, np.eye(width), 0.0)
-        share = (1 - rho) / freedom
-        shrunk: Values = share * scatter
+        weight = (1 - rho) / freedom
+        shrunk: Values = weight * scatter
         shrunk[np.diag_indices(width)] += rho * trace / width
-        return cls(means, counts, np.asarray(np.linalg.inv(shrunk), dtype=np.float64), share)
+        return cls(means, counts, np.asarray(np.linalg.inv(shrunk), dtype=np.float64), weight)
 
     def linear(self) -> tuple[Array, Array]:
         """`[G, D]` weights and `[G]` biases less their mean, float32."""
         weights = self.means @ self.precision
         bias = -0.5 * (weights * self.means).sum(1)
-        middle = (weights - weights.mean(0), bias - bias.mean())
-        return middle[0].astype(np.float32), middle[1].astype(np.float32)
+        # softmax ignores a common offset; without it float32 keeps more digits
+        return (weights - weights.mean(0)).astype(np.float32), (bias - bias.mean()).astype(
+            np.float32
+        )
 
-    def left_out(self, rows: Array, groups: Rows) -> Values:
+    def leave_one_out(self, rows: Array, groups: Indices) -> Values:
         """`[n, G]` discriminants of images of the groups, each by a fit without it.
 
-        The image leaves the mean of its group and the scatter, a rank-one downdate; the ridge and
-        the count of all images stay, which moves nothing that can be seen. A group whose only image
-        is left out has `-inf`.
+        The image leaves the mean of its group and the scatter, a rank-one downdate of P's inverse
+        (Sherman-Morrison); the ridge and the count of all images stay, which changes nothing
+        visible. A group whose only image is left out has `-inf`.
 
         Args:
             rows: `[n, D]` images that the groups were made of.
             groups: `[n]` of which group each is.
         """
-        x, at = rows.astype(np.float64), np.arange(len(rows))
+        x = rows.astype(np.float64)
         weights = self.means @ self.precision
-        between = weights @ self.means.T  # [G, G]
+        mean_products = weights @ self.means.T  # [G, G]: m_g P m_h
         counts = self.counts[groups]
-        rest = x - self.means[groups]
-        on_rest = rest @ self.precision
-        form = (on_rest * rest).sum(1)
-        gone = np.where(counts > 1, counts / np.maximum(counts - 1, 1), 0.0) * self.share
-        gone = gone / np.maximum(1 - gone * form, _FLOOR)
-        along = x @ weights.T  # [n, G]: x P m
-        to_rest = along - between[groups]
-        straight = (on_rest * x).sum(1)
-        result: Values = along + (gone * straight)[:, None] * to_rest
-        result -= 0.5 * (np.diag(between) + gone[:, None] * to_rest**2)
-        own = self.means[groups] - rest / np.maximum(counts - 1, 1)[:, None]
-        turned = own @ self.precision
-        touched = (on_rest * own).sum(1)
-        value = (turned * x).sum(1) + gone * straight * touched
-        value -= 0.5 * ((turned * own).sum(1) + gone * touched**2)
-        result[at, groups] = np.where(counts > 1, value, -np.inf)
+        # with r = x - m_g the scatter loses n / (n - 1) r r', so P gains step * (P r)(P r)'
+        residuals = x - self.means[groups]
+        p_residuals = residuals @ self.precision
+        squared_length = (p_residuals * residuals).sum(1)
+        step = np.where(counts > 1, counts / np.maximum(counts - 1, 1), 0.0) * self.scatter_weight
+        step = step / np.maximum(1 - step * squared_length, _FLOOR)
+        x_means = x @ weights.T  # [n, G]: x P m
+        r_means = x_means - mean_products[groups]  # [n, G]: r P m
+        r_x = (p_residuals * x).sum(1)
+        result: Values = x_means + (step * r_x)[:, None] * r_means
+        result -= 0.5 * (np.diag(mean_products) + step[:, None] * r_means**2)
+        # the image's own group: its mean moves as well, to m - r / (n - 1)
+        own_means = self.means[groups] - residuals / np.maximum(counts - 1, 1)[:, None]
+        p_own = own_means @ self.precision
+        r_own = (p_residuals * own_means).sum(1)
+        own = (p_own * x).sum(1) + step * r_x * r_own
+        own -= 0.5 * ((p_own * own_means).sum(1) + step * r_own**2)
+        result[np.arange(len(x)), groups] = np.where(counts > 1, own, -np.inf)
         return result

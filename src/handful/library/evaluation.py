@@ -1,4 +1,4 @@
-"""How good a library is on labelled images of its tasks: named, and finding their task."""
+"""How good a library is on labelled images: with their task named, and finding it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful import data
 from handful.contracts import Array
 from handful.data import Dataset
 from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
-from handful.library import Library
-from handful.library.ensemble import See
+from handful.library.ensemble import EnsemblePrediction, SkillEnsemble, TunedFeatures
+from handful.library.library import Library
+
+Source = str | Path | Dataset
 
 
 @dataclass(frozen=True)
-class OfTask:
-    """Shares, 0 to 1, over the test images of one task.
+class TaskEvaluation:
+    """Shares, 0 to 1, over the test images of one task; the fields are JSON keys.
 
     Args:
         images: how many.
@@ -40,36 +43,37 @@ class OfTask:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a library was measured to do.
+class LibraryEvaluation:
+    """The measurements of a library.
 
     Args:
         tasks: name to shares.
-        strangers: images of no task that were asked.
+        unknown_images: how many images of no task were asked about.
         false_accept: share of them taken for one of a task at the stated rate, if any.
         failures: images that could not be read; they count in no number.
     """
 
-    tasks: Mapping[str, OfTask]
-    strangers: int
+    tasks: Mapping[str, TaskEvaluation]
+    unknown_images: int
     false_accept: float | None
     failures: tuple[Failure, ...]
 
-    def mean(self, name: str) -> float:
-        """Mean over the tasks of one of `named`, `unnamed`, `found`, `accepted`."""
-        return float(np.mean([getattr(one, name) for one in self.tasks.values()]))
-
-    def told(self) -> tuple[str, ...]:
+    @property
+    def metrics(self) -> tuple[str, ...]:
         """What was measured of every task: `accepted` only where a rate was given."""
-        asked = all(one.accepted is not None for one in self.tasks.values())
-        return ("named", "unnamed", "found") + ("accepted",) * asked
+        rated = all(one.accepted is not None for one in self.tasks.values())
+        return ("named", "unnamed", "found") + ("accepted",) * rated
+
+    def mean(self, metric: str) -> float:
+        """Mean over the tasks of one of `metrics`."""
+        return float(np.mean([getattr(one, metric) for one in self.tasks.values()]))
 
     def as_dict(self) -> dict[str, Any]:
         """The same, ready for JSON."""
         return {
             "tasks": {name: asdict(one) for name, one in self.tasks.items()},
-            "mean": {name: self.mean(name) for name in self.told()},
-            "strangers": self.strangers,
+            "mean": {metric: self.mean(metric) for metric in self.metrics},
+            "strangers": self.unknown_images,
             "false_accept": self.false_accept,
             "failed": len(self.failures),
         }
@@ -77,91 +81,91 @@ class Measured:
 
 def evaluate(
     library: Library,
-    sources: Mapping[str, str | Path | Dataset],
+    sources: Mapping[str, Source],
     *,
     unknown: float | None = None,
-    strangers: Sequence[str | Path | Dataset] = (),
+    unknown_sources: Sequence[Source] = (),
     progress: Progress | None = None,
-) -> Measured:
-    """Ask a library about labelled images of its tasks, with their names and without.
+) -> LibraryEvaluation:
+    """Measure a library on labelled images of its tasks, with their names and without.
 
     Args:
         library: with the skills.
         sources: task to its images, as for `handful.evaluate`: where splits are stated, only `test`
             is used; support images of the task are left out.
         unknown: a false-accept rate to measure at.
-        strangers: images of no task of the library, whatever their labels.
+        unknown_sources: images of no task of the library, whatever their labels.
         progress: called with (images done, images in all), anew for every source.
 
     Raises:
         InputError: no such task, a label that is none of its classes, nothing left to measure on,
-            strangers without a rate.
+            unknown images without a rate.
     """
     if not sources:
         raise InputError("no tasks given; name test images of at least one")
-    if strangers and unknown is None:
+    if unknown_sources and unknown is None:
         raise InputError("images of no task need a false-accept rate to be judged at (--unknown)")
-    library.skills.check(unknown)
-    for name in sources:  # before any image is looked at
-        library.skills.position(name)
+    library.ensemble.check(unknown)
+    for name in sources:  # before any image is encoded
+        library.ensemble.index(name)
     failures: list[Failure] = []
     tasks = {}
     for name, source in sources.items():
-        skill = library.skills.skills[library.skills.position(name)]
+        classes = library.ensemble.skills[library.ensemble.index(name)].classes
         dataset = data.split_or_all(data.load(source), "test")
-        wrong = sorted({*dataset.labels} - {*skill.classes})
+        wrong = sorted({*dataset.labels} - {*classes})
         if wrong:
             raise InputError(f"labels {wrong[:5]} are not among the classes of the skill {name!r}")
         found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
-        support = frozenset(library.shelf.load(name).support_ids)
+        support = frozenset(library.folder.load(name).support_ids)
         kept = [i for i, id_ in enumerate(found.features.ids) if id_ not in support]
         if not kept:
             raise InputError(f"{name}: no readable image that its skill has not seen")
-        labels = [dataset.labels[found.kept[i]] for i in kept]
-        leaks = len(found.kept) - len(kept)
-        see = library.see([dataset.images[found.kept[i]] for i in kept])
-        rows = found.features.values[kept]
-        tasks[name] = _asked(library, name, rows, see, labels, leaks, unknown)
-    accepted = []
-    for source in strangers:
+        places = [found.kept[i] for i in kept]
+        targets = np.array([classes.index(dataset.labels[i]) for i in places])
+        tuned = library.tuned_features([dataset.images[i] for i in places])
+        rows, leaks = found.features.values[kept], len(found.kept) - len(kept)
+        tasks[name] = _evaluate_task(library.ensemble, name, rows, tuned, targets, leaks, unknown)
+    accepted: list[bool] = []
+    for source in unknown_sources:
         dataset = data.split_or_all(data.load(source), "test")
         found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
         failures += found.failures
-        see = library.see([dataset.images[i] for i in found.kept])
-        answers = library.skills.answers(found.features.values, unknown, see)
-        accepted += list(_taken(answers.familiar, unknown))
+        tuned = library.tuned_features([dataset.images[i] for i in found.kept])
+        answers = library.ensemble.predict(found.features.values, unknown, tuned)
+        accepted += list(_accepted(answers, unknown))
     rate = float(np.mean(accepted)) if accepted else None
-    return Measured(tasks, len(accepted), rate, tuple(failures))
+    return LibraryEvaluation(tasks, len(accepted), rate, tuple(failures))
 
 
-def _asked(
-    library: Library,
+def _evaluate_task(
+    ensemble: SkillEnsemble,
     name: str,
     rows: Array,
-    see: See,
-    labels: Sequence[str],
+    tuned_features: TunedFeatures,
+    targets: NDArray[np.int64],
     leaks: int,
     unknown: float | None,
-) -> OfTask:
-    at = library.skills.position(name)
-    skill = library.skills.skills[at]
-    targets = np.array([skill.classes.index(label) for label in labels])
-    named = library.skills.named(rows, name, see).argmax(1) == targets
-    answers = library.skills.answers(rows, unknown, see)
-    column = library.skills.columns[at].start + targets
-    unnamed = answers.probabilities.argmax(1) == column
-    taken = _taken(answers.familiar, unknown)
-    return OfTask(
+) -> TaskEvaluation:
+    """On `[M, D]` features and `[M]` class indices of test images of one task."""
+    task = ensemble.index(name)
+    named = ensemble.predict_task(rows, name, tuned_features).argmax(1) == targets
+    answers = ensemble.predict(rows, unknown, tuned_features)
+    unnamed = answers.probabilities.argmax(1) == ensemble.columns[task].start + targets
+    accepted = _accepted(answers, unknown)
+    return TaskEvaluation(
         len(rows),
         float(named.mean()),
         float(unnamed.mean()),
-        float((answers.tasks == at).mean()),
-        float(taken.mean()) if len(taken) else None,
+        float((answers.tasks == task).mean()),
+        float(accepted.mean()) if len(accepted) else None,
         leaks,
     )
 
 
-def _taken(familiar: Any, unknown: float | None) -> Any:
-    """`[M]` which images are taken for known; empty where nobody asked."""
-    return np.zeros(0) if familiar is None else np.asarray(familiar) <= unknown
+def _accepted(answers: EnsemblePrediction, unknown: float | None) -> NDArray[np.bool_]:
+    """`[M]` which images are taken for known; empty where no rate was given."""
+    if answers.false_accept_rates is None or unknown is None:
+        return np.zeros(0, dtype=bool)
+    return np.asarray(answers.false_accept_rates <= unknown)

@@ -17,24 +17,24 @@ from typing import Any
 from handful._version import __version__
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
-from handful.library.entry import Entry, entry
-from handful.library.names import check as check_name
-from handful.library.names import same
-from handful.packs import deltas, disk, exchange, reading, skill_file
+from handful.library._compatibility import check_compatible
+from handful.library.listing import SkillEntry
+from handful.library.names import check_skill_name, fold
+from handful.packs import disk, exchange, reading, skill_file
 from handful.packs.format import LIBRARY as MANIFEST
 from handful.packs.format import MANIFEST as PACK
-from handful.packs.format import NAMES, mismatched
+from handful.packs.format import NAMES
 from handful.packs.pack import Pack
 from handful.packs.strict_json import parse
 
 FORMAT = 1
 
-_MOST = 1 << 20  # bytes of library.json, which holds a few lines
+_MAX_BYTES = 1 << 20  # of library.json, which holds a few lines
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The folder of a library. Make one with `Shelf.init` or `Shelf.open`.
+class LibraryFolder:
+    """A library on disk. Make one with `LibraryFolder.init` or `LibraryFolder.open`.
 
     Args:
         path: the folder.
@@ -45,7 +45,7 @@ class Shelf:
     encoder: Mapping[str, Any]
 
     @classmethod
-    def init(cls, folder: str | Path, encoder: Encoder) -> Shelf:
+    def init(cls, folder: str | Path, encoder: Encoder) -> LibraryFolder:
         """Make an empty library.
 
         Args:
@@ -77,7 +77,7 @@ class Shelf:
         return cls(path, stated)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Shelf:
+    def open(cls, folder: str | Path) -> LibraryFolder:
         """Read which encoder the library is for; writes nothing, now or later, unless asked to.
 
         Raises:
@@ -91,7 +91,7 @@ class Shelf:
                 "handful library init"
             )
         file = path / MANIFEST
-        whole = parse(disk.read_file(file, _MOST), file)
+        whole = parse(disk.read_file(file, _MAX_BYTES), file)
         version, encoder = whole.get("format"), whole.get("encoder")
         if type(version) is int and version > FORMAT:
             raise PackError(
@@ -134,7 +134,7 @@ class Shelf:
             pack, files = exchange.verified(reading.find(Path(skill), NAMES))
         given = name if name is not None else _own_name(skill)
         self._check_name(given)
-        self._check(pack, given)
+        check_compatible(pack, given, self.encoder)
         disk.write_new(self.path / given, files)
         return given
 
@@ -145,7 +145,7 @@ class Shelf:
             InputError: there is none of this name.
             StorageError: the disk refused.
         """
-        self.known(name)
+        self.require(name)
         disk.take_away(self.path / name)
 
     def load(self, name: str) -> Pack:
@@ -155,42 +155,42 @@ class Shelf:
             InputError: there is none of this name.
             PackError: it is damaged, or of another encoder.
         """
-        path = self.path / self.known(name)
+        path = self.path / self.require(name)
         pack = Pack.load(path)
         try:
-            self._check(pack, str(path))
+            check_compatible(pack, str(path), self.encoder)
         except (InputError, MismatchError) as error:
             raise PackError(f"{path}: does not belong into this library: {error}") from error
         return pack
 
-    def each(self) -> Iterator[tuple[str, Pack | PackError]]:
+    def load_all(self) -> Iterator[tuple[str, Pack | PackError]]:
         """Every skill by name, or why it cannot be used; one that cannot stops no other.
 
         One that somebody takes out or replaces meanwhile is left out, or read again.
         """
         for name in self.names():
-            found = self._tried(name)
+            found = self._try_load(name)
             if isinstance(found, PackError):
-                found = self._tried(name)
+                found = self._try_load(name)
             if found is not None:
                 yield name, found
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[SkillEntry]:
         """What the manifests state, quickly."""
-        found = [entry(self.path / name) for name in self.names()]
+        found = [SkillEntry.read(self.path / name) for name in self.names()]
         return [one for one in found if not one.problem or (self.path / one.name).is_dir()]
 
-    def twins(self, name: str) -> tuple[str, ...]:
-        """Other skills that were taught with the same images; each takes images from the others."""
-        entries = {one.name: one for one in self.entries() if not one.problem}
-        mine = entries[self.known(name)].support if name in entries else None
-        return tuple(n for n, one in entries.items() if n != name and one.support == mine)
+    def same_support(self, name: str) -> tuple[str, ...]:
+        """Other skills of the same support set; each takes images from the others."""
+        supports = {one.name: one.support for one in self.entries() if not one.problem}
+        mine = supports.pop(name, None)
+        return tuple(other for other, support in supports.items() if support == mine)
 
-    def leftovers(self) -> tuple[str, ...]:
+    def unfinished(self) -> tuple[str, ...]:
         """Folders that a killed process, or one that is at work, has not finished writing."""
         return tuple(sorted(f.name for f in self.path.iterdir() if disk.is_part(f)))
 
-    def known(self, name: str) -> str:
+    def require(self, name: str) -> str:
         """The name, if there is such a skill.
 
         Raises:
@@ -198,11 +198,11 @@ class Shelf:
         """
         names = self.names()
         if name not in names:
-            told = f"it has: {', '.join(names[:10])}" if names else "it is empty"
-            raise InputError(f"{self.path}: has no skill {name!r}; {told}")
+            held = f"it has: {', '.join(names[:10])}" if names else "it is empty"
+            raise InputError(f"{self.path}: has no skill {name!r}; {held}")
         return name
 
-    def _tried(self, name: str) -> Pack | PackError | None:
+    def _try_load(self, name: str) -> Pack | PackError | None:
         try:
             return self.load(name)
         except PackError as error:
@@ -211,53 +211,13 @@ class Shelf:
             return None
 
     def _check_name(self, name: str) -> None:
-        check_name(name)
-        taken = [n for n in self.names() if same(n) == same(name)]
+        check_skill_name(name)
+        taken = [n for n in self.names() if fold(n) == fold(name)]
         if taken:
             raise InputError(
                 f"{self.path}: has a skill {taken[0]!r} already; give the new one another name "
                 "(--name, name=), or remove the old one first"
             )
-
-    def _check(self, pack: Pack, name: str) -> None:
-        """Refuse what a library cannot serve.
-
-        Raises:
-            InputError: answers that depend on other images, several labels an image.
-            MismatchError: another encoder.
-        """
-        differing = mismatched(home(pack.manifest), str(self.encoder["fingerprint"]))
-        seen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
-        tuned = deltas.KEY in pack.manifest
-        width = seen.features.shape[1] if seen else pack.manifest["encoder"]["dim"]
-        if width != self.encoder["dim"] and (seen or not tuned):
-            differing.append(f"width differs (skill {width}, encoder {self.encoder['dim']})")
-        if differing:
-            told = "; ".join(d.replace("encoder ", "library ") for d in differing)
-            raise MismatchError(
-                f"{name}: is a skill of another encoder than the library's "
-                f"({self.encoder['name']}): {told}. Teach it again on that encoder, or make a "
-                "library of its own for it"
-            )
-        if pack.manifest.get("multi_label"):
-            raise InputError(
-                f"{name}: says of each class whether an image shows it; a library chooses one "
-                "skill an image and serves skills of one label an image only"
-            )
-        if pack.semantics != "inductive":
-            raise InputError(
-                f"{name}: answers of {pack.method!r} depend on other images, and a library judges "
-                "each image by itself; teach it with another method"
-            )
-
-
-def home(manifest: Mapping[str, Any]) -> str:
-    """The fingerprint of the frozen encoder that a skill stands on.
-
-    The one place that knows. A skill that changes the encoder states two: its own, and the one it
-    started from, which is the one that counts here.
-    """
-    return deltas.base(manifest)
 
 
 def is_library(folder: str | Path) -> bool:

@@ -1,105 +1,111 @@
-"""Images that belong to no task of a library, at a rate learned by leaving each task out."""
+"""Images that belong to no task of a library: a false-accept rate, learned by leaving tasks out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.stats import t as student_t
 
 from handful.contracts import Array
+from handful.library.task_support import TaskSupport, Values, evenly_spaced
 
-FEWEST = 3  # tasks; of fewer, none can be left out and the rest still be several
+MIN_TASKS = 3  # of fewer, none can be left out while the rest are still several
 # chosen on playground draws that no reported number uses (seeds from 5000 on); see docs/library.md
 _SHRINKAGE = 0.5
-_ROUNDS = 32  # tasks are left out one by one up to here, then several together
-_ENOUGH = 4096  # support images whose left-out scores are taken
+_MAX_ROUNDS = 32  # tasks are left out one by one up to here, then several together
+_MAX_LEFT_OUT = 4096  # support images whose left-out scores are taken
 _FLOOR = 1e-9
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One task: `[N, D]` unit rows of its support set and their `[N]` classes."""
-
-    features: Array
-    targets: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Far:
-    """How far images are from the classes of all tasks: `[M, 2]`, larger is more familiar.
+class _FamiliaritySignals:
+    """How near images are to the classes of all tasks: `[M, 2]`, larger is more familiar.
 
     `-min_c |x - m_c|` and `-log(min_c |x - m_c|² / |x - g|²)`, |v| in the metric of the shrunk
     covariance within classes, g the mean of all images: near to a class, and nearer to it than to
     all together.
+
+    Args:
+        whitening: `[D, D]`; distances are those of `(x - centre) @ whitening`.
+        means: `[C, D]` class means, whitened.
+        centre: `[1, D]` the mean of all images.
     """
 
-    turn: Array  # [D, D], distances are those of (x - centre) @ turn
-    means: Array  # [C, D], about the centre and turned
-    centre: Values  # [1, D]
+    whitening: Array
+    means: Array
+    centre: Values
 
     @classmethod
-    def of(cls, means: Values, counts: Values, scatter: Values) -> _Far:
+    def fit(cls, means: Values, counts: Values, scatter: Values) -> _FamiliaritySignals:
         """From `[C, D]` class means, `[C]` counts and the `[D, D]` scatter around the means."""
         width, trace = len(scatter), float(np.trace(scatter))
         shrunk = np.eye(width)
-        if trace > _FLOOR * float(counts.sum()):
+        if trace > _FLOOR * float(counts.sum()):  # else no two images of a class differ
             shrunk = (1 - _SHRINKAGE) * width / trace * scatter
             shrunk[np.diag_indices(width)] += _SHRINKAGE
-        turn = np.linalg.inv(np.linalg.cholesky(shrunk)).T
+        whitening = np.linalg.inv(np.linalg.cholesky(shrunk)).T
         centre = (counts[:, None] * means).sum(0, keepdims=True) / counts.sum()
-        turned = ((means - centre) @ turn).astype(np.float32)
-        return cls(turn.astype(np.float32), turned, centre)
+        whitened = ((means - centre) @ whitening).astype(np.float32)
+        return cls(whitening.astype(np.float32), whitened, centre)
 
     def __call__(self, rows: Array) -> Values:
-        x = (rows - self.centre).astype(np.float32) @ self.turn
-        own, theirs = (np.einsum("nd,nd->n", v, v, dtype=np.float64) for v in (x, self.means))
-        squares = own[:, None] + theirs - 2 * (x @ self.means.T)
-        near, centre = np.maximum(squares.min(1), _FLOOR), np.maximum(own, _FLOOR)
-        return np.stack([-np.sqrt(near), -np.log(near / centre)], axis=1)
+        x = (rows - self.centre).astype(np.float32) @ self.whitening
+        # |x - m|² = |x|² + |m|² - 2 x m, the lengths in float64: the difference may be tiny
+        to_centre, lengths = (
+            np.einsum("nd,nd->n", v, v, dtype=np.float64) for v in (x, self.means)
+        )
+        squares = to_centre[:, None] + lengths - 2 * (x @ self.means.T)
+        nearest, centre = np.maximum(squares.min(1), _FLOOR), np.maximum(to_centre, _FLOOR)
+        return np.stack([-np.sqrt(nearest), -np.log(nearest / centre)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Stranger:
-    """Tells images of no known task.
+class OpenSetDetector:
+    """Tells images of no known task. Make one with `OpenSetDetector.fit`.
 
     Args:
-        far: what the tasks make of an image.
-        middle: `[2]` mean of the signals over images whose task was left out.
-        spread: `[2]` their spread.
+        signals: of images against the classes of all tasks.
+        mean: `[2]` mean of the signals over images whose task was left out.
+        std: `[2]` their standard deviation.
         left_out: T arrays, the scores of the support images of each task by the others.
     """
 
-    far: _Far
-    middle: Values
-    spread: Values
+    signals: _FamiliaritySignals
+    mean: Values
+    std: Values
     left_out: tuple[Values, ...]
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> Stranger:
-        """From the support sets of T >= 3 tasks; each in turn is unknown to the others."""
-        rounds = min(len(parts), _ROUNDS)
-        groups = [range(turn, len(parts), rounds) for turn in range(rounds)]
-        found = [means_of(part) for part in parts]
-        means, counts = (np.concatenate([one[i] for one in found]) for i in (0, 1))
-        owner = np.repeat(np.arange(len(parts)), [len(one[1]) for one in found])
-        scatters = [np.sum([_spread(parts[t]) for t in group], axis=0) for group in groups]
-        whole = np.sum(scatters, axis=0)
-        signals: dict[int, Values] = {}
-        for group, scatter in zip(groups, scatters, strict=True):
-            kept = ~np.isin(owner, list(group))
-            far = _Far.of(means[kept], counts[kept], whole - scatter)
-            share = max(2, _ENOUGH // len(parts))
-            for t in group:
-                signals[t] = far(parts[t].features[some(len(parts[t].features), share)])
-        every = np.concatenate([signals[t] for t in range(len(parts))])
-        middle, spread = every.mean(0), np.maximum(every.std(0), _FLOOR)
-        scores = (((signals[t] - middle) / spread).mean(1) for t in range(len(parts)))
-        return cls(_Far.of(means, counts, whole), middle, spread, tuple(scores))
+    def fit(cls, tasks: Mapping[str, TaskSupport]) -> OpenSetDetector | None:
+        """From the support sets of T tasks, each unknown to the others in turn; None of T < 3."""
+        if len(tasks) < MIN_TASKS:
+            return None
+        supports = [tasks[name] for name in sorted(tasks)]
+        statistics = [support.class_means() for support in supports]
+        means, counts = (np.concatenate([one[i] for one in statistics]) for i in (0, 1))
+        owners = np.repeat(np.arange(len(supports)), [len(one[1]) for one in statistics])
+        # task t is left out in round t % rounds, so one scatter matrix a round has to be held
+        rounds = min(len(supports), _MAX_ROUNDS)
+        scatters = np.zeros((rounds, means.shape[1], means.shape[1]))
+        for t, support in enumerate(supports):
+            # with one image a class the scatter within classes would be nothing
+            single = len(statistics[t][1]) == len(support.targets)
+            scatters[t % rounds] += support.total_scatter() if single else support.scatter()
+        whole = scatters.sum(axis=0)
+        signals: list[Values] = [np.zeros(0)] * len(supports)
+        for turn, scatter in enumerate(scatters):
+            kept = owners % rounds != turn
+            others = _FamiliaritySignals.fit(means[kept], counts[kept], whole - scatter)
+            for t in range(turn, len(supports), rounds):
+                rows = supports[t].features
+                some = evenly_spaced(len(rows), max(2, _MAX_LEFT_OUT // len(supports)))
+                signals[t] = others(rows[some])
+        every = np.concatenate(signals)
+        mean, std = every.mean(0), np.maximum(every.std(0), _FLOOR)
+        scores = tuple(((found - mean) / std).mean(1) for found in signals)
+        return cls(_FamiliaritySignals.fit(means, counts, whole), mean, std, scores)
 
     def rates(self, X: Array) -> Values:
         """`[M, D]` features to `[M]` shares of images of unknown tasks that look as familiar.
@@ -114,43 +120,14 @@ class Stranger:
         since images come in tasks, of which there are few; and each was left out where T - 1 could
         take it for theirs, while an unknown one meets T.
         """
-        scores = ((self.far(X) - self.middle) / self.spread).mean(1)
+        scores = ((self.signals(X) - self.mean) / self.std).mean(1)
         every = np.sort(np.concatenate(self.left_out))
-        above = len(every) - np.searchsorted(every, scores, side="left")
+        as_familiar = len(every) - np.searchsorted(every, scores, side="left")
         tasks, means = len(self.left_out), np.array([s.mean() for s in self.left_out])
         within = float(np.mean([s.var(ddof=1) if len(s) > 1 else 0.0 for s in self.left_out]))
-        size = len(every) / tasks
-        between = max(float(means.var(ddof=1)) - within / size, 0.0)
-        wide = np.sqrt(max(between * (1 + 1 / tasks) + within, _FLOOR))
-        tail = student.sf((scores - means.mean()) / wide, tasks - 1)
-        rates = np.maximum(tail, (1 + above) / (len(every) + 1))
+        # the means of tasks vary also because each is over few images: that part is not v_b
+        between = max(float(means.var(ddof=1)) - within / (len(every) / tasks), 0.0)
+        spread = np.sqrt(max(between * (1 + 1 / tasks) + within, _FLOOR))
+        tail = student_t.sf((scores - means.mean()) / spread, tasks - 1)
+        rates = np.maximum(tail, (1 + as_familiar) / (len(every) + 1))
         return np.asarray(np.minimum(tasks / (tasks - 1) * rates, 1.0))
-
-
-def some(count: int, most: int) -> NDArray[np.int64]:
-    """At most so many of `count` positions, spread evenly."""
-    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
-
-
-def means_of(part: Part) -> tuple[Values, Values]:
-    """`[C, D]` means and `[C]` counts of the classes that have images."""
-    classes, place = np.unique(part.targets, return_inverse=True)
-    counts = np.bincount(place).astype(np.float64)
-    sums = np.zeros((len(classes), part.features.shape[1]))
-    np.add.at(sums, place, part.features.astype(np.float64))
-    return sums / counts[:, None], counts
-
-
-def scatter_of(part: Part) -> Values:
-    """`[D, D]` about the class means; a product of float32 is twice as fast and exact enough."""
-    place = np.unique(part.targets, return_inverse=True)[1]
-    rest = part.features - means_of(part)[0].astype(np.float32)[place]
-    return np.asarray(rest.T @ rest, dtype=np.float64)
-
-
-def _spread(part: Part) -> Values:
-    """The same; of a task with one image a class about the mean of all, or it would be nothing."""
-    if len(np.unique(part.targets)) < len(part.targets):
-        return scatter_of(part)
-    rest = part.features - part.features.mean(0)
-    return np.asarray(rest.T @ rest, dtype=np.float64)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from handful.adapters import create_adapter
 from handful.contracts import Array, ClassText
-from handful.library.ensemble import Skill, Skills, strangeness
+from handful.library.ensemble import SkillEnsemble
+from handful.library.skill import Skill
+from handful.library.zero_shot import known_class_discount
 from handful.packs import confidence
 from handful.packs.restore import tensors_of
 from handful.packs.support import Support
@@ -84,26 +86,26 @@ def sequel(
     first: dict[int, Array] = {}
     changed: set[int] = set()
     for t in range(count):
-        known = Skills(one.skill for one in learned[: t + 1])
+        known = SkillEnsemble(one.skill for one in learned[: t + 1])
         found = 0.0
         for i, one in enumerate(learned):
-            routed = known.answers(one.queries)
+            routed = known.predict(one.queries)
             names = np.array(known.names)[routed.tasks]
             right = asked.right(i, known, routed.probabilities)
             matrices["routed"][t, i] = _percent(right)
-            told = known.stranger
+            told = known.open_set
             if told is None:
                 matrices["open"][t, i] = _percent(asked.union[i])
             else:
                 rates = told.rates(one.queries)
                 accepted[t, i] = (rates <= rate).mean()
-                refused = asked.refused(i, t + 1, strangeness(rates, rate))
+                refused = asked.refused(i, t + 1, known_class_discount(rates, rate))
                 matrices["open"][t, i] = _percent(np.where(rates <= rate, right, refused))
             if i > t:
                 matrices["named"][t, i] = _percent(asked.alone[i])
                 continue
             found += _percent(names == one.skill.name)
-            said = known.named(one.queries, one.skill.name)
+            said = known.predict_task(one.queries, one.skill.name)
             matrices["named"][t, i] = _percent(said.argmax(1) == one.targets)
             if not np.array_equal(first.setdefault(i, said), said):
                 changed.add(i)
@@ -190,12 +192,12 @@ class _Asked:
         logits[:, : self.starts[known]] += np.log(less)[:, None]
         return np.asarray(logits.argmax(1) == self.starts[i] + self.learned[i].targets)
 
-    def right(self, i: int, known: Skills, probabilities: Array) -> NDArray[np.bool_]:
+    def right(self, i: int, known: SkillEnsemble, probabilities: Array) -> NDArray[np.bool_]:
         """`[M]` whether task and class are those of task i."""
         one = self.learned[i]
         if one.skill.name not in known.names:
             return np.zeros(len(one.targets), dtype=bool)
-        start = known.columns[known.position(one.skill.name)].start
+        start = known.columns[known.index(one.skill.name)].start
         return np.asarray(probabilities.argmax(1) == start + one.targets)
 
 
@@ -208,7 +210,7 @@ def _learn(task: Task, method: str, shots: int, seed: int, *, allow_fewer: bool)
     support = Support(rows, labels, task.text, ids, ids)
     stated, tensors = confidence.fit(adapter, support)
     factor = float(stated.get("factor", 1.0))
-    skill = Skill.fitted(
+    skill = Skill.from_adapter(
         task.name, adapter, task.text.classes, support, factor, float(task.text.scale)
     )
     size = sum(v.nbytes for v in (tensors_of(adapter) | support.tensors() | tensors).values())

@@ -1,0 +1,273 @@
+"""Many skills on one frozen encoder: images in, each answered by the skill it belongs to.
+
+library = Library.init("library", "tiny")
+library.add("skills/birds")
+library.predict(["new.jpg"])            which task, and which of its classes
+library.predict(["new.jpg"], task="birds")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from handful import encoders
+from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful.errors import InputError, PackError
+from handful.features import Progress, extract_features, stream
+from handful.features.store import FeatureStore
+from handful.library._backbone import Backbone, UnusableSkillError
+from handful.library.ensemble import MAX_TUNED, SkillEnsemble, TunedFeatures
+from handful.library.folder import LibraryFolder
+from handful.library.prediction import LibraryPrediction, routed_predictions, top_scores
+from handful.library.skill import Skill
+from handful.library.task_support import Indices
+from handful.packs import Pack
+from handful.packs.unknown import Detector, read
+
+BATCH = 1024  # images encoded together
+
+
+class Library:
+    """A folder of skills on one frozen encoder.
+
+    A skill that cannot be verified is left out and named in `broken`; the rest serves. Reading
+    writes nothing into the folder.
+
+    Args:
+        folder: of the library; `Library.init` makes one.
+        encoder: the encoder or its name; by default the one that the library names, loaded when it
+            is first needed.
+        store: where features are kept; the user's own store when not given.
+        max_tuned: of the skills that tune the encoder, so many run for an image, the likeliest
+            ones; their answers are mixed by how likely each is.
+
+    Raises:
+        PackError: no library.
+
+    Attributes:
+        folder: the library on disk.
+        ensemble: the skills that can be used.
+        broken: name to why it cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        encoder: Encoder | str | None = None,
+        store: FeatureStore | None = None,
+        max_tuned: int = MAX_TUNED,
+    ) -> None:
+        self.folder, self.store, self._max_tuned = LibraryFolder.open(folder), store, max_tuned
+        self._backbone = Backbone(self.folder, encoder, self._exclude)
+        self.broken: dict[str, str] = {}
+        skills = []
+        for name, pack in self.folder.load_all():
+            if isinstance(pack, PackError):
+                self.broken[name] = str(pack)
+            else:
+                skills.append(Skill.from_pack(name, pack))
+        self._use(skills)
+
+    @classmethod
+    def init(
+        cls, folder: str | Path, encoder: Encoder | str, store: FeatureStore | None = None
+    ) -> Library:
+        """Make an empty library for one encoder.
+
+        Raises:
+            InputError: something is there already.
+            StorageError: the disk refused.
+        """
+        loaded = encoders.load(encoder) if isinstance(encoder, str) else encoder
+        LibraryFolder.init(folder, loaded)
+        return cls(folder, loaded, store)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the skills that can be used, sorted."""
+        return self.ensemble.names
+
+    @property
+    def encoder(self) -> Encoder:
+        """The frozen encoder, checked against the library.
+
+        Raises:
+            MismatchError: another one.
+            MissingModelError: it is neither on this disk nor reachable.
+        """
+        return self._backbone.encoder(self.ensemble)
+
+    def tuned(self, name: str) -> Encoder:
+        """The library's encoder as a skill tunes it.
+
+        Raises:
+            PackError: its tuning does not fit the encoder; the skill is left out from now on.
+        """
+        return self._backbone.tuned(name, self.encoder)
+
+    def check_tuned(self) -> None:
+        """Tune the encoder for every skill that does so; one that does not fit is left out."""
+        for skill in self.ensemble.skills:
+            if skill.tuned:
+                with suppress(UnusableSkillError):
+                    self.tuned(skill.name)
+
+    def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
+        """Put a skill in, whole or not at all; no other skill changes, nor any answer of one.
+
+        Args:
+            skill: a skill or its folder.
+            name: what the library calls it; the folder's name when not given.
+
+        Returns:
+            The name.
+
+        Raises:
+            InputError: a name that is taken or cannot be one, a skill that no library can serve.
+            MismatchError: it is of another encoder.
+            StorageError: the disk refused.
+        """
+        added = self.folder.add(skill, name)
+        self._use([*self.ensemble.skills, Skill.from_pack(added, self.folder.load(added))])
+        return added
+
+    def remove(self, name: str) -> None:
+        """Take a skill out; the others stay as they are.
+
+        Raises:
+            InputError: there is none of this name.
+            StorageError: the disk refused.
+        """
+        self.folder.remove(name)
+        self._backbone.forget(name)
+        self._use(skill for skill in self.ensemble.skills if skill.name != name)
+        self.broken.pop(name, None)
+
+    def predict(
+        self,
+        images: Any,
+        task: str | None = None,
+        unknown: float | None = None,
+        *,
+        top_k: int | None = None,
+        extra_classes: ClassText | None = None,
+        progress: Progress | None = None,
+    ) -> list[LibraryPrediction]:
+        """Classify images, each by the skill that it belongs to; one bad image stops no other.
+
+        Args:
+            images: paths, bytes, PIL images, arrays or `ImageRef`s, mixed; or a single one.
+            task: the skill to ask; without it every image finds its own, whatever the others are.
+            unknown: a false-accept rate: of images of no known task at most this share is taken for
+                one of a task. The others are answered by zero-shot over all classes and marked.
+            top_k: answers an image; all that are possible when not given.
+            extra_classes: further classes, known by text alone, that zero-shot may answer.
+            progress: called with (images done, images in all).
+
+        Raises:
+            InputError: no such task; a rate that cannot be promised; both a task and a rate.
+        """
+        if task is not None and unknown is not None:
+            raise InputError(
+                "a named task and a false-accept rate contradict each other: whoever names the "
+                "task says that the image is of it; leave one of the two out"
+            )
+        if top_k is not None and top_k < 1:
+            raise InputError(f"expected top_k of 1 or more, got {top_k}")
+        if task is None:
+            self.ensemble.check(unknown)
+        else:
+            self._index(task)
+        several = [images] if stream.is_single_image(images) else list(images)
+        if not several:
+            return []
+        batches = stream.encode_batches(
+            self.encoder, several, BATCH, self.store, total=len(several), progress=progress
+        )
+        result: list[LibraryPrediction] = []
+        for batch in batches:
+            answers = None
+            while answers is None:
+                # a tuned skill may turn out not to fit: then those that are left answer
+                with suppress(UnusableSkillError):
+                    answers = self.predict_features(
+                        batch.features,
+                        batch.names,
+                        task,
+                        unknown,
+                        top_k=top_k,
+                        extra_classes=extra_classes,
+                        tuned_features=self.tuned_features(batch.refs),
+                    )
+            failed = (LibraryPrediction(f.name, [], f.reason) for f in batch.failures)
+            result += batch.in_order(answers, failed)
+        return result
+
+    def predict_features(
+        self,
+        features: Array,
+        names: Sequence[str],
+        task: str | None = None,
+        unknown: float | None = None,
+        *,
+        top_k: int | None = None,
+        extra_classes: ClassText | None = None,
+        tuned_features: TunedFeatures | None = None,
+    ) -> list[LibraryPrediction]:
+        """The same for `[M, D]` features of the library's encoder.
+
+        Args:
+            features: unit rows.
+            names: M names of the images.
+            task: as for `predict`, and so are the others.
+            unknown: a false-accept rate.
+            top_k: answers an image.
+            extra_classes: further classes for zero-shot.
+            tuned_features: of a task that tunes the encoder, and rows, to features of its own.
+
+        Raises:
+            InputError: a task tunes the encoder, and `tuned_features` is not given.
+        """
+        if not len(features):
+            return []
+        if task is None:
+            return routed_predictions(
+                self.ensemble, features, names, unknown, top_k, extra_classes, tuned_features
+            )
+        skill = self.ensemble.skills[self._index(task)]
+        probabilities = self.ensemble.predict_task(features, task, tuned_features)
+        scores = top_scores(skill.classes, probabilities, top_k)
+        pairs = zip(names, scores, strict=True)
+        return [LibraryPrediction(name, row, task=task) for name, row in pairs]
+
+    def tuned_features(self, refs: Sequence[ImageRef]) -> TunedFeatures:
+        """What gives the features of some of these images by a tuned skill's encoder."""
+
+        def extract(name: str, rows: Indices) -> Array:
+            some = [refs[i] for i in rows.tolist()]
+            found = extract_features(self.tuned(name), some, self.store)
+            if found.failures:
+                failure = found.failures[0]
+                raise InputError(f"{failure.name}: {failure.reason} (asked again for {name!r})")
+            return found.features.values
+
+        return extract
+
+    def _use(self, skills: Iterable[Skill]) -> None:
+        self.ensemble = SkillEnsemble(skills, self._detector, self._max_tuned)
+
+    def _exclude(self, name: str, why: str) -> None:
+        self.broken[name] = why
+        self._use(skill for skill in self.ensemble.skills if skill.name != name)
+
+    def _index(self, task: str) -> int:
+        if task in self.broken:
+            raise PackError(f"the skill {task!r} cannot be used: {self.broken[task]}")
+        return self.ensemble.index(task)
+
+    def _detector(self, name: str) -> Detector:
+        pack = self.folder.load(name)
+        return read(pack.manifest, pack.tensors, pack.support, pack.where)
