@@ -13,7 +13,7 @@ from PIL import Image
 from handful import data
 from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
-from handful.data import MultiDataset, playground
+from handful.data import MultiLabelDataset, playground
 from handful.errors import InputError, PackError
 from handful.metrics import evaluate_multi_label
 from handful.packs import Pack, card
@@ -70,7 +70,7 @@ def table(tmp_path):
     ],
 )
 def test_the_forms_of_a_table_say_the_same(table, content):
-    found = data.multilabel(table(content))
+    found = data.multi_label_table(table(content))
     assert found.labels == (("cat", "dog"), (), ("dog",))
     assert found.classes == ("cat", "dog")
     assert found.matrix().tolist() == [[1, 1], [0, 0], [0, 1]]
@@ -81,7 +81,7 @@ def test_the_forms_of_a_table_say_the_same(table, content):
 def test_lists_in_json_lines_and_the_folder_of_a_table(table):
     rows = [{"path": "a.png", "labels": ["cat", "dog"]}, {"path": "b.png", "labels": []}]
     path = table("\n".join(map(json.dumps, rows)), "metadata.jsonl")
-    assert data.multilabel(path.parent).labels == (("cat", "dog"), ())
+    assert data.multi_label_table(path.parent).labels == (("cat", "dog"), ())
 
 
 def test_parquet_with_lists(table):
@@ -89,12 +89,12 @@ def test_parquet_with_lists(table):
     path = table("", "t.parquet")
     rows = {"path": ["a.png", "b.png"], "labels": [["cat", "dog"], []]}
     parquet.write_table(arrow.table(rows), path)
-    assert data.multilabel(path).labels == (("cat", "dog"), ())
+    assert data.multi_label_table(path).labels == (("cat", "dog"), ())
 
 
 def test_splits_and_subsets_keep_the_classes(table):
     content = "path,labels,split\na.png,cat,train\nb.png,dog,test\nc.png,,test\n"
-    test = data.multilabel(table(content)).split("testing")
+    test = data.multi_label_table(table(content)).split("testing")
     assert len(test) == 2
     assert test.matrix().tolist() == [[0, 1], [0, 0]]
     with pytest.raises(InputError, match="no images in the split 'val'"):
@@ -123,7 +123,7 @@ def test_splits_and_subsets_keep_the_classes(table):
 )
 def test_bad_tables_are_named(table, content, words):
     with pytest.raises(InputError) as error:
-        data.multilabel(table(content))
+        data.multi_label_table(table(content))
     assert words in str(error.value)
     assert "t.csv" in str(error.value)
 
@@ -131,13 +131,13 @@ def test_bad_tables_are_named(table, content, words):
 def test_a_separator_in_a_list_is_an_error(table):
     path = table(json.dumps({"path": "a.png", "labels": ["cat|dog", "bird"]}), "t.jsonl")
     with pytest.raises(InputError, match=r"'cat\|dog' holds"):
-        data.multilabel(path)
+        data.multi_label_table(path)
 
 
 def test_a_folder_of_classes_is_no_table(tmp_path):
     (tmp_path / "cat").mkdir()
     with pytest.raises(InputError, match="expected a table with the columns path and labels"):
-        data.multilabel(tmp_path)
+        data.multi_label_table(tmp_path)
 
 
 def test_a_plain_table_keeps_its_meaning_and_points_here(table):
@@ -376,8 +376,8 @@ def test_evaluate_is_good_and_leaves_support_images_out(fitted, scenes):
     assert done.result.unlabelled > 0
     assert done.result.micro_f1 > 0.8
     assert done.result.as_dict()["fixed_threshold"]["threshold"] == 0.5
-    everything = data.multilabel(scenes / "t.csv")
-    together = MultiDataset(everything.images, everything.labels)
+    everything = data.multi_label_table(scenes / "t.csv")
+    together = MultiLabelDataset(everything.images, everything.labels)
     again = multi_label.evaluate(Predictor(fitted.pack), together)
     assert len(again.leaks) == 40
     assert again.result.as_dict() == done.result.as_dict()
@@ -389,7 +389,7 @@ def test_words_order_the_classes_and_a_strange_label_is_named(scenes):
     words = {name: f"{name} thing" for name in reversed(COLOURS)}
     pack = multi_label.fit(scenes / "t.csv", words=words, shots=4).pack
     assert pack.classes == tuple(reversed(COLOURS))
-    other = MultiDataset((ImageRef.of(scenes / "1.png"),), (("plaid",),))
+    other = MultiLabelDataset((ImageRef.of(scenes / "1.png"),), (("plaid",),))
     with pytest.raises(InputError, match=r"labels \['plaid'\] are not among the 4 classes"):
         multi_label.evaluate(Predictor(pack), other)
 
@@ -440,7 +440,7 @@ def test_the_commands(scenes, tmp_path, capsys):
     assert code == 0
     assert "yes/no questions" in out
     assert "its own left-out images" in out
-    test = data.multilabel(table).split("test")
+    test = data.multi_label_table(table).split("test")
     photos = [str(i.path) for i in test.images]
     code, out, _ = run(capsys, "predict", skill, *photos, "--json")
     given = {r["file_name"]: [p["label"] for p in r["predictions"]] for r in json.loads(out)}

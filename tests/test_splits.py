@@ -17,7 +17,8 @@ from PIL import Image
 from handful.contracts import ImageRef
 from handful.data import draw, holdout, leaks, recall, record, rest
 from handful.data.augment import view
-from handful.data.splits import generator, straddling
+from handful.data.dataset import groups_in_several_splits
+from handful.data.splits import generator
 from handful.errors import ImageError, InputError
 
 LABELS = ["cat"] * 20 + ["dog"] * 20 + ["owl"] * 20
@@ -160,8 +161,8 @@ def test_nothing_to_hold_out() -> None:
 
 def test_straddling_groups_are_named() -> None:
     splits = ["train", "test", "train", "test", "val"]
-    assert straddling(["a", "a", "", "", "a"], splits) == ["a"]
-    assert straddling(["b", "c", "b", "c", "d"], splits) == []
+    assert groups_in_several_splits(["a", "a", "", "", "a"], splits) == ["a"]
+    assert groups_in_several_splits(["b", "c", "b", "c", "d"], splits) == []
 
 
 # ---------------------------------------------------------------------------- equal bytes

@@ -1,7 +1,7 @@
 """Images and labels in: `load` a source, `decode` an image, `draw` a few of each class.
 
-The functions `folder`, `table`, `multilabel` and `coop` have their modules' names; import what else
-is in those modules as `from handful.data.folder import find`.
+The functions `folder`, `table`, `multi_label_table` and `coop` have their modules' names; import
+what else is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augment
@@ -14,13 +14,12 @@ from handful.data.classes import (
     separate_reserved,
 )
 from handful.data.coop import coop
-from handful.data.dataset import Dataset
+from handful.data.dataset import Dataset, MultiLabelDataset
 from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
 from handful.data.features import FeatureSet
 from handful.data.folder import find, folder
-from handful.data.multi_label import multilabel
-from handful.data.multidataset import MultiDataset
+from handful.data.multi_label_table import multi_label_table
 from handful.data.sources import load, short_name, split_or_all
 from handful.data.splits import draw, holdout, leaks, recall, record, rest
 from handful.data.table import table
@@ -30,7 +29,7 @@ __all__ = [
     "RESERVED",
     "Dataset",
     "FeatureSet",
-    "MultiDataset",
+    "MultiLabelDataset",
     "augment",
     "class_words",
     "coop",
@@ -46,7 +45,7 @@ __all__ = [
     "leaks",
     "load",
     "load_features",
-    "multilabel",
+    "multi_label_table",
     "recall",
     "record",
     "require_images",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText, unit
-from handful.data._labelled import SPLITS, straddling
+from handful.data.dataset import SPLITS, groups_in_several_splits
 from handful.errors import InputError, MismatchError
 
 
@@ -75,7 +75,7 @@ class FeatureSet:
         for field in ("splits", "ids", "groups"):
             if len(getattr(self, field)) != count:
                 raise InputError(f"expected {count} {field}, got {len(getattr(self, field))}")
-        torn = straddling(self.groups, self.splits)
+        torn = groups_in_several_splits(self.groups, self.splits)
         if torn:
             raise InputError(f"groups in more than one split: {', '.join(torn[:5])}")
 

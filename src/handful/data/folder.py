@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from handful.contracts import ImageRef
-from handful.data._labelled import SPLITS
-from handful.data.dataset import Dataset
+from handful.data.dataset import SPLITS, Dataset
 from handful.errors import InputError
 
 EXTENSIONS = frozenset(

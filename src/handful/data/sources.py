@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from handful.data._labelled import SPLITS, Labelled
 from handful.data._rows import READERS
 from handful.data.coop import coop
-from handful.data.dataset import Dataset
+from handful.data.dataset import SPLITS, Dataset, LabelledImages
 from handful.data.folder import entries, folder
 from handful.data.table import table
 from handful.errors import InputError
 
-LabelledT = TypeVar("LabelledT", bound=Labelled)
+LabelledT = TypeVar("LabelledT", bound=LabelledImages)
 
 EXPECTED = (
     "expected a folder with one folder per class (also below train, val and test), "

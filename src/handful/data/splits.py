@@ -10,10 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from handful.contracts import ImageRef
-from handful.data._labelled import straddling
 from handful.errors import ImageError, InputError
-
-__all__ = ["draw", "generator", "holdout", "leaks", "recall", "record", "rest", "straddling"]
 
 
 def generator(*parts: object) -> np.random.Generator:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._labelled import SPLITS
 from handful.data._rows import is_file, read
-from handful.data.dataset import Dataset
+from handful.data.dataset import SPLITS, Dataset
 from handful.errors import InputError
 
 # The first name that a table has is taken; upper and lower case are one.

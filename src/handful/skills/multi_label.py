@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from handful import data, encoders
 from handful.adapters import create_estimator
 from handful.contracts import Encoder, class_names
-from handful.data import MultiDataset
+from handful.data import MultiLabelDataset
 from handful.data.splits import checked_seed
 from handful.encoders import prompts
 from handful.errors import InputError
@@ -52,7 +52,7 @@ class MultiEvaluated:
 
 
 def fit(
-    source: str | Path | MultiDataset,
+    source: str | Path | MultiLabelDataset,
     encoder: str | Path | Encoder = "tiny",
     *,
     params: Mapping[str, Any] | None = None,
@@ -67,8 +67,8 @@ def fit(
     """Teach a skill that says of each class whether an image shows it.
 
     Args:
-        source: a table as `handful.data.multi_label` reads it, or a `MultiDataset`; where it states
-            splits, only `train` is used.
+        source: a table as `handful.data.multi_label_table` reads it, or a `MultiLabelDataset`;
+            where it states splits, only `train` is used.
         encoder: a name, folder or a loaded encoder.
         params: arguments of `handful.tasks.multi_label.MultiLabel`.
         shots: images are drawn by `seed` until so many show each class, and so many show none, or
@@ -123,7 +123,7 @@ def fit(
 
 def evaluate(
     skill: str | Path | Predictor,
-    source: str | Path | MultiDataset,
+    source: str | Path | MultiLabelDataset,
     *,
     encoder: str | Path | Encoder | None = None,
     store: FeatureStore | None = None,
@@ -188,15 +188,15 @@ def draw(labels: NDArray[np.int64], shots: int, seed: int) -> list[int]:
     return sorted(order[: int(short.sum()) + 1].tolist())
 
 
-def _load(source: str | Path | MultiDataset) -> MultiDataset:
-    return data.multilabel(source) if isinstance(source, str | Path) else source
+def _load(source: str | Path | MultiLabelDataset) -> MultiLabelDataset:
+    return data.multi_label_table(source) if isinstance(source, str | Path) else source
 
 
-def _part(dataset: MultiDataset, split: str) -> MultiDataset:
+def _part(dataset: MultiLabelDataset, split: str) -> MultiLabelDataset:
     return dataset.split(split) if any(dataset.splits) else dataset
 
 
-def _names(dataset: MultiDataset, words: Mapping[str, str] | None) -> dict[str, str]:
+def _names(dataset: MultiLabelDataset, words: Mapping[str, str] | None) -> dict[str, str]:
     """Label to words, in the order of the columns."""
     names = dict(words) if words is not None else {name: name for name in dataset.classes}
     class_names(tuple(names))

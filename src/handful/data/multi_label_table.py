@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._labelled import SPLITS
 from handful.data._rows import READERS, read
-from handful.data.multidataset import SEPARATORS, MultiDataset
+from handful.data.dataset import SEPARATORS, SPLITS, MultiLabelDataset
 from handful.data.table import COLUMNS, _column, _image, _Problems, _text
 from handful.errors import InputError
 
@@ -22,7 +21,7 @@ _EXPECTED = (
 )
 
 
-def multilabel(path: str | Path) -> MultiDataset:
+def multi_label_table(path: str | Path) -> MultiLabelDataset:
     """Images with several labels or none, from a table: CSV, JSON lines or Parquet.
 
     Two forms, told apart by the columns. With a column `labels` (or `label`, `class`, ...), a cell
@@ -61,7 +60,7 @@ def multilabel(path: str | Path) -> MultiDataset:
     found.check_splits()
     problems.report(len(rows))
     try:
-        return MultiDataset(
+        return MultiLabelDataset(
             images=tuple(found.images),
             labels=tuple(tuple(sorted(labels)) for labels in found.labels),
             splits=tuple(found.splits),
