@@ -14,13 +14,13 @@ from torch.nn.functional import cross_entropy
 from handful import metrics
 from handful.adapters import LinearHead, Recipe, scalar, train
 from handful.adapters.clap import Clap, multipliers, penalty
-from handful.adapters.cross_modal import CrossModal, text_shots
-from handful.adapters.lp_plus_plus import LpPlusPlus, LpPlusPlusHead, first_alpha, rates
+from handful.adapters.cross_modal import CrossModal, prompt_samples
+from handful.adapters.lp_plus_plus import LpPlusPlus, LpPlusPlusHead, initial_alpha, step_sizes
 from handful.adapters.ss_text import SsText
 from handful.adapters.taskres import TaskRes
-from handful.adapters.timo import Timo, guided, match
+from handful.adapters.timo import Timo, prompt_scores, weighted_text
 from handful.adapters.zero_shot import ZeroShot
-from handful.adapters.zs_lp import CosineHead, ZsLp, descent
+from handful.adapters.zs_lp import CosineHead, ZsLp, momentum_recipe
 from handful.contracts import ClassText
 from handful.selection import gda_weights
 from tasks import make
@@ -129,9 +129,13 @@ def test_zs_lp_s_first_step_by_hand():
 
 
 def test_logits_move_equally_at_any_scale_and_number_of_classes():
-    base = descent(10, 0.01, 8, 0, 100, 100.0)
+    hundred, twenty = (
+        ClassText(np.eye(n)[:, None, :], tuple(map(str, range(n))), scale)
+        for n, scale in ((100, 100.0), (20, 50.0))
+    )
+    base = momentum_recipe(hundred, 10, 0.01, 8, 0)
     assert base.learning_rate == pytest.approx(0.01)
-    assert descent(10, 0.01, 8, 0, 20, 50.0).learning_rate == pytest.approx(0.01 / 5 * 4)
+    assert momentum_recipe(twenty, 10, 0.01, 8, 0).learning_rate == pytest.approx(0.01 / 5 * 4)
     assert base.momentum == 0.9
 
 
@@ -184,10 +188,10 @@ def test_lp_plus_plus_s_start_by_hand():
 
 def test_lp_plus_plus_s_step_sizes_by_hand():
     x = torch.tensor([[0.8, 0.6], [1.0, 0.0], [0.6, 0.8]])
-    weights, alpha = rates(x, torch.eye(2))
+    weights, alpha = step_sizes(x, torch.eye(2))
     assert weights == pytest.approx(4 * 3 / np.linalg.norm(x.numpy().astype(float), 2) ** 2)
     assert alpha == pytest.approx(3 / (4 * (0.64 + 1 + 0.36)))
-    assert rates(torch.zeros(2, 2), torch.eye(2)) == (0.0, 0.0)
+    assert step_sizes(torch.zeros(2, 2), torch.eye(2)) == (0.0, 0.0)
 
 
 def test_lp_plus_plus_in_numpy():
@@ -226,7 +230,7 @@ def test_lp_plus_plus_starts_a_class_without_shots_at_its_text():
     head = LpPlusPlus(steps=0).fit([[0.8, 0.6]], ["left"], TEXT).module_
     assert_allclose(head.weights[1], [0, 0])
     assert head.alpha[1] == head.alpha[0]
-    alpha = first_alpha(torch.tensor([[0.8, 0.6]]), torch.tensor([0]), torch.eye(2), 250)
+    alpha = initial_alpha(torch.tensor([[0.8, 0.6]]), torch.tensor([0]), torch.eye(2), 250)
     assert_allclose(alpha, [200, 200], rtol=1e-6)
 
 
@@ -240,7 +244,7 @@ def test_lp_plus_plus_has_no_bias_and_nothing_random():
 
 def test_every_prompt_is_a_text_shot():
     task = make()
-    rows, labels = text_shots(task.text)
+    rows, labels = prompt_samples(task.text)
     assert rows.shape == (15, 24)
     for row, label in zip(rows.numpy(), labels, strict=True):
         assert any(np.array_equal(row, p) for p in task.text.embeddings[label])
@@ -260,7 +264,7 @@ def test_cross_modal_s_loss_is_both_kinds():
     """The whole batch of each kind: the same as cross-entropy of both, half and half."""
     task = make()
     x, y = torch.from_numpy(task.X), torch.from_numpy(columns(task))
-    texts, labels = text_shots(task.text)
+    texts, labels = prompt_samples(task.text)
     head = CrossModal(ratio=1.0, steps=3, weight_decay=0.0).fit(task.X, task.y, task.text).module_
     weights = nn.Parameter(torch.from_numpy(task.text.weights).clone())
     optimiser = torch.optim.AdamW([weights], lr=1e-3, weight_decay=0.0)
@@ -292,15 +296,15 @@ PROMPTS = ClassText(
 def test_timo_s_guided_text_by_hand():
     X = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]])
     prompts = torch.from_numpy(PROMPTS.embeddings)
-    scores = match(X, torch.tensor([0, 1]), prompts)
+    scores = prompt_scores(X, torch.tensor([0, 1]), prompts)
     assert_allclose(scores, [[1, 0.6], [0.6, 1]], atol=1e-6)
     e = np.exp(2 * np.array([1, 0.6]) / math.sqrt(1.36))
     a, b = e / e.sum()
     first = unit(np.array([[a + 0.6 * b, 0, 0.8 * b]]))[0]
-    assert_allclose(guided(prompts, scores, 2.0)[0], first, atol=1e-6)
+    assert_allclose(weighted_text(prompts, scores, 2.0)[0], first, atol=1e-6)
 
 
-def test_timo_s_text_shots_stand_in_the_gaussian():
+def test_timo_s_prompt_samples_stand_in_the_gaussian():
     X = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0], [0.0, 0.6, 0.8]])
     y = ["left", "left", "up", "up"]
     columns_ = torch.tensor([0, 0, 1, 1])

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from handful import Predictor, evaluate, fit
 from handful.contracts import ClassText, ImageRef
-from handful.data import Dataset, playground
+from handful.data import Dataset, playground, separate_reserved
 from handful.errors import InputError, PackError
 from handful.packs import Pack, unknown
 from handful.packs.support import Reserved, Support
@@ -229,15 +229,15 @@ def test_the_card_tells_it(skill):
 
 def test_a_class_that_is_really_called_so():
     pictures = tuple(ImageRef.of(np.full((8, 8, 3), v, np.uint8)) for v in range(6))
-    data = Dataset(pictures, ("cat", "dog", "other") * 2)
-    classes, none = data.separate_reserved(data, None)
+    dataset = Dataset(pictures, ("cat", "dog", "other") * 2)
+    classes, none = separate_reserved(dataset, None)
     assert classes.classes == ("cat", "dog")
     assert none.labels == ("other", "other")
     named = {"cat": "cat", "dog": "dog", "other": "another animal"}
-    assert data.separate_reserved(data, named)[0] is data
-    assert data.separate_reserved(data, None, ("other",))[0] is data
+    assert separate_reserved(dataset, named)[0] is dataset
+    assert separate_reserved(dataset, None, ("other",))[0] is dataset
     with pytest.raises(InputError, match="say"):
-        data.separate_reserved(data.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
+        separate_reserved(dataset.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
 
 
 def test_answers_from_a_fresh_process(skill, photos):

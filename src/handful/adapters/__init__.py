@@ -3,7 +3,7 @@
 What a new method builds on is importable from here.
 """
 
-from handful.adapters._arguments import number, whole
+from handful.adapters._arguments import check_memory, number, number_or_by_shots, whole
 from handful.adapters._base import Adapter
 from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
@@ -17,10 +17,12 @@ __all__ = [
     "KernelHead",
     "LinearHead",
     "Recipe",
+    "check_memory",
     "class_means",
     "create_adapter",
     "create_estimator",
     "number",
+    "number_or_by_shots",
     "scalar",
     "train",
     "whole",

@@ -52,6 +52,24 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     raise InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
 
 
+def number_or_by_shots(
+    name: str,
+    value: Any,
+    table: Mapping[int, float],
+    targets: Tensor,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """`number`, or where the argument is None, the table's default for the shots there are.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    return (
+        interpolate_by_shots(table, targets) if value is None else number(name, value, least, most)
+    )
+
+
 def interpolate_by_shots(table: Mapping[int, float], targets: Tensor) -> float:
     """The table's value for the images a class there are, log-linear between its entries.
 

@@ -1,4 +1,4 @@
-"""Who takes part in a blend, what they were given, and why."""
+"""The methods that `auto` blends: which take part, with what weights, and the reasons in words."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class BlendMember:
     work: float = math.inf
 
     def build(self, seed: int) -> Adapter:
+        """The adapter, with the seed where it takes one."""
         adapter: Adapter = plugins.get("adapters", self.name)(**self.params)
         return adapter.set_params(seed=seed) if "seed" in adapter.get_params() else adapter
 
     def suits(self, counts: Tensor, width: int) -> bool:
-        """Does it take part with these `[C]` images a class?"""
+        """Whether it takes part with these `[C]` images a class, of this feature width."""
         count, classes = int(counts.sum()), len(counts)
         return (
             self.shots[0] <= count / int(counts.count_nonzero()) < self.shots[1]
@@ -48,31 +49,31 @@ class BlendMember:
 
 
 @dataclass(frozen=True)
-class BlendChoice:
-    """What the support set said.
+class Blend:
+    """Methods and their weights, chosen on a support set.
 
     Args:
         members: J methods that take part.
         weights: `[J]`.
         left_out: `[J, N, C]` logits of each image by a fit without it; None at one shot.
         known: `[N]` true where the image's class has others.
-        believed: 0 to 1, how far zero-shot can be trusted on these images.
+        trust: 0 to 1, how far zero-shot can be trusted on these images.
     """
 
     members: Sequence[BlendMember]
     weights: Tensor
     left_out: Tensor | None
     known: Tensor
-    believed: float
+    trust: float
 
 
-def explanation(chosen: BlendChoice, spread: Tensor, targets: Tensor) -> dict[str, Any]:
+def explanation(blend: Blend, spread: Tensor, targets: Tensor) -> dict[str, Any]:
     """See `handful.adapters.auto.Auto.explain`; `spread` is `[J]`, how far logits lie apart."""
-    shares = chosen.weights * spread
+    shares = blend.weights * spread
     shares = shares / shares.sum() if shares.sum() > 0 else shares
-    accuracies: list[float | None] = [None] * len(chosen.members)
-    if chosen.left_out is not None:
-        right = chosen.left_out[:, chosen.known].argmax(2) == targets[chosen.known]
+    accuracies: list[float | None] = [None] * len(blend.members)
+    if blend.left_out is not None:
+        right = blend.left_out[:, blend.known].argmax(2) == targets[blend.known]
         accuracies = right.double().mean(1).tolist()
     ranking = [
         {
@@ -84,35 +85,35 @@ def explanation(chosen: BlendChoice, spread: Tensor, targets: Tensor) -> dict[st
             "accuracy": None if accuracy is None else round(accuracy, 4),
         }
         for member, weight, share, accuracy in zip(
-            chosen.members, chosen.weights, shares, accuracies, strict=True
+            blend.members, blend.weights, shares, accuracies, strict=True
         )
     ]
     ranking.sort(key=lambda row: (-(row["accuracy"] or 0), -row["share"]))
-    return {"reason": _reason(chosen, ranking), "ranking": ranking}
+    return {"reason": _reason(blend, ranking), "ranking": ranking}
 
 
-def _reason(chosen: BlendChoice, ranking: Sequence[Mapping[str, Any]]) -> str:
+def _reason(blend: Blend, ranking: Sequence[Mapping[str, Any]]) -> str:
     parts: dict[str, float] = {}
     for row in ranking:
         parts[row["title"]] = parts.get(row["title"], 0.0) + row["share"]
-    told = ", ".join(
+    shares_text = ", ".join(
         f"{100 * share:.0f} % {title}"
         for title, share in sorted(parts.items(), key=lambda p: -p[1])
         if share >= 0.005
     )
-    if chosen.left_out is None:
+    if blend.left_out is None:
         return (
             "With one image a class nothing can be left out, so the weights are fixed ones "
-            f"and the text is believed at {chosen.believed:.2f} (1 is fully): {told}."
+            f"and the text is believed at {blend.trust:.2f} (1 is fully): {shares_text}."
+        )
+    left_out = f"Leaving out each of {int(blend.known.sum())} support images in turn, "
+    if float(blend.weights.sum()) < 0.01:
+        return (
+            f"{left_out}no method was better than guessing; "
+            f"the answers are as good as unsure: {shares_text}."
         )
     best = ranking[0]
-    if float(chosen.weights.sum()) < 0.01:
-        return (
-            f"Leaving out each of {int(chosen.known.sum())} support images in turn, no method was "
-            f"better than guessing; the answers are as good as unsure: {told}."
-        )
     return (
-        f"Leaving out each of {int(chosen.known.sum())} support images in turn, "
-        f"{best['title']} alone was right on {100 * best['accuracy']:.1f} % "
-        f"and the likeliest blend is {told}."
+        f"{left_out}{best['title']} alone was right on {100 * best['accuracy']:.1f} % "
+        f"and the likeliest blend is {shares_text}."
     )

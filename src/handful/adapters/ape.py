@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
+from handful.adapters import Adapter, Head, number, scalar
 from handful.adapters._channel_selection import select_channels
-from handful.adapters._head import Head, scalar
 from handful.contracts import ClassText
 
 

@@ -1,4 +1,4 @@
-"""APE-T: a residual a class on the chosen channels, for its text and its keys alike, learned."""
+"""APE-T: one learned residual a class on the chosen channels, for its text and its keys."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
+from handful.adapters import Adapter, Head, Recipe, number, scalar, train
 from handful.adapters._channel_selection import select_channels
-from handful.adapters._head import Head, scalar
-from handful.adapters._training import Recipe, train
 from handful.contracts import ClassText
 
 
@@ -27,7 +24,7 @@ class ApeTHead(Head):
         residual: R on the chosen channels, `[C, Q]`.
         keys: F, `[N, D]` unit rows.
         labels: `[N]`, the class of each key.
-        values: v, `[N]`, how loud each key is.
+        values: v, `[N]`, the weight of each key.
         alpha: `[]`, weight of the cache.
         beta: `[]`, sharpness of the affinity.
     """
@@ -45,13 +42,13 @@ class ApeTHead(Head):
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
         moved = torch.zeros_like(self.weights).index_add(1, self.channels, self.residual)
-        similar = x @ (self.weights + moved).T
+        cosines = x @ (self.weights + moved).T
         # x (F + Y R)ᵀ in two parts: the keys are never copied
         shift = (x @ moved.T).index_select(1, self.labels)
         affinity = (self.beta * (x @ self.keys.T + shift - 1)).exp() * self.values
-        votes = affinity.new_zeros(len(self.weights), x.shape[0])
-        votes = votes.index_add(0, self.labels, affinity.T).T
-        return self.scale * similar + self.alpha * votes
+        empty = affinity.new_zeros(len(self.weights), x.shape[0])
+        votes = empty.index_add(0, self.labels, affinity.T).T
+        return self.scale * cosines + self.alpha * votes
 
 
 @dataclass(eq=False, repr=False)
@@ -65,7 +62,7 @@ class ApeT(Adapter):
 
     Args:
         alpha: weight of the cache against zero-shot.
-        beta: sharpness; larger values listen to the nearest keys only.
+        beta: sharpness; with larger values only the nearest keys count.
         share: Q / D, the channels that may move.
         balance: similarity between classes against variance of the texts, in the criterion.
         steps: updates, fixed in advance.
@@ -97,12 +94,12 @@ class ApeT(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.1, 1e-3, self.seed)
-        chosen = select_channels(features, targets, text, self.share, self.balance)
+        channels = select_channels(features, targets, text, self.share, self.balance)
         head = ApeTHead(
             weights=torch.from_numpy(text.weights),
             scale=scalar(text.scale),
-            channels=chosen,
-            residual=nn.Parameter(features.new_zeros(len(text.classes), len(chosen))),
+            channels=channels,
+            residual=nn.Parameter(features.new_zeros(len(text.classes), len(channels))),
             keys=features,
             labels=targets,
             values=nn.Parameter(features.new_ones(len(features))),

@@ -1,4 +1,4 @@
-"""Auto: the best answer that the support set allows, blended from methods it has not seen fail."""
+"""Auto: a blend of methods, weighted by their leave-one-out logits; nothing to tune."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from handful.adapters._arguments import check_memory, number, whole
-from handful.adapters._base import Adapter
-from handful.adapters._blend_members import BlendChoice, BlendMember, explanation
-from handful.adapters._head import KernelHead, scalar
+from handful.adapters import Adapter, KernelHead, check_memory, number, scalar, whole
+from handful.adapters._blend_members import Blend, BlendMember, explanation
 from handful.contracts import ClassText
 from handful.selection import capped_inverse_temperature, stacking_weights
 
 _KERNEL_UP_TO = 8192  # images: kernel ridge takes N² memory and N³ time
 _WORK = 1e8  # N C D up to which a probe may be trained five times while someone waits
 _BYTES = 100  # a left-out logit of all members, with what the search for weights makes of it
-_BELIEF = 1.0  # weight of `_WITHOUT_TEXT` where zero-shot deserves no trust at all
 
 
 # Weights and settings were chosen on playground draws that no reported number uses and on made
@@ -46,7 +43,7 @@ class AutoHead(KernelHead):
     `p_c = softmax(z)_c` outside S, and `p_c = softmax_S(B)_c * sum_S softmax(z)` in it.
 
     Args:
-        text: T, `[C, D]` class texts, times their scale and how far they are believed.
+        text: T, `[C, D]` class texts, times their scale and how far zero-shot is trusted.
         seen: `[C]` true where a class has shots.
     """
 
@@ -59,13 +56,13 @@ class AutoHead(KernelHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
-        answers = super().forward(x)
-        return answers if self._all else share_out(answers, x @ self.text.T, self.seen)
+        blend = super().forward(x)
+        return blend if self._all else combine_unseen(blend, x @ self.text.T, self.seen)
 
 
 @dataclass(eq=False, repr=False)
 class Auto(Adapter):
-    """Blend methods by what each says of support images it has not seen; nothing to tune.
+    """Blend methods by their logits of support images that they have not seen; nothing to tune.
 
     `logits = sum_j w_j Z_j`, Z_j the logits of zero-shot, ProKeR, text-prior GDA at four strengths
     of its prior, and one trained probe: cross-modal below four shots, then ZS-LP (not where
@@ -108,30 +105,31 @@ class Auto(Adapter):
         return self.explanation_
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        seen, within, words = _with_shots(targets, text)
-        chosen = self._choose(features, within, words)
-        heads = [m.build(self.seed)._fit(features, within, words) for m in chosen.members]
+        seen, columns, words = _with_shots(targets, text)
+        blend = self._blend(features, columns, words)
+        heads = [m.build(self.seed)._fit(features, columns, words) for m in blend.members]
         with torch.no_grad():
             spread = torch.stack([h(features[:2048]).std(dim=1).mean() for h in heads]).double()
-            self.explanation_ = explanation(chosen, spread, within)
-            blend = _sum(heads, chosen.weights)
-        return _spread_out(blend, _believed(chosen, text), seen)
+            self.explanation_ = explanation(blend, spread, columns)
+            head = _sum(heads, blend.weights)
+        return _for_all_classes(head, _zero_shot_rows(blend, text), seen)
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """By the weights of the whole support set."""
-        seen, within, words = _with_shots(targets, text)
-        chosen = self._choose(features, within, words)
-        left_out = chosen.left_out
+        seen, columns, words = _with_shots(targets, text)
+        blend = self._blend(features, columns, words)
+        left_out = blend.left_out
         if left_out is None:
-            left_out = _left_out(chosen.members, self.seed, features, within, words)
-        blend = torch.einsum("j,jnc->nc", chosen.weights.float(), left_out)
+            left_out = _left_out(blend.members, self.seed, features, columns, words)
+        logits = torch.einsum("j,jnc->nc", blend.weights.float(), left_out)
         if seen.all():
-            return blend
-        answers = blend.new_zeros(len(blend), len(seen))
-        answers[:, seen] = blend
-        return share_out(answers, features @ _believed(chosen, text).T, seen)
+            return logits
+        wide = logits.new_zeros(len(logits), len(seen))
+        wide[:, seen] = logits
+        return combine_unseen(wide, features @ _zero_shot_rows(blend, text).T, seen)
 
-    def _choose(self, features: Tensor, targets: Tensor, text: ClassText) -> BlendChoice:
+    def _blend(self, features: Tensor, targets: Tensor, text: ClassText) -> Blend:
+        """The members that suit this support set, and their weights."""
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
         counts = torch.bincount(targets, minlength=len(text.classes))
         shots = len(targets) / int(counts.count_nonzero())
@@ -140,35 +138,38 @@ class Auto(Adapter):
         check_memory(size, f"auto: comparing methods on {len(targets)} x {len(counts)} logits")
         with torch.no_grad():
             zero_shot = _MEMBERS[0].build(seed)._fit(features, targets, text)(features)
-        believed = capped_inverse_temperature(zero_shot, targets)
-        first = believed * torch.tensor([m.weight for m in members], dtype=torch.float64)
-        first[members.index(_WITHOUT_TEXT)] += (1 - believed) * _BELIEF
+        trust = capped_inverse_temperature(zero_shot, targets)
+        # what zero-shot is not trusted with goes to the member that needs no text
+        first = trust * torch.tensor([m.weight for m in members], dtype=torch.float64)
+        first[members.index(_WITHOUT_TEXT)] += 1 - trust
         known = counts[targets] > 1
         if known.sum() < 2:
-            return BlendChoice(members, first, None, known, believed)
+            return Blend(members, first, None, known, trust)
         left_out = _left_out(members, seed, features, targets, text)
+        # an only image of its class, left out, is known by text alone: it would favour zero-shot
         weights = stacking_weights(left_out[:, known], targets[known], first, pull / shots)
-        return BlendChoice(members, weights, left_out, known, believed)
+        return Blend(members, weights, left_out, known, trust)
 
 
-def share_out(answers: Tensor, words: Tensor, seen: Tensor) -> Tensor:
+def combine_unseen(blend: Tensor, zero_shot: Tensor, seen: Tensor) -> Tensor:
     """`[M, C]` log-probabilities where some classes have no shots; see `AutoHead`.
 
     Args:
-        answers: `[M, C]` logits of the blend, of use where `seen`.
-        words: `[M, C]` logits of zero-shot.
+        blend: `[M, C]` logits of the blend, of use where `seen`.
+        zero_shot: `[M, C]` logits of zero-shot.
         seen: `[C]` true where a class has shots.
     """
-    told = words.log_softmax(1)
-    mass = told.masked_fill(~seen, -math.inf).logsumexp(1, keepdim=True)
-    inside = answers.masked_fill(~seen, -math.inf).log_softmax(1)
-    return torch.where(seen, inside + mass, told)
+    by_text = zero_shot.log_softmax(1)
+    # log(softmax_S(B) * mass), in logarithms: probabilities far from the best underflow
+    mass = by_text.masked_fill(~seen, -math.inf).logsumexp(1, keepdim=True)
+    inside = blend.masked_fill(~seen, -math.inf).log_softmax(1)
+    return torch.where(seen, inside + mass, by_text)
 
 
 def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, ClassText]:
     """`[C]` which classes take part, `[N]` columns among them, and their text.
 
-    Those that have shots; all of them where that is a single one, from which nothing is told apart.
+    Those that have shots; all of them where that is a single one, since one class is no choice.
     """
     seen = torch.bincount(targets, minlength=len(text.classes)) > 0
     if seen.all() or seen.sum() < 2:
@@ -178,25 +179,18 @@ def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, Class
     return seen, (seen.cumsum(0) - 1)[targets], words
 
 
-def _believed(chosen: BlendChoice, text: ClassText) -> Tensor:
-    """`[C, D]` class texts, times their scale and how far they are believed."""
-    return chosen.believed * text.scale * torch.from_numpy(text.weights)
+def _zero_shot_rows(blend: Blend, text: ClassText) -> Tensor:
+    """`[C, D]` class texts, times their scale and how far zero-shot is trusted."""
+    return blend.trust * text.scale * torch.from_numpy(text.weights)
 
 
-def _spread_out(blend: KernelHead, zero_shot: Tensor, seen: Tensor) -> AutoHead:
+def _for_all_classes(head: KernelHead, zero_shot: Tensor, seen: Tensor) -> AutoHead:
     """The head of all classes from that of the classes with shots."""
     rows = torch.zeros_like(zero_shot)
-    bias, coefficients = rows.new_zeros(len(seen)), rows.new_zeros(len(blend.keys), len(seen))
-    rows[seen], bias[seen], coefficients[:, seen] = blend.weights, blend.bias, blend.coefficients
-    return AutoHead(
-        weights=rows,
-        bias=bias,
-        keys=blend.keys,
-        coefficients=coefficients,
-        beta=blend.beta,
-        text=zero_shot,
-        seen=seen,
-    )
+    bias, coefficients = rows.new_zeros(len(seen)), rows.new_zeros(len(head.keys), len(seen))
+    rows[seen], bias[seen], coefficients[:, seen] = head.weights, head.bias, head.coefficients
+    tensors = {"weights": rows, "bias": bias, "coefficients": coefficients}
+    return AutoHead(**tensors, keys=head.keys, beta=head.beta, text=zero_shot, seen=seen)
 
 
 def _left_out(
@@ -207,7 +201,7 @@ def _left_out(
 
 
 def _sum(heads: Sequence[nn.Module], weights: Tensor) -> KernelHead:
-    """One head that says `sum_j w_j Z_j`, with a kernel of nothing where no member has one."""
+    """`sum_j w_j Z_j` as one head, with a kernel of one zero key where no member has any."""
     first = heads[0].get_buffer("weights")
     rows, bias = torch.zeros_like(first), torch.zeros(len(first))
     kernel = {"keys": first[:1] * 0, "coefficients": bias[None].clone(), "beta": scalar(0)}
@@ -216,7 +210,7 @@ def _sum(heads: Sequence[nn.Module], weights: Tensor) -> KernelHead:
             part, shift = head.weights, head.bias
             kernel = {"keys": head.keys, "coefficients": weight * head.coefficients}
             kernel["beta"] = head.beta
-        else:  # asked with unit vectors, a linear head tells its matrix
+        else:  # an affine head's bias is its answer to zero, its matrix that to unit vectors
             shift = head(torch.zeros_like(first[:1]))[0]
             part = (head(torch.eye(first.shape[1])) - shift).T
         rows, bias = rows + weight * part.double(), bias + weight * shift.double()

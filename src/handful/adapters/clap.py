@@ -1,4 +1,4 @@
-"""CLAP: ZS-LP with rows tied to their texts, tighter where the text knows its shots."""
+"""CLAP: ZS-LP with a penalty towards the texts, larger where zero-shot knows the shots."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import scalar
-from handful.adapters._inputs import class_means
-from handful.adapters._training import train
-from handful.adapters.zs_lp import CosineHead, descent
+from handful.adapters import Adapter, class_means, number, scalar, train
+from handful.adapters.zs_lp import CosineHead, momentum_recipe
 from handful.contracts import ClassText
 
 
@@ -22,17 +18,17 @@ class Clap(Adapter):
 
     `logits = scale * x n(W)ᵀ`, W by cross-entropy plus `strength * mean_c lambda_c |w_c - t_c|²`
     from T, with gradient descent. `lambda_c` is the mean zero-shot probability of class c on its
-    own shots: a text that already knows its class is held, one that does not may go.
+    own shots: the better a text knows its class, the closer its row stays to it.
 
     Args:
-        strength: factor on the ties; 0 is ZS-LP.
+        strength: factor on the penalty; 0 is ZS-LP.
         steps: updates, fixed in advance; 0 is zero-shot.
         learning_rate: at the start of the cosine, as for ZS-LP.
         batch: samples a step.
         seed: of the order of the samples.
 
     Source: Silva-Rodriguez et al., "A Closer Look at the Few-Shot Adaptation of Large
-    Vision-Language Models", CVPR 2024. The paper tells of an augmented Lagrangian whose multipliers
+    Vision-Language Models", CVPR 2024. The paper has an augmented Lagrangian whose multipliers
     adapt; the published scripts never take its outer step, and the multipliers stay at the values
     above. So do ours. A class without shots has no such value (theirs divides zero by zero); it
     gets the mean of the others. Rate and steps are those of `ZsLp` here, for its reasons.
@@ -49,18 +45,17 @@ class Clap(Adapter):
     seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        weights = torch.from_numpy(text.weights)
-        recipe = descent(
-            self.steps, self.learning_rate, self.batch, self.seed, len(weights), text.scale
-        )
-        head = CosineHead(weights=nn.Parameter(weights.clone()), scale=scalar(text.scale))
-        ties = number("strength", self.strength, 0) * multipliers(head, features, targets)
-        return train(head, features, targets, recipe, lambda h: penalty(h.weights, weights, ties))
+        recipe = momentum_recipe(text, self.steps, self.learning_rate, self.batch, self.seed)
+        anchor = torch.from_numpy(text.weights)
+        head = CosineHead(weights=nn.Parameter(anchor.clone()), scale=scalar(text.scale))
+        # taken now, while the head is zero-shot still
+        weight = number("strength", self.strength, 0) * multipliers(head, features, targets)
+        return train(head, features, targets, recipe, lambda h: penalty(h.weights, anchor, weight))
 
 
-def penalty(weights: Tensor, text: Tensor, ties: Tensor) -> Tensor:
-    """`[]`: `mean_c ties_c |w_c - t_c|²`."""
-    return (ties * (weights - text).square().sum(1)).mean()
+def penalty(weights: Tensor, text: Tensor, multiplier: Tensor) -> Tensor:
+    """`[]`: `mean_c lambda_c |w_c - t_c|²`."""
+    return (multiplier * (weights - text).square().sum(1)).mean()
 
 
 @torch.no_grad()

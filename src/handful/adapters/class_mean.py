@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter
-from handful.adapters._head import LinearHead, scalar
+from handful.adapters import Adapter, LinearHead, scalar
 from handful.contracts import ClassText
 from handful.selection import ClassMeans, class_means_leave_one_out, modality_gap, unit_means
 

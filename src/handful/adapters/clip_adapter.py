@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
-from handful.adapters._training import Recipe, train
+from handful.adapters import Adapter, Head, Recipe, number, scalar, train, whole
 from handful.contracts import ClassText
 from handful.errors import InputError
 

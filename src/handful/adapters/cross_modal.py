@@ -8,11 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import LinearHead, scalar
+from handful.adapters import Adapter, LinearHead, Recipe, number, scalar, train
 from handful.adapters._inputs import canonical_order
-from handful.adapters._training import Recipe, batches, train
+from handful.adapters._training import batches
 from handful.contracts import ClassText
 
 
@@ -57,20 +55,22 @@ class CrossModal(Adapter):
         recipe = Recipe(
             self.steps, self.learning_rate, self.batch, self.weight_decay, seed=self.seed
         )
-        prompts, columns = text_shots(text)
+        prompts, columns = prompt_samples(text)
         draws = batches(len(prompts), recipe)
 
         def on_prompts(head: LinearHead) -> Tensor:
             rows = next(draws)
             return cross_entropy(head(prompts[rows]), columns[rows])
 
+        # CE(images) + CE(prompts): prompts are the penalty, drawn apart, so each kind is half
         head = LinearHead(weights=nn.Parameter(start.clone()), scale=scale)
         learned = train(head, features, targets, recipe, on_prompts).weights
+        # WiSE-FT: the average in weight space keeps what zero-shot knew
         return LinearHead(weights=start.lerp(learned, ratio), scale=scale)
 
 
-def text_shots(text: ClassText) -> tuple[Tensor, Tensor]:
-    """`[C * P, D]` prompts and `[C * P]` columns, in an order that the classes' order is not in."""
+def prompt_samples(text: ClassText) -> tuple[Tensor, Tensor]:
+    """`[C * P, D]` prompts and `[C * P]` columns, in an order that no order of classes changes."""
     classes, prompts, width = text.embeddings.shape
     rows = text.embeddings.reshape(-1, width)
     columns = torch.arange(classes).repeat_interleave(prompts)

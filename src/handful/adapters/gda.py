@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import interpolate_by_shots, number
-from handful.adapters._base import Adapter
-from handful.adapters._head import AffineHead
+from handful.adapters import Adapter, AffineHead, number, number_or_by_shots
 from handful.contracts import ClassText
 from handful.selection import gda_leave_one_out, gda_weights
 
@@ -62,26 +60,34 @@ class Gda(Adapter):
     shrinkage: float | None = None
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        words, alpha = torch.from_numpy(text.weights), self._alpha(targets)
-        weights, bias = gda_weights(features, targets, words, *self._checked())
-        weights = text.scale * words + alpha * weights
-        return AffineHead(weights=weights.float(), bias=(alpha * bias).float())
+        weights = torch.from_numpy(text.weights)
+        alpha, prior, shrinkage = self._numbers(targets)
+        discriminant = gda_weights(features, targets, weights, prior, shrinkage)
+        return blended_head(text.scale * weights, alpha, *discriminant)
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """Exact for the alpha of the whole support set."""
-        words, alpha = torch.from_numpy(text.weights), self._alpha(targets)
-        discriminants = gda_leave_one_out(features, targets, words, *self._checked())
-        logits = text.scale * features.double() @ words.double().T + alpha * discriminants
+        weights = torch.from_numpy(text.weights)
+        alpha, prior, shrinkage = self._numbers(targets)
+        discriminants = gda_leave_one_out(features, targets, weights, prior, shrinkage)
+        logits = text.scale * features.double() @ weights.double().T + alpha * discriminants
         return logits.float()
 
-    def _alpha(self, targets: Tensor) -> float:
-        if self.alpha is None:
-            return interpolate_by_shots(ALPHA_BY_SHOTS, targets)
-        return number("alpha", self.alpha, -_MOST, _MOST)
+    def _numbers(self, targets: Tensor) -> tuple[float, float, float | None]:
+        """Alpha, prior and shrinkage."""
+        alpha = number_or_by_shots("alpha", self.alpha, ALPHA_BY_SHOTS, targets, -_MOST, _MOST)
+        prior, rho = number("prior", self.prior, 0), self.shrinkage
+        return alpha, prior, None if rho is None else number("shrinkage", rho, 0, 1)
 
-    def _checked(self) -> tuple[float, float | None]:
-        rho = self.shrinkage
-        return (
-            number("prior", self.prior, 0),
-            None if rho is None else number("shrinkage", rho, 0, 1),
-        )
+
+def blended_head(zero_shot: Tensor, alpha: float, weights: Tensor, bias: Tensor) -> AffineHead:
+    """`x zero_shotᵀ + alpha * (x Wᵀ + b)` as one head.
+
+    Args:
+        zero_shot: `[C, D]` scaled class texts.
+        alpha: weight of the discriminant.
+        weights: W, `[C, D]` float64.
+        bias: b, `[C]` float64.
+    """
+    # added in float64: W can be 1e20 times larger than the text
+    return AffineHead(weights=(zero_shot + alpha * weights).float(), bias=(alpha * bias).float())

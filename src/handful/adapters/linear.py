@@ -11,10 +11,8 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import LinearHead, scalar
-from handful.adapters._training import Recipe, few_threads, train
+from handful.adapters import Adapter, LinearHead, Recipe, number, scalar, train
+from handful.adapters._training import few_threads
 from handful.contracts import ClassText
 from handful.errors import InputError
 
@@ -67,11 +65,15 @@ class Linear(Adapter):
             raise InputError(f"expected init='text' or init='random', got {self.init!r}")
         penalty = number("penalty", self.penalty, 1e-9)  # at 0 the weights have no bound
         rows = _logistic_regression(features, targets, len(weights), penalty)
+        # V holds the scale already; the head multiplies by it again
         return LinearHead(weights=rows / scale, scale=scale)
 
 
 def _logistic_regression(x: Tensor, targets: Tensor, classes: int, penalty: float) -> Tensor:
-    """`[C, D]` rows V that minimise `sum CE(x Vᵀ) + penalty / 2 |V|²`, by L-BFGS in float64."""
+    """`[C, D]` rows V that minimise `sum CE(x Vᵀ) + penalty / 2 |V|²`, by L-BFGS in float64.
+
+    scikit-learn's `LogisticRegression` would drop classes without shots.
+    """
     x = x.double()
     one = torch.ones((), dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""LP++: a linear probe in which every class learns how much it listens to its text."""
+"""LP++: a linear probe in which every class learns the weight of its text."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head
-from handful.adapters._inputs import class_means
+from handful.adapters import Adapter, Head, class_means, number, whole
 from handful.adapters._training import few_threads
 from handful.contracts import ClassText
 
-MOMENTUM = 0.9
-ALPHA_EVERY = 10  # updates of W for one of alpha
+_MOMENTUM = 0.9
+_ALPHA_EVERY = 10  # updates of W for one of alpha
 
 
 class LpPlusPlusHead(Head):
     """`logits = x (W + diag(alpha) T)ᵀ`, with no temperature: alpha carries the scale.
 
     Args:
-        weights: W, `[C, D]`, what the images say.
+        weights: W, `[C, D]`, learned from the images.
         text: T, `[C, D]` unit rows.
-        alpha: `[C]`, how much a class listens to its text.
+        alpha: `[C]`, the weight of each class's text.
     """
 
     weights: Tensor
@@ -72,22 +69,23 @@ class LpPlusPlus(Adapter):
         head = LpPlusPlusHead(
             weights=nn.Parameter(class_means(features, targets, len(rows))),
             text=rows,
-            alpha=nn.Parameter(first_alpha(features, targets, rows, init)),
+            alpha=nn.Parameter(initial_alpha(features, targets, rows, init)),
         )
-        rate, alpha_rate = rates(features, rows)
+        rate, alpha_rate = step_sizes(features, rows)
         velocity = torch.zeros_like(head.weights)
         with few_threads(len(features) * rows.numel()):
             for step in range(1, steps + 1):
                 loss = cross_entropy(head(features), targets)
                 by_weights, by_alpha = torch.autograd.grad(loss, (head.weights, head.alpha))
                 with torch.no_grad():
-                    head.weights.sub_(velocity.mul_(MOMENTUM).add_(by_weights), alpha=rate)
-                    if step % ALPHA_EVERY == 0:
+                    # v = 0.9 v + g; W = W - rate v
+                    head.weights.sub_(velocity.mul_(_MOMENTUM).add_(by_weights), alpha=rate)
+                    if step % _ALPHA_EVERY == 0:
                         head.alpha.sub_(by_alpha, alpha=alpha_rate)
         return head.frozen()
 
 
-def first_alpha(features: Tensor, targets: Tensor, text: Tensor, init: float) -> Tensor:
+def initial_alpha(features: Tensor, targets: Tensor, text: Tensor, init: float) -> Tensor:
     """`[C]`, the same number in every class: `init` times how well texts match their images."""
     matches = (features * text[targets]).sum(1, keepdim=True)
     seen = torch.bincount(targets, minlength=len(text)) > 0
@@ -95,12 +93,13 @@ def first_alpha(features: Tensor, targets: Tensor, text: Tensor, init: float) ->
     return (init * mean).expand(len(text)).clone()
 
 
-def rates(features: Tensor, text: Tensor) -> tuple[float, float]:
+def step_sizes(features: Tensor, text: Tensor) -> tuple[float, float]:
     """Step sizes of W and of alpha, from bounds of the curvature of the loss along each.
 
     0 where features are all zero, and nothing is to be learned.
     """
     count = len(features)
+    # both losses are smooth: a step of 1 / L cannot increase them, L the bound of the curvature
     top = torch.linalg.eigvalsh(features.double().T @ features.double())[-1].item()
     match = (features.double() @ text.double().T).square().sum(0).max().item()
     return (4 * count / top if top > 0 else 0.0, count / (4 * match) if match > 0 else 0.0)

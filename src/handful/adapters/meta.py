@@ -14,8 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._base import Adapter
-from handful.adapters._head import AffineHead
+from handful.adapters import Adapter, AffineHead
 from handful.adapters._meta_network import MetaNetwork as MetaNetwork
 from handful.contracts import ClassText
 from handful.errors import InputError

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from handful.adapters._arguments import check_memory, interpolate_by_shots, number
-from handful.adapters._base import Adapter
-from handful.adapters._head import KernelHead, scalar
+from handful.adapters import Adapter, KernelHead, check_memory, number, number_or_by_shots, scalar
 from handful.contracts import ClassText
 from handful.selection import kernel_ridge, kernel_ridge_leave_one_out
 
@@ -28,8 +26,8 @@ class Proker(Adapter):
     `logits = scale * (x Tᵀ + weight * k(x, F) A)`, `A = (K + penalty I)⁻¹ (Y - F Tᵀ)`,
     `k(x, f) = exp(-beta * (1 - x · f))`
 
-    Inside the fit the text's cosines stand unscaled, as published; the scale multiplies the whole
-    answer, which changes no order and lets the softmax mean something.
+    Inside the fit the text's cosines are unscaled, as published; the scale multiplies the whole
+    answer, which changes no order and makes the softmax a sensible probability.
 
     Args:
         beta: sharpness of the kernel; None takes it from the images a class, by a fixed table.
@@ -59,52 +57,46 @@ class Proker(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         beta, penalty, weight = self._numbers(targets)
-        words = torch.from_numpy(text.weights)
-        kernel, residuals = _problem(features, targets, words, beta)
-        coefficients = (
-            text.scale * weight * kernel_ridge(kernel, residuals, penalty, overwrite=True)
-        )
+        weights = torch.from_numpy(text.weights)
+        kernel, residuals = _regression(features, targets, weights, beta)
+        solved = kernel_ridge(kernel, residuals, penalty, overwrite=True)
         return KernelHead(
-            weights=text.scale * words,
-            bias=torch.zeros(len(words)),
+            weights=text.scale * weights,
+            bias=torch.zeros(len(weights)),
             keys=features,
-            coefficients=coefficients.float(),
+            coefficients=(text.scale * weight * solved).float(),
             beta=scalar(beta),
         )
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
         """Exact for the beta, penalty and weight of the whole support set."""
         beta, penalty, weight = self._numbers(targets)
-        words = torch.from_numpy(text.weights)
-        kernel, residuals = _problem(features, targets, words, beta)
+        weights = torch.from_numpy(text.weights)
+        kernel, residuals = _regression(features, targets, weights, beta)
         correction = kernel_ridge_leave_one_out(kernel, residuals, penalty, overwrite=True)
-        cosines = features.double() @ words.double().T
+        cosines = features.double() @ weights.double().T
         return (text.scale * (cosines + weight * correction)).float()
 
     def _numbers(self, targets: Tensor) -> tuple[float, float, float]:
-        beta = (
-            interpolate_by_shots(_BETA, targets)
-            if self.beta is None
-            else number("beta", self.beta, 0)
-        )
-        penalty = (
-            interpolate_by_shots(_PENALTY, targets)
-            if self.penalty is None
-            else number("penalty", self.penalty, 1e-6)
-        )
-        if self.weight is None:
-            return beta, penalty, penalty
-        return beta, penalty, number("weight", self.weight, -_MOST, _MOST)
+        """Beta, penalty and weight."""
+        beta = number_or_by_shots("beta", self.beta, _BETA, targets, 0)
+        penalty = number_or_by_shots("penalty", self.penalty, _PENALTY, targets, 1e-6)
+        weight = penalty if self.weight is None else number("weight", self.weight, -_MOST, _MOST)
+        return beta, penalty, weight
 
 
-def _problem(
-    features: Tensor, targets: Tensor, words: Tensor, beta: float
+def _regression(
+    features: Tensor, targets: Tensor, weights: Tensor, beta: float
 ) -> tuple[Tensor, Tensor]:
-    """`[N, N]` kernel and `[N, C]` residuals of zero-shot, in float64."""
+    """`[N, N]` kernel and `[N, C]` residuals `Y - F Tᵀ` of zero-shot, in float64.
+
+    At a penalty of 0.05 the kernel of near duplicates is close to singular: float32 is not enough.
+    """
     n = len(features)
     # the kernel, in whose memory all else is done; blocks of 1024 rows, residuals and answers
-    check_memory(8 * n * (n + 3 * 1024 + 4 * len(words)), f"a kernel of {n} images")
+    check_memory(8 * n * (n + 3 * 1024 + 4 * len(weights)), f"a kernel of {n} images")
     rows = features.double()
+    # exp(-beta (1 - x . f)), in place: at thousands of images a copy is gigabytes
     kernel = (rows @ rows.T).sub_(1).mul_(beta).exp_()
-    residuals = one_hot(targets, len(words)).double() - rows @ words.double().T
+    residuals = one_hot(targets, len(weights)).double() - rows @ weights.double().T
     return kernel, residuals

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import LinearHead, scalar
+from handful.adapters import Adapter, LinearHead, number, scalar
 from handful.contracts import ClassText
 
 

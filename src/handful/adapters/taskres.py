@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
-from handful.adapters._training import Recipe, train
+from handful.adapters import Adapter, Head, Recipe, number, scalar, train
 from handful.contracts import ClassText
 
 
@@ -67,6 +64,7 @@ class TaskRes(Adapter):
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         weights = torch.from_numpy(text.weights)
+        # from zero: before the first step the head is zero-shot
         head = TaskResHead(
             weights=weights,
             scale=scalar(text.scale),

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
+from handful.adapters import Adapter, Head, number, scalar, whole
 from handful.contracts import ClassText
 
 _CHUNK = 256  # rows looked at together

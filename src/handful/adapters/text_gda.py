@@ -1,4 +1,4 @@
-"""Text-prior GDA: Gaussian classes whose means and noise both listen to the text; closed form."""
+"""Text-prior GDA: Gaussian classes with the text as prior of means and noise; closed form."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import interpolate_by_shots, number
-from handful.adapters._base import Adapter
-from handful.adapters._head import AffineHead
+from handful.adapters import Adapter, AffineHead, number, number_or_by_shots
 from handful.adapters._inputs import CLIP_SCALE
 from handful.contracts import ClassText
 from handful.selection import gda_weights_with_text_prior
@@ -21,7 +19,7 @@ _SHRINKAGE: Mapping[int, float] = {1: 0.8, 2: 0.8, 4: 0.5}
 
 @dataclass(eq=False, repr=False)
 class TextGda(Adapter):
-    """Gaussian discriminant analysis around what the text suggests; ours, for few shots.
+    """Gaussian discriminant analysis with the text as a conjugate prior; ours, for few shots.
 
     `logits = 100 * (x Wᵀ + b)`, `W = mu P`, `b = -1/2 diag(mu P muᵀ)`, with
     `mu_c = (n_c mean_c + prior (h + g T_c)) / (n_c + prior)`: the images' mean drawn to where the
@@ -62,9 +60,7 @@ class TextGda(Adapter):
             targets,
             torch.from_numpy(text.weights),
             number("prior", self.prior, 0),
-            interpolate_by_shots(_SHRINKAGE, targets)
-            if self.shrinkage is None
-            else number("shrinkage", self.shrinkage, 0, 1),
+            number_or_by_shots("shrinkage", self.shrinkage, _SHRINKAGE, targets, 0, 1),
             number("deviation", self.deviation, 0),
         )
         return AffineHead(weights=(CLIP_SCALE * weights).float(), bias=(CLIP_SCALE * bias).float())

@@ -1,4 +1,4 @@
-"""TIMO: images weigh the prompts, and prompts stand beside the images in a Gaussian classifier."""
+"""TIMO: images weight the prompts, and prompts are samples beside images in a GDA."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import interpolate_by_shots, number
-from handful.adapters._base import Adapter
-from handful.adapters._head import AffineHead
-from handful.adapters._inputs import class_means
-from handful.adapters.gda import ALPHA_BY_SHOTS
+from handful.adapters import Adapter, AffineHead, class_means, number
+from handful.adapters._arguments import interpolate_by_shots
+from handful.adapters.gda import ALPHA_BY_SHOTS, blended_head
 from handful.contracts import ClassText
 from handful.selection import gda_weights
 
-# Prompts beside the images are shots as well when alpha is read off GDA's table, but they show how
-# words vary and not how images do: they count as no more than a handful.
+# Prompts beside the images are shots as well when alpha is read off GDA's table, but they vary as
+# words do and not as images do: they count as no more than a handful.
 _COUNTED = 7
 
 
@@ -65,29 +63,29 @@ class Timo(Adapter):
         alpha = None if self.alpha is None else number("alpha", self.alpha)
         gamma, share = number("gamma", self.gamma, 0), number("texts", self.texts, 0, 1)
         prompts = torch.from_numpy(text.embeddings)
-        scores = match(features, targets, prompts)
-        words = guided(prompts, scores, gamma)
+        scores = prompt_scores(features, targets, prompts)
+        weights = weighted_text(prompts, scores, gamma)
+        # the best prompts of each class, as samples s_cp t_cp beside the images
         best = scores.topk(math.ceil(share * scores.shape[1]), dim=1)
         at = best.indices[:, :, None].expand(-1, -1, prompts.shape[2])
-        shots = best.values[:, :, None] * prompts.gather(1, at)
+        samples = best.values[:, :, None] * prompts.gather(1, at)
         seen = torch.bincount(targets).nonzero()[:, 0]
-        rows = torch.cat([features, shots[seen].flatten(0, 1)])
-        labels = torch.cat([targets, seen.repeat_interleave(shots.shape[1])])
+        rows = torch.cat([features, samples[seen].flatten(0, 1)])
+        labels = torch.cat([targets, seen.repeat_interleave(samples.shape[1])])
         if alpha is None:
             counted = seen.repeat(min(_COUNTED, prompts.shape[1]) if share else 0)
             alpha = interpolate_by_shots(ALPHA_BY_SHOTS, torch.cat([targets, counted]))
-        weights, bias = gda_weights(rows, labels, words)
-        weights = text.scale * words + alpha * weights
-        return AffineHead(weights=weights.float(), bias=(alpha * bias).float())
+        return blended_head(text.scale * weights, alpha, *gda_weights(rows, labels, weights))
 
 
-def match(features: Tensor, targets: Tensor, prompts: Tensor) -> Tensor:
+def prompt_scores(features: Tensor, targets: Tensor, prompts: Tensor) -> Tensor:
     """`[C, P]` cosines of the mean image of a class and its prompts; zero without shots."""
     means = normalize(class_means(features, targets, len(prompts)), dim=1)
     return torch.einsum("cd,cpd->cp", means, prompts)
 
 
-def guided(prompts: Tensor, scores: Tensor, gamma: float) -> Tensor:
+def weighted_text(prompts: Tensor, scores: Tensor, gamma: float) -> Tensor:
     """`[C, D]` unit rows: the prompts of a class, `[P, D]`, in the weights of its scores."""
+    # scores of a class to length one, so that gamma means the same whatever the modality gap
     weights = (gamma * normalize(scores, dim=1)).softmax(1)
     return normalize(torch.einsum("cp,cpd->cd", weights, prompts), dim=1)

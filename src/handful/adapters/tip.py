@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
+from handful.adapters import Adapter, Head, number, scalar
 from handful.contracts import ClassText
 from handful.selection import cache_leave_one_out
 
@@ -45,6 +43,7 @@ class TipHead(Head):
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
         queries = self.beta * x
+        # exp(beta z - beta) as one fused product, in whichever order the sums over keys are views
         if self._shots:
             affinity = torch.addmm(-self.beta, queries, self.keys.T).exp_()
             votes = affinity.view(-1, len(self.weights), self._shots).sum(2)
@@ -55,7 +54,9 @@ class TipHead(Head):
         return self.scale * x @ self.weights.T + self.alpha * votes
 
 
-def cache(features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta: float) -> TipHead:
+def cache_head(
+    features: Tensor, targets: Tensor, text: ClassText, alpha: float, beta: float
+) -> TipHead:
     """The head of a support set, its keys in blocks of one class so that votes are block sums."""
     order = torch.argsort(targets, stable=True)
     return TipHead(
@@ -76,7 +77,7 @@ class Tip(Adapter):
 
     Args:
         alpha: weight of the cache against zero-shot.
-        beta: sharpness; larger values listen to the nearest keys only.
+        beta: sharpness; with larger values only the nearest keys count.
 
     Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot
     Classification", ECCV 2022. The published code searches alpha and beta on a large validation
@@ -97,9 +98,9 @@ class Tip(Adapter):
     beta: float = 5.5
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        return cache(features, targets, text, self.alpha, self.beta)
+        return cache_head(features, targets, text, self.alpha, self.beta)
 
     def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
-        head = cache(features, targets, text, self.alpha, self.beta)
+        head = cache_head(features, targets, text, self.alpha, self.beta)
         votes = cache_leave_one_out(features, targets, len(head.weights), float(head.beta))
         return head.scale * features @ head.weights.T + head.alpha * votes

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from handful.adapters._arguments import whole
-from handful.adapters._base import Adapter
-from handful.adapters._training import Recipe, train
-from handful.adapters.tip import TipHead, cache
+from handful.adapters import Adapter, Recipe, train, whole
+from handful.adapters.tip import TipHead, cache_head
 from handful.contracts import ClassText
 
 
@@ -23,7 +21,7 @@ class TipF(Adapter):
 
     Args:
         alpha: weight of the cache against zero-shot.
-        beta: sharpness; larger values listen to the nearest keys only.
+        beta: sharpness; with larger values only the nearest keys count.
         epochs: passes over the support set, fixed in advance; 0 is Tip-Adapter.
         learning_rate: at the start of the cosine.
         batch: samples a step.
@@ -51,6 +49,7 @@ class TipF(Adapter):
         batch = whole("batch", self.batch, 1)
         steps = whole("epochs", self.epochs) * math.ceil(len(features) / batch)
         recipe = Recipe(steps, self.learning_rate, batch, epsilon=1e-4, seed=self.seed)
-        fixed = cache(features, targets, text, self.alpha, self.beta)
+        # the same head with its keys as the one parameter: what is trained is what answers
+        fixed = cache_head(features, targets, text, self.alpha, self.beta)
         tensors = dict(fixed.named_buffers()) | {"keys": nn.Parameter(fixed.keys.clone())}
         return train(TipHead(**tensors), features, targets, recipe)

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from handful.adapters._arguments import number, whole
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
+from handful.adapters import Adapter, Head, number, scalar, whole
 from handful.contracts import ClassText
 
 _CHUNK = 1024  # rows whose neighbours are sought together

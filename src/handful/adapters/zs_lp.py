@@ -8,13 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from handful.adapters._arguments import number
-from handful.adapters._base import Adapter
-from handful.adapters._head import Head, scalar
-from handful.adapters._training import Recipe, train
+from handful.adapters import Adapter, Head, Recipe, number, scalar, train
 from handful.contracts import ClassText
 
-CLASSES, SCALE = 100, 100.0  # where a rate means what it says: the middle of the published sets
+_CLASSES, _SCALE = 100, 100.0  # where a rate holds as it is: the middle of the published sets
 
 
 class CosineHead(Head):
@@ -33,15 +30,17 @@ class CosineHead(Head):
         return self.scale * x @ normalize(self.weights, dim=1).T
 
 
-def descent(
-    steps: int, learning_rate: float, batch: int, seed: int, classes: int, scale: float
+def momentum_recipe(
+    text: ClassText, steps: int, learning_rate: float, batch: int, seed: int
 ) -> Recipe:
     """Momentum 0.9, at a rate that moves logits equally whatever the classes and the scale are.
 
-    The loss is a mean over samples, so the gradient of a class's row falls with their number; a
-    logit moves with the square of the scale, once through the gradient and once through the row.
+    The loss is a mean over samples, so the gradient of a class's row falls with the number of
+    classes; a logit moves with the square of the scale, once through the gradient and once through
+    the row.
     """
-    rate = number("learning_rate", learning_rate, 0) * classes / CLASSES * (SCALE / scale) ** 2
+    rate = number("learning_rate", learning_rate, 0)
+    rate = rate * len(text.classes) / _CLASSES * (_SCALE / text.scale) ** 2
     return Recipe(steps, rate, batch, 0.0, seed=seed, momentum=0.9)
 
 
@@ -78,9 +77,8 @@ class ZsLp(Adapter):
     seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
-        weights = torch.from_numpy(text.weights)
-        recipe = descent(
-            self.steps, self.learning_rate, self.batch, self.seed, len(weights), text.scale
+        recipe = momentum_recipe(text, self.steps, self.learning_rate, self.batch, self.seed)
+        weights = nn.Parameter(torch.from_numpy(text.weights))
+        return train(
+            CosineHead(weights=weights, scale=scalar(text.scale)), features, targets, recipe
         )
-        head = CosineHead(weights=nn.Parameter(weights), scale=scalar(text.scale))
-        return train(head, features, targets, recipe)
