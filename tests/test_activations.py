@@ -15,7 +15,7 @@ from handful.data import augment
 from handful.errors import InputError
 from handful.features import Activations, extract_activations
 from handful.features.store import ActivationStore
-from test_extract import Fake, mixed, picture, png, refs_in  # noqa: F401  # mixed is a fixture
+from test_extraction import Fake, mixed, picture, png, refs_in  # noqa: F401  # mixed is a fixture
 
 
 @pytest.fixture

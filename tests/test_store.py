@@ -16,8 +16,7 @@ import pytest
 
 import handful.features.store
 from handful.errors import InputError, StorageError
-from handful.features.store import ActivationStore, FeatureStore, Health, default_folder
-from handful.features.store import database as database_module
+from handful.features.store import ActivationStore, FeatureStore, Health, default_folder, sqlite
 from stores import (
     ACTIVATIONS,
     FEATURES,
@@ -281,7 +280,7 @@ def test_ctrl_c_within_a_batch_leaves_nothing_of_it(store, kind):
     with store._database.session("writing") as (db, _):
 
         def interrupted():
-            with database_module.transaction(db):
+            with sqlite.transaction(db):
                 db.execute("DELETE FROM rows")
                 raise KeyboardInterrupt
 
@@ -418,12 +417,12 @@ def test_free_pages_are_given_back_in_one_call(store, kind):
     put(store, kind, *range(9000))
     with store._database.session("writing") as (db, _):
         db.execute("DELETE FROM rows")
-        free = database_module.pragma(db, "freelist_count")
+        free = sqlite.pragma(db, "freelist_count")
         assert free > 10
-        database_module.free_pages(db, 7)
-        assert database_module.pragma(db, "freelist_count") == free - 7
-        database_module.shrink(db)
-        assert database_module.pragma(db, "freelist_count") == 0
+        sqlite.free_pages(db, 7)
+        assert sqlite.pragma(db, "freelist_count") == free - 7
+        sqlite.shrink(db)
+        assert sqlite.pragma(db, "freelist_count") == 0
 
 
 @pytest.mark.parametrize(

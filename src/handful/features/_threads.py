@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -49,16 +48,6 @@ def pinned(ref: ImageRef, digest: str) -> ImageRef:
     if hashlib.sha256(content).hexdigest() != digest:
         raise ImageError(f"{ref.name}: changed while it was being read; run again")
     return ImageRef(ref.name, data=content)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end with the block; when it ends early, what is still queued is dropped."""
-    pool = ThreadPoolExecutor(count, thread_name_prefix="handful")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def ahead(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from handful import data
 from handful.contracts import Array, Encoder, ImageRef
 from handful.data.splits import checked_seed
 from handful.errors import ImageError, InputError
-from handful.features._threads import ahead, digests, pinned, processors, threads
+from handful.features._threads import ahead, digests, pinned, processors
 
 BATCH = 64
 MAX_ASPECT = 200  # long side over short; encoders scale the short side up, and memory follows
@@ -104,39 +105,48 @@ class BatchedExtraction(ABC):
         """Compute one batch, store it, and count it."""
 
     def run(self) -> None:
-        """Look everything up and compute what is missing."""
-        with threads(self.workers or processors()) as pool:
-            self._tell()
-            slots: dict[str, int] = {}
-            for position, digest in enumerate(digests(pool, self.images)):
-                if isinstance(digest, ImageError):
-                    self.reasons[position] = str(digest)
-                    continue
-                slot = slots.setdefault(digest, len(slots))
-                if slot == len(self.places):
-                    self.places.append([])
-                self.places[slot].append(position)
-            self.digests = list(slots)
-            complete = self._read()
-            self.known = sum(len(self.places[slot]) for slot in np.flatnonzero(complete))
-            self.done = self.known + len(self.reasons)
-            self._tell()
+        """Look everything up, then compute what is missing."""
+        pool = ThreadPoolExecutor(self.workers or processors(), thread_name_prefix="handful")
+        try:
+            self._compute_missing(pool, self._look_up(pool))
+        finally:
+            pool.shutdown(cancel_futures=True)  # `with` would finish everything that is queued
 
-            size = max(1, self.batch_size // self.views)
-            missing = np.flatnonzero(~complete).tolist()
-            group: Group = []
-            prepared = ahead(pool, self._prepared, missing, depth=2 * size)
-            for slot, inputs in zip(missing, prepared, strict=True):
-                if isinstance(inputs, ImageError):
-                    self._fail(slot, str(inputs))
-                else:
-                    group.append((slot, inputs))
-                if len(group) == size:
-                    self._finish(group)
-                    group = []
-            if group:
+    def _look_up(self, pool: ThreadPoolExecutor) -> list[int]:
+        """Hash everything, group what is equal, read what is known; the slots that are missing."""
+        self._report()
+        slots: dict[str, int] = {}
+        for position, digest in enumerate(digests(pool, self.images)):
+            if isinstance(digest, ImageError):
+                self.reasons[position] = str(digest)
+                continue
+            slot = slots.setdefault(digest, len(slots))
+            if slot == len(self.places):
+                self.places.append([])
+            self.places[slot].append(position)
+        self.digests = list(slots)
+        complete = self._read()
+        self.known = sum(len(self.places[slot]) for slot in np.flatnonzero(complete))
+        self.done = self.known + len(self.reasons)
+        self._report()
+        return np.flatnonzero(~complete).tolist()
+
+    def _compute_missing(self, pool: ThreadPoolExecutor, missing: list[int]) -> None:
+        """Decode ahead of the encoder; each batch is stored before the next begins."""
+        size = max(1, self.batch_size // self.views)
+        group: Group = []
+        prepared = ahead(pool, self._prepared, missing, depth=2 * size)
+        for slot, inputs in zip(missing, prepared, strict=True):
+            if isinstance(inputs, ImageError):
+                self._fail(slot, str(inputs))
+            else:
+                group.append((slot, inputs))
+            if len(group) == size:
                 self._finish(group)
-            self._tell()
+                group = []
+        if group:
+            self._finish(group)
+        self._report()
 
     def kept(self) -> tuple[tuple[int, ...], list[int]]:
         """Positions of the good images, and the slot of each."""
@@ -183,7 +193,7 @@ class BatchedExtraction(ABC):
         for slot in slots[~good].tolist():
             name = self.images[self.places[slot][0]].name
             self._fail(slot, f"{name}: the encoder gives no finite {self.computes} for it")
-        self._tell()
+        self._report()
 
     def _fail(self, slot: int, reason: str) -> None:
         """All images of one content fail for the reason of the first, under their own names."""
@@ -194,6 +204,7 @@ class BatchedExtraction(ABC):
             self.reasons[position] = own + reason[len(first) :] if same else reason
         self.done += len(self.places[slot])
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
+        """Call `progress` with how many images are done."""
         if self.progress is not None:
             self.progress(self.done, len(self.images))

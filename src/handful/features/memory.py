@@ -12,7 +12,7 @@ _CGROUP = Path("/sys/fs/cgroup")  # a container's own limit, which the system's 
 
 
 def available() -> int | None:
-    """Bytes of memory that can be taken now; None where the system does not tell."""
+    """Bytes of memory that can be taken now; None where the system does not report it."""
     known = [each for each in (_system(), _container()) if each is not None]
     return min(known, default=None)
 
@@ -39,7 +39,7 @@ def _container() -> int | None:
         limit = (_CGROUP / "memory.max").read_text().strip()
         used = int((_CGROUP / "memory.current").read_text())
         facts = (_CGROUP / "memory.stat").read_text().split()
-        cached = int(facts[facts.index("inactive_file") + 1])  # given back when someone needs it
+        cached = int(facts[facts.index("inactive_file") + 1])  # page cache: given back on demand
         return None if limit == "max" else int(limit) - used + cached
     except (OSError, ValueError):
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Collection, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ from handful.contracts import Array
 from handful.errors import InputError
 from handful.features.store import index, row_file
 from handful.features.store.base import Store
-from handful.features.store.database import Layout, shrink, transaction
+from handful.features.store.database import Layout
 from handful.features.store.spaces import Space
+from handful.features.store.sqlite import shrink, transaction
 
 FILE = "activations.sqlite3"
 FOLDER = "activations"
-LARGEST = 10_000_000_000  # bytes that are kept where nobody says how many
+LARGEST = 10_000_000_000  # bytes that are kept where `max_bytes` is not given
 _SHARE = 10  # and not more than a tenth of what the disk has left
 _SCHEMA = """
 CREATE TABLE spaces (
@@ -147,10 +148,8 @@ class ActivationStore(Store):
             db.execute("DELETE FROM rows WHERE space = ?", [space.number])
             filled = 0
         known = index.select(db, self.layout, space, keys)
-        new = [key for key in keys if key not in known]
-        place_of = {key: place for key, (place, _) in known.items()}
-        place_of |= {key: filled + i for i, key in enumerate(new)}
-        places = [place_of[key] for key in keys]
+        behind = count(filled)  # new rows go behind those that are there
+        places = [known[key][0] if key in known else next(behind) for key in keys]
         row_file.write(file, places, rows, before=filled * space.row_bytes)
         db.executemany(
             "INSERT OR REPLACE INTO rows (space, id, place, checksum) VALUES (?, ?, ?, ?)",
@@ -159,9 +158,7 @@ class ActivationStore(Store):
                 for key, place, row in zip(keys, places, rows, strict=True)
             ),
         )
-        db.execute(
-            "UPDATE spaces SET filled = ? WHERE number = ?", [filled + len(new), space.number]
-        )
+        db.execute("UPDATE spaces SET filled = ? WHERE number = ?", [next(behind), space.number])
 
     def _load(
         self, space: Space, keys: Sequence[bytes], listed: dict[bytes, Any], into: Array

@@ -23,17 +23,10 @@ from numpy.typing import NDArray
 from handful.contracts import Array
 from handful.errors import InputError, StorageError
 from handful.features.store import index
-from handful.features.store.database import (
-    Database,
-    Layout,
-    default_folder,
-    integrity,
-    shrink,
-    transaction,
-)
+from handful.features.store.database import Database, Layout, default_folder
 from handful.features.store.row_file import length, remove
 from handful.features.store.spaces import Space, unwanted
-from handful.features.store.sqlite_errors import is_damage
+from handful.features.store.sqlite import integrity, is_damage, shrink, transaction
 
 _CURE = "`handful store prune --damaged`"
 
@@ -70,7 +63,7 @@ class Store(ABC):
     """
 
     layout: ClassVar[Layout]
-    damage: ClassVar[str]  # what `check` says of damaged rows
+    damage: ClassVar[str]  # how `check` calls what is wrong with a row
     fresh: ClassVar[float]  # seconds for which a space counts as just used: saves writes
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -94,11 +87,11 @@ class Store(ABC):
 
     @abstractmethod
     def _drop(self, db: sqlite3.Connection, space: Space) -> int:
-        """Remove the rows of a space; says how many it had."""
+        """Remove the rows of a space and return how many it had."""
 
     @abstractmethod
     def _shrink_to(self, db: sqlite3.Connection, max_bytes: int) -> int:
-        """Remove the longest unused until `max_bytes` are left; says how many rows."""
+        """Remove the longest unused until `max_bytes` are left; return how many rows that were."""
 
     @property
     def size(self) -> int:
@@ -214,7 +207,7 @@ class Store(ABC):
 
         Args:
             wanted: remove spaces with this key, encoder name, or `name:value` of the key.
-            unused_days: remove spaces that nobody has used for so many days.
+            unused_days: remove spaces that have not been used for so many days.
             max_bytes: what may be left; the longest unused spaces go first. Spaces of activations
                 go whole, of features the oldest rows of the last one.
             damaged: remove broken rows; where the structure of the file is broken, the file.
@@ -247,7 +240,7 @@ class Store(ABC):
 
     def _tidy(self, db: sqlite3.Connection) -> None:
         """Remove spaces and files that nothing is left of, and give free pages back."""
-        with transaction(db):  # nobody else is just writing the first rows of a space
+        with transaction(db):  # so that no process is just writing the first rows of a space
             db.execute(
                 "DELETE FROM spaces "
                 "WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.space = spaces.number)"

@@ -17,10 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import StorageError
-from handful.features.store.sqlite_errors import WAIT, failures, is_damage
+from handful.features.store.sqlite import (
+    WAIT,
+    failures,
+    integrity,
+    is_damage,
+    pragma,
+    transaction,
+)
 
 _PAGE = 32_768  # 15 rows of 512 float32 a page; at SQLite's usual 4096 half of each page is air
-_STEP = 4_096  # pages freed in one transaction: bounds the journal on a full disk
 _MAPPED = 0x7FFF0000  # as much of the file as SQLite will map
 
 
@@ -163,10 +169,11 @@ class Database:
         """The connection and whether it can be written, for this thread alone.
 
         Raises:
-            StorageError: whatever SQLite says within the block, with cause and cure.
+            StorageError: whatever goes wrong within the block, with cause and cure.
         """
         with self._lock, failures(self.file, doing):
-            if self._process != os.getpid():  # a fork: SQLite forbids to use or close the parent's
+            if self._process != os.getpid():
+                # after a fork: SQLite forbids to use the parent's connection, and even to close it
                 self._inherited.append(self._open)
                 self._open, self._process = None, os.getpid()
             if self._open is None:
@@ -218,42 +225,3 @@ class Database:
             if self._open is not None and self._process == os.getpid():
                 self._open[0].close()
                 self._open = None
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """All of it or nothing, also when Ctrl-C falls into it."""
-    with db:  # commits, or rolls back whatever it was that ended the block
-        db.execute(f"BEGIN {kind}")
-        yield
-
-
-def pragma(db: sqlite3.Connection, name: str) -> int:
-    """A number that SQLite knows of the file."""
-    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def integrity(db: sqlite3.Connection) -> tuple[str, ...]:
-    """What SQLite finds wrong with the file as a whole."""
-    lines = [str(row[0]) for row in db.execute("PRAGMA integrity_check(20)")]
-    return () if lines == ["ok"] else tuple(lines)
-
-
-def free_pages(db: sqlite3.Connection, count: int) -> None:
-    """Give so many pages back in one transaction.
-
-    `execute` would step the statement once, which frees a single page; `executescript` runs it to
-    its end.
-    """
-    db.executescript(f"PRAGMA incremental_vacuum({count})")
-
-
-def shrink(db: sqlite3.Connection) -> None:
-    """Give the pages of removed rows back to the system, a step at a time."""
-    free = pragma(db, "freelist_count")
-    while free:
-        free_pages(db, _STEP)
-        left = pragma(db, "freelist_count")
-        if left >= free:  # another process fills it meanwhile
-            return
-        free = left

@@ -14,8 +14,9 @@ from handful.contracts import UNIT_TOLERANCE, Array
 from handful.errors import InputError
 from handful.features.store import index
 from handful.features.store.base import Store
-from handful.features.store.database import Layout, pragma, transaction
+from handful.features.store.database import Layout
 from handful.features.store.spaces import DAY, Space
+from handful.features.store.sqlite import pragma, transaction
 
 FILE = "features.sqlite3"
 _SCHEMA = """

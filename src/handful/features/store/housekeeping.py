@@ -35,7 +35,7 @@ def prune(
         unused_days: see `Store.prune`.
         max_bytes: what both may take together; activations go first.
         damaged: remove broken rows and broken files.
-        activations: leave features alone; with nothing else said, all activations go.
+        activations: leave features alone; with no other argument, all activations go.
 
     Raises:
         InputError: nothing was asked for, there is no store, or no space is called `wanted`.

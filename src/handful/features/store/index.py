@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from handful.errors import InputError
-from handful.features.store.database import Layout, transaction
+from handful.features.store.database import Layout
 from handful.features.store.spaces import Space
+from handful.features.store.sqlite import transaction
 
 STEP = 4_096  # rows in one transaction: bounds memory, and the journal on a full disk
 _KEYS = 500  # in one query; the time is flat from 100 to 2000, and old SQLite allows 999
@@ -57,7 +58,7 @@ def make(db: sqlite3.Connection, layout: Layout, key: str, shape: Sequence[int])
 
 
 def touch(db: sqlite3.Connection, space: Space, encoder: str = "") -> None:
-    """Note that a space is in use, and whose it is where a name is given."""
+    """Note that a space is in use, and the encoder's name where one is given."""
     db.execute(
         "UPDATE spaces SET used = ?, encoder = coalesce(nullif(?, ''), encoder) WHERE number = ?",
         [time.time(), encoder, space.number],
@@ -77,7 +78,7 @@ def select(
 
 
 def delete(db: sqlite3.Connection, number: int, keys: Sequence[bytes]) -> int:
-    """Remove rows of the space with a number; says how many."""
+    """Remove rows of the space with a number; return how many."""
     for start in range(0, len(keys), STEP):
         with transaction(db):
             part = ((number, key) for key in keys[start : start + STEP])

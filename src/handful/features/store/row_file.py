@@ -1,6 +1,6 @@
 """Files of large rows: one row after another, each with a checksum kept elsewhere.
 
-Not a memory map: a disk that fills up, or a file that somebody else cuts short, would end the
+Not a memory map: a disk that fills up, or a file that another process cuts short, would end the
 process with SIGBUS where reading and writing give an error.
 """
 
@@ -42,7 +42,7 @@ def remove(file: Path) -> None:
 
 
 def read(file: Path, rows: Sequence[tuple[bytes, int, int]], into: Iterable[Array]) -> list[bool]:
-    """Read rows (key, place, checksum), each into its own array; says which are sound.
+    """Read rows (key, place, checksum), each into its own array; return which are sound.
 
     Raises:
         StorageError: the system refuses.

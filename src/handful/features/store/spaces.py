@@ -112,7 +112,7 @@ def named(spaces: Sequence[Space], wanted: str) -> list[Space]:
 
 
 def unwanted(spaces: Sequence[Space], wanted: str | None, unused_days: float | None) -> list[Space]:
-    """The spaces that match `wanted`, and those that nobody has used for so many days."""
+    """The spaces that match `wanted`, and those that were not used for so many days."""
     found = [] if wanted is None else named(spaces, wanted)
     if unused_days is not None:
         oldest = time.time() - unused_days * DAY

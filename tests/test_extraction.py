@@ -407,7 +407,7 @@ SLOW = """
     import signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf to it in the background
     sys.path.insert(0, sys.argv[1])
-    from test_extract import Fake, ImageRef, png
+    from test_extraction import Fake, ImageRef, png
     from handful.features import extract_features
     from handful.features.store import FeatureStore
 

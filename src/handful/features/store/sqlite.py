@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to a user: cause and cure."""
+"""What sqlite3 leaves to its user: transactions, free pages, errors with cause and cure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from handful.errors import StorageError
 
 WAIT = 60.0  # seconds to queue behind another process; one batch takes milliseconds
+_STEP = 4_096  # pages freed in one transaction: bounds the journal on a full disk
 _WRITE_ERRORS = (
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
@@ -18,8 +19,47 @@ _WRITE_ERRORS = (
 
 
 @contextmanager
+def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All of it or nothing, also when Ctrl-C falls into it."""
+    with db:  # commits, or rolls back whatever it was that ended the block
+        db.execute(f"BEGIN {kind}")
+        yield
+
+
+def pragma(db: sqlite3.Connection, name: str) -> int:
+    """A number that SQLite knows of the file."""
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def integrity(db: sqlite3.Connection) -> tuple[str, ...]:
+    """What SQLite finds wrong with the file as a whole."""
+    lines = [str(row[0]) for row in db.execute("PRAGMA integrity_check(20)")]
+    return () if lines == ["ok"] else tuple(lines)
+
+
+def free_pages(db: sqlite3.Connection, count: int) -> None:
+    """Give so many pages back in one transaction.
+
+    `execute` would step the statement once, which frees a single page; `executescript` runs it to
+    its end.
+    """
+    db.executescript(f"PRAGMA incremental_vacuum({count})")
+
+
+def shrink(db: sqlite3.Connection) -> None:
+    """Give the pages of removed rows back to the system, a step at a time."""
+    free = pragma(db, "freelist_count")
+    while free:
+        free_pages(db, _STEP)
+        left = pragma(db, "freelist_count")
+        if left >= free:  # another process fills it meanwhile
+            return
+        free = left
+
+
+@contextmanager
 def failures(file: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite and the system say into a `StorageError` with cause and cure."""
+    """Turn an error of SQLite into a `StorageError` with cause and cure."""
     try:
         yield
     except sqlite3.DatabaseError as error:
