@@ -71,12 +71,12 @@ def encode_batches(
         total: images in all, for `progress`.
         progress: called with (images done, images in all).
     """
+    report: Progress = progress or (lambda done, total: None)
     done = 0
     for items in _batches(images, size, MAX_BYTES if max_bytes is None else max_bytes):
-        yield _encode(encoder, items, store, progress, done, total)
+        yield _encode(encoder, items, store, _after(done, total, report))
         done += len(items)
-        if progress is not None:
-            progress(done, total)
+        report(done, total)
 
 
 def is_single_image(images: Any) -> bool:
@@ -86,13 +86,16 @@ def is_single_image(images: Any) -> bool:
     return isinstance(images, np.ndarray) and images.ndim == 3
 
 
+def _after(done: int, total: int, report: Progress) -> Progress:
+    """Progress within a batch, reported as progress within all images."""
+    return lambda here, _: report(done + here, total)
+
+
 def _encode(
     encoder: Encoder,
     items: list[ImageRef | Failure],
     store: FeatureStore | None,
-    progress: Progress | None,
-    done: int,
-    total: int,
+    progress: Progress,
 ) -> EncodedBatch:
     at = [i for i, item in enumerate(items) if isinstance(item, ImageRef)]
     refs = [item for item in items if isinstance(item, ImageRef)]
@@ -100,12 +103,7 @@ def _encode(
     if not refs:
         none: Array = np.zeros((0, encoder.dim), dtype=np.float32)
         return EncodedBatch((), none, (), tuple(failures))
-
-    def progress_here(here: int, _: int) -> None:
-        if progress is not None:
-            progress(done + here, total)
-
-    found = extract_features(encoder, refs, store, progress=progress_here)
+    found = extract_features(encoder, refs, store, progress=progress)
     failures += [Failure(f.name, f.reason, at[f.index]) for f in found.failures]
     return EncodedBatch(
         tuple(refs[i] for i in found.kept),
