@@ -1,4 +1,4 @@
-"""A table as it lies on disk, CSV, JSON lines or Parquet: column names and rows, nothing more."""
+"""Reads table files, CSV, JSON lines or Parquet, into column names and rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 from handful.errors import InputError, MissingExtraError
 
 Row = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and its cells by column
-READERS: dict[str, Callable[[Path, Callable[[Iterable[str]], bool]], tuple[list[str], list[Row]]]]
+Accepts = Callable[[Iterable[str]], bool]
+READERS: dict[str, Callable[[Path, Accepts], tuple[list[str], list[Row]]]]
 
 
-def read(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+def read(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
     """Column names and rows of a table.
 
     Args:
         path: the file; its extension tells the format.
-        knows: whether some column names are those of a table of images; decides which of comma,
+        accepts: whether some column names are those of a table of images; decides which of comma,
             semicolon and tab stands between the columns.
 
     Raises:
@@ -36,7 +37,7 @@ def read(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str],
             f"{path}: expected a table that ends in {', '.join(READERS)}, got {path.suffix!r}"
         )
     try:
-        columns, rows = reader(path, knows)
+        columns, rows = reader(path, accepts)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not rows:
@@ -44,12 +45,18 @@ def read(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str],
     return columns, rows
 
 
+def metadata_file(folder: Path) -> Path | None:
+    """The `metadata.csv`, `.jsonl` or other table by which Hugging Face labels a folder."""
+    candidates = [folder / f"metadata{suffix}" for suffix in READERS]
+    return next((c for c in candidates if c.is_file()), None)
+
+
 def is_file(path: Path) -> bool:
     """Whether a path from a table leads to a regular file; false for a path no disk can have."""
     return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises on a name too long
 
 
-def text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """A text file's content, in UTF-8, with or without a byte order mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -61,10 +68,10 @@ def text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _csv(path: Path, knows: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
-    content = text(path)
+def _csv(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
+    content = read_text(path)
     candidates = [_header(content, d) for d in ",;\t"]
-    fits = [c for c in candidates if knows(c)] or candidates
+    fits = [c for c in candidates if accepts(c)] or candidates
     best = max(fits, key=len)
     reader = csv.reader(StringIO(content, newline=""), delimiter=",;\t"[candidates.index(best)])
     rows: list[Row] = []
@@ -92,9 +99,9 @@ def _header(content: str, delimiter: str) -> list[str]:
     return [c.strip() for c in cells]
 
 
-def _jsonl(path: Path, _: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+def _jsonl(path: Path, _: Accepts) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
-    for number, line in enumerate(text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -107,7 +114,7 @@ def _jsonl(path: Path, _: Callable[[Iterable[str]], bool]) -> tuple[list[str], l
     return list(dict.fromkeys(c for _, cells in rows for c in cells)), rows
 
 
-def _parquet(path: Path, _: Callable[[Iterable[str]], bool]) -> tuple[list[str], list[Row]]:
+def _parquet(path: Path, _: Accepts) -> tuple[list[str], list[Row]]:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet

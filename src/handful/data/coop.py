@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._rows import is_file, text
+from handful.data._rows import is_file, read_text
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
@@ -61,7 +61,7 @@ def coop(path: str | Path) -> Dataset:
 
 def _rows_of(source: Path) -> list[tuple[str, tuple[str, int, str]]]:
     try:
-        content: Any = json.loads(text(source))
+        content: Any = json.loads(read_text(source))
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{source}: is not JSON ({error})") from error
     if not isinstance(content, dict) or not any(content.get(part) for part in _PARTS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from handful.data._rows import text
+from handful.data._rows import read_text
 from handful.data.dataset import Dataset
 from handful.data.folder import entries, find
 from handful.errors import InputError
@@ -59,7 +59,7 @@ def imagenet(path: str | Path) -> tuple[Dataset, Mapping[str, str]]:
 
 def _words(path: Path) -> dict[str, str]:
     result: dict[str, str] = {}
-    for number, line in enumerate(text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         label, _, meaning = line.strip().partition(" ")
         if not line.strip():
             continue

@@ -1,4 +1,4 @@
-"""Finds out what kind of source a path is."""
+"""Loads labelled images from a path, whatever kind of source it is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from handful.data._rows import READERS
+from handful.data._rows import READERS, metadata_file
 from handful.data.coop import coop
 from handful.data.dataset import SPLITS, Dataset, LabelledImages
 from handful.data.folder import entries, folder
 from handful.data.table import table
 from handful.errors import InputError
 
-LabelledT = TypeVar("LabelledT", bound=LabelledImages)
+DatasetT = TypeVar("DatasetT", bound=LabelledImages)
 
 EXPECTED = (
     "expected a folder with one folder per class (also below train, val and test), "
@@ -54,14 +54,15 @@ def _from_folder(source: Path) -> Dataset:
         raise InputError(f"{source}: holds several split files ({several}); name the one to use")
     if split_files:
         return coop(split_files[0])
-    own = _metadata(source)
-    if own:
-        return table(own)
+    metadata = metadata_file(source)
+    if metadata:
+        return table(metadata)
     names = sorted(entry.name for entry in entries(source))
-    parts = [(SPLITS[n.casefold()], _metadata(source / n)) for n in names if n.casefold() in SPLITS]
-    tables = [_stated(table(found), split) for split, found in parts if found]
+    splits = [(SPLITS[n.casefold()], source / n) for n in names if n.casefold() in SPLITS]
+    files = [(split, metadata_file(part)) for split, part in splits]
+    tables = [_with_split(table(file), split) for split, file in files if file]
     if tables:
-        return _joined(tables)
+        return _concatenate(tables)
     found = folder(source)
     beside = [n for n in names if Path(n).suffix.lower() in READERS]
     if len(found.classes) == 1 and beside:
@@ -72,17 +73,12 @@ def _from_folder(source: Path) -> Dataset:
     return found
 
 
-def _metadata(source: Path) -> Path | None:
-    candidates = [source / f"metadata{suffix}" for suffix in READERS]
-    return next((c for c in candidates if c.is_file()), None)
-
-
-def _stated(dataset: Dataset, split: str) -> Dataset:
-    """A table in `train/` is about `train`, unless it says otherwise."""
+def _with_split(dataset: Dataset, split: str) -> Dataset:
+    """Images of a table in `train/` belong to `train`, unless the table states another split."""
     return replace(dataset, splits=tuple(s or split for s in dataset.splits))
 
 
-def _joined(parts: list[Dataset]) -> Dataset:
+def _concatenate(parts: list[Dataset]) -> Dataset:
     return Dataset(
         images=tuple(i for part in parts for i in part.images),
         labels=tuple(n for part in parts for n in part.labels),
@@ -91,7 +87,7 @@ def _joined(parts: list[Dataset]) -> Dataset:
     )
 
 
-def split_or_all(dataset: LabelledT, name: str) -> LabelledT:
+def split_or_all(dataset: DatasetT, name: str) -> DatasetT:
     """The images of a split where splits are stated, else all of them."""
     return dataset.split(name) if any(dataset.splits) else dataset
 

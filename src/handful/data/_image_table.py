@@ -1,0 +1,130 @@
+"""What tables about images share: columns for path, split and group, and a list of all problems."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from handful.contracts import ImageRef
+from handful.data._rows import is_file, read
+from handful.data.dataset import SPLITS
+from handful.errors import InputError
+
+# Names of a column; the first that a table has is taken, upper and lower case are one.
+PATH = ("path", "file_name", "filename", "image", "image_path", "filepath", "file")
+SPLIT = ("split",)
+GROUP = ("group",)
+_SHOWN = 5
+
+
+class ImageTable:
+    """Rows of a table, read once; everything wrong with them is gathered and reported together.
+
+    Args:
+        source: the file.
+        accepts: whether some column names are those of such a table, see `_rows.read`.
+
+    Raises:
+        InputError: not a table, or one that cannot be parsed.
+        MissingExtraError: a Parquet file, without the library that reads them.
+    """
+
+    def __init__(self, source: Path, accepts: Callable[[Iterable[str]], bool]) -> None:
+        self.source = source
+        self.columns, self.rows = read(source, accepts)
+        self._path, self._split, self._group = (
+            find_column(self.columns, names) for names in (PATH, SPLIT, GROUP)
+        )
+        self._problems: dict[str, list[str]] = {}
+
+    def image(self, place: str, row: dict[str, Any]) -> ImageRef | None:
+        """The image of a row; None, and a problem, where there is no such file."""
+        cell = row.get(self._path)
+        if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):  # Hugging Face's image
+            name = f"{self.source.name}, {place} {cell.get('path') or ''}".strip()
+            return ImageRef.of(cell["bytes"], name)
+        if isinstance(cell, dict):
+            cell = cell.get("path")
+        name = "" if cell is None else str(cell).strip()
+        if not name:
+            self.problem("empty paths", place)
+            return None
+        path = self.source.parent / name
+        if not is_file(path) and "\\" in name:  # a table made on Windows
+            path = self.source.parent / name.replace("\\", "/")
+        if not is_file(path):
+            exists = os.path.exists(path)  # noqa: PTH110  # Path.exists raises on a name too long
+            kind = "things that are no files" if exists else "missing files"
+            self.problem(kind, f"{name} ({place})")
+            return None
+        return ImageRef.of(path)
+
+    def split_and_group(self, row: dict[str, Any]) -> tuple[str, str]:
+        """The split, under the name it is stored by, and the group of a row; "" for none."""
+        split, group = (cell_text(row.get(c)) if c else "" for c in (self._split, self._group))
+        return SPLITS.get(split.casefold(), split), group
+
+    def check_splits(self, places: Iterable[str], splits: Sequence[str]) -> None:
+        """Note unknown splits, and rows without one where others state theirs."""
+        known = {"", *SPLITS.values()}
+        rows = list(zip(places, splits, strict=True))
+        for place, split in rows:
+            if not split and any(splits):
+                self.problem("empty splits, where other rows state one", place)
+        for place, split in rows:
+            if split not in known:
+                self.problem("unknown splits, expected train, val or test", f"{split!r} ({place})")
+
+    def problem(self, kind: str, which: str) -> None:
+        """Note something that is wrong; `report` raises it."""
+        self._problems.setdefault(kind, []).append(which)
+
+    def report(self) -> None:
+        """Raise what was noted.
+
+        Raises:
+            InputError: anything was; all of it, with its lines.
+        """
+        found = self._problems
+        if not found:
+            return
+        parts = [f"{kind} ({len(which)}): {_first(which)}" for kind, which in found.items()]
+        hint = ""
+        if "missing files" in found:
+            hint = f"; relative paths start at {self.source.parent}"
+        if "images listed twice" in found:
+            hint += "; where an image has several labels, fit with --multi-label"
+        raise InputError(
+            f"{self.source}: {len(self.rows)} rows, with {'; '.join(parts)}{hint}; correct them"
+        )
+
+
+def find_column(columns: Sequence[str], names: Iterable[str]) -> str:
+    """A table's own name of a column, the first of `names` that it has; "" where it has none."""
+    there = {c.strip().casefold(): c for c in reversed(columns)}
+    return next((there[name] for name in names if name in there), "")
+
+
+def cell_text(cell: Any) -> str:
+    """A cell as text; empty for nothing and for not-a-number."""
+    if cell is None or cell != cell:  # NaN, as data frames write gaps
+        return ""
+    return unicodedata.normalize("NFC", str(cell)).strip()
+
+
+@contextmanager
+def file_in_errors(source: Path) -> Iterator[None]:
+    """Put the file's name before the message of an `InputError`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _first(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
