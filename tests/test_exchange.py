@@ -52,7 +52,7 @@ def files(pack: Pack) -> dict[str, bytes]:
 @pytest.fixture
 def skill(files: dict[str, bytes], tmp_path: Path) -> Path:
     path = tmp_path / "bird.skill"
-    path.write_bytes(skill_file.packed(files))
+    path.write_bytes(skill_file.to_bytes(files))
     return path
 
 
@@ -308,10 +308,10 @@ def test_a_bomb_that_lies_about_its_size_is_never_unpacked(tmp_path: Path) -> No
 
 def test_sizes_have_an_end(skill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = skill.stat().st_size
-    monkeypatch.setattr(skill_file, "MOST", size - 1)
+    monkeypatch.setattr(skill_file, "MAX_BYTES", size - 1)
     with pytest.raises(PackError, match=f"has {size} bytes, expected at most {size - 1}"):
         Pack.load(skill)
-    monkeypatch.setattr(skill_file, "MOST", 10_000)
+    monkeypatch.setattr(skill_file, "MAX_BYTES", 10_000)
     with pytest.raises(StorageError, match="keep a skill this large as a folder"):
         made().save(skill, overwrite=True)
 
@@ -322,7 +322,7 @@ def test_all_members_together_have_an_end(
     with zipfile.ZipFile(tmp_path / "a.skill", "w", zipfile.ZIP_DEFLATED) as zipped:
         for name in ("a.png", "b.png"):
             zipped.writestr(name, bytes(900_000))  # each small enough for any ratio
-    monkeypatch.setattr(skill_file, "MOST", 1_000_000)
+    monkeypatch.setattr(skill_file, "MAX_BYTES", 1_000_000)
     with pytest.raises(PackError, match="would unpack to 1800000 bytes, expected at most 1000000"):
         Pack.load(tmp_path / "a.skill")
 
@@ -330,15 +330,15 @@ def test_all_members_together_have_an_end(
 def test_a_member_may_be_missing_or_be_another(files: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / "a.skill"
     for name in files:
-        path.write_bytes(skill_file.packed({k: v for k, v in files.items() if k != name}))
+        path.write_bytes(skill_file.to_bytes({k: v for k, v in files.items() if k != name}))
         with pytest.raises(PackError, match=f"{name}: is missing; the skill file is incomplete"):
             Pack.load(path)
-    inner = skill_file.packed(files)
-    path.write_bytes(skill_file.packed(files | {"README.md": inner}))
+    inner = skill_file.to_bytes(files)
+    path.write_bytes(skill_file.to_bytes(files | {"README.md": inner}))
     with pytest.raises(PackError, match=r"README\.md: has \d+ bytes, expected at most"):
         Pack.load(path)
     changed = files["README.md"].replace(b"red", b"bed")
-    path.write_bytes(skill_file.packed(files | {"README.md": changed}))
+    path.write_bytes(skill_file.to_bytes(files | {"README.md": changed}))
     with pytest.raises(PackError, match=r"README\.md: was changed after the skill was saved"):
         Pack.load(path)
 
@@ -346,7 +346,7 @@ def test_a_member_may_be_missing_or_be_another(files: dict[str, bytes], tmp_path
 def test_no_flipped_byte_does_anything_but_a_pack_error(files: dict[str, bytes], tmp_path) -> None:
     """What stands in no digest (dates, attributes) may change; nothing that is read may."""
     small = {name: files[name] for name in ("README.md", "pack.json")}
-    content = bytearray(skill_file.packed(small))
+    content = bytearray(skill_file.to_bytes(small))
     rng, path = np.random.default_rng(0), tmp_path / "a.skill"
     start = directory(bytes(content))
     places = [*range(60), *range(start, len(content)), *rng.integers(0, len(content), 100)]
@@ -604,10 +604,10 @@ def test_names_and_addresses(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(InputError, match="expected hf://owner/name"):
         exchange.hub_target("ftp://ada/birds")
     with pytest.raises(PackError, match="birds: does not exist"):
-        exchange.opened("birds")
+        exchange.open_skill("birds")
     made().save(tmp_path / "ada" / "birds")
     with pytest.raises(InputError, match="has no revisions"):
-        exchange.opened("ada/birds", revision="v2")
+        exchange.open_skill("ada/birds", revision="v2")
 
 
 # --- the hub -----------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_a_skill_of_another_encoder_is_refused(library, skills, tiny):
     with pytest.raises(MismatchError, match="model differs"):
         library.add(other, "other")
     # one that got there by hand is left out, and the rest serves
-    disk.write_new(library.folder.path / "other", other.files())
+    disk.write_folder(library.folder.path / "other", other.files(), overwrite=False)
     reopened = Library(library.folder.path, tiny)
     assert "does not belong" in reopened.broken["other"]
     assert reopened.names == tuple(sorted(TASKS))

@@ -20,11 +20,14 @@ from handful.errors import InputError, MismatchError, PackError
 from handful.library._compatibility import check_compatible
 from handful.library.listing import SkillEntry
 from handful.library.names import check_skill_name, fold
-from handful.packs import disk, exchange, reading, skill_file
+from handful.packs import disk
+from handful.packs.exchange import read_verified
 from handful.packs.format import LIBRARY as MANIFEST
 from handful.packs.format import MANIFEST as PACK
 from handful.packs.format import NAMES
 from handful.packs.pack import Pack
+from handful.packs.skill_file import is_skill_file
+from handful.packs.storage import open_source
 from handful.packs.strict_json import parse
 
 FORMAT = 1
@@ -131,11 +134,11 @@ class LibraryFolder:
         if isinstance(skill, Pack):
             pack, files = skill, skill.files()
         else:
-            pack, files = exchange.verified(reading.find(Path(skill), NAMES))
+            pack, files = read_verified(open_source(Path(skill), NAMES))
         given = name if name is not None else _own_name(skill)
         self._check_name(given)
         check_compatible(pack, given, self.encoder)
-        disk.write_new(self.path / given, files)
+        disk.write_folder(self.path / given, files, overwrite=False, known=NAMES)
         return given
 
     def remove(self, name: str) -> None:
@@ -146,7 +149,7 @@ class LibraryFolder:
             StorageError: the disk refused.
         """
         self.require(name)
-        disk.take_away(self.path / name)
+        disk.remove_folder(self.path / name)
 
     def load(self, name: str) -> Pack:
         """Read and verify one skill.
@@ -188,7 +191,7 @@ class LibraryFolder:
 
     def unfinished(self) -> tuple[str, ...]:
         """Folders that a killed process, or one that is at work, has not finished writing."""
-        return tuple(sorted(f.name for f in self.path.iterdir() if disk.is_part(f)))
+        return tuple(sorted(f.name for f in self.path.iterdir() if disk.is_unfinished(f)))
 
     def require(self, name: str) -> str:
         """The name, if there is such a skill.
@@ -229,4 +232,4 @@ def _own_name(skill: Pack | str | Path) -> str:
     if isinstance(skill, Pack):
         raise InputError("a skill in memory has no name; give one (name=)")
     path = Path(skill).resolve()
-    return path.stem if skill_file.named(path) else path.name
+    return path.stem if is_skill_file(path) else path.name

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import InputError
-from handful.packs import format, hub, reading, writing  # noqa: A004 the format of packs
+from handful.packs import format, hub  # noqa: A004 the format of packs
 from handful.packs.about import UNKNOWN, described
 from handful.packs.pack import Pack
-from handful.packs.reading import Source
-from handful.packs.skill_file import named
+from handful.packs.skill_file import is_skill_file
+from handful.packs.storage import FileSource, open_source, write_files
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SCHEMES = ("hf://", "https://huggingface.co/", "https://hf.co/")
@@ -24,8 +24,8 @@ Token = str | bool | None
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A skill that travelled.
+class Transfer:
+    """A skill that was pushed or pulled.
 
     Args:
         pack: the skill, verified.
@@ -49,7 +49,7 @@ def pull(
     revision: str | None = None,
     token: Token = None,
     overwrite: bool = False,
-) -> Moved:
+) -> Transfer:
     """Fetch a skill, verify it, and put it in its place; none of it is run.
 
     Args:
@@ -65,12 +65,12 @@ def pull(
         InputError: something is in its place already.
         StorageError: the disk refused.
     """
-    found = opened(name, revision=revision, token=token)
-    pack, files = verified(found)
+    found = open_skill(name, revision=revision, token=token)
+    pack, files = read_verified(found)
     target = Path(out) if out is not None else Path(_own_name(found.where))
-    writing.put(target, files, overwrite=overwrite, known=format.NAMES)
+    write_files(target, files, overwrite=overwrite, known=format.NAMES)
     commit = found.commit if isinstance(found, hub.Repository) else None
-    return Moved(pack, str(target), _sizes(files), commit, _to_know(pack))
+    return Transfer(pack, str(target), _sizes(files), commit, _notes_for_users(pack))
 
 
 def push(
@@ -86,7 +86,7 @@ def push(
     message: str | None = None,
     token: Token = None,
     overwrite: bool = False,
-) -> Moved:
+) -> Transfer:
     """Give a skill to others, verified first; the one that is here stays as it is.
 
     Args:
@@ -112,19 +112,19 @@ def push(
     if isinstance(skill, Pack):
         pack, files = skill, skill.files()
     else:
-        pack, files = verified(reading.find(Path(skill), format.NAMES))
+        pack, files = read_verified(open_source(Path(skill), format.NAMES))
     if any(said is not None for said in (title, people, data, licence)):
         pack = described(pack, title=title, people=people, data=data, licence=licence)
         files = pack.files()
     if name is None:
-        writing.put(Path(target), files, overwrite=overwrite, known=format.NAMES)
-        return Moved(pack, str(target), _sizes(files), None, _to_say(pack))
+        write_files(Path(target), files, overwrite=overwrite, known=format.NAMES)
+        return Transfer(pack, str(target), _sizes(files), None, _notes_for_makers(pack))
     said = message or f"A skill of {len(pack.classes)} classes"
-    where = hub.send(name, files, private=private, revision=revision, message=said, token=token)
-    return Moved(pack, where, _sizes(files), None, _to_say(pack))
+    where = hub.upload(name, files, private=private, revision=revision, message=said, token=token)
+    return Transfer(pack, where, _sizes(files), None, _notes_for_makers(pack))
 
 
-def opened(name: str | Path, *, revision: str | None = None, token: Token = None) -> Source:
+def open_skill(name: str | Path, *, revision: str | None = None, token: Token = None) -> FileSource:
     """Where the files of a skill are; of the hub, nothing but their sizes is known yet.
 
     Args:
@@ -136,30 +136,30 @@ def opened(name: str | Path, *, revision: str | None = None, token: Token = None
         PackError: there is nothing of that name, or a `.skill` file that is not sound.
         MissingModelError: not to be had from the hub.
     """
-    place = _addressed(name)
+    place = _hub_address(name)
     if (
         place is None
         and isinstance(name, str)
         and not Path(name).exists()
-        and not named(Path(name))
+        and not is_skill_file(Path(name))
     ):
         place = name if _HUB_NAME.fullmatch(name) else None
     if place is not None:
-        return hub.repository(place, revision, token)
+        return hub.Repository.open(place, revision, token)
     if revision is not None:
         raise InputError(f"{name}: lies on this disk, which has no revisions; leave it out")
-    return reading.find(Path(name), format.NAMES)
+    return open_source(Path(name), format.NAMES)
 
 
-def verified(found: Source) -> tuple[Pack, dict[str, bytes]]:
+def read_verified(files: FileSource) -> tuple[Pack, dict[str, bytes]]:
     """The skill and its files as they are, the manifest last; its encoder is not looked at.
 
     Raises:
         PackError: as `Pack.load` does.
     """
-    manifest, raw = format.manifest_of(found)
-    contents = format.contents_of(found, manifest)
-    pack = Pack(manifest, format.tensors_of(manifest, contents, found), str(found.where))
+    manifest, raw = format.manifest_of(files)
+    contents = format.contents_of(files, manifest)
+    pack = Pack(manifest, format.tensors_of(manifest, contents, files), str(files.where))
     return pack, {**contents, format.MANIFEST: raw}
 
 
@@ -169,11 +169,11 @@ def hub_target(target: str | Path) -> str | None:
     Raises:
         InputError: both are likely.
     """
-    place = _addressed(target)
+    place = _hub_address(target)
     if place is not None or not isinstance(target, str) or not _HUB_NAME.fullmatch(target):
         return place
     path = Path(target)
-    if named(path):
+    if is_skill_file(path):
         return None
     if path.parent.is_dir():
         raise InputError(
@@ -183,7 +183,7 @@ def hub_target(target: str | Path) -> str | None:
     return target
 
 
-def _addressed(name: str | Path) -> str | None:
+def _hub_address(name: str | Path) -> str | None:
     """The hub name in an address; None for what is no address."""
     if not isinstance(name, str) or "://" not in name:
         return None
@@ -195,21 +195,21 @@ def _addressed(name: str | Path) -> str | None:
 
 def _own_name(where: Path) -> str:
     own = where.resolve().name if where.exists() else where.name
-    return Path(own).stem if named(Path(own)) else own
+    return Path(own).stem if is_skill_file(Path(own)) else own
 
 
 def _sizes(files: Mapping[str, bytes]) -> dict[str, int]:
     return {name: len(content) for name, content in files.items()}
 
 
-def _to_know(pack: Pack) -> tuple[str, ...]:
+def _notes_for_users(pack: Pack) -> tuple[str, ...]:
     """For those who take a skill."""
     if pack.manifest["license"] == UNKNOWN:
         return ("no licence is stated; ask its makers before you pass it on",)
     return ()
 
 
-def _to_say(pack: Pack) -> tuple[str, ...]:
+def _notes_for_makers(pack: Pack) -> tuple[str, ...]:
     """For those who give a skill away: what others will miss, and what they will see."""
     notes = []
     if pack.manifest["license"] == UNKNOWN:

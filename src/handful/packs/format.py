@@ -3,7 +3,7 @@
 JSON and safetensors only: reading a pack runs none of its bytes. `docs/packs.md` is the same in
 prose. Keys and tensors that this version does not know are kept and otherwise ignored, so that
 later versions can add some without a new format number. Where the files lie, in a folder, in one
-`.skill` file or elsewhere, is the business of `handful.packs.reading`.
+`.skill` file or elsewhere, is the business of `handful.packs.storage`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from handful.errors import InputError, PackError
-from handful.packs import reading, schema
-from handful.packs.reading import Source
+from handful.packs import schema
+from handful.packs.storage import FileSource, open_source
 from handful.packs.strict_json import (
     parse,  # also by this name
     plain,
@@ -81,12 +81,12 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Raises:
         PackError: anything that is missing, changed, too new, of a wrong type, or not a pack.
     """
-    files = reading.find(path, NAMES)
+    files = open_source(path, NAMES)
     manifest, _ = manifest_of(files)
     return manifest, tensors_of(manifest, contents_of(files, manifest), files)
 
 
-def manifest_of(files: Source) -> tuple[dict[str, Any], bytes]:
+def manifest_of(files: FileSource) -> tuple[dict[str, Any], bytes]:
     """The manifest, verified, and its bytes.
 
     Raises:
@@ -109,7 +109,7 @@ def manifest_of(files: Source) -> tuple[dict[str, Any], bytes]:
     return manifest, raw
 
 
-def contents_of(files: Source, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def contents_of(files: FileSource, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """Every file that a verified manifest lists, each as it says.
 
     Raises:
@@ -125,7 +125,7 @@ def contents_of(files: Source, manifest: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def tensors_of(
-    manifest: Mapping[str, Any], contents: Mapping[str, bytes], files: Source
+    manifest: Mapping[str, Any], contents: Mapping[str, bytes], files: FileSource
 ) -> dict[str, NDArray[Any]]:
     """The tensors, each of the type and shape that the manifest states.
 
@@ -138,7 +138,7 @@ def tensors_of(
 def glance(path: Path) -> dict[str, Any]:
     """What stands in the manifest, without verifying it; empty where it cannot be read."""
     try:
-        return parse(reading.find(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
+        return parse(open_source(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
     except PackError:
         return {}
 
@@ -189,7 +189,7 @@ def _changed(path: Path) -> str:
     )
 
 
-def _read_files(files: Source, listed: Mapping[str, Any]) -> dict[str, bytes]:
+def _read_files(files: FileSource, listed: Mapping[str, Any]) -> dict[str, bytes]:
     contents = {}
     for name, facts in listed.items():
         path = files.where / name

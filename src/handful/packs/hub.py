@@ -13,9 +13,9 @@ from pathlib import Path
 from handful.errors import HandfulError, MissingModelError, PackError, StorageError
 from handful.packs import disk
 from handful.packs.format import MANIFEST, NAMES
-from handful.packs.skill_file import MOST, NAME
+from handful.packs.skill_file import MAX_BYTES, NAME
 
-_PATIENCE = 20  # seconds
+_TIMEOUT = 20  # seconds
 _HARMLESS = {".gitattributes", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 
 
@@ -28,7 +28,7 @@ class Repository:
         revision: what was asked for: a branch, tag or commit; None for the main branch.
         commit: which one that is; None where the cache alone may be asked.
         sizes: bytes of each file as the hub states them; None likewise.
-        token: what the client takes for one.
+        token: as the client takes it.
     """
 
     name: str
@@ -37,13 +37,36 @@ class Repository:
     sizes: Mapping[str, int | None] | None
     token: str | bool | None = field(default=None, repr=False)
 
+    @classmethod
+    def open(cls, name: str, revision: str | None, token: str | bool | None) -> Repository:
+        """A repository of the hub, or what the cache has of it where `HF_HUB_OFFLINE` is set.
+
+        Args:
+            name: `owner/name`.
+            revision: a branch, tag or commit; the main branch where not given.
+            token: as the client takes it; by default the user's own.
+
+        Raises:
+            MissingModelError: no such repository or revision, no right to it, no network.
+        """
+        from huggingface_hub import HfApi, constants
+
+        if constants.HF_HUB_OFFLINE:
+            return cls(name, revision, None, None, token)
+        with _client_errors(name, revision, MissingModelError):
+            info = HfApi(token=token).model_info(
+                name, revision=revision, files_metadata=True, timeout=_TIMEOUT
+            )
+        sizes = {s.rfilename: s.size for s in info.siblings or ()}
+        return cls(name, revision, info.sha, sizes, token)
+
     @property
     def where(self) -> Path:
         """What errors call it."""
         return Path(self.name)
 
     def names(self) -> None:
-        """Others may lie there; they are not fetched."""
+        """Other files are not fetched."""
         return
 
     def read(self, name: str, most: int) -> bytes:
@@ -63,16 +86,17 @@ class Repository:
             )
         if self.sizes is not None and name not in self.sizes:
             raise PackError(f"{where}: is missing there; this is no skill, or not all of one")
-        size = (self.sizes or {}).get(name) or 0
-        if size > min(most, MOST):
-            raise PackError(f"{where}: has {size} bytes, expected at most {min(most, MOST)}")
-        # the first by what was asked for, or the cache would not know later which commit that was
-        first = name == MANIFEST or self.commit is None
-        with _told(self.name, self.revision, MissingModelError):
+        size, most = (self.sizes or {}).get(name) or 0, min(most, MAX_BYTES)
+        if size > most:
+            raise PackError(f"{where}: has {size} bytes, expected at most {most}")
+        # the manifest by what was asked for, or the cache could not tell offline which commit that
+        # was; the rest by that commit, so that all files are of one moment
+        by_name = name == MANIFEST or self.commit is None
+        with _client_errors(self.name, self.revision, MissingModelError):
             fetched = hf_hub_download(
                 self.name,
                 name,
-                revision=self.revision if first else self.commit,
+                revision=self.revision if by_name else self.commit,
                 token=self.token,
                 local_files_only=self.sizes is None,
             )
@@ -82,30 +106,7 @@ class Repository:
         return disk.read_file(path.resolve(), most)
 
 
-def repository(name: str, revision: str | None, token: str | bool | None) -> Repository:
-    """A repository of the hub, or what the cache has of it where `HF_HUB_OFFLINE` is set.
-
-    Args:
-        name: `owner/name`.
-        revision: a branch, tag or commit; the main branch where not given.
-        token: what the client takes for one; by default the user's own.
-
-    Raises:
-        MissingModelError: no such repository or revision, no right to it, no network.
-    """
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        return Repository(name, revision, None, None, token)
-    with _told(name, revision, MissingModelError):
-        info = HfApi(token=token).model_info(
-            name, revision=revision, files_metadata=True, timeout=_PATIENCE
-        )
-    sizes = {s.rfilename: s.size for s in info.siblings or ()}
-    return Repository(name, revision, info.sha, sizes, token)
-
-
-def send(
+def upload(
     name: str,
     files: Mapping[str, bytes],
     *,
@@ -122,7 +123,7 @@ def send(
         private: of a repository that is made now; one that is there stays as it is.
         revision: a branch that is there; the main branch where not given.
         message: of the commit.
-        token: what the client takes for one; by default the user's own.
+        token: as the client takes it; by default the user's own.
 
     Raises:
         StorageError: no right, no network, offline mode; a repository that holds something else.
@@ -135,22 +136,22 @@ def send(
             ".skill file"
         )
     api = HfApi(token=token)
-    with _told(name, revision, StorageError):
+    with _client_errors(name, revision, StorageError):
         api.create_repo(name, private=private, exist_ok=True)
-        info = api.model_info(name, revision=revision, timeout=_PATIENCE)
+        info = api.model_info(name, revision=revision, timeout=_TIMEOUT)
         there = {s.rfilename for s in info.siblings or ()}
-        strange = sorted(there - _HARMLESS)
-        if strange and MANIFEST not in there:
+        foreign = sorted(there - _HARMLESS)
+        if foreign and MANIFEST not in there:
             raise StorageError(
-                f"{name}: holds something else than a skill ({', '.join(strange[:3])}); nothing "
+                f"{name}: holds something else than a skill ({', '.join(foreign[:3])}); nothing "
                 "was sent. Choose another name"
             )
-        gone = sorted((there & {*NAMES}) - files.keys())
+        stale = sorted((there & {*NAMES}) - files.keys())  # such as the figure of former numbers
         commit = api.create_commit(
             name,
             [
                 *(CommitOperationAdd(file, content) for file, content in files.items()),
-                *(CommitOperationDelete(file) for file in gone),
+                *(CommitOperationDelete(file) for file in stale),
             ],
             commit_message=message,
             revision=revision,
@@ -159,11 +160,11 @@ def send(
 
 
 @contextmanager
-def _told(name: str, revision: str | None, kind: type[HandfulError]) -> Iterator[None]:
-    """The client's errors as ours, with what to do."""
+def _client_errors(name: str, revision: str | None, kind: type[HandfulError]) -> Iterator[None]:
+    """Raise the client's errors as `kind`, with what to do."""
     from huggingface_hub import constants, errors
 
-    # Which HTTP library the client builds on changes between versions; its own error tells.
+    # which HTTP library the client builds on changes between versions; its own error is one of it
     failures: tuple[type[Exception], ...] = (errors.HfHubHTTPError, OSError)
     failures += tuple(c for c in errors.HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
     failures += (errors.XetDownloadError,)
@@ -184,7 +185,7 @@ def _told(name: str, revision: str | None, kind: type[HandfulError]) -> Iterator
     except errors.RevisionNotFoundError as error:
         raise kind(f"{name}: has no branch, tag or commit called {revision!r}") from error
     except errors.HFValidationError as error:
-        raise kind(f"{name}: is no hub name ({_short(error)}); expected owner/name") from error
+        raise kind(f"{name}: is no hub name ({_summary(error)}); expected owner/name") from error
     except errors.LocalEntryNotFoundError as error:
         if not constants.HF_HUB_OFFLINE:
             raise kind(_unreachable(name, error)) from error
@@ -196,21 +197,21 @@ def _told(name: str, revision: str | None, kind: type[HandfulError]) -> Iterator
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             raise kind(
-                f"{name}: the hub refused ({_short(error)}). Run `hf auth login` with a token that "
-                "may do this"
+                f"{name}: the hub refused ({_summary(error)}). Run `hf auth login` with a token "
+                "that may do this"
             ) from error
         raise kind(_unreachable(name, error)) from error
     except ValueError as error:  # the client's word for a card that the hub does not take
-        raise kind(f"{name}: the hub refused the skill ({_short(error)})") from error
+        raise kind(f"{name}: the hub refused the skill ({_summary(error)})") from error
 
 
 def _unreachable(name: str, error: Exception) -> str:
     return (
-        f"{name}: the hub cannot be reached ({_short(error)}). Check the network and try again; "
+        f"{name}: the hub cannot be reached ({_summary(error)}). Check the network and try again; "
         "HF_HUB_OFFLINE=1 takes what was fetched before"
     )
 
 
-def _short(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (" ".join(lines) or type(error).__name__)[:200]

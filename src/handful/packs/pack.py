@@ -15,8 +15,9 @@ from PIL import Image
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
 from handful.errors import InputError, MismatchError
-from handful.packs import card, confidence, deltas, figures, golden, restore, statements, writing
+from handful.packs import card, confidence, deltas, figures, golden, restore, statements
 from handful.packs.format import FORMAT, NAMES, mismatched, read, to_files
+from handful.packs.storage import write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
@@ -146,7 +147,7 @@ class Pack:
             StorageError: the disk refused; what was there before is untouched.
         """
         path = Path(folder)
-        writing.put(path, self.files(), overwrite=overwrite, known=NAMES)
+        write_files(path, self.files(), overwrite=overwrite, known=NAMES)
         return path
 
     def files(self) -> dict[str, bytes]:

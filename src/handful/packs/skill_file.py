@@ -14,26 +14,28 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from handful.errors import PackError, StorageError
+from handful.packs import disk
 
 SUFFIX = ".skill"
-START = b"PK\x03\x04"  # of the first member
-MEMBERS = 32
-MOST = 2 << 30  # bytes of the file, and of all members unpacked; no 64-bit extension is needed
-RATIO = 100  # unpacked to packed; a member of less than a megabyte may be as small as it likes
-_FREE = 1 << 20
+MAGIC = b"PK\x03\x04"  # of the first member
+MAX_MEMBERS = 32
+MAX_BYTES = 2 << 30  # of the file, and of all members unpacked; no 64-bit extension is needed
+MAX_RATIO = 100  # unpacked to packed, of members from this size on:
+_RATIO_FROM = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,80}\.(?:json|safetensors|md|png)")
 _END = struct.Struct("<4s4H2LH")  # end of the central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # before each member
-_DIRECTORY = 64 << 10  # bytes of the directory of so few members
-_EXTRA = 64  # bytes beside a member's name: times and owners, as zip tools note them
-_TRAILER = 24  # bytes a member may be followed by that was packed without knowing its size
+_MAX_DIRECTORY = 64 << 10  # bytes of the directory of so few members
+_MAX_EXTRA = 64  # bytes beside a member's name: times and owners, as zip tools note them
+_DESCRIPTOR = 24  # bytes at most behind a member that was packed without knowing its size
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_AGAIN = "Ask whoever made it for another, made by handful push"
+_CURE = "Ask whoever made it for another, made by handful push"
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -60,14 +62,6 @@ class Archive:
     content: bytes = field(repr=False)
     members: Mapping[str, zipfile.ZipInfo]
 
-    def _longer(self, info: zipfile.ZipInfo) -> bool:
-        """Whether bytes of nobody stand behind what a member unpacks to."""
-        head = self.content[info.header_offset : info.header_offset + _LOCAL.size]
-        start = info.header_offset + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflate.decompress(self.content[start : start + info.compress_size], info.file_size + 1)
-        return bool(inflate.unused_data) or not inflate.eof
-
     def names(self) -> list[str]:
         """Names of all members."""
         return list(self.members)
@@ -81,20 +75,20 @@ class Archive:
         path = self.where / name
         info = self.members.get(name)
         if info is None:
-            raise PackError(f"{path}: is missing; the skill file is incomplete. {_AGAIN}")
+            raise PackError(f"{path}: is missing; the skill file is incomplete. {_CURE}")
         if info.file_size > most:
             raise PackError(f"{path}: has {info.file_size} bytes, expected at most {most}")
         try:
             with zipfile.ZipFile(io.BytesIO(self.content)) as zipped, zipped.open(info) as member:
                 # all at once would unpack everything before it is cut to the stated size
                 content = member.read(info.file_size + 1)
-            longer = info.compress_type == zipfile.ZIP_DEFLATED and self._longer(info)
+            hidden = _has_hidden_bytes(info, self.content)
         except _UNREADABLE as error:
             raise PackError(
                 f"{path}: is damaged ({error or type(error).__name__}); copy the file again"
             ) from error
-        if longer:
-            raise PackError(_odd(self.where, name))
+        if hidden:
+            raise PackError(_layout_error(self.where, name))
         if len(content) != info.file_size:
             raise PackError(
                 f"{path}: is damaged (unpacks to {len(content)} bytes, expected {info.file_size}); "
@@ -103,24 +97,24 @@ class Archive:
         return content
 
 
-def named(path: Path) -> bool:
+def is_skill_file(path: Path) -> bool:
     """Whether a name is that of a skill file.
 
-    >>> named(Path("bird.skill")), named(Path("bird"))
+    >>> is_skill_file(Path("bird.skill")), is_skill_file(Path("bird"))
     (True, False)
     """
     return path.suffix.lower() == SUFFIX and path.stem not in ("", SUFFIX)
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
+def to_bytes(files: Mapping[str, bytes]) -> bytes:
     """The bytes of a skill file; the same files in the same order always give the same.
 
-    >>> packed({"pack.json": b"{}"}) == packed({"pack.json": b"{}"})
+    >>> to_bytes({"pack.json": b"{}"}) == to_bytes({"pack.json": b"{}"})
     True
     """
-    if sum(map(len, files.values())) + _DIRECTORY > MOST:
+    if sum(map(len, files.values())) + _MAX_DIRECTORY > MAX_BYTES:
         raise StorageError(
-            f"a skill file holds at most {MOST >> 30} GB; keep a skill this large as a folder"
+            f"a skill file holds at most {MAX_BYTES >> 30} GB; keep a skill this large as a folder"
         )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as zipped:
@@ -138,8 +132,8 @@ def read(path: Path) -> Archive:
     Raises:
         PackError: not a zip, cut short, or anything that a skill file has no use for.
     """
-    content = _content(path)
-    first = _directory(content, path)
+    content = _read_bytes(path)
+    directory = _directory_start(content, path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as zipped:
             infos = zipped.infolist()
@@ -149,46 +143,39 @@ def read(path: Path) -> Archive:
         _check_name(info, path)
         _check_kind(info, path)
     _check_sizes(infos, path)
-    _check_layout(infos, content, first, path)
-    members = {info.filename: info for info in infos}
-    if len({name.lower() for name in members}) < len(infos):
-        names = [info.filename for info in infos]
-        twice = next(n for n in names if [m.lower() for m in names].count(n.lower()) > 1)
-        raise PackError(f"{path}: holds {twice!r} twice, and nobody knows which counts. {_AGAIN}")
-    return Archive(path, content, members)
+    _check_layout(infos, content, directory, path)
+    counts = Counter(info.filename.lower() for info in infos)  # some disks ignore the case
+    twice = next((i.filename for i in infos if counts[i.filename.lower()] > 1), None)
+    if twice:
+        raise PackError(f"{path}: holds {twice!r} twice, and nobody knows which counts. {_CURE}")
+    return Archive(path, content, {info.filename: info for info in infos})
 
 
-def _content(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(facts.st_mode):  # to open a pipe would wait forever
             raise PackError(f"{path}: is a pipe or device; expected a skill file")
-        if facts.st_size > MOST:
-            raise PackError(f"{path}: has {facts.st_size} bytes, expected at most {MOST}")
-        with path.open("rb") as file:
-            content = file.read(facts.st_size + 1)
+        return disk.read_sized(path, facts.st_size, MAX_BYTES)
     except OSError as error:
         raise PackError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) != facts.st_size:
-        raise PackError(f"{path}: changed while it was being read; try again")
-    return content
 
 
-def _directory(content: bytes, path: Path) -> int:
+def _directory_start(content: bytes, path: Path) -> int:
     """Where the directory begins, after the end of the zip was found in its one place."""
-    if content[: len(START)] != START:
-        raise PackError(f"{path}: is no skill file (a zip begins with its first member). {_AGAIN}")
+    if not content.startswith(MAGIC):
+        raise PackError(f"{path}: is no skill file (a zip begins with its first member). {_CURE}")
     found = _END.unpack(content[-_END.size :].rjust(_END.size, b"\0"))
-    signature, disk, first_disk, here, members, size, start, comment = found
+    signature, part, first_part, here, members, size, start, comment = found
     if signature != b"PK\x05\x06" or comment or start + size + _END.size != len(content):
         raise PackError(
             f"{path}: is cut short, or something stands at its end that is no part of it; copy the "
             "file again"
         )
-    if disk or first_disk or here != members:
-        raise PackError(f"{path}: is one part of a zip of several. {_AGAIN}")
-    if members > MEMBERS or size > _DIRECTORY:
-        raise PackError(f"{path}: holds {members} members, expected at most {MEMBERS}. {_AGAIN}")
+    if part or first_part or here != members:
+        raise PackError(f"{path}: is one part of a zip of several. {_CURE}")
+    if members > MAX_MEMBERS or size > _MAX_DIRECTORY:
+        raise PackError(f"{path}: holds {members} members, expected at most {MAX_MEMBERS}. {_CURE}")
     return int(start)
 
 
@@ -205,40 +192,42 @@ def _check_name(info: zipfile.ZipInfo, path: Path) -> None:
         cause = "is, or lies in, a folder; a skill file has none"
     else:
         cause = "is no file of a skill"
-    raise PackError(f"{path}: member {name!r} {cause}. Do not unpack it. {_AGAIN}")
+    raise PackError(f"{path}: member {name!r} {cause}. Do not unpack it. {_CURE}")
 
 
 def _check_kind(info: zipfile.ZipInfo, path: Path) -> None:
     where = path / info.filename
     mode = info.external_attr >> 16
     if stat.S_ISLNK(mode):
-        raise PackError(f"{where}: is a symbolic link; a skill holds plain files only. {_AGAIN}")
+        raise PackError(f"{where}: is a symbolic link; a skill holds plain files only. {_CURE}")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or info.external_attr & 0x10:  # DOS: a folder
-        raise PackError(f"{where}: is no plain file. {_AGAIN}")
+        raise PackError(f"{where}: is no plain file. {_CURE}")
     if info.flag_bits & 0x2041:  # encrypted, strongly encrypted, encrypted directory
         raise PackError(
             f"{where}: is encrypted; a skill is verified before it is used, which needs it open. "
-            f"{_AGAIN}"
+            f"{_CURE}"
         )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise PackError(
             f"{where}: is packed by method {info.compress_type}, expected stored or deflated. "
-            f"{_AGAIN}"
+            f"{_CURE}"
         )
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], path: Path) -> None:
     for info in infos:
-        if info.file_size > _FREE and info.file_size > RATIO * info.compress_size:
+        if info.file_size > _RATIO_FROM and info.file_size > MAX_RATIO * info.compress_size:
             raise PackError(
                 f"{path / info.filename}: {info.compress_size} bytes would unpack to "
-                f"{info.file_size}, more than {RATIO} times as many, as in a zip bomb. {_AGAIN}"
+                f"{info.file_size}, more than {MAX_RATIO} times as many, as in a zip bomb. {_CURE}"
             )
         if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
             raise PackError(f"{path / info.filename}: has two sizes; copy the file again")
     total = sum(info.file_size for info in infos)
-    if total > MOST:
-        raise PackError(f"{path}: would unpack to {total} bytes, expected at most {MOST}. {_AGAIN}")
+    if total > MAX_BYTES:
+        raise PackError(
+            f"{path}: would unpack to {total} bytes, expected at most {MAX_BYTES}. {_CURE}"
+        )
 
 
 def _check_layout(infos: list[zipfile.ZipInfo], content: bytes, end: int, path: Path) -> None:
@@ -247,21 +236,32 @@ def _check_layout(infos: list[zipfile.ZipInfo], content: bytes, end: int, path: 
     for info in sorted(infos, key=lambda info: info.header_offset):
         start = info.header_offset
         if not reached <= start <= reached + slack:
-            raise PackError(_odd(path, info.filename))
+            raise PackError(_layout_error(path, info.filename))
         head = content[start : start + _LOCAL.size]
-        if len(head) < _LOCAL.size or head[:4] != START:
-            raise PackError(_odd(path, info.filename))
+        if len(head) < _LOCAL.size or head[:4] != MAGIC:
+            raise PackError(_layout_error(path, info.filename))
         name, extra = _LOCAL.unpack(head)[-2:]
-        if extra > _EXTRA or len(info.extra) > _EXTRA or info.comment:
-            raise PackError(_odd(path, info.filename))
+        if extra > _MAX_EXTRA or len(info.extra) > _MAX_EXTRA or info.comment:
+            raise PackError(_layout_error(path, info.filename))
         reached = start + _LOCAL.size + name + extra + info.compress_size
-        slack = _TRAILER if info.flag_bits & 0x8 else 0
+        slack = _DESCRIPTOR if info.flag_bits & 0x8 else 0
     if not reached <= end <= reached + slack:
-        raise PackError(_odd(path, "its directory"))
+        raise PackError(_layout_error(path, "its directory"))
 
 
-def _odd(path: Path, name: str) -> str:
+def _has_hidden_bytes(info: zipfile.ZipInfo, content: bytes) -> bool:
+    """Whether a deflated member goes on behind the end of its stream, which no size tells."""
+    if info.compress_type != zipfile.ZIP_DEFLATED:
+        return False
+    head = content[info.header_offset : info.header_offset + _LOCAL.size]
+    start = info.header_offset + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflate.decompress(content[start : start + info.compress_size], info.file_size + 1)
+    return bool(inflate.unused_data) or not inflate.eof
+
+
+def _layout_error(path: Path, name: str) -> str:
     return (
         f"{path}: members overlap, or bytes of nobody stand between them (at {name}). It is "
-        f"damaged or made to deceive. {_AGAIN}"
+        f"damaged or made to deceive. {_CURE}"
     )

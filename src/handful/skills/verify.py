@@ -23,7 +23,7 @@ from handful.errors import (
 )
 from handful.packs import Pack, exchange, format  # noqa: A004 the format of packs
 from handful.packs.golden import TOLERANCE
-from handful.packs.reading import Source
+from handful.packs.storage import FileSource
 from handful.skills.predict import Predictor
 
 State = Literal["OK", "failed", "not checked"]
@@ -99,7 +99,7 @@ def verify(
     pack = None
     with suppress(_Stop):
         try:
-            files = exchange.opened(skill, revision=revision, token=token)
+            files = exchange.open_skill(skill, revision=revision, token=token)
         except PackError as error:
             if not Path(skill).exists():  # what is nowhere is no verdict
                 raise
@@ -115,7 +115,7 @@ def verify(
     return Verified(str(skill), tuple(checks), pack)
 
 
-def _read(files: Source, checks: list[Check]) -> Pack:
+def _read(files: FileSource, checks: list[Check]) -> Pack:
     def step(name: str, look: Callable[[], T], tell: Callable[[T], str]) -> T:
         try:
             found = look()
@@ -161,7 +161,7 @@ def _look(pack: Pack, encoder: str | Encoder | None) -> Check:
     )
 
 
-def _told_files(files: Source) -> str:
+def _told_files(files: FileSource) -> str:
     names = files.names()
     if names is None:
         return f"{files.where}"

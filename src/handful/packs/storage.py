@@ -1,11 +1,11 @@
-"""Where the files of a skill lie: a folder, one `.skill` file, or memory; read with suspicion.
+"""The files of a skill, in a folder or one `.skill` file: read with suspicion, written whole.
 
 Nothing here knows what stands in them; `handful.packs.format` verifies that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from handful.errors import PackError
 from handful.packs import disk, skill_file
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Files by their names."""
 
     @property
@@ -32,13 +32,13 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderSource:
     """The files of a folder; notes of your own may lie beside them."""
 
     where: Path
 
     def names(self) -> None:
-        """Nobody minds what else is there."""
+        """Other files are ignored."""
         return
 
     def read(self, name: str, most: int) -> bytes:
@@ -46,7 +46,7 @@ class Folder:
         return disk.read_file(self.where / name, most)
 
 
-def find(path: Path, known: Collection[str] = ()) -> Source:
+def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
     """The files of the skill that lies at a path.
 
     Args:
@@ -57,17 +57,40 @@ def find(path: Path, known: Collection[str] = ()) -> Source:
         PackError: there is nothing, or something else; a `.skill` file that is not sound.
     """
     if path.is_dir():
-        return Folder(path)
-    if disk.aside(path).is_dir():
+        return FolderSource(path)
+    former = disk.former(path)
+    if former.is_dir():
         raise PackError(
             f"{path}: replacing it was interrupted; the former skill is whole, in "
-            f"{disk.aside(path)}. Rename it back, or save the new one again"
+            f"{former}. Rename it back, or save the new one again"
         )
     if not path.exists():
         raise PackError(f"{path}: does not exist; expected the folder of a skill, or a .skill file")
-    if skill_file.named(path):
+    if skill_file.is_skill_file(path):
         return skill_file.read(path)
     hint = "expected a skill's folder, or a file called NAME.skill"
     if path.name in known:
         hint = f"give its folder, {path.parent}"
     raise PackError(f"{path}: is a file; {hint}")
+
+
+def write_files(
+    path: Path, files: Mapping[str, bytes], *, overwrite: bool, known: Collection[str] = ()
+) -> None:
+    """Write a skill, whole or not at all: a file where the name ends in `.skill`, else a folder.
+
+    Args:
+        path: a name that is free, or with `overwrite` a skill to replace.
+        files: name to content; the last one is written last.
+        overwrite: replace the skill that is there.
+        known: names of files that may go when a folder is replaced, besides these.
+
+    Raises:
+        InputError: something is there that may not be replaced.
+        StorageError: the disk refused; what was there before is untouched.
+    """
+    if skill_file.is_skill_file(path) and not path.is_dir():
+        content = skill_file.to_bytes(files)
+        disk.write_file(path, content, overwrite=overwrite, magic=skill_file.MAGIC)
+    else:
+        disk.write_folder(path, files, overwrite=overwrite, known=known)
