@@ -100,7 +100,7 @@ def main() -> None:
         for shots in SHOTS:
             numbers = []
             for seed in range(arguments.seeds):
-                drawn = np.array(data.draw(names, shots, seed))
+                drawn = np.array(data.draw_shots(names, shots, seed))
                 rest = np.setdiff1d(np.arange(len(names)), drawn)
                 test = known.values[rest], known.labels[rest]
                 X, y = known.values[drawn], known.labels[drawn]

@@ -40,7 +40,7 @@ def read(folder: Path) -> Task:
     """16 images a class as the cache; the rest as validation images, to time the search only."""
     found = data.load_features(folder)
     names = [found.text.classes[c] for c in found.labels]
-    support = np.array(data.draw(names, 16, 0))
+    support = np.array(data.draw_shots(names, 16, 0))
     rest = np.setdiff1d(np.arange(len(names)), support)
     values, labels = found.values, found.labels
     return values[support], labels[support], values[rest], labels[rest], found.text

@@ -16,7 +16,7 @@ from PIL import Image
 from handful.contracts import ImageRef
 from handful.data import _semantic, playground
 from handful.data.augment import KINDS, LARGEST, RATIO, SCALE, _crop, view
-from handful.data.splits import generator
+from handful.data.splits import seeded_generator
 from handful.errors import InputError, MissingExtraError
 
 
@@ -49,7 +49,7 @@ def test_crops_have_the_published_areas_and_ratios(size: tuple[int, int]) -> Non
     width, height = size
     areas, fallbacks = [], 0
     for seed in range(400):
-        left, top, w, h = _crop(width, height, generator(seed))
+        left, top, w, h = _crop(width, height, seeded_generator(seed))
         assert 0 <= left <= width - w
         assert 0 <= top <= height - h
         assert RATIO[0] * 0.9 < w / h < RATIO[1] * 1.1
@@ -196,7 +196,7 @@ def pixels(image: Image.Image, **given: float) -> np.ndarray:
     """`[H, W, 3]` of the changed picture, whole numbers."""
     pytest.importorskip("kornia")
     side = math.sqrt(image.width * image.height) * given.get("shown", 1.0)
-    made = _semantic.changed(image, change(**given), side, generator("noise"))
+    made = _semantic.changed(image, change(**given), side, seeded_generator("noise"))
     return np.asarray(made).astype(int)
 
 
@@ -264,7 +264,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_what_is_drawn_stays_within_its_limits_and_reaches_them() -> None:
-    drawn = [_semantic.Change.drawn(generator("limits", i)) for i in range(3000)]
+    drawn = [_semantic.Change.drawn(seeded_generator("limits", i)) for i in range(3000)]
 
     def reaches(name: str, low: float, high: float) -> None:
         values = np.array([getattr(c, name) for c in drawn])

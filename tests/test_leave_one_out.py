@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from handful import plugins
 from handful.contracts import ClassText
-from handful.data.splits import draw
+from handful.data.splits import draw_shots
 from handful.errors import InputError
 from handful.selection import (
     cache_leave_one_out,
@@ -216,7 +216,7 @@ def test_it_foretells_the_test_accuracy(name, shared):
     X, labels = tensors["images"].astype(np.float32), tensors["labels"]
     prompts = tensors["prompts"].astype(np.float32)
     text = ClassText(prompts, tuple(f"c{i}" for i in range(len(prompts))), 100.0)
-    at = np.array(draw([text.classes[i] for i in labels], 16, seed=0))
+    at = np.array(draw_shots([text.classes[i] for i in labels], 16, seed=0))
     rest = np.setdiff1d(np.arange(len(X)), at)
     adapter = plugins.get("adapters", name)()
     told = (adapter.leave_one_out(X[at], labels[at], text).argmax(1) == labels[at]).mean()

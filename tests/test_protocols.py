@@ -317,7 +317,7 @@ def test_only_what_is_needed_is_encoded_and_a_broken_image_is_replaced(photos, t
     classes = sorted(p.name for p in (folder / "train").iterdir())
     source = data.load(folder)
     pool = source.split("train")
-    (drawn,) = [i for i in data.draw(pool.labels, 1, 0) if pool.labels[i] == classes[0]]
+    (drawn,) = [i for i in data.draw_shots(pool.labels, 1, 0) if pool.labels[i] == classes[0]]
     broken = pool.images[drawn].path
     assert broken is not None
     broken.write_bytes(b"no picture")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from handful import data
 from handful.contracts import ImageRef
-from handful.data import Dataset, coop, find, folder, load, table
+from handful.data import Dataset, coop, find_images, folder, load, table
 from handful.errors import InputError, MissingExtraError
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -177,21 +177,23 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
 def test_find_takes_files_and_folders_in_the_order_given(tmp_path: Path) -> None:
     plant(tmp_path, "z.png", "f/10.png", "f/9.png", "f/sub/1.png", "f/x.txt", "odd.dat")
     asked = [tmp_path / "z.png", str(tmp_path / "f"), tmp_path / "odd.dat", tmp_path / "f/9.png"]
-    names = [Path(i.name).relative_to(tmp_path).as_posix() for i in find(asked)]
+    names = [Path(i.name).relative_to(tmp_path).as_posix() for i in find_images(asked)]
     assert names == ["z.png", "f/9.png", "f/10.png", "f/sub/1.png", "odd.dat"]
 
 
 def test_find_leaves_a_missing_file_to_the_report(tmp_path: Path) -> None:
     plant(tmp_path, "1.png")
-    assert len(find([tmp_path / "1.png", tmp_path / "2.png"])) == 2
-    assert "none.png: does not exist" in complaint(find, [tmp_path / "none.png"])
-    assert "none: does not exist" in complaint(find, str(tmp_path / "none"))
+    assert len(find_images([tmp_path / "1.png", tmp_path / "2.png"])) == 2
+    assert "none.png: does not exist" in complaint(find_images, [tmp_path / "none.png"])
+    assert "none: does not exist" in complaint(find_images, str(tmp_path / "none"))
 
 
 def test_find_nothing(tmp_path: Path) -> None:
     plant(tmp_path, "f/x.txt")
-    assert "the folder has no images (passed over: 1 x .txt)" in complaint(find, tmp_path / "f")
-    assert "no images given" in complaint(find, [])
+    assert "the folder has no images (passed over: 1 x .txt)" in complaint(
+        find_images, tmp_path / "f"
+    )
+    assert "no images given" in complaint(find_images, [])
 
 
 # ---------------------------------------------------------------------------- tables

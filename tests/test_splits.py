@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from handful.contracts import ImageRef
-from handful.data import draw, holdout, leaks, recall, record, rest
+from handful.data import draw_from_digests, draw_shots, draw_to_digests, holdout, leaks, remaining
 from handful.data.augment import view
 from handful.data.dataset import groups_in_several_splits
-from handful.data.splits import generator
+from handful.data.splits import seeded_generator
 from handful.errors import ImageError, InputError
 
 LABELS = ["cat"] * 20 + ["dog"] * 20 + ["owl"] * 20
@@ -32,34 +32,35 @@ def names(labels: list[str], drawn: list[int]) -> Counter[str]:
 
 
 def test_a_draw_is_k_of_each_class_and_follows_the_seed() -> None:
-    drawn = draw(LABELS, 4, seed=1)
+    drawn = draw_shots(LABELS, 4, seed=1)
     assert names(LABELS, drawn) == {"cat": 4, "dog": 4, "owl": 4}
-    assert drawn == sorted(set(drawn)) == draw(tuple(LABELS), 4, seed=1)
-    assert len({tuple(draw(LABELS, 4, seed=s)) for s in range(20)}) == 20
+    assert drawn == sorted(set(drawn)) == draw_shots(tuple(LABELS), 4, seed=1)
+    assert len({tuple(draw_shots(LABELS, 4, seed=s)) for s in range(20)}) == 20
 
 
 def test_every_image_is_drawn_about_equally_often() -> None:
-    times = Counter(i for seed in range(400) for i in draw(LABELS, 5, seed))
+    times = Counter(i for seed in range(400) for i in draw_shots(LABELS, 5, seed))
     assert len(times) == 60
     assert all(60 < n < 140 for n in times.values())  # 100 expected, deviation about 9
 
 
 def test_a_class_s_draw_does_not_depend_on_the_other_classes() -> None:
-    alone = draw(LABELS[:20], 4, seed=3)
-    assert draw(LABELS, 4, seed=3)[:4] == alone
+    alone = draw_shots(LABELS[:20], 4, seed=3)
+    assert draw_shots(LABELS, 4, seed=3)[:4] == alone
     mixed = [LABELS[i] for i in np.random.default_rng(0).permutation(60)]
     cats = [i for i, label in enumerate(mixed) if label == "cat"]
-    assert [cats.index(i) for i in draw(mixed, 4, seed=3) if mixed[i] == "cat"] == alone
+    assert [cats.index(i) for i in draw_shots(mixed, 4, seed=3) if mixed[i] == "cat"] == alone
 
 
 def test_a_larger_draw_contains_the_smaller() -> None:
     for few, more in ((1, 2), (2, 4), (4, 16), (16, 20)):
-        assert set(draw(LABELS, few, seed=5)) < set(draw(LABELS, more, seed=5))
+        assert set(draw_shots(LABELS, few, seed=5)) < set(draw_shots(LABELS, more, seed=5))
 
 
 def test_a_draw_is_the_same_on_every_machine() -> None:
-    assert draw(LABELS, 2, seed=0) == FIXED
-    code = "from handful.data import draw; print(draw(['cat']*20+['dog']*20+['owl']*20, 2, 0))"
+    assert draw_shots(LABELS, 2, seed=0) == FIXED
+    labels = "['cat']*20+['dog']*20+['owl']*20"
+    code = f"from handful.data import draw_shots; print(draw_shots({labels}, 2, 0))"
     for hashing in ("1", "2"):  # Python's own hash differs from run to run
         answer = subprocess.run(
             [sys.executable, "-c", code],
@@ -74,7 +75,7 @@ def test_a_draw_is_the_same_on_every_machine() -> None:
 @pytest.mark.parametrize("seed", [-1, 1 << 63, 10**22, 1.5, None])
 def test_a_seed_that_is_none_is_refused_everywhere(seed: Any) -> None:
     for use in (
-        lambda: draw(LABELS, 2, seed),
+        lambda: draw_shots(LABELS, 2, seed),
         lambda: holdout(LABELS, None, 0.25, seed),
         lambda: view(Image.new("RGB", (4, 4)), seed, 0),
     ):
@@ -85,35 +86,35 @@ def test_a_seed_that_is_none_is_refused_everywhere(seed: Any) -> None:
 def test_too_few_images() -> None:
     labels = ["cat"] * 5 + ["dog"] * 2 + ["owl"]
     with pytest.raises(InputError, match=r"too few images for 4 shots a class: dog \(2\), owl"):
-        draw(labels, 4, seed=0)
-    assert names(labels, draw(labels, 4, seed=0, allow_fewer=True)) == {
+        draw_shots(labels, 4, seed=0)
+    assert names(labels, draw_shots(labels, 4, seed=0, allow_fewer=True)) == {
         "cat": 4,
         "dog": 2,
         "owl": 1,
     }
     with pytest.raises(InputError, match="expected at least 1 shot a class, got 0"):
-        draw(labels, 0, seed=0)
+        draw_shots(labels, 0, seed=0)
 
 
 def test_shots_come_from_as_many_groups_as_there_are() -> None:
     groups = ["burst 1"] * 17 + ["burst 2", "burst 3", ""]
     for seed in range(20):
-        drawn = draw(["cat"] * 20, 4, seed, groups)
+        drawn = draw_shots(["cat"] * 20, 4, seed, groups)
         assert len({groups[i] or i for i in drawn}) == 4
-    assert len(draw(["cat"] * 20, 6, 0, groups)) == 6
+    assert len(draw_shots(["cat"] * 20, 6, 0, groups)) == 6
     with pytest.raises(InputError, match="expected 20 groups, one an image, got 3"):
-        draw(["cat"] * 20, 2, 0, ["a", "b", "c"])
+        draw_shots(["cat"] * 20, 2, 0, ["a", "b", "c"])
 
 
 def test_the_rest_shares_no_group_with_the_draw() -> None:
     groups = ["a", "a", "b", "b", "", ""]
-    assert rest(6, [0, 4], groups) == [2, 3, 5]
-    assert rest(6, [0, 4]) == [1, 2, 3, 5]
+    assert remaining(6, [0, 4], groups) == [2, 3, 5]
+    assert remaining(6, [0, 4]) == [1, 2, 3, 5]
 
 
 def test_a_generator_hears_every_part() -> None:
     keys = [(0, "ab"), (1, "ab"), (0, "a", "b"), ("0", "b", "a"), (0, "ab", "")]
-    assert len({generator(*k).integers(2**62) for k in keys}) == len(keys)
+    assert len({seeded_generator(*k).integers(2**62) for k in keys}) == len(keys)
 
 
 # ---------------------------------------------------------------------------- held-out parts
@@ -185,14 +186,14 @@ def test_byte_identical_images_are_found(tmp_path: Path) -> None:
 
 def test_a_draw_is_kept_by_content(tmp_path: Path) -> None:
     images = refs(*(str(i).encode() for i in range(60)))
-    drawn = draw(LABELS, 3, seed=2)
-    kept = record(images, drawn)
+    drawn = draw_shots(LABELS, 3, seed=2)
+    kept = draw_to_digests(images, drawn)
     order = np.random.default_rng(1).permutation(60)
     moved = [ImageRef.of(images[i].content(), f"renamed {i}") for i in order]
-    found = recall(kept, moved)
+    found = draw_from_digests(kept, moved)
     assert [int(order[i]) for i in found] == drawn
-    assert recall(kept, [i.digest() for i in images]) == drawn
+    assert draw_from_digests(kept, [i.digest() for i in images]) == drawn
     with pytest.raises(InputError, match="3 of the 9 images of this draw are not among the 40"):
-        recall(kept, images[20:])
+        draw_from_digests(kept, images[20:])
     with pytest.raises(ImageError):
-        record([ImageRef.of(tmp_path / "gone.png")], [0])
+        draw_to_digests([ImageRef.of(tmp_path / "gone.png")], [0])

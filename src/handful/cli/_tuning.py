@@ -39,7 +39,7 @@ def asked(
     names = (_short(tuner), *([_short(second)] if second else []))
     arguments = _options.read_params(params, "--tune")
     plan(names, arguments)  # a wrong argument is told before any image is looked at
-    images = data.find([unlabelled]) if unlabelled else ()
+    images = data.find_images([unlabelled]) if unlabelled else ()
     return Tuning(names, arguments, images, checkpoint, callbacks=_callbacks(log))
 
 

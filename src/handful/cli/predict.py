@@ -75,7 +75,7 @@ def run(
     form = _format(form, out, json_too=json_too)
     if out is not None:
         report.check_folder(out.parent)
-    images = data.find(paths)
+    images = data.find_images(paths)
     several = is_library(skill)
     predictions: Sequence[Prediction]
     if several:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from handful.data.splits import checked_seed, generator
+from handful.data.splits import check_seed, seeded_generator
 from handful.errors import InputError
 
 KINDS = ("crop", "semantic")
@@ -68,8 +68,8 @@ def view(
     if kind not in KINDS:
         raise InputError(f"expected a kind of view among {', '.join(KINDS)}, got {kind!r}")
     if kind == "semantic":
-        return _meant(image, generator("semantic view", checked_seed(seed), index, key), size)
-    random = generator("view", checked_seed(seed), index, key)
+        return _meant(image, seeded_generator("semantic view", check_seed(seed), index, key), size)
+    random = seeded_generator("view", check_seed(seed), index, key)
     left, top, width, height = _crop(image.width, image.height, random)
     side = size or max(1, min(LARGEST, round(math.sqrt(width * height))))
     shown = image.resize(

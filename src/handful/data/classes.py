@@ -97,12 +97,12 @@ def require_images(
     empty = [name for name in classes if not counts.get(name)]
     if empty:
         raise InputError(
-            f"no usable image for {', '.join(empty[:5])}{first_reasons(failures)}; "
+            f"no usable image for {', '.join(empty[:5])}{describe_failures(failures)}; "
             "add images of it or take it off the class names"
         )
 
 
-def first_reasons(failures: Sequence[Failed]) -> str:
+def describe_failures(failures: Sequence[Failed]) -> str:
     """Why the first images failed, in brackets, for an error; "" where none did."""
     if not failures:
         return ""

@@ -54,7 +54,7 @@ def folder(path: str | Path) -> Dataset:
     )
 
 
-def find(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
+def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
     """Every image in any mixture of files and folders, in the order given, none twice.
 
     A folder is searched to its bottom, in natural order. A file that is named is always taken,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from handful.data._rows import read_text
 from handful.data.dataset import Dataset
-from handful.data.folder import entries, find
+from handful.data.folder import entries, find_images
 from handful.errors import InputError
 
 NAMES = "classnames.txt"
@@ -46,7 +46,7 @@ def imagenet(path: str | Path) -> tuple[Dataset, Mapping[str, str]]:
         (image, label, split)
         for part, split in parts
         for folder, label in _classes(part, words, position)
-        for image in find(folder)
+        for image in find_images(folder)
     ]
     if not rows:
         raise InputError(

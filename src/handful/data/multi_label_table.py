@@ -17,11 +17,13 @@ from handful.data._image_table import (
     file_in_errors,
     find_column,
 )
-from handful.data._rows import metadata_file
+from handful.data._rows import READERS, metadata_file, read
 from handful.data.dataset import SEPARATORS, MultiLabelDataset
-from handful.errors import InputError
+from handful.data.table import LABEL
+from handful.errors import HandfulError, InputError
 
 LABELS = ("labels", "label", "classes", "class", "category", "categories", "tags")
+_PLURALS = {"labels", "classes", "categories", "tags"}
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 _EXPECTED = (
     "expected a table with the columns path and labels (several separated by | or ;, or one row a "
@@ -78,6 +80,24 @@ def multi_label_table(path: str | Path) -> MultiLabelDataset:
             groups=tuple(i.group for i in images),
             classes=tuple(name.strip() for name in classes),
         )
+
+
+def is_multi_label_table(path: str | Path) -> bool:
+    """Whether a path is a table of label sets and not of one label an image, by its columns.
+
+    That is: a column whose name is a plural such as `labels` or `tags` and none for a single label.
+    False too where it cannot be read: whoever reads it then says why.
+    """
+    source = Path(path)
+    if source.suffix.lower() not in READERS or not source.is_file():
+        return False
+    try:
+        columns, _ = read(source, _accepts)
+    except HandfulError:
+        return False
+    there = {c.strip().casefold() for c in columns}
+    single = find_column(columns, LABEL)
+    return bool(find_column(columns, PATH) and there & _PLURALS and not single)
 
 
 @dataclass

@@ -13,17 +13,17 @@ from handful.contracts import ImageRef
 from handful.errors import ImageError, InputError
 
 
-def generator(*parts: object) -> np.random.Generator:
+def seeded_generator(*parts: object) -> np.random.Generator:
     """A random generator that depends on the parts' text alone, on every machine.
 
-    >>> generator(0, "cat").integers(1000, size=3).tolist()
+    >>> seeded_generator(0, "cat").integers(1000, size=3).tolist()
     [556, 418, 339]
     """
     key = "\x1f".join(f"{len(str(p))}:{p}" for p in parts)
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()))
 
 
-def checked_seed(seed: int) -> int:
+def check_seed(seed: int) -> int:
     """The seed, when it is one: a whole number from 0 that fits 64 bits.
 
     Raises:
@@ -38,7 +38,7 @@ def checked_seed(seed: int) -> int:
     raise InputError(f"seed: expected a whole number from 0 to {(1 << 63) - 1}, got {seed!r}")
 
 
-def draw(
+def draw_shots(
     labels: Sequence[str],
     shots: int,
     seed: int,
@@ -50,7 +50,7 @@ def draw(
 
     A class's draw depends on the seed, its name and its own images alone: other classes may come
     and go. A draw of more shots contains the draw of fewer. With groups, images of one class come
-    from as many different groups as there are; see `rest` for what is then left to test on.
+    from as many different groups as there are; see `remaining` for what is then left to test on.
 
     Args:
         labels: N class names.
@@ -63,12 +63,12 @@ def draw(
         InputError: a class with fewer images than shots, with its name and count; a seed that is
             none.
 
-    >>> draw(["cat", "dog", "cat", "dog"], 2, seed=0)
+    >>> draw_shots(["cat", "dog", "cat", "dog"], 2, seed=0)
     [0, 1, 2, 3]
     """
     if shots < 1:
         raise InputError(f"expected at least 1 shot a class, got {shots}")
-    seed = checked_seed(seed)
+    seed = check_seed(seed)
     home = _homes(labels, groups)
     members = _members(labels)
     short = {name: len(rows) for name, rows in members.items() if len(rows) < shots}
@@ -81,7 +81,7 @@ def draw(
         )
     drawn: list[int] = []
     for name, rows in members.items():
-        order = np.argsort(generator("draw", seed, name).random(len(rows)), kind="stable")
+        order = np.argsort(seeded_generator("draw", seed, name).random(len(rows)), kind="stable")
         turn: Counter[str] = Counter()
         ranked = []
         for rank, i in enumerate(order):
@@ -92,7 +92,7 @@ def draw(
     return sorted(drawn)
 
 
-def rest(count: int, drawn: Iterable[int], groups: Sequence[str] | None = None) -> list[int]:
+def remaining(count: int, drawn: Iterable[int], groups: Sequence[str] | None = None) -> list[int]:
     """Of `count` images, those that may be tested on: not drawn, in no group of a drawn one."""
     taken = set(drawn)
     names = groups or [""] * count
@@ -122,7 +122,7 @@ def holdout(
     """
     if not 0 < fraction < 1:
         raise InputError(f"expected a fraction between 0 and 1, got {fraction}")
-    seed = checked_seed(seed)
+    seed = check_seed(seed)
     home = _homes(labels, groups)
     left = Counter(labels)
     wanted = {name: max(1, round(fraction * n)) for name, n in left.items()}
@@ -159,7 +159,7 @@ def leaks(
     return [(i, j) for j, id_ in enumerate(_ids(test)) for i in where.get(id_, [])]
 
 
-def record(images: Sequence[ImageRef | str], drawn: Iterable[int]) -> list[str]:
+def draw_to_digests(images: Sequence[ImageRef | str], drawn: Iterable[int]) -> list[str]:
     """Digests of the drawn images: a draw that outlives renaming and moving the files.
 
     Raises:
@@ -169,7 +169,7 @@ def record(images: Sequence[ImageRef | str], drawn: Iterable[int]) -> list[str]:
     return [i if isinstance(i, str) else i.digest() for i in chosen]
 
 
-def recall(ids: Sequence[str], images: Sequence[ImageRef | str]) -> list[int]:
+def draw_from_digests(ids: Sequence[str], images: Sequence[ImageRef | str]) -> list[int]:
     """Positions of a recorded draw's images, in its order; of equal images the first.
 
     Raises:
@@ -221,6 +221,8 @@ def _units(labels: Sequence[str], home: Sequence[str], seed: int) -> list[list[i
         units[group].append(i)
     keys = {}
     for name, rows in _members(labels).items():
-        for row, key in zip(rows, generator("holdout", seed, name).random(len(rows)), strict=True):
+        for row, key in zip(
+            rows, seeded_generator("holdout", seed, name).random(len(rows)), strict=True
+        ):
             keys[row] = key
     return sorted(units.values(), key=lambda rows: min((keys[i], i) for i in rows))

@@ -18,7 +18,7 @@ from PIL.Image import Image
 
 from handful import data
 from handful.contracts import Array, Encoder, ImageRef
-from handful.data.splits import checked_seed
+from handful.data.splits import check_seed
 from handful.errors import ImageError, InputError
 from handful.features._threads import ahead, digests, pinned, processors
 
@@ -82,7 +82,7 @@ class BatchedExtraction(ABC):
                 "expected views, batch_size and workers of 1 or more, "
                 f"got {self.views}, {self.batch_size} and {self.workers}"
             )
-        self.seed = checked_seed(self.seed)
+        self.seed = check_seed(self.seed)
 
     @abstractmethod
     def _read(self) -> NDArray[np.bool_]:

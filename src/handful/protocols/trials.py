@@ -131,9 +131,9 @@ def draw(
     candidates = np.arange(len(names)) if pool is None else np.flatnonzero(pool)
     homes = None if groups is None else [groups[int(i)] for i in candidates]
     among = [names[int(i)] for i in candidates]
-    drawn = candidates[data.draw(among, shots, seed, homes, allow_fewer=allow_fewer)]
+    drawn = candidates[data.draw_shots(among, shots, seed, homes, allow_fewer=allow_fewer)]
     rest = np.zeros(len(names), dtype=bool)
-    rest[data.rest(len(names), drawn.tolist(), groups)] = True
+    rest[data.remaining(len(names), drawn.tolist(), groups)] = True
     rest &= True if test is None else test
     if ids is not None:
         support = {ids[int(i)] for i in drawn}

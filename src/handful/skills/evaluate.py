@@ -155,7 +155,7 @@ def unseen(
     seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
     keep = np.flatnonzero(~seen | keep_leaks)
     if not len(seen):
-        raise InputError(f"no image could be read{data.first_reasons(found.failures)}")
+        raise InputError(f"no image could be read{data.describe_failures(found.failures)}")
     if not len(keep):
         raise InputError(
             f"all {len(seen)} readable images are in the skill's own support set; "

@@ -109,7 +109,7 @@ def fit(
     data.require_images(names, Counter(dataset.labels), ())
     drawn = dataset
     if shots is not None:
-        drawn = dataset.subset(data.draw(dataset.labels, shots, seed, dataset.groups or None))
+        drawn = dataset.subset(data.draw_shots(dataset.labels, shots, seed, dataset.groups or None))
     tower = encoders.load(encoder, precision="float32" if tuning else "auto")
     trained = None
     if tuning is not None:

@@ -20,7 +20,7 @@ from handful import data, encoders
 from handful.adapters import create_estimator
 from handful.contracts import Encoder, class_names
 from handful.data import MultiLabelDataset
-from handful.data.splits import checked_seed
+from handful.data.splits import check_seed
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
@@ -181,7 +181,7 @@ def draw(labels: NDArray[np.int64], shots: int, seed: int) -> list[int]:
     """
     if shots < 1:
         raise InputError(f"expected shots of 1 or more, got {shots}")
-    order = np.random.default_rng(checked_seed(seed)).permutation(len(labels))
+    order = np.random.default_rng(check_seed(seed)).permutation(len(labels))
     shown = labels[order] > 0
     kinds = np.concatenate([shown, ~shown.any(1, keepdims=True)], axis=1)
     short = (kinds.cumsum(0) < np.minimum(kinds.sum(0), shots)).any(1)

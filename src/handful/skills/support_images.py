@@ -34,7 +34,7 @@ def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, Im
         raise InputError(f"{folder}: is no folder; expected the one with the support images")
     wanted, likely = set(ids), {name for name in names if name}
     found: dict[str, ImageRef] = {}
-    images = data.find([folder])
+    images = data.find_images([folder])
     images = sorted(images, key=lambda ref: data.short_name(ref.name) not in likely)
     for ref in images:
         if len(found) == len(wanted):
