@@ -31,7 +31,7 @@ from handful.features.store.sqlite import shrink, transaction
 
 FILE = "activations.sqlite3"
 FOLDER = "activations"
-LARGEST = 10_000_000_000  # bytes that are kept where `max_bytes` is not given
+MAX_BYTES = 10_000_000_000  # bytes that are kept where `max_bytes` is not given
 _SHARE = 10  # and not more than a tenth of what the disk has left
 _SCHEMA = """
 CREATE TABLE spaces (
@@ -97,7 +97,7 @@ class ActivationStore(Store):
             return self.max_bytes
         there = next((p for p in (self.path, *self.path.absolute().parents) if p.exists()), None)
         free = shutil.disk_usage(there).free if there else 0
-        return min(LARGEST, (free + self.size) // _SHARE)
+        return min(MAX_BYTES, (free + self.size) // _SHARE)
 
     def put(
         self,
