@@ -19,6 +19,7 @@ from handful.data import Dataset, playground
 from handful.errors import InputError, MismatchError, PackError, StorageError
 from handful.features.store import FeatureStore
 from handful.library import LibraryFolder, is_library
+from handful.library.prediction import predict_features
 from handful.packs import Pack, disk, restore
 from handful.packs.format import to_files
 
@@ -372,9 +373,9 @@ def test_reading_writes_nothing(library, drawn, tiny, store, monkeypatch):
         monkeypatch.setattr(Path, name, barred)
     reopened = Library(library.folder.path, tiny)
     features = np.concatenate([s.support.features for s in reopened.ensemble.skills])
-    assert len(reopened.predict_features(features, [""] * len(features), unknown=0.2)) == len(
-        features
-    )
+    assert len(
+        predict_features(reopened.ensemble, features, [""] * len(features), unknown=0.2)
+    ) == len(features)
     assert not reopened.broken
     with pytest.raises(StorageError, match="Read-only"):
         reopened.folder.add(library.folder.load("style-dusk"), "more")

@@ -15,6 +15,7 @@ from handful.errors import InputError, PackError
 from handful.features import extract_features
 from handful.features.store import ActivationStore, FeatureStore
 from handful.library.evaluation import evaluate
+from handful.library.prediction import predict_features
 from handful.library.zero_shot import zero_shot
 from handful.packs import Pack, deltas
 from handful.skills.edit.commands import add
@@ -97,9 +98,9 @@ def test_features_alone_cannot_ask_a_skill_that_changes_the_encoder(library, dra
     name = next(iter(TUNED))
     rows = tiny.images([tiny.prepare(data.decode(ImageRef.of(p))) for p in drawn[name].test])
     with pytest.raises(InputError, match="changes the encoder"):
-        library.predict_features(rows, [str(i) for i in range(len(rows))])
+        predict_features(library.ensemble, rows, [str(i) for i in range(len(rows))])
     with pytest.raises(InputError, match="changes the encoder"):
-        library.predict_features(rows, [str(i) for i in range(len(rows))], task=name)
+        predict_features(library.ensemble, rows, [str(i) for i in range(len(rows))], task=name)
 
 
 def test_a_library_with_tuned_skills_is_measured_by_what_it_predicts(library, drawn):

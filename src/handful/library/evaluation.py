@@ -14,7 +14,7 @@ from handful import data
 from handful.contracts import Array
 from handful.data import Dataset
 from handful.errors import InputError
-from handful.features import Failure, Progress, extract_features
+from handful.features import Extraction, Failure, Progress, extract_features
 from handful.library.ensemble import EnsemblePrediction, SkillEnsemble, TunedFeatures
 from handful.library.library import Library
 
@@ -105,33 +105,36 @@ def evaluate(
         raise InputError("no tasks given; name test images of at least one")
     if unknown_sources and unknown is None:
         raise InputError("images of no task need a false-accept rate to be judged at (--unknown)")
-    library.ensemble.check(unknown)
-    for name in sources:  # before any image is encoded
-        library.ensemble.index(name)
+    ensemble = library.ensemble
+    ensemble.check(unknown)
+    classes = {name: ensemble.skills[ensemble.index(name)].classes for name in sources}
     failures: list[Failure] = []
+
+    def encode(dataset: Dataset) -> Extraction:
+        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
+        failures.extend(found.failures)
+        return found
+
     tasks = {}
     for name, source in sources.items():
-        classes = library.ensemble.skills[library.ensemble.index(name)].classes
         dataset = data.split_or_all(data.load(source), "test")
-        wrong = sorted({*dataset.labels} - {*classes})
+        wrong = sorted({*dataset.labels} - {*classes[name]})
         if wrong:
             raise InputError(f"labels {wrong[:5]} are not among the classes of the skill {name!r}")
-        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
-        failures += found.failures
+        found = encode(dataset)
         support = frozenset(library.folder.load(name).support_ids)
         kept = [i for i, id_ in enumerate(found.features.ids) if id_ not in support]
         if not kept:
             raise InputError(f"{name}: no readable image that its skill has not seen")
         places = [found.kept[i] for i in kept]
-        targets = np.array([classes.index(dataset.labels[i]) for i in places])
+        targets = np.array([classes[name].index(dataset.labels[i]) for i in places])
         tuned = library.tuned_features([dataset.images[i] for i in places])
         rows, leaks = found.features.values[kept], len(found.kept) - len(kept)
         tasks[name] = _evaluate_task(library.ensemble, name, rows, tuned, targets, leaks, unknown)
     accepted: list[bool] = []
     for source in unknown_sources:
         dataset = data.split_or_all(data.load(source), "test")
-        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
-        failures += found.failures
+        found = encode(dataset)
         tuned = library.tuned_features([dataset.images[i] for i in found.kept])
         answers = library.ensemble.predict(found.features.values, unknown, tuned)
         accepted += list(_accepted(answers, unknown))

@@ -26,8 +26,7 @@ from handful.packs.format import LIBRARY as MANIFEST
 from handful.packs.format import MANIFEST as PACK
 from handful.packs.format import NAMES
 from handful.packs.pack import Pack
-from handful.packs.skill_file import is_skill_file
-from handful.packs.storage import open_source
+from handful.packs.storage import open_source, skill_name
 from handful.packs.strict_json import parse
 
 FORMAT = 1
@@ -132,10 +131,12 @@ class LibraryFolder:
             StorageError: the disk refused.
         """
         if isinstance(skill, Pack):
-            pack, files = skill, skill.files()
+            if name is None:
+                raise InputError("a skill in memory has no name; give one (name=)")
+            pack, files, given = skill, skill.files(), name
         else:
             pack, files = read_verified(open_source(Path(skill), NAMES))
-        given = name if name is not None else _own_name(skill)
+            given = skill_name(Path(skill)) if name is None else name
         self._check_name(given)
         check_compatible(pack, given, self.encoder)
         disk.write_folder(self.path / given, files, overwrite=False, known=NAMES)
@@ -226,10 +227,3 @@ class LibraryFolder:
 def is_library(folder: str | Path) -> bool:
     """Whether a folder is a library."""
     return (Path(folder) / MANIFEST).is_file()
-
-
-def _own_name(skill: Pack | str | Path) -> str:
-    if isinstance(skill, Pack):
-        raise InputError("a skill in memory has no name; give one (name=)")
-    path = Path(skill).resolve()
-    return path.stem if is_skill_file(path) else path.name

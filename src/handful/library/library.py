@@ -21,13 +21,12 @@ from handful.features.store import FeatureStore
 from handful.library._backbone import Backbone, UnusableSkillError
 from handful.library.ensemble import MAX_TUNED, SkillEnsemble, TunedFeatures
 from handful.library.folder import LibraryFolder
-from handful.library.prediction import LibraryPrediction, routed_predictions, top_scores
+from handful.library.prediction import LibraryPrediction, predict_features
 from handful.library.skill import Skill
 from handful.library.task_support import Indices
 from handful.packs import Pack
 from handful.packs.unknown import Detector, read
-
-BATCH = 1024  # images encoded together
+from handful.skills.predict import BATCH
 
 
 class Library:
@@ -177,10 +176,7 @@ class Library:
             )
         if top_k is not None and top_k < 1:
             raise InputError(f"expected top_k of 1 or more, got {top_k}")
-        if task is None:
-            self.ensemble.check(unknown)
-        else:
-            self._index(task)
+        self._check(task, unknown)
         several = [images] if stream.is_single_image(images) else list(images)
         if not several:
             return []
@@ -191,9 +187,11 @@ class Library:
         for batch in batches:
             answers = None
             while answers is None:
-                # a tuned skill may turn out not to fit: then those that are left answer
+                # a skill may turn out not to fit: then those that are left answer
+                self._check(task, unknown)
                 with suppress(UnusableSkillError):
-                    answers = self.predict_features(
+                    answers = predict_features(
+                        self.ensemble,
                         batch.features,
                         batch.names,
                         task,
@@ -205,43 +203,6 @@ class Library:
             failed = (LibraryPrediction(f.name, [], f.reason) for f in batch.failures)
             result += batch.in_order(answers, failed)
         return result
-
-    def predict_features(
-        self,
-        features: Array,
-        names: Sequence[str],
-        task: str | None = None,
-        unknown: float | None = None,
-        *,
-        top_k: int | None = None,
-        extra_classes: ClassText | None = None,
-        tuned_features: TunedFeatures | None = None,
-    ) -> list[LibraryPrediction]:
-        """The same for `[M, D]` features of the library's encoder.
-
-        Args:
-            features: unit rows.
-            names: M names of the images.
-            task: as for `predict`, and so are the others.
-            unknown: a false-accept rate.
-            top_k: answers an image.
-            extra_classes: further classes for zero-shot.
-            tuned_features: of a task that tunes the encoder, and rows, to features of its own.
-
-        Raises:
-            InputError: a task tunes the encoder, and `tuned_features` is not given.
-        """
-        if not len(features):
-            return []
-        if task is None:
-            return routed_predictions(
-                self.ensemble, features, names, unknown, top_k, extra_classes, tuned_features
-            )
-        skill = self.ensemble.skills[self._index(task)]
-        probabilities = self.ensemble.predict_task(features, task, tuned_features)
-        scores = top_scores(skill.classes, probabilities, top_k)
-        pairs = zip(names, scores, strict=True)
-        return [LibraryPrediction(name, row, task=task) for name, row in pairs]
 
     def tuned_features(self, refs: Sequence[ImageRef]) -> TunedFeatures:
         """What gives the features of some of these images by a tuned skill's encoder."""
@@ -263,10 +224,14 @@ class Library:
         self.broken[name] = why
         self._use(skill for skill in self.ensemble.skills if skill.name != name)
 
-    def _index(self, task: str) -> int:
-        if task in self.broken:
+    def _check(self, task: str | None, unknown: float | None) -> None:
+        """Refuse what cannot be answered."""
+        if task is None:
+            self.ensemble.check(unknown)
+        elif task in self.broken:
             raise PackError(f"the skill {task!r} cannot be used: {self.broken[task]}")
-        return self.ensemble.index(task)
+        else:
+            self.ensemble.index(task)
 
     def _detector(self, name: str) -> Detector:
         pack = self.folder.load(name)

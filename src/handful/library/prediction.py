@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,46 +29,66 @@ class LibraryPrediction(Prediction):
     zero_shot: bool = False
 
 
-def top_scores(labels: Sequence[str], probabilities: Array, top_k: int | None) -> list[list[Score]]:
+def predict_features(
+    ensemble: SkillEnsemble,
+    features: Array,
+    names: Sequence[str],
+    task: str | None = None,
+    unknown: float | None = None,
+    *,
+    top_k: int | None = None,
+    extra_classes: ClassText | None = None,
+    tuned_features: TunedFeatures | None = None,
+) -> list[LibraryPrediction]:
+    """What `Library.predict` answers, for `[M, D]` features of the library's frozen encoder.
+
+    Args:
+        ensemble: the skills.
+        features: unit rows.
+        names: M names of the images.
+        task: as for `Library.predict`, and so are the others.
+        unknown: a false-accept rate.
+        top_k: answers an image.
+        extra_classes: further classes for zero-shot.
+        tuned_features: of a task that tunes the encoder, and rows, to features of its own.
+
+    Raises:
+        InputError: a task tunes the encoder, and `tuned_features` is not given.
+    """
+    if not len(features):
+        return []
+    if task is not None:
+        classes = ensemble.skills[ensemble.index(task)].classes
+        probabilities = ensemble.predict_task(features, task, tuned_features)
+        scores = _top_scores(classes, probabilities, top_k)
+        return [LibraryPrediction(n, row, task=task) for n, row in zip(names, scores, strict=True)]
+    found = ensemble.predict(features, unknown, tuned_features)
+    scores = _top_scores(ensemble.labels, found.probabilities, top_k)
+    answers = [
+        LibraryPrediction(name, row, task=ensemble.names[t], share=float(share))
+        for name, row, t, share in zip(
+            names, scores, found.tasks, found.task_probabilities, strict=True
+        )
+    ]
+    if found.false_accept_rates is None or unknown is None:
+        return answers
+    discount = known_class_discount(found.false_accept_rates, unknown)
+    labels, by_text = zero_shot(ensemble, features, extra_classes, discount)
+    text_scores = _top_scores(labels, by_text, top_k)
+    return [
+        replace(answer, unknown=False, familiar=float(rate))
+        if rate <= unknown
+        else LibraryPrediction(answer.name, row, None, True, float(rate), zero_shot=True)
+        for answer, rate, row in zip(answers, found.false_accept_rates, text_scores, strict=True)
+    ]
+
+
+def _top_scores(
+    labels: Sequence[str], probabilities: Array, top_k: int | None
+) -> list[list[Score]]:
     """Of each row the most likely labels, in order; those of probability 0 are left out."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
     return [
         [{"label": labels[c], "score": float(row[c])} for c in best if row[c] > 0]
         for row, best in zip(probabilities, order, strict=True)
-    ]
-
-
-def routed_predictions(
-    ensemble: SkillEnsemble,
-    features: Array,
-    names: Sequence[str],
-    unknown: float | None,
-    top_k: int | None,
-    extra_classes: ClassText | None,
-    tuned_features: TunedFeatures | None,
-) -> list[LibraryPrediction]:
-    """Answers to `[M, D]` features of images whose task is not known.
-
-    The arguments are those of `Library.predict_features`.
-    """
-    found = ensemble.predict(features, unknown, tuned_features)
-    scores = top_scores(ensemble.labels, found.probabilities, top_k)
-    routed = zip(names, scores, found.tasks, found.task_probabilities, strict=True)
-    if found.false_accept_rates is None or unknown is None:
-        return [
-            LibraryPrediction(name, row, task=ensemble.names[t], share=float(share))
-            for name, row, t, share in routed
-        ]
-    discount = known_class_discount(found.false_accept_rates, unknown)
-    labels, by_text = zero_shot(ensemble, features, extra_classes, discount)
-    text_scores = top_scores(labels, by_text, top_k)
-    return [
-        LibraryPrediction(
-            name, row, None, False, float(rate), task=ensemble.names[t], share=float(share)
-        )
-        if rate <= unknown
-        else LibraryPrediction(name, text_row, None, True, float(rate), zero_shot=True)
-        for (name, row, t, share), rate, text_row in zip(
-            routed, found.false_accept_rates, text_scores, strict=True
-        )
     ]

@@ -16,7 +16,7 @@ from handful.packs import format, hub  # noqa: A004 the format of packs
 from handful.packs.about import UNKNOWN, described
 from handful.packs.pack import Pack
 from handful.packs.skill_file import is_skill_file
-from handful.packs.storage import FileSource, open_source, write_files
+from handful.packs.storage import FileSource, open_source, skill_name, write_files
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SCHEMES = ("hf://", "https://huggingface.co/", "https://hf.co/")
@@ -67,7 +67,7 @@ def pull(
     """
     found = open_skill(name, revision=revision, token=token)
     pack, files = read_verified(found)
-    target = Path(out) if out is not None else Path(_own_name(found.where))
+    target = Path(out) if out is not None else Path(skill_name(found.where))
     write_files(target, files, overwrite=overwrite, known=format.NAMES)
     commit = found.commit if isinstance(found, hub.Repository) else None
     return Transfer(pack, str(target), _sizes(files), commit, _notes_for_users(pack))
@@ -136,15 +136,9 @@ def open_skill(name: str | Path, *, revision: str | None = None, token: Token = 
         PackError: there is nothing of that name, or a `.skill` file that is not sound.
         MissingModelError: not to be had from the hub.
     """
-    place = _hub_address(name)
-    if (
-        place is None
-        and isinstance(name, str)
-        and not Path(name).exists()
-        and not is_skill_file(Path(name))
-    ):
-        place = name if _HUB_NAME.fullmatch(name) else None
-    if place is not None:
+    place, certain = _hub_name(name)
+    here = Path(name).exists() or is_skill_file(Path(name))
+    if place is not None and (certain or not here):
         return hub.Repository.open(place, revision, token)
     if revision is not None:
         raise InputError(f"{name}: lies on this disk, which has no revisions; leave it out")
@@ -164,15 +158,15 @@ def read_verified(files: FileSource) -> tuple[Pack, dict[str, bytes]]:
 
 
 def hub_target(target: str | Path) -> str | None:
-    """The hub name that a target means, or None for a place on this disk.
+    """The hub name of a target, or None for a place on this disk.
 
     Raises:
-        InputError: both are likely.
+        InputError: it may be either.
     """
-    place = _hub_address(target)
-    if place is not None or not isinstance(target, str) or not _HUB_NAME.fullmatch(target):
-        return place
+    place, certain = _hub_name(target)
     path = Path(target)
+    if certain or place is None:
+        return place
     if is_skill_file(path):
         return None
     if path.parent.is_dir():
@@ -180,22 +174,19 @@ def hub_target(target: str | Path) -> str | None:
             f"{target}: the folder {path.parent} is here, and it may be a hub name as well; write "
             f"./{target} for the folder or hf://{target} for the hub"
         )
-    return target
+    return place
 
 
-def _hub_address(name: str | Path) -> str | None:
-    """The hub name in an address; None for what is no address."""
-    if not isinstance(name, str) or "://" not in name:
-        return None
+def _hub_name(name: str | Path) -> tuple[str | None, bool]:
+    """The hub name that this may be, and whether it can be nothing else."""
+    if not isinstance(name, str):
+        return None, False
+    if "://" not in name:
+        return (name if _HUB_NAME.fullmatch(name) else None), False
     rest = next((name[len(s) :] for s in _SCHEMES if name.startswith(s)), "").rstrip("/")
     if not _HUB_NAME.fullmatch(rest):
         raise InputError(f"{name}: expected hf://owner/name, a folder or a .skill file")
-    return rest
-
-
-def _own_name(where: Path) -> str:
-    own = where.resolve().name if where.exists() else where.name
-    return Path(own).stem if is_skill_file(Path(own)) else own
+    return rest, True
 
 
 def _sizes(files: Mapping[str, bytes]) -> dict[str, int]:

@@ -165,53 +165,43 @@ def _client_errors(name: str, revision: str | None, kind: type[HandfulError]) ->
     from huggingface_hub import constants, errors
 
     # which HTTP library the client builds on changes between versions; its own error is one of it
-    failures: tuple[type[Exception], ...] = (errors.HfHubHTTPError, OSError)
+    failures: tuple[type[Exception], ...] = (errors.XetDownloadError, OSError, ValueError)
     failures += tuple(c for c in errors.HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
-    failures += (errors.XetDownloadError,)
     try:
         yield
     except HandfulError:
         raise
-    except errors.GatedRepoError as error:
-        raise kind(
-            f"{name}: its owner asks for consent. Accept the terms on {constants.ENDPOINT}/{name}, "
-            "then run `hf auth login` with your token"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise kind(
-            f"{name}: the hub knows no such repository, or it is private. Check the spelling, or "
-            "run `hf auth login` with a token that may use it"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise kind(f"{name}: has no branch, tag or commit called {revision!r}") from error
-    except errors.HFValidationError as error:
-        raise kind(f"{name}: is no hub name ({_summary(error)}); expected owner/name") from error
-    except errors.LocalEntryNotFoundError as error:
-        if not constants.HF_HUB_OFFLINE:
-            raise kind(_unreachable(name, error)) from error
-        raise kind(
-            f"{name}: is not whole on this disk, and HF_HUB_OFFLINE forbids a download. Run "
-            f"`handful pull {name}` where there is a network, or take a .skill file"
-        ) from error
     except failures as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = (" ".join(lines) or type(error).__name__)[:200]
         status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            raise kind(
-                f"{name}: the hub refused ({_summary(error)}). Run `hf auth login` with a token "
-                "that may do this"
-            ) from error
-        raise kind(_unreachable(name, error)) from error
-    except ValueError as error:  # the client's word for a card that the hub does not take
-        raise kind(f"{name}: the hub refused the skill ({_summary(error)})") from error
-
-
-def _unreachable(name: str, error: Exception) -> str:
-    return (
-        f"{name}: the hub cannot be reached ({_summary(error)}). Check the network and try again; "
-        "HF_HUB_OFFLINE=1 takes what was fetched before"
-    )
-
-
-def _summary(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (" ".join(lines) or type(error).__name__)[:200]
+        # the first that fits: the client's classes derive from one another, and from OSError
+        if isinstance(error, errors.GatedRepoError):
+            cause = (
+                f"its owner asks for consent. Accept the terms on {constants.ENDPOINT}/{name}, "
+                "then run `hf auth login` with your token"
+            )
+        elif isinstance(error, errors.RepositoryNotFoundError):
+            cause = (
+                "the hub knows no such repository, or it is private. Check the spelling, or run "
+                "`hf auth login` with a token that may use it"
+            )
+        elif isinstance(error, errors.RevisionNotFoundError):
+            cause = f"has no branch, tag or commit called {revision!r}"
+        elif isinstance(error, errors.HFValidationError):
+            cause = f"is no hub name ({said}); expected owner/name"
+        elif isinstance(error, errors.LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
+            cause = (
+                "is not whole on this disk, and HF_HUB_OFFLINE forbids a download. Run "
+                f"`handful pull {name}` where there is a network, or take a .skill file"
+            )
+        elif status in (401, 403):
+            cause = f"the hub refused ({said}). Run `hf auth login` with a token that may do this"
+        elif isinstance(error, ValueError) and not isinstance(error, OSError):
+            cause = f"the hub refused the skill ({said})"  # it does not take the card
+        else:
+            cause = (
+                f"the hub cannot be reached ({said}). Check the network and try again; "
+                "HF_HUB_OFFLINE=1 takes what was fetched before"
+            )
+        raise kind(f"{name}: {cause}") from error

@@ -74,6 +74,16 @@ def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
     raise PackError(f"{path}: is a file; {hint}")
 
 
+def skill_name(path: Path) -> str:
+    """What a skill is called by the name of its folder or file.
+
+    >>> skill_name(Path("skills/bird.skill"))
+    'bird'
+    """
+    name = path.resolve().name if path.exists() else path.name
+    return Path(name).stem if skill_file.is_skill_file(Path(name)) else name
+
+
 def write_files(
     path: Path, files: Mapping[str, bytes], *, overwrite: bool, known: Collection[str] = ()
 ) -> None:
