@@ -1,23 +1,13 @@
-"""Images without labels from a new domain: does the consistency loss help there?
-
-Usage: python bench/consistency.py [--out runs/consistency.jsonl] [--seeds 5] [--weight 1.0]
-
-`block` learns from 16 labelled photos a class; the unlabelled images and the test images show the
-same classes in a style that neither the encoder nor the labels have. Domains, weight and recipe
-were chosen on other draws. Goes on where it was stopped.
-"""
+"""Images without labels from a new domain: does the consistency loss help there?"""
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
+import torch
 
 from handful import metrics
 from handful.adapters import create_adapter
@@ -26,7 +16,8 @@ from handful.data import playground
 from handful.encoders import prompts
 from handful.protocols.journal import Journal
 from handful.tuners.training import tune
-from tuners_trial import pictures, store_of_its_own, tiny
+from samples import encoded, own_store, tiny
+from tables import head, interval, row, table
 
 COLOURS = ("red", "green", "blue", "yellow")
 PAIRS = [("striped", c) for c in COLOURS] + [("dotted", c) for c in COLOURS]
@@ -44,49 +35,73 @@ DOMAINS = (
 )
 RECIPE = {"epochs": 10, "views": 4}  # half of the default, for it reads twice as many images
 WAYS = ("zero-shot", "without", "with")
-_SCENE = 9_000_000_000  # beyond the scenes of every other script
-_COUNT = {"train": 16, "unlabelled": 16, "test": 30}
+SCENE = 9_000_000_000  # beyond the scenes of every other script
+COUNT = {"train": 16, "unlabelled": 16, "test": 30}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/consistency.jsonl"))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--weight", type=float, default=1.0)
-    options = parser.parse_args()
-    journal = Journal(options.out)
-    found: dict[tuple[str, str], list[list[float]]] = {domain: [] for domain in DOMAINS}
-    for seed in range(options.seeds):
-        for domain in DOMAINS:
-            row = []
+@table(
+    "consistency", title="Images without labels", seconds=1800, seeds=1, domains=1, epochs=1, out=""
+)
+def consistency(
+    seeds: int = 5,
+    weight: float = 1.0,
+    domains: int = len(DOMAINS),
+    epochs: int = 10,
+    out: str = "runs/consistency.jsonl",
+) -> Iterator[str]:
+    """`block` learns from 16 labelled photos a class.
+
+    The unlabelled images and the test images show the same classes in a style that neither the
+    encoder nor the labels have. Domains, weight and recipe were chosen on other draws. What is
+    done is in the journal `out`, so that a stopped run goes on where it was.
+    """
+    torch.set_num_threads(1)
+    journal = Journal(Path(out) if out else None)
+    found: dict[tuple[str, str], list[list[float]]] = {domain: [] for domain in DOMAINS[:domains]}
+    for seed in range(seeds):
+        for domain in found:
+            accuracies = []
             for way in WAYS:
-                key = f"{domain} {way} {seed} {options.weight}"
+                key = f"{domain} {way} {seed} {weight}"
                 if journal.get(key) is None:
-                    weight = options.weight if way == "with" else 0.0
-                    right = measured(*domain, seed, None if way == "zero-shot" else weight)
+                    right = measured(*domain, seed, way, weight, epochs)
                     journal.add(key, {"accuracy": {"zero_shot": right}, "seconds": 0.0})
                 known: Any = journal.get(key)
-                row.append(known["accuracy"]["zero_shot"])
-            found[domain].append(row)
-    print(page(found, options.weight))
+                accuracies.append(known["accuracy"]["zero_shot"])
+            found[domain].append(accuracies)
+    yield (
+        "`block` on 16 labelled photos a class (10 epochs, 4 views); tested on 30 images a class "
+        f"in another style, by the text alone. `with`: 16 unlabelled images a class of that style, "
+        f"consistency={weight:g}. Accuracy in percent, mean over the draws with its 95 % interval; "
+        "the last columns are paired differences in points.\n"
+    )
+    yield head(
+        "classes", "style", "zero-shot", "tuned without", "tuned with", "with - without",
+        "with - zero-shot", left=2,
+    )  # fmt: skip
+    everything = [each for accuracies in found.values() for each in accuracies]
+    for where, accuracies in [*found.items(), (("all", ""), everything)]:
+        zero_shot, without, with_ = np.array(accuracies).T
+        gains = (with_ - without, with_ - zero_shot)
+        means = (interval(values) for values in (zero_shot, without, with_))
+        yield row(*where, *means, *(interval(gain, "+.1f") for gain in gains))
 
 
-def measured(kind: str, style: str, seed: int, weight: float | None) -> float:
-    """Accuracy in percent on images of the style; None leaves the encoder as it is."""
+def measured(kind: str, style: str, seed: int, way: str, weight: float, epochs: int) -> float:
+    """Accuracy in percent on images of the style; zero-shot leaves the encoder as it is."""
     names = tuple(CLASSES[kind])
     text = prompts.write(names, ("a photo of a {}.",))
     encoder = tiny()
-    if weight is not None:
+    if way != "zero-shot":
         images, labels = drawn(kind, "photo", "train", seed)
-        free = drawn(kind, style, "unlabelled", seed)[0] if weight else []
-        asked = tune.Tuning(
-            ("block",), {**RECIPE, "consistency": weight}, unlabelled=[ImageRef.of(p) for p in free]
-        )
-        with store_of_its_own():
+        free = drawn(kind, style, "unlabelled", seed)[0] if way == "with" else []
+        recipe = {**RECIPE, "epochs": epochs, "consistency": weight if way == "with" else 0.0}
+        asked = tune.Tuning(("block",), recipe, unlabelled=[ImageRef.of(p) for p in free])
+        with own_store():
             given = [ImageRef.of(p) for p in images]
             encoder = tune.tune(asked, encoder, given, labels, text, seed=seed).encoder
     tests, truth = drawn(kind, style, "test", seed)
-    rows, read = pictures(encoder, tests), prompts.read(encoder, text)
+    rows, read = encoded(encoder, tests), prompts.read(encoder, text)
     logits = create_adapter("zero_shot", seed).fit(rows, np.array(truth), read).logits(rows)
     return 100 * metrics.accuracy(logits, np.array([names.index(label) for label in truth]))
 
@@ -95,10 +110,10 @@ def drawn(kind: str, style: str, part: str, seed: int) -> tuple[list[Any], list[
     """Pictures and their class names."""
     made, labels = [], []
     for column, (label, fixed) in enumerate(CLASSES[kind].items()):
-        for i in range(_COUNT[part]):
-            place = 100_000 * list(_COUNT).index(part) + 1000 * column + i
+        for i in range(COUNT[part]):
+            place = 100_000 * list(COUNT).index(part) + 1000 * column + i
             scene = playground.scene(
-                _SCENE + 1_000_000 * seed + place,
+                SCENE + 1_000_000 * seed + place,
                 objects=1,
                 compositions="any",
                 fixed=[fixed],
@@ -107,34 +122,3 @@ def drawn(kind: str, style: str, part: str, seed: int) -> tuple[list[Any], list[
             made.append(playground.render(scene))
             labels.append(label)
     return made, labels
-
-
-def page(found: Mapping[tuple[str, str], Sequence[Sequence[float]]], weight: float) -> str:
-    """Markdown."""
-    lines = [
-        "`block` on 16 labelled photos a class (10 epochs, 4 views); tested on 30 images a class "
-        f"in another style, by the text alone. `with`: 16 unlabelled images a class of that style, "
-        f"consistency={weight:g}. Accuracy in percent, mean over the draws with its 95 % interval; "
-        "the last columns are paired differences in points.",
-        "",
-        "| classes | style | zero-shot | tuned without | tuned with | with - without | with - "
-        "zero-shot |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    everything = [row for rows in found.values() for row in rows]
-    for told, rows in [*((" | ".join(d), r) for d, r in found.items()), ("all | ", everything)]:
-        values = np.array(rows)
-        columns = [values[:, 0], values[:, 1], values[:, 2]]
-        gains = [values[:, 2] - values[:, 1], values[:, 2] - values[:, 0]]
-        cells = [_mean(c, ".1f") for c in columns] + [_mean(g, "+.1f") for g in gains]
-        lines.append(f"| {told} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(values: Any, form: str) -> str:
-    middle, half = metrics.mean_interval([float(v) for v in values])
-    return f"{middle:{form}} ± {half:.1f}"
-
-
-if __name__ == "__main__":
-    main()

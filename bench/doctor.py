@@ -1,27 +1,19 @@
-"""Does the doctor find wrong labels, and is a skill better off without what it names?
-
-Usage: python bench/doctor.py [--features FOLDER] [--seeds 5]
-
-One label in ten of each support set is changed to another class, drawn by the seed. Rankings of
-the support images are compared by average precision; then what the doctor names is removed (never
-the last image of a class) and `auto` is taught again.
-"""
+"""Does the doctor find wrong labels, and is a skill better off without what it names?"""
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from handful import data, encoders, metrics, plugins
-from handful.contracts import ClassText
+from handful import encoders, metrics, plugins
 from handful.data import playground
-from handful.packs.support import Support
-from handful.protocols.demo import draw
 from handful.skills.doctor import SUSPECT, examine
+from samples import Task, feature_draws, playground_draws, support_of
+from tables import head, row, table
 
 SHOTS = (8, 16)
 SHARE = 0.1
@@ -30,23 +22,53 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def one(
-    X: np.ndarray,
-    right: np.ndarray,
-    text: ClassText,
-    test: tuple[np.ndarray, np.ndarray],
-    seed: int,
-) -> list[float]:
-    """A row of `COLUMNS`, in percent, and whether accuracy after is lower than before."""
+@table("doctor", title="Finding wrong labels", seconds=1500, seeds=1, tasks=1)
+def doctor(features: str | None = None, seeds: int = 5, tasks: int = 14) -> Iterator[str]:
+    """One label in ten of each support set is changed to another class, drawn by the seed.
+
+    Rankings of the support images are compared by average precision; then what the doctor names is
+    removed (never the last image of a class) and `auto` is taught again.
+    """
+    yield head("task", "shots", *COLUMNS[:3], "doctor / zero-shot", *COLUMNS[3:], "gain")
+    if features:
+        real = defaultdict(list)
+        for shots, seed, task in feature_draws(features, SHOTS, seeds):
+            real[shots].append(measured(task, seed))
+        for shots, numbers in real.items():
+            yield line(Path(features).name, shots, numbers)
+    found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
+    for name, seed, shots, task in playground_draws(
+        encoders.load("tiny"), SHOTS, range(seeds), tasks
+    ):
+        found[name, shots].append(measured(task, seed))
+    for shots in SHOTS:
+        every = [numbers for (_, k), rows in found.items() for numbers in rows if k == shots]
+        yield line(f"playground, {len(playground.tasks()[:tasks])} tasks", shots, every)
+    for (name, shots), numbers in found.items():
+        yield line(name, shots, numbers)
+    yield (
+        f"\n{seeds} seeds a row; {100 * SHARE:.0f} % of the labels changed. doctor, "
+        "zero-shot, at random: average precision, %, of the order in which the images are to be "
+        "looked at; zero-shot orders by its probability of the given label. named: share of the "
+        f"images with a probability of a wrong label above {SUSPECT}. before, after, clean: test "
+        "accuracy, %, of `auto` taught with the wrong labels, without what was named, and with "
+        "the right labels. gain: after less before, with a 95 % interval (Student's t). Goal: a "
+        "ratio of 2, and no loss. Where zero-shot is above 50 no ranking can reach twice that. "
+        "Chance is above 10 because few labels are wrong in a support set so small."
+    )
+
+
+def measured(task: Task, seed: int) -> list[float]:
+    """`COLUMNS` of one draw, in percent."""
     rng = np.random.default_rng(seed)
-    n, classes = len(right), len(text.classes)
+    X, right, text, n = task.X, task.y, task.text, len(task.y)
     labels = right.copy()
     changed = rng.permutation(n)[: round(SHARE * n)]
-    labels[changed] = (right[changed] + rng.integers(1, classes, len(changed))) % classes
+    labels[changed] += rng.integers(1, len(text.classes), len(changed))
+    labels[changed] %= len(text.classes)
     wrong = labels != right
-    ids = tuple(f"{i:064x}" for i in range(n))
     auto = plugins.get("adapters", "auto")
-    found = examine(Support(X, labels, text, ids, ids), auto())
+    found = examine(support_of(X, labels, text), auto())
     ranked = np.empty(n)
     for place, finding in enumerate(found.images):
         ranked[finding.row] = -place
@@ -58,81 +80,28 @@ def one(
     for c in np.setdiff1d(labels, labels[kept]):
         kept[np.flatnonzero(labels == c)[0]] = True
 
-    def accuracy(rows: np.ndarray, y: np.ndarray) -> float:
-        return 100 * metrics.accuracy(auto().fit(X[rows], y[rows], text).logits(test[0]), test[1])
+    def accuracy(rows: np.ndarray | slice, y: np.ndarray) -> float:
+        logits = auto().fit(X[rows], y[rows], text).logits(task.Q)
+        return 100 * metrics.accuracy(logits, task.targets)
 
-    everything = np.ones(n, dtype=bool)
     return [
         100 * average_precision_score(wrong, ranked),
         100 * average_precision_score(wrong, -given),
         100 * average_precision_score(wrong, rng.random(n)),
         100 * named.mean(),
         100 * wrong[named].mean() if named.any() else np.nan,
-        accuracy(everything, labels),
+        accuracy(slice(None), labels),
         accuracy(kept, labels),
-        accuracy(everything, right),
+        accuracy(slice(None), right),
     ]
 
 
-def row(name: str, shots: int, numbers: list[list[float]]) -> str:
-    table = np.array(numbers)
-    ratio = table[:, 0].mean() / table[:, 1].mean()
-    gain = table[:, 6] - table[:, 5]
+def line(name: str, shots: int, numbers: list[list[float]]) -> str:
+    values = np.array(numbers)
+    ratio = values[:, 0].mean() / values[:, 1].mean()
+    gain = values[:, 6] - values[:, 5]
     half = metrics.mean_interval(gain)[1]
-    known = [column[~np.isnan(column)] for column in table.T]
+    known = [column[~np.isnan(column)] for column in values.T]
     cells = [f"{column.mean():.1f}" if len(column) else "" for column in known]
-    return (
-        f"| {name} | {shots} | {' | '.join(cells[:3])} | {ratio:.1f} | {' | '.join(cells[3:])} "
-        f"| {gain.mean():+.2f} ± {half:.2f} |"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--features", type=Path, help="a folder of features, such as WHU-RS19's")
-    parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
-    head = ["task", "shots", *COLUMNS[:3], "doctor / zero-shot", *COLUMNS[3:], "gain"]
-    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
-    if arguments.features:
-        known = data.feature_file(arguments.features)
-        names = [known.text.classes[c] for c in known.labels]
-        for shots in SHOTS:
-            numbers = []
-            for seed in range(arguments.seeds):
-                drawn = np.array(data.draw_shots(names, shots, seed))
-                rest = np.setdiff1d(np.arange(len(names)), drawn)
-                test = known.values[rest], known.labels[rest]
-                X, y = known.values[drawn], known.labels[drawn]
-                numbers.append(one(X, y, known.text, test, seed))
-            print(row(known.name, shots, numbers), flush=True)
-    encoder = encoders.load("tiny")
-    found: dict[tuple[str, int], list[list[float]]] = defaultdict(list)
-    for task in playground.tasks():
-        for seed in range(arguments.seeds):
-            drawn = draw(encoder, task, max(SHOTS), seed)
-            place = np.concatenate([np.arange(max(SHOTS))] * len(drawn.text.classes))
-            test = drawn.values[~drawn.pool], drawn.labels[~drawn.pool]
-            for shots in SHOTS:
-                rows = np.flatnonzero(drawn.pool)[place < shots]
-                X, y = drawn.values[rows], drawn.labels[rows]
-                found[task, shots].append(one(X, y, drawn.text, test, seed))
-    for shots in SHOTS:
-        every = [numbers for (_, k), rows in found.items() for numbers in rows if k == shots]
-        print(row(f"playground, {len(playground.tasks())} tasks", shots, every))
-    for (task, shots), numbers in found.items():
-        print(row(task, shots, numbers))
-    print(
-        f"\n{arguments.seeds} seeds a row; {100 * SHARE:.0f} % of the labels changed. doctor, "
-        "zero-shot, at random: average precision, %, of the order in which the images are to be "
-        "looked at; zero-shot orders by its probability of the given label. named: share of the "
-        f"images with a probability of a wrong label above {SUSPECT}. before, after, clean: test "
-        "accuracy, %, of `auto` taught with the wrong labels, without what was named, and with "
-        "the right labels. gain: after less before, with a 95 % interval (Student's t). Goal: a "
-        "ratio of 2, and no loss. Where zero-shot is above 50 no ranking can reach twice that. "
-        "Chance is above 10 because few labels are wrong in a support set so small."
-    )
-
-
-if __name__ == "__main__":
-    main()
+    shown = f"{gain.mean():+.2f} ± {half:.2f}"
+    return row(name, shots, *cells[:3], f"{ratio:.1f}", *cells[3:], shown)

@@ -1,25 +1,17 @@
-"""How fast a folder of photos becomes features, with a ViT-B/32 of random weights.
+"""How fast a folder of photos becomes features or activations, with a ViT-B/32 of random weights.
 
-Usage: python bench/encode.py [FOLDER] [--megapixels 12] [--images 192] [--rounds 5] [--json FILE]
-
-Every round runs all contestants after each other, in turning order, and gives ratios of its own;
-the table shows their median, so that a machine busy with other work stays fair. Where it is very
-busy, set OMP_NUM_THREADS=1 and look at the processor time: threads that wait for each other's turn
-burn it too. Weights do not matter for speed, so none are downloaded. Without FOLDER the photos are
-made.
+Weights do not matter for speed, so none are downloaded. On a very busy machine set
+OMP_NUM_THREADS=1 and look at the processor time: threads that wait for each other burn it too.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +22,10 @@ from PIL import Image
 from handful import data, encoders
 from handful.contracts import Encoder, ImageRef
 from handful.encoders.backends._libraries import transformers
-from handful.features import BATCH, extract_features, processors
-from handful.features.store import FeatureStore, space
-
-Times = dict[str, list[float]]  # a contestant's name to its seconds, round by round
+from handful.features import BATCH, extract_activations, extract_features, processors
+from handful.features.store import ActivationStore, FeatureStore, space
+from samples import ENDS, TOKENS, photos, random_clip, save_clip
+from tables import head, in_turns, median_ratio, ratios, row, table, timed
 
 PLAIN = "plain loop, float32"
 READY = "encoder alone, ready inputs"
@@ -44,36 +36,85 @@ HASHING = "hashing the files, one thread"
 HASHING_THREADS = "hashing the files, in threads"
 
 
-def checkpoint(folder: Path) -> Path:
+@table(
+    "encode", title="Encoding a folder of photos", seconds=240,
+    images=8, known=50, kilobytes=10, rounds=1,
+)  # fmt: skip
+def encode(
+    photos: tuple[str, ...] = (),
+    megapixels: float = 0.2,
+    images: int = 192,
+    known: int = 2000,
+    kilobytes: int = 100,
+    batch: int = BATCH,
+    workers: int = 0,
+    rounds: int = 5,
+) -> Iterator[str]:
+    """Every round gives ratios of its own; the table shows their median.
+
+    Args:
+        photos: folders of JPEGs, of which the first is taken; made ones where not given.
+        megapixels: of a made photo.
+        images: how many of them.
+        known: files of the second run.
+        kilobytes: size of each of them.
+        batch: images at a time.
+        workers: threads that decode; 0 for as many as processors.
+        rounds: of the first run; the second is measured three times as often.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        folder = Path(photos[0]) if photos else made(scratch, images, megapixels)
+        files = sorted(f for f in folder.rglob("*.jp*g"))[:images]
+        if not files:
+            raise SystemExit(f"{folder}: no JPEGs")
+        pixels = statistics.median(w * h for w, h in (Image.open(f).size for f in files)) / 1e6
+        model = checkpoint(scratch)
+        runs, facts = contestants(model, files, scratch, batch, workers)
+        wall, cores = in_turns(runs, rounds)
+        more = in_turns(lookups(scratch, known, kilobytes, workers), 3 * rounds)
+        wall, cores = wall | more[0], cores | more[1]
+    yield head("", "images/s", "of the plain loop", "processor time an image, ms", left=1)
+    for name in (PLAIN, READY_32, READY, OURS):
+        speed = statistics.median(len(files) / s for s in wall[name])
+        cost = 1000 * statistics.median(cores[name]) / len(files)
+        yield row(name, f"{speed:.1f}", f"{median_ratio(wall, name, PLAIN):.2f} x", f"{cost:.0f}")
+    yield "\n" + head(
+        f"{known} known files of {kilobytes} kB", "ms", "of hashing in one thread", left=1
+    )
+    for name in (HASHING, HASHING_THREADS, AGAIN):
+        ratio = f"{median_ratio(wall, HASHING, name):.2f} x"
+        yield row(name, f"{1000 * statistics.median(wall[name]):.0f}", ratio)
+    yield "\n| goal | wanted | median | lowest to highest |\n|---|---|---:|---|"
+    for name, wanted, found in (
+        ("first run, speed / encoder alone", "0.90", ratios(wall, OURS, READY)),
+        ("the same by processor time", "0.90", ratios(cores, OURS, READY)),
+        ("first run, speed / plain loop", "2", ratios(wall, OURS, PLAIN)),
+        ("the same by processor time", "2", ratios(cores, OURS, PLAIN)),
+        ("second run, time / hashing alone", "little above 1", ratios(wall, HASHING, AGAIN)),
+    ):
+        span = f"{min(found):.2f} to {max(found):.2f}"
+        yield row(name, wanted, f"{statistics.median(found):.2f}", span)
+    facts |= {
+        "images": f"{len(files)} JPEGs, median {pixels:.2f} megapixels",
+        "batch": str(batch),
+        "rounds": str(rounds),
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "load of the machine at the end": f"{os.getloadavg()[0]:.1f}",
+    }
+    yield "\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def made(scratch: Path, count: int, megapixels: float) -> Path:
+    return photos(scratch / "photos", count, megapixels)
+
+
+def checkpoint(scratch: Path) -> Path:
     """A CLIP with the picture tower of ViT-B/32, a small text tower and random weights."""
-    letters = "abcdefghijklmnopqrstuvwxyz "
-    tokens = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    n = len(tokens)
-    words = {"vocab_size": n, "bos_token_id": n - 2, "eos_token_id": n - 1, "pad_token_id": n - 1}
-    torch.manual_seed(0)
-    config = transformers.CLIPConfig(text_config={**words, "num_hidden_layers": 1})
-    transformers.CLIPModel(config).save_pretrained(folder)
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    transformers.CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
-    transformers.CLIPImageProcessorPil().save_pretrained(folder)
-    return folder
-
-
-def photos(folder: Path, count: int, megapixels: float) -> Path:
-    """Made JPEGs with about the detail of a photo: noise of several sizes on a gradient."""
-    folder.mkdir(parents=True)
-    width, height = round((megapixels * 4e6 / 3) ** 0.5), round((megapixels * 3e6 / 4) ** 0.5)
-    for i in range(count):
-        rng = np.random.default_rng(i)
-        picture = np.zeros((height, width, 3), np.float32)
-        for part, weight in ((8, 60), (64, 40), (512, 25), (max(width, height), 6)):
-            size = (max(2, part * width // max(width, height)), max(2, part * height // width))
-            noise = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-            grown = Image.fromarray(noise).resize((width, height), Image.Resampling.BILINEAR)
-            picture += weight / 128 * (np.asarray(grown, np.float32) - 128)
-        done = Image.fromarray((picture + 128).clip(0, 255).astype(np.uint8))
-        done.save(folder / f"{i:04d}.jpg", quality=90)
-    return folder
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    words = {"vocab_size": len(TOKENS), "pad_token_id": len(TOKENS) - 1, **ENDS}
+    return save_clip(random_clip(**words, num_hidden_layers=1), scratch / "model")
 
 
 class Plain:
@@ -103,11 +144,10 @@ def alone(encoder: Encoder, inputs: list[Any], batch: int) -> np.ndarray:
     )
 
 
-def encoding(
-    folder: Path, files: list[Path], scratch: Path, options: argparse.Namespace
+def contestants(
+    folder: Path, files: list[Path], scratch: Path, batch: int, workers: int
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
-    """Contestants that encode, and facts about the encoder."""
-    batch = options.batch
+    """What encodes, and facts about the encoder."""
     encoder = encoders.load(str(folder))
     encoder_32 = encoders.load(str(folder), precision="float32")
     refs = [ImageRef.of(f) for f in files]
@@ -118,7 +158,7 @@ def encoding(
     def first() -> np.ndarray:
         with FeatureStore(scratch / f"store-{next(counter)}") as store:
             return extract_features(
-                encoder, refs, store, batch_size=batch, workers=options.workers
+                encoder, refs, store, batch_size=batch, workers=workers or None
             ).features.values
 
     agreement = float((plain.features(files[:32]) * first()[:32]).sum(axis=1).min())
@@ -133,8 +173,8 @@ def encoding(
     }
 
 
-class Known:
-    """An encoder that must not be asked: everything is known."""
+class NeverAsked:
+    """An encoder of whose images everything is known."""
 
     name, fingerprint, precision, dim, scale = "known", "model:known", "float32", 512, 100.0
 
@@ -151,17 +191,19 @@ class Known:
         raise SystemExit("nobody asked for texts")
 
 
-def knowing(scratch: Path, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
-    """Contestants that only look up: many files whose features are in the store."""
+def lookups(
+    scratch: Path, known: int, kilobytes: int, workers: int
+) -> dict[str, Callable[[], Any]]:
+    """What only looks up: many files whose features are in the store."""
     folder = scratch / "known"
     folder.mkdir()
     rng = np.random.default_rng(0)
     refs = []
-    for i in range(options.known):
+    for i in range(known):
         path = folder / f"{i:05d}.jpg"
-        path.write_bytes(rng.bytes(1000 * options.kilobytes))
+        path.write_bytes(rng.bytes(1000 * kilobytes))
         refs.append(ImageRef.of(path))
-    encoder, rows = Known(), rng.normal(size=(options.known, 512))
+    encoder, rows = NeverAsked(), rng.normal(size=(known, 512))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     with FeatureStore(scratch / "store") as store:
         key = space(encoder.fingerprint, encoder.precision)
@@ -169,103 +211,71 @@ def knowing(scratch: Path, options: argparse.Namespace) -> dict[str, Callable[[]
 
     def second() -> None:
         with FeatureStore(scratch / "store") as store:
-            extract_features(encoder, refs, store, workers=options.workers)
+            extract_features(encoder, refs, store, workers=workers or None)
 
     def hash_one_by_one() -> None:
         for ref in refs:
             ref.digest()
 
     def hash_in_threads() -> None:
-        with ThreadPoolExecutor(options.workers or processors()) as pool:
+        with ThreadPoolExecutor(workers or processors()) as pool:
             list(pool.map(ImageRef.digest, refs))
 
     return {HASHING: hash_one_by_one, HASHING_THREADS: hash_in_threads, AGAIN: second}
 
 
-def measure(runs: dict[str, Callable[[], Any]], rounds: int, work: Times) -> Times:
-    """Seconds of each contestant in each round; `work` gets the processor seconds beside them."""
-    seconds: Times = {name: [] for name in runs}
-    names = list(runs)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            started, worked = time.perf_counter(), time.process_time()
-            runs[name]()
-            seconds[name].append(time.perf_counter() - started)
-            work.setdefault(name, []).append(time.process_time() - worked)
-        print(f"round {turn + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    return seconds
+# ---- activations
 
 
-def ratios(seconds: Times, one: str, other: str) -> list[float]:
-    """How many times as fast `one` is as `other`, round by round."""
-    return [b / a for a, b in zip(seconds[one], seconds[other], strict=True)]
+@table("activations", title="The activation store", seconds=240, images=8, blocks=(10,), rounds=1)
+def activations(
+    images: int = 320,
+    megapixels: float = 0.2,
+    blocks: tuple[int, ...] = (6, 10),
+    views: int = 1,
+    rounds: int = 3,
+    precision: str = "float32",
+    workers: int = 0,
+) -> Iterator[str]:
+    """What keeping the activations costs an image; docs/store.md has the table.
 
-
-def table(seconds: Times, work: Times, count: int, options: argparse.Namespace) -> str:
-    lines = ["| | images/s | of the plain loop | processor time an image, ms |"]
-    lines += ["|---|---:|---:|---:|"]
-    for name in (PLAIN, READY_32, READY, OURS):
-        speed = statistics.median(count / s for s in seconds[name])
-        times = statistics.median(ratios(seconds, name, PLAIN))
-        cost = 1000 * statistics.median(work[name]) / count
-        lines.append(f"| {name} | {speed:.1f} | {times:.2f} x | {cost:.0f} |")
-    files = f"{options.known} known files of {options.kilobytes} kB"
-    lines += ["", f"| {files} | ms | of hashing in one thread |", "|---|---:|---:|"]
-    for name in (HASHING, HASHING_THREADS, AGAIN):
-        times = statistics.median(ratios(seconds, HASHING, name))
-        lines.append(f"| {name} | {1000 * statistics.median(seconds[name]):.0f} | {times:.2f} x |")
-    lines += ["", "| goal | wanted | median | lowest to highest |", "|---|---|---:|---|"]
-    goals = (
-        ("first run, speed / encoder alone", "0.90", ratios(seconds, OURS, READY)),
-        ("the same by processor time", "0.90", ratios(work, OURS, READY)),
-        ("first run, speed / plain loop", "2", ratios(seconds, OURS, PLAIN)),
-        ("the same by processor time", "2", ratios(work, OURS, PLAIN)),
-        ("second run, time / hashing alone", "little above 1", ratios(seconds, HASHING, AGAIN)),
-    )
-    for name, wanted, found in goals:
-        median = statistics.median(found)
-        lines.append(f"| {name} | {wanted} | {median:.2f} | {min(found):.2f} to {max(found):.2f} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="JPEGs; made ones where not given")
-    parser.add_argument("--megapixels", type=float, default=0.2, help="of the made photos")
-    parser.add_argument("--images", type=int, default=192)
-    parser.add_argument("--known", type=int, default=2000, help="files of the second run")
-    parser.add_argument("--kilobytes", type=int, default=100, help="size of each of them")
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    Every round computes them with no store to write to, computes and stores them, and reads them
+    back; medians of the time, and of the processor time in brackets.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        folder = options.folder or photos(scratch / "photos", options.images, options.megapixels)
-        files = sorted(f for f in folder.rglob("*.jp*g"))[: options.images]
-        if not files:
-            raise SystemExit(f"{folder}: no JPEGs")
-        pixels = statistics.median(w * h for w, h in (Image.open(f).size for f in files)) / 1e6
-        runs, facts = encoding(checkpoint(scratch / "model"), files, scratch, options)
-        work: Times = {}
-        seconds = measure(runs, options.rounds, work)
-        seconds |= measure(knowing(scratch, options), 3 * options.rounds, work)
-    facts |= {
-        "images": f"{len(files)} JPEGs, median {pixels:.2f} megapixels",
-        "batch": str(options.batch),
-        "rounds": str(options.rounds),
-        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
-        "load of the machine at the end": f"{os.getloadavg()[0]:.1f}",
-    }
-    print(table(seconds, work, len(files), options) + "\n")
-    print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
-    if options.json:
-        result = {"facts": facts, "images": len(files), "seconds": seconds, "work": work}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        refs = [ImageRef.of(file) for file in sorted(made(scratch, images, megapixels).iterdir())]
+        encoder: Any = encoders.load(str(checkpoint(scratch)), precision=precision)
+        yield f"{len(refs)} images, {views} views, {encoder.precision}, ms an image"
+        yield head(
+            "first block", "computed, not kept", "computed and kept", "read back", "kB a row",
+            "disk", left=1,
+        )  # fmt: skip
+        for block in blocks:
+            run = partial(
+                extract_activations, encoder, refs,
+                lambda batch, b=block: encoder.vision.entering(encoder.pixels(batch), b),
+                block=block, views=views, augmentation="crop", workers=workers or None,
+            )  # fmt: skip
+            yield activation_row(run, block, scratch, rounds, len(refs))
 
 
-if __name__ == "__main__":
-    main()
+def activation_row(
+    run: Callable[..., Any], block: int, scratch: Path, rounds: int, count: int
+) -> str:
+    times: dict[str, list[tuple[float, float]]] = {"none": [], "kept": [], "read": []}
+    for turn in range(rounds):
+        with ActivationStore(scratch / f"no-{block}-{turn}", max_bytes=0) as store:
+            times["none"].append(timed(partial(run, store=store))[:2])
+        with ActivationStore(scratch / f"yes-{block}-{turn}") as store:
+            *spent, first = timed(partial(run, store=store))
+            times["kept"].append((spent[0], spent[1]))
+            *spent, second = timed(partial(run, store=store))
+            times["read"].append((spent[0], spent[1]))
+            size = store.size
+            if second.encoded or not np.array_equal(first.values, second.values):
+                raise SystemExit("the second run is not the first")
+    middle = 1000 * np.array([np.median(spent, axis=0) for spent in times.values()]) / count
+    shown = (f"{wall:.2f} ({cores:.2f})" for wall, cores in middle)
+    kilobytes, ratio = first.values[0, 0].nbytes / 1000, size / first.values.nbytes
+    return row(block, *shown, f"{kilobytes:.0f}", f"{ratio:.3f}")

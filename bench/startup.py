@@ -1,15 +1,14 @@
-"""How long the first answer takes: importing the package, and the command's help.
-
-python bench/startup.py [--rounds 9]
-"""
+"""How long the first answer takes: importing the package, and the command's help."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from functools import partial
+
+from tables import head, in_turns, row, table
 
 COMMANDS = {
     "python, importing nothing": ["-c", "pass"],
@@ -19,30 +18,22 @@ COMMANDS = {
 }
 
 
-def seconds(arguments: list[str]) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(rounds + 1):  # the first round warms the disk cache and is dropped
-        for name, arguments in COMMANDS.items():
-            times[name].append(seconds(arguments))
-    bare = statistics.median(times["python, importing nothing"][1:])
-    print(
-        f"Whole processes, median of {rounds} interleaved rounds; the last column leaves out what"
+@table("startup", title="Start-up", seconds=15, rounds=1)
+def startup(rounds: int = 9) -> Iterator[str]:
+    """Whole processes; a first round warms the disk cache and is dropped."""
+    runs = {
+        name: partial(
+            subprocess.run, [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL
+        )
+        for name, arguments in COMMANDS.items()
+    }
+    in_turns(runs, 1)
+    medians = {name: statistics.median(spent) for name, spent in in_turns(runs, rounds)[0].items()}
+    bare = medians["python, importing nothing"]
+    yield (
+        f"Whole processes, median of {rounds} interleaved rounds; the last column leaves out what\n"
+        "starting Python costs.\n"
     )
-    print("starting Python costs.\n")
-    print("| | seconds | above bare Python |\n|---|---|---|")
-    for name, values in times.items():
-        median = statistics.median(values[1:])
-        print(f"| {name} | {median:.3f} | {median - bare:.3f} |")
-
-
-if __name__ == "__main__":
-    main()
+    yield head("", "seconds", "above bare Python")
+    for name, median in medians.items():
+        yield row(name, f"{median:.3f}", f"{median - bare:.3f}")

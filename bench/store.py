@@ -1,33 +1,29 @@
 """Which storage library holds the features: the candidates, measured in one run.
 
-Each candidate gets the same job: batches of 64 rows of 512 float32, each batch durable before the
-next; then every row is read back by key in random order (put, get, close). `--rounds` interleaves
-the candidates, so that a busy machine is unfair to all alike. LMDB, h5py and zarr take part
-where they are installed (`pip install lmdb h5py zarr`); none is a dependency of Handful.
-
-    python bench/store.py --rounds 3 --json store.json
+Long because each of the five candidates is a class of its own. LMDB, h5py and zarr take part where
+they are installed (`pip install lmdb h5py zarr`); none is a dependency of Handful.
 """
 
-# ruff: noqa: D102  # five classes with the same four methods, told above
+# ruff: noqa: D102  # five classes with the same three methods: put, get, close
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.util
-import json
 import multiprocessing
 import os
 import signal
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tables import head, row, table
 
 DIM, BATCH = 512, 64
 
@@ -104,8 +100,8 @@ class Shards:
 
         with safe_open(file, "np") as opened:
             keys = opened.get_tensor("ids").tobytes()
-        for row in range(len(keys) // 32):
-            self.index[keys[32 * row : 32 * row + 32]] = (len(self.files), row)
+        for place in range(len(keys) // 32):
+            self.index[keys[32 * place : 32 * place + 32]] = (len(self.files), place)
         self.files.append(file)
 
     def put(self, ids: list[bytes], values: np.ndarray) -> None:
@@ -222,12 +218,13 @@ def rows(start: int, stop: int) -> tuple[list[bytes], np.ndarray]:
     return ids, np.ascontiguousarray(first + np.arange(DIM, dtype=np.float32) / DIM)
 
 
-def write(name: str, folder: Path, start: int, stop: int, told: Any = None) -> None:
+def write(name: str, folder: Path, start: int, stop: int, safe: Any = None) -> None:
+    """Put rows, batch by batch; `safe` gets the number of those that are on the disk."""
     store = CANDIDATES[name][1](folder)
     for at in range(start, stop, BATCH):
         store.put(*rows(at, min(stop, at + BATCH)))
-        if told is not None:
-            told.value = at + BATCH
+        if safe is not None:
+            safe.value = at + BATCH
     store.close()
 
 
@@ -267,21 +264,21 @@ def speed(name: str, folder: Path, count: int) -> dict[str, float]:
 
 
 def survives(name: str, folder: Path, after: float) -> str:
-    """Kill a writer in the middle; count what is left of what it was told is safe."""
+    """Kill a writer in the middle; count what is left of what was safe."""
     context = multiprocessing.get_context("spawn")
-    told = context.Value("q", 0)
-    process = context.Process(target=write, args=(name, folder, 0, 10**9, told))
+    safe = context.Value("q", 0)
+    process = context.Process(target=write, args=(name, folder, 0, 10**9, safe))
     process.start()
-    while told.value == 0:
+    while safe.value == 0:
         time.sleep(0.01)
     time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     try:
         store = CANDIDATES[name][1](folder)
-        ids, values = rows(0, told.value)
+        ids, values = rows(0, safe.value)
         same = np.array_equal(store.get(ids), values)
-        store.put(*rows(told.value, told.value + BATCH))
+        store.put(*rows(safe.value, safe.value + BATCH))
         store.close()
     except Exception as error:  # noqa: BLE001  # whatever a candidate says of its broken file
         return f"broken: {type(error).__name__}: {error}"[:80]
@@ -309,50 +306,42 @@ def together(name: str, folder: Path, count: int) -> str:
     return "yes" if same and codes == [0, 0] else f"no: exit codes {codes}, rows equal: {same}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=16_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where to write; default: the temporary folder")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+@table(
+    "store", title="The feature store", seconds=300,
+    count=640, rounds=1, kills=1, candidates=("SQLite, WAL", "safetensors shards"),
+)  # fmt: skip
+def store(
+    count: int = 16_000,
+    rounds: int = 3,
+    kills: int = 5,
+    folder: str | None = None,
+    candidates: tuple[str, ...] = tuple(CANDIDATES),
+) -> Iterator[str]:
+    """Each candidate gets the same job, in turns, so that a busy machine is unfair to all alike.
+
+    Batches of 64 rows of 512 float32, each batch durable before the next; then every row is read
+    back by key in random order. `folder` is where to write; the temporary folder when not given.
+    """
     warnings.simplefilter("ignore")
-    present = {n: v for n, v in CANDIDATES.items() if importlib.util.find_spec(v[0])}
+    present = [n for n in candidates if importlib.util.find_spec(CANDIDATES[n][0])]
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in present}
-    kills: dict[str, list[str]] = {name: [] for name in present}
-    pairs: dict[str, str] = {}
-    for turn in range(options.rounds):
+    for _ in range(rounds):
         for name in present:
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                figures[name].append(speed(name, Path(folder), options.rows))
-            print(f"round {turn + 1}: {name}", file=sys.stderr)
-    for name in present:
-        for turn in range(options.kills):
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                kills[name].append(survives(name, Path(folder), 0.2 + 0.137 * turn))
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            pairs[name] = together(name, Path(folder), 4096)
-        print(f"kills and pairs: {name}", file=sys.stderr)
-    keys = ("append_ms", "read_cold_ms", "read_warm_ms", "size_ratio")
-    table = {n: {k: statistics.median(f[k] for f in v) for k in keys} for n, v in figures.items()}
-    print(
-        f"| candidate | append {BATCH} rows, ms | open + read {options.rows}, cold, ms | warm, ms "
-        "| size / payload | survives kill -9 | two writers |\n|---|---:|---:|---:|---:|---|---|"
-    )
-    for name, row in table.items():
-        alive = [k for k in kills[name] if k != "yes"]
-        verdict = f"{options.kills - len(alive)}/{options.kills}" + (
-            f" ({alive[0]})" if alive else ""
-        )
-        print(
-            f"| {name} | {row['append_ms']:.1f} | {row['read_cold_ms']:.0f} | "
-            f"{row['read_warm_ms']:.0f} | {row['size_ratio']:.2f} | {verdict} | {pairs[name]} |"
-        )
-    if options.json:
-        result = {"rows": options.rows, "speed": table, "kill": kills, "two_writers": pairs}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                figures[name].append(speed(name, Path(own), count))
+    yield head(
+        "candidate", f"append {BATCH} rows, ms", f"open + read {count}, cold, ms", "warm, ms",
+        "size / payload", "survives kill -9", "two writers", left=1,
+    ).replace("---:|---:|---:|---:|---:|---:|", "---:|---:|---:|---:|---|---|")  # fmt: skip
+    for name, found in figures.items():
+        append, cold, warm, size = (statistics.median(f[k] for f in found) for k in found[0])
+        alive = []
+        for turn in range(kills):
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                alive.append(survives(name, Path(own), 0.2 + 0.137 * turn))
+        lost = [verdict for verdict in alive if verdict != "yes"]
+        verdict = f"{kills - len(lost)}/{kills}" + (f" ({lost[0]})" if lost else "")
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            pair = together(name, Path(own), 4096)
+        numbers = f"{append:.1f}", f"{cold:.0f}", f"{warm:.0f}", f"{size:.2f}"
+        yield row(name, *numbers, verdict, pair)

@@ -3,7 +3,7 @@
 Usage: python scripts/train_meta.py [--tasks 160] [--steps 2000] [--seed 0]
 
 No class, combination of attributes, made-up word or style of the playground's hard tasks occurs:
-they are what it is judged by (bench/meta.py), and tests/test_meta.py holds it to that.
+they are what it is judged by (bench/accuracy.py), and tests/test_meta.py holds it to that.
 """
 
 from __future__ import annotations

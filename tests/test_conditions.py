@@ -17,12 +17,12 @@ CLASSES, EACH, WIDTH = 8, 20, 12
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
-    """The modules of draws and of tables; `bench/` is no package."""
+    """The modules of cases and of their report; `bench/` is no package."""
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "bench"), *sys.path])
-    import condition_draws
-    import condition_tables
+    import condition_cases
+    import condition_report
 
-    return condition_draws, condition_tables
+    return condition_cases, condition_report
 
 
 @pytest.fixture
@@ -95,18 +95,17 @@ def test_known_names_are_those_of_training(bench, kind: str, count: int) -> None
 
 
 def test_tables_tell_gaps_and_falls(bench) -> None:
-    draws, tables = bench
-    told = {"zero_shot": (80.0, 80.0), "tip": (81.0, 85.0), "auto": (82.0, 79.0)}
+    cases, report = bench
+    accuracy = {"zero_shot": (80.0, 80.0), "tip": (81.0, 85.0), "auto": (82.0, 79.0)}
     scores = [
-        tables.Score(draws.WHOLE, "all classes", "1 shot", seed, method, values[seed])
-        for method, values in told.items()
+        report.Score(cases.WHOLE, "all classes", "1 shot", seed, method, values[seed])
+        for method, values in accuracy.items()
         for seed in (0, 1)
     ]
-    column = tables.Column(scores)
+    column = report.Column(scores)
     assert column.best == "tip"
     assert column.falls() == (1, 2, -1.0)
     assert column.gap("tip").startswith("-2.5")
-    lines: list[str] = []
-    tables.told(scores, lines.append)
+    lines = list(report.report(scores))
     assert any("in 1 of 2 draws" in line for line in lines)
     assert any(line.startswith("| Tip-Adapter | **83.0") for line in lines)

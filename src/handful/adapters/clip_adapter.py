@@ -66,7 +66,7 @@ class ClipAdapter(Adapter):
         reduction: the bottleneck is D / reduction wide.
         steps: updates, fixed in advance.
         learning_rate: at the start of the cosine. This and `steps` were chosen on draws of the
-            playground that no reported number uses (`bench/defaults.py`).
+            playground that no reported number uses (`bench/accuracy.py`).
         batch: samples a step.
         seed: of the first weights and of the order of the samples.
 

@@ -1,6 +1,6 @@
 """The README's figures of `handful doctor`, `explain` and `evaluate`, on drawn photos.
 
-Usage: python bench/story.py [--out docs/images]
+Usage: python bench/readme_figures.py [--out docs/images]
 
 A playground task of 16 photos a class, in which two photos lie in a wrong folder and one twice.
 The photos are drawn, so the figures show nobody's.

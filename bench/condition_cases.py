@@ -1,4 +1,4 @@
-"""The conditions of `bench/conditions.py`: support sets and what is asked, drawn from a seed.
+"""The cases of `bench/conditions.py`: support sets and what is asked, drawn from a seed.
 
 Every function yields cases of one seed; playground scenes have seeds that nothing else uses.
 """
@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data, encoders
-from handful.contracts import Array, ClassText, Encoder, ImageRef
-from handful.data import FeatureSet, decode, feature_file, playground
+from handful import data
+from handful.contracts import Array, ClassText
+from handful.data import FeatureSet, feature_file, playground
 from handful.encoders import prompts
 from handful.features import extract_features
 from handful.protocols import trials
 from handful.protocols.demo import draw as draw_task
 from handful.protocols.trials import SHOTS
+from samples import encoded, part, tiny
 
 HARD, KNOWN = "Names never learned (playground)", "Names that `tiny` learned (playground)"
 PHOTOS = "Real photos through `tiny`"
@@ -62,12 +63,7 @@ class Case:
     exams: Mapping[str, tuple[Array, Rows]]
 
 
-@cache
-def tiny() -> Encoder:
-    return encoders.load("tiny", precision="float32")
-
-
-def told(shots: int) -> str:
+def shown(shots: int) -> str:
     return f"{shots} shot{'s' * (shots > 1)}"
 
 
@@ -81,7 +77,7 @@ def growing(
         drawn, rest = trials.draw(names, k, seed, pool=pool, test=test, ids=found.ids)
         exams = {"": (found.values[rest], found.labels[rest])}
         support = found.values[drawn], found.labels[drawn]
-        yield Case(table, task, told(k), seed, *support, found.text, exams)
+        yield Case(table, task, shown(k), seed, *support, found.text, exams)
 
 
 def hard(name: str, seed: int) -> Iterator[Case]:
@@ -97,13 +93,12 @@ def known(kind: str, seed: int) -> Iterator[Case]:
     each = max(SHOTS) + _ASKED
     labels = np.repeat(np.arange(len(chosen)), each)
     first = _SCENE + 100_000 * seed + 20_000 * KINDS.index(kind)
-    images = []
+    pictures = []
     for i, c in enumerate(labels):
         fixed = [dict(zip(("texture", "colour", "shape"), chosen[c], strict=True))]
         scene = playground.scene(first + i, objects=1, compositions="train", fixed=fixed)
-        images.append(tiny().prepare(decode(ImageRef.of(playground.render(scene)))))
-    parts = range(0, len(images), 128)
-    values = np.concatenate([tiny().images(images[s : s + 128]) for s in parts])
+        pictures.append(playground.render(scene))
+    values = encoded(tiny(), pictures)
     text = prompts.embed(tiny(), tuple(" ".join(c) for c in chosen), _TEMPLATE)
     pool = np.tile(np.arange(each) < max(SHOTS), len(chosen))
     yield from growing(KNOWN, kind, seed, FeatureSet(kind, values, labels, text), pool)
@@ -161,13 +156,7 @@ def third(folder: str, seed: int) -> Iterator[Case]:
     found, rng = _features(folder), np.random.default_rng([19, seed])
     classes = len(found.text.classes)
     chosen = np.sort(rng.permutation(classes)[: classes // 3])
-    rows = np.isin(found.labels, chosen)
-    names = tuple(found.text.classes[c] for c in chosen)
-    text = ClassText(found.text.embeddings[chosen], names, found.text.scale)
-    labels = np.searchsorted(chosen, found.labels[rows])
-    yield from growing(
-        THIRD, "a third", seed, FeatureSet("a third", found.values[rows], labels, text)
-    )
+    yield from growing(THIRD, "a third", seed, part(found, "a third", chosen))
 
 
 def damaged(folder: str, seed: int) -> Iterator[Case]:
@@ -179,7 +168,7 @@ def damaged(folder: str, seed: int) -> Iterator[Case]:
         labels = found.labels[drawn]
         wrong = rng.permutation(len(labels))[: round(0.2 * len(labels))]
         labels[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
-        yield _case(BROKEN, f"{told(k)}, 20 % wrong labels", seed, found, drawn, labels, rest)
+        yield _case(BROKEN, f"{shown(k)}, 20 % wrong labels", seed, found, drawn, labels, rest)
     half = np.where(np.arange(classes) < classes // 2, 1, 8)
     for name, counts in (
         ("1 to 8 images", rng.integers(1, 9, classes)),
@@ -203,7 +192,7 @@ def absent(folder: str, seed: int) -> Iterator[Case]:
         asked = dict(zip(PARTS, (without, ~without), strict=True)) | {", all": without | ~without}
         exams = {n: (found.values[rest & w], found.labels[rest & w]) for n, w in asked.items()}
         support = found.values[drawn], found.labels[drawn]
-        yield Case(ABSENT, "all classes", told(k), seed, *support, found.text, exams)
+        yield Case(ABSENT, "all classes", shown(k), seed, *support, found.text, exams)
 
 
 def _draw(found: FeatureSet, shots: int, seed: int) -> tuple[Rows, NDArray[np.bool_]]:
