@@ -19,8 +19,7 @@ from handful.library.prediction import predict_features
 from handful.library.zero_shot import zero_shot
 from handful.packs import Pack, deltas
 from handful.skills.edit.commands import add
-from handful.tuners import TunedEncoder
-from handful.tuners.training.tune import Tuning
+from handful.tuners import TunedEncoder, Tuning
 
 QUICK = {"epochs": 2, "views": 1, "augmentation": "none", "weight": 1.0}
 TUNED = {"style-sketch": "block", "novel-materials": "soft_prompt"}

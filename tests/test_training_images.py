@@ -31,8 +31,8 @@ def refs(count: int = 4) -> list[ImageRef]:
 
 def seen(tiny, recipe: Recipe, monkeypatch) -> tuple[torch.Tensor, int]:
     """Features of three epochs, and how often a picture was decoded for them."""
-    sight = images.prepare_images(tiny, tiny, refs(), BEFORE, recipe, None, None)
-    assert sight.held is None
+    prepared = images.prepare_images(tiny, refs(), BEFORE, recipe)
+    assert prepared.values is None
     decoded = []
     plain = images.data.decode
     monkeypatch.setattr(images.data, "decode", lambda ref: decoded.append(ref) or plain(ref))
@@ -40,7 +40,7 @@ def seen(tiny, recipe: Recipe, monkeypatch) -> tuple[torch.Tensor, int]:
     views = torch.tensor([0, 1, 2, 0] * 3)
     with torch.no_grad():
         found = torch.cat(
-            [sight.features(r, v) for r, v in zip(rows.split(4), views.split(4), strict=True)]
+            [prepared.features(r, v) for r, v in zip(rows.split(4), views.split(4), strict=True)]
         )
     monkeypatch.undo()
     return found, len(decoded)
@@ -57,7 +57,7 @@ def test_pictures_are_prepared_once_and_only_where_keeping_is_allowed(tiny, monk
 def test_no_more_pictures_are_held_than_there_is_room_for(tiny, monkeypatch):
     size = tiny.prepare(Image.new("RGB", (9, 9))).nbytes
     monkeypatch.setattr(images, "_CACHE_BYTES", 2 * size)
-    sight = images.prepare_images(tiny, tiny, refs(), BEFORE, Recipe(), None, None)
+    prepared = images.prepare_images(tiny, refs(), BEFORE, Recipe())
     for _ in range(2):
-        sight._prepared(torch.arange(4), torch.zeros(4, dtype=torch.long))
-        assert sorted(sight._ready) == [(0, 0), (1, 0)]
+        prepared.features(torch.arange(4), torch.zeros(4, dtype=torch.long))
+        assert sorted(prepared._cache) == [(0, 0), (1, 0)]

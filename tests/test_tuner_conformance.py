@@ -389,11 +389,11 @@ def test_a_bad_image_is_left_out_and_told(tiny, store, tmp_path):
     labels = [*LABELS, "cat"]
     trained = fit([make("block")], tiny, images, labels, WORDS, recipe=QUICK, store=store)
     assert [f.index for f in trained.failures] == [6]
-    live = fit(
+    trained = fit(
         [make("block")], tiny, images, labels, WORDS,
         recipe=replace(QUICK, cache=False), store=store,
     )  # fmt: skip
-    assert [f.index for f in live.failures] == [6]
+    assert [f.index for f in trained.failures] == [6]
 
 
 def test_images_without_labels_teach_by_consistency(tiny, store):
@@ -424,14 +424,14 @@ def test_the_training_that_chooses_the_weight_goes_on_too(tiny, store, tmp_path,
     images, steps = [ImageRef.of(p) for p in pictures()], []
 
     def go(last):
-        def live(done, *_others):
+        def progress(done, *_others):
             steps.append(done)
             if len(steps) == last:
                 raise KeyboardInterrupt
 
         return fit_interpolated(
             [make("norm")], tiny, images, LABELS, WORDS, recipe=replace(QUICK, epochs=2),
-            store=store, live=live, checkpoint=tmp_path,
+            store=store, training_progress=progress, checkpoint=tmp_path,
         )  # fmt: skip
 
     whole = go(None)

@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(InputError, match="belongs to another training"):
         trained(changed(epochs=5), checkpoint=tmp_path)
     with pytest.raises(InputError, match="belongs to another training"):
-        trained(checkpoint=tmp_path, about="other images")
+        trained(checkpoint=tmp_path, identity="other images")
     with pytest.raises(InputError, match="belongs to another training"):
         train(Objective(), COUNT - 1, RECIPE, checkpoint=tmp_path)
     (tmp_path / "training.safetensors").write_bytes(b"cut")

@@ -58,9 +58,9 @@ def run(
         "seed": seed,
         "views": views,
     }
-    tuning = _tuning.asked(tuner, with_, tune, unlabelled, checkpoint, log)
+    tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
     if several:
-        _tuning.refuse(tuning)
+        _tuning.refuse_multi_label(tuning)
         return _multilabel.fit(
             images, out, method=method, overwrite=overwrite, as_json=as_json, **given
         )
@@ -73,10 +73,10 @@ def run(
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
         if tuning is not None:
-            tuning = replace(tuning, live=live)
+            tuning = replace(tuning, progress=live)
         fitted = fit.fit(images, method=method, tuning=tuning, progress=progress, **given)
     seconds = time.perf_counter() - began
-    if _tuning.is_spare():
+    if _tuning.is_secondary_process():
         return 0
     fitted.pack.save(out, overwrite=overwrite)
     counts = fitted.pack.manifest["training"]["counts"]
@@ -93,7 +93,7 @@ def run(
                 "encoded": fitted.encoded,
                 "seconds": round(fitted.seconds, 3),
                 "selection": fitted.selection,
-                **({"training": _tuning.facts(fitted.trained)} if fitted.trained else {}),
+                **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
                 "ignored": dict(fitted.ignored),
                 "failures": _console.named(fitted.failures),
             }
@@ -105,7 +105,7 @@ def run(
             f"({fitted.encoded} encoded now)."
         )
         if fitted.trained:
-            _console.say(_tuning.said(fitted.trained, seconds))
+            _console.say(_tuning.summary(fitted.trained, seconds))
         if none:
             _console.say(
                 f"{len(none)} images of folders called background, none, noise or other are no "

@@ -16,6 +16,7 @@ from handful.tuners.training.fit import Trained, fit
 from handful.tuners.training.interpolation import fit_interpolated
 from handful.tuners.training.loop import TrainingProgress
 from handful.tuners.training.recipe import Recipe
+from handful.tuners.training.tune import Tuning, tune
 
 __all__ = [
     "Callback",
@@ -28,8 +29,10 @@ __all__ = [
     "TrainingProgress",
     "TunedEncoder",
     "Tuner",
+    "Tuning",
     "WandB",
     "average",
     "fit",
     "fit_interpolated",
+    "tune",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +22,7 @@ PLACES = ("parallel", "attention", "mlp", "both")
 _WIDEST = 4  # times the block's width, as an MLP is; a skill that says more would fill the memory
 
 
+@dataclass(eq=False, repr=False)
 class BlockAdapters(Tuner):
     """`h + s * Up(relu(Down(h)))` in the blocks of an encoder; its own weights stay frozen.
 
@@ -55,21 +56,12 @@ class BlockAdapters(Tuner):
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=2e-3)
 
-    def __init__(
-        self,
-        bottleneck: int = 64,
-        place: str = "parallel",
-        towers: str = "both",
-        blocks: str = "all",
-        scale: float = 1.0,
-        dropout: float = 0.1,
-    ) -> None:
-        self.bottleneck = bottleneck
-        self.place = place
-        self.towers = towers
-        self.blocks = blocks
-        self.scale = scale
-        self.dropout = dropout
+    bottleneck: int = 64
+    place: str = "parallel"
+    towers: str = "both"
+    blocks: str = "all"
+    scale: float = 1.0
+    dropout: float = 0.1
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         check_option("place", self.place, PLACES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 from torch import nn
@@ -21,6 +21,7 @@ from handful.tuners._tuner import Tuner
 from handful.tuners.training.recipe import AUGMENTED, MAX_BASE_RATE, Recipe
 
 
+@dataclass(eq=False, repr=False)
 class Full(Tuner):
     """Learns every parameter of the encoder; for comparison, not for use.
 
@@ -41,8 +42,7 @@ class Full(Tuner):
     recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=MAX_BASE_RATE)
     max_learning_rate: ClassVar[float] = MAX_BASE_RATE
 
-    def __init__(self, towers: str = "both") -> None:
-        self.towers = towers
+    towers: str = "both"
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         found: dict[str, nn.Parameter] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -22,6 +22,7 @@ from handful.tuners.training.recipe import AUGMENTED, Recipe
 ADAPTER = "delta"
 
 
+@dataclass(eq=False, repr=False)
 class Lora(Tuner):
     """`W x + (alpha / r) * B A x` for query, key and value; B is zero at the start.
 
@@ -46,19 +47,11 @@ class Lora(Tuner):
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=6e-3)
 
-    def __init__(
-        self,
-        rank: int = 2,
-        alpha: float = 1.0,
-        dropout: float = 0.25,
-        towers: str = "both",
-        blocks: str = "all",
-    ) -> None:
-        self.rank = rank
-        self.alpha = alpha
-        self.dropout = dropout
-        self.towers = towers
-        self.blocks = blocks
+    rank: int = 2
+    alpha: float = 1.0
+    dropout: float = 0.25
+    towers: str = "both"
+    blocks: str = "all"
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         check_positive("alpha", self.alpha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 from torch import nn
@@ -18,6 +18,7 @@ from handful.tuners._tuner import Tuner
 from handful.tuners.training.recipe import AUGMENTED, Recipe
 
 
+@dataclass(eq=False, repr=False)
 class LayerNorms(Tuner):
     """Learns g and b of every `g * (h - mean) / std + b` in the encoder: 65 536 numbers on a ViT-B.
 
@@ -42,9 +43,8 @@ class LayerNorms(Tuner):
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = replace(AUGMENTED, learning_rate=5e-3)
 
-    def __init__(self, towers: str = "both", blocks: str = "all") -> None:
-        self.towers = towers
-        self.blocks = blocks
+    towers: str = "both"
+    blocks: str = "all"
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         found: dict[str, nn.Parameter] = {}

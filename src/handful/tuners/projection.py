@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
@@ -20,6 +21,7 @@ from handful.tuners.training import losses
 from handful.tuners.training.recipe import Recipe
 
 
+@dataclass(eq=False, repr=False)
 class Projection(Tuner):
     """Learns W of the last map `x W` with `cross-entropy + lambda * ||W - W0||_F^2`.
 
@@ -42,9 +44,8 @@ class Projection(Tuner):
         epochs=300, learning_rate=1e-4, batch=4096, weight_decay=0.0, warmup=0.0
     )
 
-    def __init__(self, towers: str = "vision", pull: float | None = None) -> None:
-        self.towers = towers
-        self.pull = pull
+    towers: str = "vision"
+    pull: float | None = None
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         if self.pull is not None:

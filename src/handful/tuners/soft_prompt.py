@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import numpy as np
@@ -37,6 +38,7 @@ _REDUCTION = 16  # the meta-network's hidden layer has 1 / 16 of the feature wid
 _MAX_PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
 
 
+@dataclass(eq=False, repr=False)
 class SoftPrompt(Tuner):
     """`t_c = g([v_1] ... [v_M] [name of c] .)`: M learned vectors beside each class name.
 
@@ -73,21 +75,12 @@ class SoftPrompt(Tuner):
     plugin: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = Recipe(learning_rate=5e-3)
 
-    def __init__(
-        self,
-        length: int = 0,
-        position: str = "end",
-        contexts: str = "class",
-        words: str = "a photo of a",
-        pull: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        self.length = length
-        self.position = position
-        self.contexts = contexts
-        self.words = words
-        self.pull = pull
-        self.seed = seed
+    length: int = 0
+    position: str = "end"
+    contexts: str = "class"
+    words: str = "a photo of a"
+    pull: float = 0.0
+    seed: int = 0
 
     @property
     def class_specific(self) -> bool:  # type: ignore[override]

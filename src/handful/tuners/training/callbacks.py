@@ -1,4 +1,8 @@
-"""Who else may hear how training goes: TensorBoard, MLflow, Weights & Biases, or your own."""
+"""Callbacks of a training: TensorBoard, MLflow, Weights & Biases, or your own.
+
+Not Accelerate's trackers: they ask its global state which process may write, and there is none yet
+when arguments are checked; the one for TensorBoard also writes files besides the events.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from handful.errors import InputError, StorageError
 
 
 class Callback(Protocol):
-    """Told of the start, every step and the end; an error it raises ends the training."""
+    """Called at the start, every step and the end; an error that it raises ends the training."""
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
         """With the recipe."""
@@ -22,7 +26,7 @@ class Callback(Protocol):
         ...
 
     def on_end(self, report: Mapping[str, Any]) -> None:
-        """With what `Report.told` says."""
+        """With `Report.to_dict()`."""
         ...
 
 
@@ -30,16 +34,16 @@ class TensorBoard:
     """Losses as scalars, the recipe as text.
 
     Args:
-        folder: where the event files go; it is made at once, for training comes to it late.
+        folder: where the event files go; created at once, long before the first is written.
 
     Raises:
         InputError: tensorboard is not installed.
-        StorageError: the folder cannot be made.
+        StorageError: the folder cannot be created.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._library = _library("torch.utils.tensorboard", "tensorboard")
+        self._library = _import("torch.utils.tensorboard", "tensorboard")
         self._writer: Any = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of the experiment that MLflow is set to; settings as parameters, losses as metrics.
+    """A run of the experiment that MLflow is set to; the recipe as parameters, losses as metrics.
 
     Args:
         name: of the run.
@@ -74,7 +78,7 @@ class MLflow:
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self._library = _library("mlflow", "mlflow")
+        self._library = _import("mlflow", "mlflow")
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
         """Start the run."""
@@ -103,7 +107,7 @@ class WandB:
 
     def __init__(self, project: str = "handful", name: str | None = None) -> None:
         self.project, self.name = project, name
-        self._library = _library("wandb", "wandb")
+        self._library = _import("wandb", "wandb")
         self._run: Any = None
 
     def on_start(self, settings: Mapping[str, Any]) -> None:
@@ -119,7 +123,7 @@ class WandB:
         self._run.finish()
 
 
-def _library(module: str, package: str) -> Any:
+def _import(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:

@@ -1,16 +1,14 @@
-"""Training: labelled images in, an encoder with a delta out. Every tuner goes this way."""
+"""Training of tuners: labelled images in, an encoder with deltas out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from handful import plugins
 from handful.contracts import ImageRef
@@ -26,31 +24,31 @@ from handful.tuners._tuned_encoder import (
     TunerModule,
     attached,
     check_single_prompt,
-    encode_texts,
 )
 from handful.tuners.training import loop
+from handful.tuners.training.callbacks import Callback
 from handful.tuners.training.images import TrainingImages, prepare_images
-from handful.tuners.training.loop import TrainingProgress
+from handful.tuners.training.loop import Report, TrainingProgress
 from handful.tuners.training.memory import gradient_checkpointing
 from handful.tuners.training.objective import Objective
 from handful.tuners.training.recipe import Recipe
-from handful.tuners.training.text import TrainingText
+from handful.tuners.training.text import TrainingText, encode_classes
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training gave.
+    """The result of a training.
 
     Args:
         encoder: the tuned encoder.
         report: losses, steps, seconds, precision and peak memory.
         failures: images that could not be used.
-        templates: the prompts that the classes are to be read with from now on.
-        weight: how much of what was learned the encoder has, 0 to 1.
+        templates: the prompts that the classes are to be encoded with from now on.
+        weight: the share of the learned change that the encoder has, 0 to 1.
     """
 
     encoder: TunedEncoder
-    report: loop.Report
+    report: Report
     failures: tuple[Failure, ...]
     templates: tuple[str, ...]
     weight: float = 1.0
@@ -67,97 +65,96 @@ def fit(
     recipe: Recipe | None = None,
     store: ActivationStore | None = None,
     progress: Progress | None = None,
-    live: TrainingProgress | None = None,
+    training_progress: TrainingProgress | None = None,
     checkpoint: Path | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train tuners, several of them jointly; the encoder's own weights are not touched.
 
     What stays the same is computed once for each image and view: everything before the first block
     that any of the tuners changes. It is kept in the store under the encoder's fingerprint.
 
+    Most of its 90 lines are arguments and their description.
+
     Args:
         tuners: what is to be learned; attached one on top of the other.
         encoder: in float32; a tuned one keeps its deltas, frozen, below the new ones.
-        images: N images; one that cannot be used is told and left out.
+        images: N images; one that cannot be used is reported and left out.
         labels: N class names.
         text: C classes and the prompts a person would write for them.
         unlabelled: images of the new domain without labels, for the consistency loss.
         recipe: how to train; the first tuner's own when not given.
         store: where what is computed once is kept; the user's own store when not given.
         progress: called with (images done, images in all) while images are read.
-        live: called with (steps done, steps in all, loss, seconds left) while training.
+        training_progress: called with (steps done, steps in all, loss, seconds left).
         checkpoint: a folder that is written after each epoch; training goes on from it.
-        callbacks: told of every step; see `handful.tuners.callbacks`.
+        callbacks: called at every step; see `handful.tuners.training.callbacks`.
 
     Raises:
         InputError: labels that are no class, a range of blocks that is not there, contexts that do
             not fit the text window, a loss that leaves the finite numbers in float32.
     """
+    base: Tunable = encoder
+    below: tuple[TunerModule, ...] = ()
+    deltas: dict[str, Delta] = {}
+    if isinstance(encoder, TunedEncoder):
+        base, below, deltas = encoder.base, encoder.modules, dict(encoder.deltas)
     if not tuners:
         raise InputError("no tuner given; see handful.plugins.names('tuners')")
     recipe = recipe or tuners[0].recipe
-    base, below = (
-        (encoder.base, encoder.modules) if isinstance(encoder, TunedEncoder) else (encoder, ())
-    )
-    _check(base, labels, images, text, recipe, unlabelled)
-    limit = min(tuner.max_learning_rate for tuner in tuners)
-    if recipe.learning_rate > limit:
-        raise InputError(
-            f"learning_rate={recipe.learning_rate:g} is too fast for weights of the encoder "
-            f"itself, which a few images would destroy; {limit:g} or less"
-        )
+    _check(tuners, base, labels, images, text, recipe, unlabelled)
     if recipe.base_rate:  # first, for it changes parameters that other tuners stand on
         tuners = [plugins.get("tuners", "full")(), *tuners]
-    check_single_prompt([*(part.tuner for part in below), *tuners])
-    made = [_part(t, base, text, recipe.seed + i) for i, t in enumerate(tuners)]
-    entry: FirstChanged = reduce(FirstChanged.earliest, (t._first_changed(base) for t in tuners))
+    check_single_prompt([*(m.tuner for m in below), *tuners])
+    made = []
+    for i, tuner in enumerate(tuners):
+        module = tuner.create_module(base, text.names, recipe.seed + i)
+        made.append(TunerModule(tuner, module.to(base.device).train()))
+    first = reduce(FirstChanged.earliest, (t._first_changed(base) for t in tuners))
     templates = reduce(lambda given, t: t._templates(given), tuners, text.templates)
-    spoken = ClassPrompts(text.classes, text.names, templates)
+    prompts = ClassPrompts(text.classes, text.names, templates)
     with ExitStack() as stack:
         stack.enter_context(attached(base, below))
-        frozen = _classes(base, below, text)
-        sight = prepare_images(base, encoder, images, entry.vision, recipe, store, progress)
-        others = None
+        frozen_text = encode_classes(base, below, text)
+        labelled = prepare_images(encoder, images, first.vision, recipe, store, progress)
+        if not len(labelled):
+            raise InputError("no image could be read; nothing to train on")
+        extra = None
         if len(unlabelled):
-            others = prepare_images(
-                base, encoder, unlabelled, entry.vision, recipe, store, progress
-            )
-            if not len(others):
+            extra = prepare_images(encoder, unlabelled, first.vision, recipe, store, progress)
+            if not len(extra):
+                failure = extra.failures[0]
                 raise InputError(
                     "no image without a label could be read, such as "
-                    f"{others.failures[0].name}: {others.failures[0].reason}"
+                    f"{failure.name}: {failure.reason}"
                 )
-        kept = [labels[i] for i in sight.kept]
-        if not kept:
-            raise InputError("no image could be read; nothing to train on")
-        column = {name: i for i, name in enumerate(text.classes)}
-        targets = torch.tensor([column[label] for label in kept])
-        words = TrainingText(base, (*below, *made), spoken, entry.text, recipe)
-        objective = Objective(made, sight, words, targets, recipe, frozen, others, below)
+        kept = [labels[i] for i in labelled.kept]
+        targets = torch.tensor([text.classes.index(label) for label in kept])
+        classes = TrainingText(base, (*below, *made), prompts, first.text, recipe)
+        objective = Objective(made, labelled, classes, targets, recipe, frozen_text, extra, below)
         stack.enter_context(attached(base, made))
         if recipe.checkpointing:
-            stack.enter_context(gradient_checkpointing(_later(base, entry)))
+            stack.enter_context(gradient_checkpointing(_trained_blocks(base, first)))
         report = loop.train(
             objective,
-            len(kept),
+            len(labelled),
             recipe,
-            unlabelled=len(others) if others is not None else 0,
-            rates=_rates(made, recipe),
+            unlabelled=len(extra) if extra is not None else 0,
+            rates=_learning_rates(made, recipe),
             device=base.device,
-            progress=live,
+            progress=training_progress,
             checkpoint=checkpoint,
-            about=_about(encoder, made, text, (sight, others), kept) if checkpoint else "",
+            identity=_identity(encoder, made, text, (labelled, extra), kept) if checkpoint else "",
             callbacks=callbacks,
         )
-    deltas = dict(encoder.deltas) if isinstance(encoder, TunedEncoder) else {}
-    for part in made:
-        deltas[_free(_name(part.tuner), deltas)] = _create_module(part, base, text, recipe, report)
-    failures = (*sight.failures, *(others.failures if others is not None else ()))
+    for m in made:
+        deltas[_free_name(_name(m.tuner), deltas)] = _delta(m, base, text, recipe, report)
+    failures = (*labelled.failures, *(extra.failures if extra is not None else ()))
     return Trained(TunedEncoder(base, deltas), report, failures, templates)
 
 
 def _check(
+    tuners: Sequence[BaseTuner],
     base: Tunable,
     labels: Sequence[str],
     images: Sequence[ImageRef],
@@ -167,9 +164,9 @@ def _check(
 ) -> None:
     if len(labels) != len(images) or not len(images):
         raise InputError(f"expected a label an image, got {len(images)} and {len(labels)}")
-    strange = sorted(set(labels) - set(text.classes))
-    if strange:
-        raise InputError(f"labels {strange[:5]} are not among the classes of the prompts")
+    unknown = sorted(set(labels) - set(text.classes))
+    if unknown:
+        raise InputError(f"labels {unknown[:5]} are not among the classes of the prompts")
     if base.precision != "float32":
         raise InputError(
             f"{base.name} computes in {base.precision} here; load it with precision='float32' to "
@@ -179,81 +176,78 @@ def _check(
         raise InputError(
             "images without labels teach by the consistency loss alone; give consistency=1 too"
         )
+    limit = min(tuner.max_learning_rate for tuner in tuners)
+    if recipe.learning_rate > limit:
+        raise InputError(
+            f"learning_rate={recipe.learning_rate:g} is too fast for weights of the encoder "
+            f"itself, which a few images would destroy; {limit:g} or less"
+        )
 
 
-def _rates(made: Sequence[TunerModule], recipe: Recipe) -> dict[torch.nn.Parameter, float]:
-    """Where several train together, each keeps the rate of its own recipe.
+def _learning_rates(
+    modules: Sequence[TunerModule], recipe: Recipe
+) -> dict[torch.nn.Parameter, float]:
+    """Where several train together, each keeps the learning rate of its own recipe.
 
     The recipe's rate is meant for the first tuner; the others' stand to it as their own recipes'
     do. The encoder's own weights have the rate that the recipe says.
     """
     rates: dict[torch.nn.Parameter, float] = {}
-    first = made[1 if recipe.base_rate else 0].tuner.recipe.learning_rate
-    for part in made[1:]:
-        rate = recipe.learning_rate * part.tuner.recipe.learning_rate / first
-        rates |= dict.fromkeys(part.module.parameters(), rate)
+    first = modules[1 if recipe.base_rate else 0].tuner.recipe.learning_rate
+    for m in modules[1:]:
+        rate = recipe.learning_rate * m.tuner.recipe.learning_rate / first
+        rates |= dict.fromkeys(m.module.parameters(), rate)
     if recipe.base_rate:
-        rates |= dict.fromkeys(made[0].module.parameters(), recipe.base_rate)
+        rates |= dict.fromkeys(modules[0].module.parameters(), recipe.base_rate)
     return rates
 
 
-def _part(tuner: BaseTuner, base: Tunable, text: ClassPrompts, seed: int) -> TunerModule:
-    return TunerModule(tuner, tuner.create_module(base, text.names, seed).to(base.device).train())
-
-
-def _classes(base: Tunable, below: Sequence[TunerModule], text: ClassPrompts) -> Tensor:
-    """`[C, D]` unit rows as the encoder reads the classes before training."""
-    with torch.no_grad():
-        rows = [encode_texts(base, below, part) for part in _batches(text.texts)]
-        each = torch.nn.functional.normalize(torch.cat(rows).float(), dim=-1)
-        mean = each.reshape(len(text.classes), len(text.templates), -1).mean(dim=1)
-        return torch.nn.functional.normalize(mean, dim=-1)
-
-
-def _batches(texts: Sequence[str], size: int = 128) -> list[Sequence[str]]:
-    return [texts[i : i + size] for i in range(0, len(texts), size)]
-
-
-def _about(
+def _identity(
     encoder: Tunable,
-    made: Sequence[TunerModule],
+    modules: Sequence[TunerModule],
     text: ClassPrompts,
-    sights: Sequence[TrainingImages | None],
+    images: Sequence[TrainingImages | None],
     labels: Sequence[str],
 ) -> str:
-    """Who is taught what on which images, for a checkpoint."""
-    tuners = [(_name(p.tuner), sorted(p.tuner.get_params().items())) for p in made]
-    digests = [[ref.digest() for ref in sight.refs] if sight else [] for sight in sights]
-    return repr((encoder.fingerprint, tuners, text, digests, list(labels)))
+    """Everything that the result depends on besides the recipe; a checkpoint belongs to it."""
+    tuners = [(_name(m.tuner), sorted(m.tuner.get_params().items())) for m in modules]
+    digests = [[ref.digest() for ref in part.refs] if part else [] for part in images]
+    # Spelt out: it is hashed into checkpoints, which must not depend on the name of a class.
+    prompts = (
+        f"ClassPrompts(classes={text.classes!r}, names={text.names!r}, "
+        f"templates={text.templates!r})"
+    )
+    return f"({encoder.fingerprint!r}, {tuners!r}, {prompts}, {digests!r}, {list(labels)!r})"
 
 
-def _later(base: Tunable, entry: FirstChanged) -> list[torch.nn.Module]:
+def _trained_blocks(base: Tunable, first: FirstChanged) -> list[torch.nn.Module]:
     """The blocks that a gradient passes."""
-    found = []
-    for tower, first in ((base.vision, entry.vision), (base.text, entry.text)):
-        if first is not None:
-            found += [tower.module(block.name) for block in tower.blocks[max(0, first) :]]
-    return found
+    return [
+        tower.module(block.name)
+        for tower, index in ((base.vision, first.vision), (base.text, first.text))
+        if index is not None
+        for block in tower.blocks[max(0, index) :]
+    ]
 
 
-def _create_module(
-    part: TunerModule, base: Tunable, text: ClassPrompts, recipe: Recipe, report: loop.Report
+def _delta(
+    m: TunerModule, base: Tunable, text: ClassPrompts, recipe: Recipe, report: Report
 ) -> Delta:
-    tensors = {n: v.detach().cpu().float().numpy() for n, v in part.module.state_dict().items()}
-    classes = text.names if part.tuner.class_specific else ()
-    params = part.tuner.get_params(deep=False)
+    tensors = {n: v.detach().cpu().float().numpy() for n, v in m.module.state_dict().items()}
+    classes = text.names if m.tuner.class_specific else ()
+    params = m.tuner.get_params(deep=False)
     facts = {"recipe": asdict(recipe), "training": report.to_dict()}
-    return Delta(_name(part.tuner), params, classes, tensors, base.fingerprint, facts)
+    return Delta(_name(m.tuner), params, classes, tensors, base.fingerprint, facts)
 
 
 def _name(tuner: BaseTuner) -> str:
-    """The tuner's file, which is its name."""
+    """The tuner's name, which is its file's."""
     return type(tuner).__module__.rpartition(".")[2]
 
 
-def _free(name: str, taken: dict[str, Delta]) -> str:
-    number = 2
-    free = name
+def _free_name(name: str, taken: Mapping[str, Delta]) -> str:
+    """`name`, or the first of `name2`, `name3`, ... that is free."""
+    number, free = 2, name
     while free in taken:
         free, number = f"{name}{number}", number + 1
     return free

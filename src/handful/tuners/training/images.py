@@ -1,4 +1,4 @@
-"""What training sees of the images: features, activations, or the pictures themselves."""
+"""The images of a training: their features, activations, or the prepared images themselves."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from handful import data
-from handful.contracts import Encoder, ImageRef
+from handful.contracts import ImageRef
 from handful.data import augment
 from handful.encoders.towers import Inputs, Tunable
 from handful.errors import ImageError
 from handful.features import Failure, Progress, extract_activations
 from handful.features.store import ActivationStore
+from handful.tuners._tuned_encoder import TunedEncoder
 from handful.tuners.training.recipe import Recipe
 
-OUTPUT = -1  # in the place of a block: what the tower gives
-_CACHE_BYTES = 512 * 2**20  # bytes of prepared pictures that are held where nothing else can be
+OUTPUT = -1  # in place of a block: the tower's output
+_CACHE_BYTES = 512 * 2**20  # of prepared images, where no activation can be kept
 
 
 @dataclass(eq=False)
 class TrainingImages:
-    """Images on their way through the tower that sees.
+    """N images in V views each, and the part of the image tower that they still have to pass.
 
     Args:
-        base: the encoder whose tower the rest of the way goes through.
-        entry: the block that `held` enters; None where it is the tower's result already.
-        held: `[N, V, ...]` of N images in V views each, or None where pictures are prepared anew
-            each time they are asked for.
+        base: the encoder whose tower that is.
         refs: the N images.
-        recipe: for the views of pictures that are prepared anew.
+        recipe: for views that are prepared anew.
         failures: images that could not be used.
-        kept: places of the N images among those asked for.
+        kept: indices of the N images among those given.
+        values: `[N, V, ...]` input of `block`, or output of the tower; None where each view is
+            prepared anew whenever it is asked for.
+        block: the block that `values` are the input of; None where they are the output.
     """
 
     base: Tunable
-    entry: int | None
-    held: Tensor | None
     refs: Sequence[ImageRef]
     recipe: Recipe
     failures: tuple[Failure, ...]
-    kept: tuple[int, ...]
+    kept: Sequence[int]
+    values: Tensor | None = None
+    block: int | None = None
 
     def __post_init__(self) -> None:
         self._blank: dict[str, Tensor] | None = None
-        self._ready: dict[tuple[int, int], Any] = {}
-        self._room = _CACHE_BYTES if self.recipe.cache else 0
+        self._cache: dict[tuple[int, int], Any] = {}
+        self._cache_left = _CACHE_BYTES if self.recipe.cache else 0
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -58,9 +59,9 @@ class TrainingImages:
     @property
     def views(self) -> int:
         """V."""
-        return self.recipe.views if self.held is None else self.held.shape[1]
+        return self.recipe.views if self.values is None else self.values.shape[1]
 
-    def draw(self, rows: Tensor) -> Tensor:
+    def draw_views(self, rows: Tensor) -> Tensor:
         """A view of each row, from torch's generator."""
         return torch.randint(self.views, rows.shape)
 
@@ -69,101 +70,99 @@ class TrainingImages:
         return normalize(self._features(rows, views).float(), dim=-1)
 
     def _features(self, rows: Tensor, views: Tensor) -> Tensor:
-        tower, device = self.base.vision, self.base.device
-        if self.held is None:
-            return tower.forward(self.base.pixels(self._prepared(rows, views)))
-        found = self.held[rows, views].to(device)
-        if self.entry is None:
-            return found
-        return tower.resumed(found, self._inputs(len(found)), self.entry)
+        tower = self.base.vision
+        if self.values is None:
+            pairs = zip(rows.tolist(), views.tolist(), strict=True)
+            return tower.forward(self.base.pixels([self._prepared(*pair) for pair in pairs]))
+        values = self.values[rows, views].to(self.base.device)
+        if self.block is None:
+            return values
+        return tower.resumed(values, self._blank_inputs(len(values)), self.block)
 
-    def frozen(self, batch: int = 64) -> Tensor:
-        """`[N, V, D]` unit rows as the model is now; call it before anything is attached."""
+    def frozen_features(self, batch: int = 64) -> Tensor:
+        """`[N, V, D]` unit rows of the model as it is now; call it before anything is attached."""
         at = torch.cartesian_prod(torch.arange(len(self)), torch.arange(self.views))
         with torch.no_grad():
             found = [self.features(*part.unbind(1)).cpu() for part in torch.split(at, batch)]
         return torch.cat(found).reshape(len(self), self.views, -1)
 
-    def _prepared(self, rows: Tensor, views: Tensor) -> list[Any]:
-        pairs = zip(rows.tolist(), views.tolist(), strict=True)
-        return [self._picture(row, view) for row, view in pairs]
+    def _prepared(self, row: int, view: int) -> Any:
+        """One prepared view; kept while there is room, as decoding can take as long as a step."""
+        if (row, view) in self._cache:
+            return self._cache[row, view]
+        image, key = data.decode(self.refs[row]), self.refs[row].digest()
+        if view:  # view 0 is the image as it is
+            image = augment.view(
+                image, self.recipe.seed, view, key=key, kind=self.recipe.augmentation
+            )
+        prepared = self.base.prepare(image)
+        arrays = prepared.values() if isinstance(prepared, dict) else (prepared,)
+        size = sum(int(array.nbytes) for array in arrays)
+        if size <= self._cache_left:
+            self._cache[row, view] = prepared
+            self._cache_left -= size
+        return prepared
 
-    def _picture(self, row: int, view: int) -> Any:
-        """One prepared picture; decoding a photo can take as long as a step."""
-        if (row, view) in self._ready:
-            return self._ready[row, view]
-        made = self.base.prepare(_view(self.refs[row], self.recipe, view))
-        parts = made.values() if isinstance(made, dict) else (made,)
-        size = sum(int(part.nbytes) for part in parts)
-        if size <= self._room:
-            self._ready[row, view] = made
-            self._room -= size
-        return made
-
-    def _inputs(self, count: int) -> Inputs:
-        """Pixels of the right shape, which nobody looks at."""
+    def _blank_inputs(self, count: int) -> Inputs:
+        """Pixels of the right shape, of which `resumed` uses nothing but the shape."""
         if self._blank is None:
-            picture = data.decode(self.refs[0])
-            self._blank = self.base.pixels([self.base.prepare(picture)])
+            self._blank = self.base.pixels([self.base.prepare(data.decode(self.refs[0]))])
         return {k: v.expand(count, *v.shape[1:]) for k, v in self._blank.items()}
 
 
 def prepare_images(
-    base: Tunable,
-    key: Encoder,
+    encoder: Tunable | TunedEncoder,
     images: Sequence[ImageRef],
-    entry: int | None,
+    block: int | None,
     recipe: Recipe,
-    store: ActivationStore | None,
-    progress: Progress | None,
+    store: ActivationStore | None = None,
+    progress: Progress | None = None,
 ) -> TrainingImages:
-    """Compute once what stays the same while training; nothing may be attached that is trained.
+    """Compute once what stays the same while training; call it before new tuners are attached.
 
     Args:
-        base: the encoder.
-        key: the encoder whose fingerprint the results belong to.
-        images: N images; those that cannot be used are told in `failures`.
-        entry: the first block that training changes; None for none.
+        encoder: the results are kept under its fingerprint; the deltas of a tuned one are attached.
+        images: N images; those that cannot be used are listed in `failures`.
+        block: the first block that training changes; None for none.
         recipe: views, augmentation, and whether anything is to be kept at all.
         store: where results are kept; the user's own store when not given.
         progress: called with (images done, N).
     """
-    early = entry is not None and entry < 0  # nothing stays the same but the pictures
-    if early or not recipe.cache or not _alone(base, images):
+    base = encoder.base if isinstance(encoder, TunedEncoder) else encoder
+    nothing_is_frozen = block is not None and block < 0
+    if nothing_is_frozen or not recipe.cache or not _takes_pixels_alone(base, images):
         failures = _unreadable(images)
-        bad = {failure.index for failure in failures}
-        kept = tuple(i for i in range(len(images)) if i not in bad)
-        return TrainingImages(base, entry, None, [images[i] for i in kept], recipe, failures, kept)
+        kept = sorted(set(range(len(images))) - {failure.index for failure in failures})
+        return TrainingImages(base, [images[i] for i in kept], recipe, failures, kept)
     tower = base.vision
 
     def compute(prepared: Sequence[Any]) -> np.ndarray[Any, Any]:
         with torch.no_grad():
             inputs = base.pixels(prepared)
-            found = tower.forward(inputs) if entry is None else tower.entering(inputs, entry)
+            found = tower.forward(inputs) if block is None else tower.entering(inputs, block)
         return found.float().cpu().numpy()
 
     found = extract_activations(
-        key,
+        encoder,
         images,
         compute,
-        block=OUTPUT if entry is None else entry,
+        block=OUTPUT if block is None else block,
         views=recipe.views,
         augmentation=recipe.augmentation,
         seed=recipe.seed,
         store=store,
         progress=progress,
     )
-    refs = [images[i] for i in found.kept]
-    held = torch.from_numpy(found.values)
-    return TrainingImages(base, entry, held, refs, recipe, found.failures, found.kept)
+    refs, values = [images[i] for i in found.kept], torch.from_numpy(found.values)
+    return TrainingImages(base, refs, recipe, found.failures, found.kept, values, block)
 
 
-def _alone(base: Tunable, images: Sequence[ImageRef]) -> bool:
-    """Whether pixels are all that the tower is given; sizes of their own cannot be left out."""
+def _takes_pixels_alone(base: Tunable, images: Sequence[ImageRef]) -> bool:
+    """Whether the tower has no input but pixels; sizes, say, would have to be kept as well."""
     for image in images:
         try:
             return len(base.pixels([base.prepare(data.decode(image))])) == 1
-        except ValueError:  # an image that cannot be read is told of later
+        except ValueError:  # an image that cannot be read; it is reported later
             continue
     return True
 
@@ -176,10 +175,3 @@ def _unreadable(images: Sequence[ImageRef]) -> tuple[Failure, ...]:
         except ImageError as error:
             found.append(Failure(image.name, str(error), index))
     return tuple(found)
-
-
-def _view(ref: ImageRef, recipe: Recipe, index: int) -> Any:
-    picture = data.decode(ref)
-    if index == 0:
-        return picture
-    return augment.view(picture, recipe.seed, index, key=ref.digest(), kind=recipe.augmentation)

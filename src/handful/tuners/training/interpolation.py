@@ -1,8 +1,8 @@
-"""How much of what was learned to keep, chosen from the support set alone (WiSE-FT's question)."""
+"""Weight interpolation (WiSE-FT): the share of a learned change to keep, from the support set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def fit_interpolated(
         labels: as for `fit`.
         text: as for `fit`.
         weight: 0 to 1; None chooses.
-        head: makes an adapter that is not fitted yet, the one that will stand on the encoder;
-            zero-shot when not given.
+        head: creates an unfitted adapter, the one that will stand on the encoder; zero-shot when
+            not given.
         features_in: where features are kept.
         groups: N names of what belongs together (a burst, a patient), "" for none.
         settings: as for `fit`.
@@ -69,80 +69,79 @@ def fit_interpolated(
     Raises:
         InputError: as `fit`.
     """
-    told: dict[str, Any] = {}
-    apart: list[int] = []
+    facts: dict[str, Any] = {}
     if weight is None:
         seed = (settings.get("recipe") or tuners[0].recipe).seed
         try:
             kept, apart = holdout(labels, groups, _HELD_OUT, seed)
         except InputError:
-            weight, told["weight_why"] = 1.0, "no class has images that could be set apart"
+            weight, facts["weight_why"] = 1.0, "no class has images that could be set apart"
     if weight is None:
-        rest = _rows(images, labels, kept)
-        once = {k: v for k, v in settings.items() if k != "callbacks"}
-        if once.get("checkpoint") is not None:
-            once["checkpoint"] = Path(once["checkpoint"]) / TRIAL
-        first = fit(tuners, encoder, *rest, text, **once)
-        held = _rows(images, labels, apart)
+        rest, held_out = _select(images, labels, kept), _select(images, labels, apart)
+        trial = fit(tuners, encoder, *rest, text, **_trial_settings(settings))
         make = head or plugins.get("adapters", "zero_shot")
-        found = [
-            _losses(_at(first, encoder, a, {}), rest, held, text, make, features_in)
+        losses = [
+            _losses(_interpolated(trial, encoder, a), rest, held_out, text, make, features_in)
             for a in WEIGHTS
         ]
-        if len(found[0]):
-            curve = {
-                f"{a:g}": float(losses.mean()) for a, losses in zip(WEIGHTS, found, strict=True)
-            }
+        if len(losses[0]):
+            curve = {f"{a:g}": float(each.mean()) for a, each in zip(WEIGHTS, losses, strict=True)}
             weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
-            told |= {"held_out": len(found[0]), "held_out_loss": curve}
-            if not weight:  # nothing to train on all images
-                return _at(first, encoder, weight, {"weight": weight, **told})
+            facts |= {"held_out": len(losses[0]), "held_out_loss": curve}
+            if not weight:  # nothing would be left of a training on all images
+                return _interpolated(trial, encoder, weight, facts)
         else:
-            weight, told["weight_why"] = 1.0, "no image that was set apart can be read"
-    whole = fit(tuners, encoder, images, labels, text, **settings)
-    return _at(whole, encoder, weight, {"weight": weight, **told})
+            weight, facts["weight_why"] = 1.0, "no image that was set apart can be read"
+    trained = fit(tuners, encoder, images, labels, text, **settings)
+    return _interpolated(trained, encoder, weight, facts)
 
 
-def _at(trained: Trained, before: Any, weight: float, told: dict[str, Any]) -> Trained:
-    """What was learned now, at a weight."""
+def _trial_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the training that only chooses the weight: not logged, a checkpoint of its own."""
+    trial = {k: v for k, v in settings.items() if k != "callbacks"}
+    if trial.get("checkpoint") is not None:
+        trial["checkpoint"] = Path(trial["checkpoint"]) / TRIAL
+    return trial
+
+
+def _interpolated(
+    trained: Trained, before: Any, weight: float, facts: Mapping[str, Any] | None = None
+) -> Trained:
+    """What was learned now at a weight; deltas of the encoder `before` stay as they are."""
     old = getattr(before, "deltas", {})
-    deltas = {
-        name: delta if name in old else delta.scaled(weight)
-        for name, delta in trained.encoder.deltas.items()
-    }
-    deltas = {
-        name: delta if name in old else replace(delta, facts={**delta.facts, **told})
-        for name, delta in deltas.items()
-    }
+    deltas = dict(trained.encoder.deltas)
+    for name in deltas.keys() - old.keys():
+        delta = deltas[name].scaled(weight)
+        deltas[name] = replace(delta, facts={**delta.facts, **(facts or {})})
     return replace(trained, encoder=TunedEncoder(trained.encoder.base, deltas), weight=weight)
 
 
-def _rows(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:
+def _select(images: Sequence[ImageRef], labels: Sequence[str], rows: Sequence[int]) -> Labelled:
     return [images[i] for i in rows], [labels[i] for i in rows]
 
 
 def _losses(
     trained: Trained,
-    taught: Labelled,
-    asked: Labelled,
+    support: Labelled,
+    held_out: Labelled,
     text: ClassPrompts,
     head: Callable[[], Any],
     store: FeatureStore | None,
 ) -> NDArray[np.floating[Any]]:
-    """Cross-entropy of each readable image set apart, by a head on the others.
+    """Cross-entropy of each readable image set apart, by a head fitted on the others.
 
-    After the likeliest temperature: a head on features that were trained on its own images is too
-    sure of itself, which says nothing of how well it tells the classes apart.
+    After temperature scaling on the images set apart: a head on features that were trained on its
+    own images is overconfident, which says nothing of how well it separates the classes.
     """
-    tuned = trained.encoder
-    words = prompts.read(tuned, ClassPrompts(text.classes, text.names, trained.templates))
-    known, new = extract_features(tuned, taught[0], store), extract_features(tuned, asked[0], store)
+    encoder = trained.encoder
+    class_text = prompts.read(encoder, ClassPrompts(text.classes, text.names, trained.templates))
+    known = extract_features(encoder, support[0], store)
+    new = extract_features(encoder, held_out[0], store)
     if not new.kept:
         return np.zeros(0)
-    labels = np.array([taught[1][i] for i in known.kept])
-    adapter = head().fit(known.features.values, labels, words)
-    column = {name: i for i, name in enumerate(text.classes)}
-    targets = np.array([column[asked[1][i]] for i in new.kept])
+    labels = np.array([support[1][i] for i in known.kept])
+    adapter = head().fit(known.features.values, labels, class_text)
+    targets = np.array([text.classes.index(held_out[1][i]) for i in new.kept])
     logits = adapter.logits(new.features.values)
     return _cross_entropy(calibration.inverse_temperature(logits, targets) * logits, targets)
 
@@ -150,7 +149,8 @@ def _losses(
 def _cross_entropy(
     logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]
 ) -> NDArray[np.floating[Any]]:
-    top = logits.max(axis=1, keepdims=True)
+    """`[M]` of logits `[M, C]`: log of the sum of exponentials, minus the true class's logit."""
+    top = logits.max(axis=1, keepdims=True)  # subtracted first, or the exponentials overflow
     log_sum: NDArray[np.floating[Any]] = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
     own: NDArray[np.floating[Any]] = logits[np.arange(len(targets)), targets]
     return log_sum - own

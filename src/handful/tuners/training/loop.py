@@ -1,7 +1,9 @@
 """The training loop, on Hugging Face Accelerate: one process or many, any device.
 
 The order of the images comes from a generator of its own, so that a run on one process, a run that
-splits its batches to save memory, and a run that was interrupted and goes on, all see the same.
+splits its batches to save memory, and a run that was interrupted and resumed, all see the same.
+Accelerate's own sampler, accumulation and saved state promise none of these, and its state is
+unpickled; what it does here is devices, processes, mixed precision and the scaling of fp16's loss.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from handful.errors import InputError
-from handful.tuners.training import checkpoint as saved
+from handful.tuners.training import checkpoint as checkpoints
 from handful.tuners.training import memory, processes, schedule
 from handful.tuners.training.callbacks import Callback
 from handful.tuners.training.recipe import MAX_BASE_RATE, Recipe
 
-_APART = 0x9E3779B1  # between the seeds of two processes, that not all drop out the same
+_SEED_STRIDE = 0x9E3779B1  # between the seeds of two processes, so that their dropout differs
 
+# (steps done, steps in all, loss, seconds left)
 TrainingProgress = Callable[[int, int, float, float], None]
 
 
@@ -53,8 +56,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, without what differs from run to run."""
-        said = asdict(self)
-        return {k: said[k] for k in ("losses", "steps", "precision", "fell_back")}
+        return {k: getattr(self, k) for k in ("losses", "steps", "precision", "fell_back")}
 
 
 class MixedPrecisionWarning(UserWarning):
@@ -71,13 +73,13 @@ def train(
     device: torch.device | None = None,
     progress: TrainingProgress | None = None,
     checkpoint: Path | None = None,
-    about: str = "",
+    identity: str = "",
     callbacks: Sequence[Callback] = (),
 ) -> Report:
-    """Minimise the sum of the losses that `objective(rows, others)` names.
+    """Minimise the sum of the losses that `objective(rows, others)` returns by name.
 
     Args:
-        objective: its parameters that want a gradient are trained, in place. It gathers its own
+        objective: its parameters that require a gradient are trained, in place. It gathers its own
             data by row.
         count: N, labelled images.
         recipe: how long and how fast.
@@ -85,9 +87,9 @@ def train(
         rates: learning rates other than the recipe's.
         device: where the objective's data is; where Accelerate says when not given.
         progress: called with (steps done, steps in all, loss, seconds left), by one process.
-        checkpoint: a folder that is written after each epoch, and gone on from where it is there.
-        about: identity of what is trained on what; another one does not go on from a checkpoint.
-        callbacks: told of the start, every step and the end, also an early one, by one process.
+        checkpoint: a folder that is written after each epoch, and resumed from if it is there.
+        identity: of the data and the model; a checkpoint of another one is refused.
+        callbacks: called at the start, every step and the end, also an early one, by one process.
 
     Raises:
         InputError: nothing to learn or to learn from; a loss that leaves the finite numbers in
@@ -101,28 +103,27 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(processes.isolated_state())
         stack.enter_context(processes.restored_forward(objective))
-        run = Run(objective, count, recipe, unlabelled, rates or {}, device)
-        where = run.accelerator.device if device is None else device
-        stack.enter_context(processes.forked_rng(where))
-        stack.enter_context(memory.record_peak(run.report, where))
-        if not run.accelerator.is_main_process:
-            progress, callbacks = None, ()
-        for callback in callbacks:
+        trainer = Trainer(objective, count, recipe, unlabelled, rates or {}, device)
+        stack.enter_context(processes.forked_rng(trainer.device))
+        stack.enter_context(memory.record_peak(trainer.report, trainer.device))
+        if trainer.accelerator.is_main_process:
+            trainer.progress, trainer.callbacks = progress, callbacks
+        for callback in trainer.callbacks:
             callback.on_start(asdict(recipe))
-            stack.callback(_tell_end, callback, run.report)
+            stack.callback(_end, callback, trainer.report)
         try:
-            run.go(progress, checkpoint, about, callbacks)
+            trainer.run(checkpoint, identity)
         except (MemoryError, RuntimeError) as error:
             if not memory.is_out_of_memory(error):
                 raise
             raise InputError(memory.advice(recipe)) from error
         finally:
-            run.optimiser.zero_grad()
-    return run.report
+            trainer.optimiser.zero_grad()
+    return trainer.report
 
 
-class Run:
-    """One training: what is trained, how far it is, and what it takes to go back."""
+class Trainer:
+    """One training: the objective, how far it is, and what it takes to go back."""
 
     def __init__(
         self,
@@ -134,77 +135,67 @@ class Run:
         device: torch.device | None,
     ) -> None:
         self.objective, self.count, self.recipe = objective, count, recipe
-        self.unlabelled, self.rates, self.device = unlabelled, rates, device
+        self.unlabelled, self.rates, self._given_device = unlabelled, rates, device
         self.learned = [p for p in objective.parameters() if p.requires_grad]
-        self.report = Report(precision=recipe.precision)
-        self.per_epoch = math.ceil(count / recipe.batch)
+        self.report = Report()
+        self.epoch_steps = math.ceil(count / recipe.batch)
         self.began = time.perf_counter()
-        self.accelerator: Any = None
-        self.model: Any = objective
-        self.optimiser: Any = None
+        self.progress: TrainingProgress | None = None
+        self.callbacks: Sequence[Callback] = ()
         self._prepare(recipe.precision)
 
-    def go(
-        self,
-        progress: TrainingProgress | None,
-        checkpoint: Path | None,
-        about: str,
-        callbacks: Sequence[Callback],
-    ) -> None:
-        """All epochs that are not behind us yet."""
-        file = None if checkpoint is None else saved.checkpoint_file(checkpoint)
+    def run(self, checkpoint: Path | None, identity: str) -> None:
+        """All epochs that are not done yet."""
+        report, first = self.report, 0
+        file = None if checkpoint is None else checkpoints.checkpoint_file(checkpoint)
         counts = (self.count, self.unlabelled)
-        identity = saved.training_identity(about, self.recipe, counts, self.learned)
-        first = 0
+        digest = checkpoints.training_identity(identity, self.recipe, counts, self.learned)
         if file is not None and file.exists():
-            first = saved.read(file, identity, self.learned, self.optimiser, self.report)
-            self.report.resumed_at = first
-            self.report.steps = first * self.per_epoch
-            if self.report.precision != self.recipe.precision:
-                self._prepare(self.report.precision, keep=True)
+            report.resumed_at = first = checkpoints.read(
+                file, digest, self.learned, self.optimiser, report
+            )
+            report.steps = first * self.epoch_steps
+            if report.precision != self.recipe.precision:  # it had fallen back
+                self._prepare(report.precision, keep=True)
         self.objective.train()
-        self.steps_before = first * self.per_epoch
         for epoch in range(first, self.recipe.epochs):
-            before = None  # only mixed precision goes back, and a copy can be large
-            if self.report.precision != "no":
-                before = saved.snapshot(self.learned, self.optimiser)
-            if not self._epoch(epoch, progress, callbacks) and before is not None:
+            # only mixed precision goes back, and a copy can be large
+            mixed = report.precision != "no"
+            before = checkpoints.snapshot(self.learned, self.optimiser) if mixed else None
+            if not self._epoch(epoch) and before is not None:
                 self._fall_back(before)
-                self._epoch(epoch, progress, callbacks)
+                self._epoch(epoch)
             if file is not None and self.accelerator.is_main_process:
-                done = epoch + 1
-                saved.write(file, identity, self.learned, self.optimiser, self.report, done)
+                checkpoints.write(file, digest, self.learned, self.optimiser, report, epoch + 1)
         self.objective.eval()
-        self.report.seconds = time.perf_counter() - self.began
+        report.seconds = time.perf_counter() - self.began
 
-    def _epoch(
-        self, epoch: int, progress: TrainingProgress | None, callbacks: Sequence[Callback]
-    ) -> bool:
+    def _epoch(self, epoch: int) -> bool:
         """One pass over the images; false where mixed precision left the finite numbers."""
         recipe, total = self.recipe, 0.0
-        steps = self.recipe.epochs * self.per_epoch
+        steps = recipe.epochs * self.epoch_steps
         batches = schedule.batches(self.count, self.unlabelled, recipe, epoch)
-        for step, (rows, others) in enumerate(batches, epoch * self.per_epoch):
+        for step, (rows, others) in enumerate(batches, epoch * self.epoch_steps):
             factor = schedule.learning_rate_factor(step, steps, recipe.warmup)
             for group in self.optimiser.param_groups:
                 group["lr"] = group["top"] * factor
-            told = self._step(rows, others, recipe.seed * 1_000_003 + step)
-            if told is None:
+            losses = self._step(rows, others, recipe.seed * 1_000_003 + step)
+            if losses is None:
                 if self.report.precision != "no":
                     return False
                 raise InputError(
                     f"training diverged at step {step + 1} of {steps}: the loss or its gradient is "
                     f"not a finite number; lower learning_rate={recipe.learning_rate:g}"
                 )
-            loss = sum(told.values())
+            loss = sum(losses.values())
             total += loss * len(rows)
             self.report.steps = step + 1
-            for callback in callbacks:
-                callback.on_step(step, {**told, "loss": loss})
-            if progress is not None:
-                spent = time.perf_counter() - self.began
-                done = step + 1 - self.steps_before
-                progress(step + 1, steps, loss, spent / done * (steps - step - 1))
+            for callback in self.callbacks:
+                callback.on_step(step, {**losses, "loss": loss})
+            if self.progress is not None:
+                done = step + 1 - self.report.resumed_at * self.epoch_steps
+                left = (time.perf_counter() - self.began) / done * (steps - step - 1)
+                self.progress(step + 1, steps, loss, left)
         self.report.losses.append(total / self.count)
         return True
 
@@ -216,72 +207,77 @@ class Run:
         """
         scaler = self.accelerator.scaler
         while True:
-            own = seed + _APART * self.accelerator.process_index
-            processes.seed_rng(own, self.device or self.accelerator.device)  # views, dropout
-            told = self._gradients(rows, others)
-            finite = all(math.isfinite(loss) for loss in told.values())
-            if not finite or (scaler is None and not self._finite()):
+            # views and dropout: a function of the step alone, so a resumed run draws the same
+            processes.seed_rng(seed + _SEED_STRIDE * self.accelerator.process_index, self.device)
+            losses = self._gradients(rows, others)
+            finite = all(math.isfinite(loss) for loss in losses.values())
+            if not finite or (scaler is None and not self._gradients_are_finite()):
                 return None
             self.optimiser.step()
             if scaler is None or not self.optimiser.step_was_skipped:
-                return told
+                return losses
             if scaler.get_scale() < 1:
                 return None
 
     def _gradients(self, rows: Tensor, others: Tensor | None) -> dict[str, float]:
-        """Losses of a batch, which is computed in parts where memory is short."""
+        """Losses of a batch, which is computed in parts where memory is short.
+
+        Not by `Accelerator.accumulate`, which would count every part alike: the parts of a batch
+        can differ in size, and each has the weight of its rows.
+        """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         parts = schedule.split_batch(rows, others, rank, world, self.recipe.accumulation)
-        told: dict[str, float] = {}
+        means: dict[str, float] = {}
         self.optimiser.zero_grad()
-        for number, (part, more, weight) in enumerate(parts):
-            last = number == len(parts) - 1
-            quiet = nullcontext() if last else self.accelerator.no_sync(self.model)
-            with quiet:
+        for number, (part, more, weight) in enumerate(parts, 1):
+            last = number == len(parts)  # gradients travel between processes once a batch
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
                 losses = self.model(part, more)
                 whole = torch.stack([loss.float() for loss in losses.values()]).sum() * weight
                 # Not left out where it is not finite: other processes wait for its gradients.
                 self.accelerator.backward(whole)
             for name, loss in losses.items():
-                told[name] = told.get(name, 0.0) + float(loss.detach()) * weight
-        return processes.mean_over_processes(self.accelerator, told)
+                means[name] = means.get(name, 0.0) + float(loss.detach()) * weight
+        return processes.mean_over_processes(self.accelerator, means)
 
-    def _finite(self) -> bool:
+    def _gradients_are_finite(self) -> bool:
         return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in self.learned)
 
     def _prepare(self, precision: str, *, keep: bool = False) -> None:
+        """An accelerator of this precision; `keep` the optimiser's state of the one before."""
         state = None
         if keep:
             state = self.optimiser.state_dict()
             self.objective = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.accelerator = processes.create_accelerator(precision, self.device)
-        if self.device is not None:
-            self.objective.to(self.device)
-        bare = self._optimiser()
-        self.model, self.optimiser = self.accelerator.prepare(self.objective, bare)
+        self.accelerator: Any = processes.create_accelerator(precision, self._given_device)
+        self.device: torch.device = self._given_device or self.accelerator.device
+        if self._given_device is not None:
+            self.objective.to(self._given_device)
+        self.model: Any
+        self.optimiser: Any
+        self.model, self.optimiser = self.accelerator.prepare(self.objective, self._adamw())
         if state is not None:
             self.optimiser.load_state_dict(state)
         self.report.precision = precision
 
-    def _fall_back(self, before: saved.Snapshot) -> None:
+    def _fall_back(self, before: checkpoints.Snapshot) -> None:
         warnings.warn(
             f"{self.report.precision} left the finite numbers; training goes on in float32, which "
             "takes longer",
             MixedPrecisionWarning,
             stacklevel=2,
         )
-        saved.restore(before, self.learned, self.optimiser)
+        checkpoints.restore(before, self.learned, self.optimiser)
         self._prepare("no", keep=True)
         self.report.fell_back = True
 
-    def _optimiser(self) -> torch.optim.Optimizer:
+    def _adamw(self) -> torch.optim.Optimizer:
         """AdamW; matrices decay, biases and norms do not, nor the encoder's own weights."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for p in self.learned:
             rate = self.rates.get(p, self.recipe.learning_rate)
-            small = p.ndim < 2 or rate <= MAX_BASE_RATE
-            decay = 0.0 if small else self.recipe.weight_decay
-            groups.setdefault((rate, decay), []).append(p)
+            no_decay = p.ndim < 2 or rate <= MAX_BASE_RATE
+            groups.setdefault((rate, 0.0 if no_decay else self.recipe.weight_decay), []).append(p)
         return torch.optim.AdamW(
             [
                 {"params": params, "lr": rate, "top": rate, "weight_decay": decay}
@@ -290,5 +286,5 @@ class Run:
         )
 
 
-def _tell_end(callback: Callback, report: Report) -> None:
+def _end(callback: Callback, report: Report) -> None:
     callback.on_end(report.to_dict())

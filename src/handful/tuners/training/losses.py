@@ -1,4 +1,4 @@
-"""What training may minimise: pure functions of tensors, one formula each.
+"""Losses: pure functions of tensors, one formula each.
 
 B images, C classes, D feature width. Logits are cosines times the encoder's scale. Everything is
 computed in float32 or wider, whatever type comes in: under mixed precision the logits are rounded
@@ -22,11 +22,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     >>> round(cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).item(), 4)
     0.6931
     """
-    return functional.cross_entropy(_wide(logits), targets)
+    return functional.cross_entropy(_at_least_float32(logits), targets)
 
 
 def frozen_kl(logits: Tensor, frozen: Tensor) -> Tensor:
-    """Mean over the rows of `KL(p0 || p)`: what the frozen model says, against what the tuned says.
+    """Mean over the rows of `KL(p0 || p)`, of the frozen model's answers to the tuned model's.
 
     p0 = softmax(frozen) counts as given; no gradient reaches it. This is the direction of
     knowledge distillation and of PromptSRC's code (Khattak et al., ICCV 2023): the tuned model must
@@ -37,32 +37,32 @@ def frozen_kl(logits: Tensor, frozen: Tensor) -> Tensor:
 
     Args:
         logits: `[B, C]` of the tuned model.
-        frozen: `[B, C]` of the untouched one.
+        frozen: `[B, C]` of the frozen one.
     """
-    before = functional.log_softmax(_wide(frozen.detach()), dim=-1)
-    now = functional.log_softmax(_wide(logits), dim=-1)
+    before = functional.log_softmax(_at_least_float32(frozen.detach()), dim=-1)
+    now = functional.log_softmax(_at_least_float32(logits), dim=-1)
     return functional.kl_div(now, before, reduction="none", log_target=True).sum(dim=-1).mean()
 
 
 def consistency(visual: Tensor, textual: Tensor) -> Tensor:
     """Mean over the rows of `(KL(p_v || p_t) + KL(p_t || p_v)) / 2`; needs no label.
 
-    `p_v = softmax(s A_v(x) T0^T)` is what the adapted image tower sees against the frozen words,
-    `p_t = softmax(s x0 A_t(T)^T)` what the frozen image tower sees against the adapted words: the
-    two halves of the change, each judged by a frozen counterpart, have to tell the same story about
-    an image. Where only one tower is tuned the other view is the frozen model, and this is a pull
-    to it. Computed as `sum (p_v - p_t)(log p_v - log p_t) / 2`, of which no term is negative.
+    `p_v = softmax(s A_v(x) T0^T)` are tuned image features against frozen text features,
+    `p_t = softmax(s x0 A_t(T)^T)` frozen image features against tuned text features: the changes
+    of the two towers, each measured against its frozen counterpart, have to agree on an image.
+    Where only one tower is tuned, the other view is the frozen model and this is a pull to it.
+    Computed as `sum (p_v - p_t)(log p_v - log p_t) / 2`, of which no term is negative.
 
     Args:
-        visual: `[B, C]` logits of the adapted image view.
-        textual: `[B, C]` logits of the adapted text view.
+        visual: `[B, C]` logits of the tuned image tower.
+        textual: `[B, C]` logits of the tuned text tower.
 
     >>> same = torch.tensor([[1.0, 2.0]])
     >>> consistency(same, same).item()
     0.0
     """
-    p = functional.log_softmax(_wide(visual), dim=-1)
-    q = functional.log_softmax(_wide(textual), dim=-1)
+    p = functional.log_softmax(_at_least_float32(visual), dim=-1)
+    q = functional.log_softmax(_at_least_float32(textual), dim=-1)
     return ((p.exp() - q.exp()) * (p - q)).sum(dim=-1).mean() / 2
 
 
@@ -76,7 +76,8 @@ def prompt_distance(learned: Tensor, written: Tensor) -> Tensor:
         learned: `[C, D]` unit rows.
         written: `[C, D]` unit rows; counts as given, no gradient reaches it.
     """
-    return (_wide(learned) - _wide(written.detach())).square().sum(dim=-1).mean()
+    difference = _at_least_float32(learned) - _at_least_float32(written.detach())
+    return difference.square().sum(dim=-1).mean()
 
 
 def squared_norm(change: Tensor) -> Tensor:
@@ -87,8 +88,8 @@ def squared_norm(change: Tensor) -> Tensor:
     Args:
         change: `W - W0`, of any shape.
     """
-    return _wide(change).square().sum()
+    return _at_least_float32(change).square().sum()
 
 
-def _wide(values: Tensor) -> Tensor:
+def _at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()

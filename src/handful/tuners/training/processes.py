@@ -1,4 +1,8 @@
-"""Accelerate as one training needs it: its own precision and device, and nothing left behind."""
+"""Accelerate's processes, state and random numbers, isolated for one training.
+
+Accelerate keeps its state in class attributes, one for the process. A training here has a precision
+and device of its own and leaves the caller's Accelerator, generators and module as they were.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,18 @@ from handful.errors import InputError, MissingExtraError
 
 @contextmanager
 def isolated_state() -> Iterator[None]:
-    """A process has one state of Accelerate's, made by whoever comes first; this one is lent out.
-
-    Inside, each training makes its own, so that several trainings of one process may differ in
-    precision and device; afterwards the state of the user's own Accelerator is there again.
-    """
+    """An empty Accelerate state inside; afterwards that of the user's own Accelerator again."""
     try:
         from accelerate.state import AcceleratorState, PartialState
     except ImportError as error:
         raise MissingExtraError("accelerate", "tune", "training a tuner") from error
-    held = [(state, dict(state._shared_state)) for state in (AcceleratorState, PartialState)]
+    saved = [(state, dict(state._shared_state)) for state in (AcceleratorState, PartialState)]
     try:
-        for state, _ in held:
+        for state, _ in saved:
             state._shared_state.clear()
         yield
     finally:
-        for state, values in held:
+        for state, values in saved:
             state._shared_state.clear()
             state._shared_state.update(values)
 
@@ -46,15 +46,15 @@ def create_accelerator(precision: str, device: torch.device | None) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._shared_state.clear()
+    AcceleratorState._shared_state.clear()  # or a second precision would be refused
     cpu = device is not None and device.type == "cpu"
-    cure = f"precision={precision!r} cannot be used on this machine; use bf16 or no"
+    refusal = f"precision={precision!r} cannot be used on this machine; use bf16 or no"
     try:
         made = Accelerator(mixed_precision=precision, cpu=cpu, device_placement=device is None)
     except ValueError as error:
-        raise InputError(f"{cure} ({error})") from error
+        raise InputError(f"{refusal} ({error})") from error
     if precision == "fp16" and made.device.type == "cpu":
-        raise InputError(f"{cure} (Accelerate would compute in float32 on a CPU, in silence)")
+        raise InputError(f"{refusal} (Accelerate would compute in float32 on a CPU, in silence)")
     elsewhere = device is not None and (device.index or 0) != (made.device.index or 0)
     if elsewhere and made.num_processes > 1:
         raise InputError(
@@ -68,7 +68,7 @@ def create_accelerator(precision: str, device: torch.device | None) -> Any:
 
 @cache
 def _leave_at_exit() -> None:
-    """A group that is still there when Python ends can abort the process, and with it the others.
+    """End the process group before Python ends, or it can abort this process and so the others.
 
     Not sooner: a second training of this process, and the caller, may still need it.
     """
@@ -80,18 +80,18 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def mean_over_processes(accelerator: Any, told: Mapping[str, float]) -> dict[str, float]:
-    """The mean over all processes; one that left the finite numbers is seen by all of them."""
+def mean_over_processes(accelerator: Any, losses: Mapping[str, float]) -> dict[str, float]:
+    """The mean over all processes, so all of them see when one is not finite."""
     if accelerator.num_processes == 1:
-        return dict(told)
-    values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
+        return dict(losses)
+    values = torch.tensor(list(losses.values()), dtype=torch.float64, device=accelerator.device)
     mean = accelerator.reduce(values, "mean")
-    return dict(zip(told, mean.tolist(), strict=True))
+    return dict(zip(losses, mean.tolist(), strict=True))
 
 
 @contextmanager
 def restored_forward(module: nn.Module) -> Iterator[None]:
-    """Whatever Accelerate puts in the place of `forward` inside is taken out again."""
+    """Removes what Accelerate puts in the place of the module's `forward` inside."""
     before = vars(module).get("forward")
     try:
         yield
@@ -111,7 +111,7 @@ def forked_rng(device: torch.device) -> Iterator[None]:
 
 
 def seed_rng(seed: int, device: torch.device) -> None:
-    """Begin the CPU's and `device`'s random numbers anew; other devices keep theirs."""
+    """Seed the generators of the CPU and `device`; `torch.manual_seed` would seed all devices."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How a tuner is trained, beyond what it learns."""
+"""The settings of a training: length, learning rate, views, weights of the losses, memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from handful.data import augment
 from handful.errors import InputError
-from handful.tuners._validation import check_integer, check_number
+from handful.tuners._validation import check_integer, check_number, check_option
 
 PRECISIONS = ("no", "bf16", "fp16")
 MAX_BASE_RATE = 1e-5  # above it a few images destroy what the encoder knows
@@ -15,7 +15,7 @@ MAX_BASE_RATE = 1e-5  # above it a few images destroy what the encoder knows
 
 @dataclass(frozen=True)
 class Recipe:
-    """A fixed number of epochs, so that nothing has to be looked up on other data.
+    """How a tuner is trained; a fixed number of epochs, so that no validation data are needed.
 
     Args:
         epochs: passes over the images.
@@ -25,15 +25,15 @@ class Recipe:
         warmup: share of all updates over which the rate rises from zero.
         views: an image is seen in this many views, the first being the image as it is.
         augmentation: how views are made, see `handful.data.augment`; `none` with one view.
-        kl: weight of the pull of the answers to the untouched encoder's.
-        consistency: weight of the agreement between the tuned image view and the tuned text view.
+        kl: weight of the KL divergence from the frozen encoder's answers.
+        consistency: weight of the agreement between the tuned image and the tuned text tower.
         precision: `no` for float32, `bf16` or `fp16` (GPUs alone) for mixed precision.
         accumulation: parts that a batch is split into, to save memory; the result is the same but
             for what is drawn at random (dropout, views).
-        checkpointing: compute activations again while going back, to save memory.
-        chunk: classes that the text tower reads at once; 0 for all of them.
+        checkpointing: compute activations again in the backward pass, to save memory.
+        chunk: classes that the text tower encodes at once; 0 for all of them.
         base_rate: learning rate of the encoder's own weights; 0 keeps them frozen.
-        cache: keep what is computed once; without it pictures are decoded and encoded each epoch.
+        cache: keep what is computed once; without it images are decoded and encoded in each epoch.
         seed: of everything that is drawn.
 
     Raises:
@@ -60,8 +60,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low in (("epochs", 0), ("batch", 1), ("views", 1), ("accumulation", 1)):
             check_integer(name, getattr(self, name), low)
-        check_integer("chunk", self.chunk, 0)
-        check_integer("seed", self.seed, 0)
+        for name in ("chunk", "seed"):
+            check_integer(name, getattr(self, name), 0)
         if self.seed >= 2**32:
             raise InputError(f"expected seed below 2**32, got {self.seed}")
         for name in ("learning_rate", "weight_decay", "warmup", "kl", "consistency", "base_rate"):
@@ -75,11 +75,8 @@ class Recipe:
                 f"expected base_rate of at most {MAX_BASE_RATE:g}, got {self.base_rate}: above it "
                 "a few images destroy what the encoder knows"
             )
-        if self.precision not in PRECISIONS:
-            raise InputError(f"expected precision {', '.join(PRECISIONS)}, got {self.precision!r}")
-        kinds = ("none", *augment.KINDS)
-        if self.augmentation not in kinds:
-            raise InputError(f"expected augmentation {', '.join(kinds)}, got {self.augmentation!r}")
+        check_option("precision", self.precision, PRECISIONS)
+        check_option("augmentation", self.augmentation, ("none", *augment.KINDS))
         if (self.views > 1) != (self.augmentation != "none"):
             raise InputError(
                 f"views={self.views} and augmentation={self.augmentation!r} do not go together: "
