@@ -92,7 +92,7 @@ def drawn(encoder: Any, start: int, count: int) -> tuple[Array, list[playground.
 def truth(scenes: Sequence[playground.Scene], what: str, names: Sequence[str]) -> np.ndarray:
     """`[N, C]`: whether any object has the property."""
     what = next(kind for kind in ("shape", "colour", "texture") if kind in what)
-    shown = [{getattr(thing, what) for thing in scene.things} for scene in scenes]
+    shown = [{getattr(thing, what) for thing in scene.objects} for scene in scenes]
     return np.array([[name in one for name in names] for one in shown])
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from handful import encoders, metrics
 from handful.contracts import Array, Encoder, unit
 from handful.data import playground
-from handful.data.playground.draw import Compositions
+from handful.data.playground.sampling import Compositions
 
 _FIRST = {"held_out": 5_100_000, "train": 6_100_000}  # the training pool starts at 10 000 000
 _BATCH = 128
@@ -85,9 +85,9 @@ def compositions(encoder: Encoder, images: int) -> Iterator[str]:
 
 def sentence(scene: playground.Scene) -> str:
     """All that a caption may say of the objects; for one object also its size and place."""
-    named = ["a " + playground.name(t) for t in scene.things]
+    named = ["a " + playground.name(t) for t in scene.objects]
     if len(named) == 1:
-        thing = scene.things[0]
+        thing = scene.objects[0]
         named = [f"a {thing.size} {playground.name(thing)} {playground.place(thing)}"]
     return TEMPLATE.format(" and ".join(named))
 

@@ -41,7 +41,7 @@ def attributes(scene: playground.Scene) -> np.ndarray:
     sc = np.zeros((len(SHAPES), len(COLOURS)), bool)
     st = np.zeros((len(SHAPES), len(TEXTURES)), bool)
     ct = np.zeros((len(COLOURS), len(TEXTURES)), bool)
-    for thing in scene.things:
+    for thing in scene.objects:
         s, c = SHAPES.index(thing.shape), COLOURS.index(thing.colour)
         t = TEXTURES.index(thing.texture)
         shape[s] = colour[c] = texture[t] = sc[s, c] = st[s, t] = ct[c, t] = True

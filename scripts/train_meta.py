@@ -9,7 +9,6 @@ they are what it is judged by (bench/accuracy.py), and tests/test_meta.py holds 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,8 +19,8 @@ import numpy as np
 from handful import encoders
 from handful.adapters import meta
 from handful.data import playground
-from handful.data.playground.scene import TEXTURES
-from handful.data.playground.tasks import _KINDS
+from handful.data.playground.sampling import scene_seed
+from handful.data.playground.tasks import TASKS
 from handful.encoders import prompts
 from handful.protocols.meta_training import TaskPool, train
 
@@ -34,7 +33,7 @@ IMAGES = 26  # a class: sixteen shots and some to ask about
 FIELDS = {
     "shape": playground.SHAPES,
     "colour": tuple(playground.COLOURS),
-    "texture": TEXTURES,
+    "texture": playground.TEXTURES,
     "size": tuple(playground.SIZES),
 }
 Fixed = Mapping[str, Any]
@@ -52,7 +51,7 @@ class Made:
 def judged() -> list[Fixed]:
     """What the classes of the hard tasks fix, which no class here may fix."""
     return [
-        fixed for kind in _KINDS.values() for several in kind.classes.values() for fixed in several
+        fixed for kind in TASKS.values() for several in kind.classes.values() for fixed in several
     ]
 
 
@@ -101,10 +100,9 @@ def pool(encoder: Any, made: Made, seed: int) -> TaskPool:
     pictures, targets = [], []
     for column, (name, fixed) in enumerate(made.classes.items()):
         for i in range(IMAGES):
-            key = f"meta/{made.name}/{name}/{seed}/{i}".encode()
-            lot = int.from_bytes(hashlib.sha256(key).digest()[:8]) >> 1 | 1 << 62
+            key = f"meta/{made.name}/{name}/{seed}/{i}"
             scene = playground.scene(
-                lot, objects=1, compositions="any", fixed=[fixed], style=made.style
+                scene_seed(key), objects=1, compositions="any", fixed=[fixed], style=made.style
             )
             pictures.append(playground.render(scene, 64))
             targets.append(column)

@@ -88,7 +88,7 @@ def held_out_accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, count: int = 5
         pictures = pixels_of(np.stack([playground.render(s) for s in scenes]))
         found = (normalize(image_features(model, pictures)) @ text.T).argmax(1).tolist()
         hits += sum(
-            names[f] == " ".join(s.things[0].composition)
+            names[f] == " ".join(s.objects[0].composition)
             for f, s in zip(found, scenes, strict=True)
         )
     return 100 * hits / count

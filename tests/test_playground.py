@@ -66,10 +66,10 @@ def test_the_object_has_the_colour_it_says() -> None:
         made = playground.scene(seed, objects=1, fixed=[{"texture": "plain"}])
         inside = playground.masks(made)[0] > 0.99
         seen = np.median(playground.render(made)[inside], axis=0)
-        assert np.abs(seen - made.things[0].rgb).max() < 60  # light and grain
+        assert np.abs(seen - made.objects[0].rgb).max() < 60  # light and grain
         values = np.array(list(playground.COLOURS.values()))
         nearest = list(playground.COLOURS)[int(np.square(values - seen).sum(1).argmin())]
-        right, total = right + (nearest == made.things[0].colour), total + 1
+        right, total = right + (nearest == made.objects[0].colour), total + 1
     assert right / total > 0.9
 
 
@@ -88,10 +88,10 @@ def test_training_scenes_never_show_a_held_out_composition() -> None:
     assert len(kept) == 59
     assert not kept & set(playground.SEEN)
     for seed in range(1500):
-        assert not kept & {t.composition for t in playground.scene(seed).things}
+        assert not kept & {t.composition for t in playground.scene(seed).objects}
     for seed in range(200):
         made = playground.scene(seed, compositions="held_out")
-        assert {t.composition for t in made.things} <= kept
+        assert {t.composition for t in made.objects} <= kept
 
 
 def test_every_pair_of_attributes_stays_seen() -> None:
@@ -105,7 +105,7 @@ def test_captions_tell_the_truth() -> None:
     wordings = set()
     for seed in SEEDS:
         made = playground.scene(seed, objects=1)
-        thing = made.things[0]
+        thing = made.objects[0]
         for text in playground.captions(made, rng, 3):
             wordings.add(text)
             said = set(text.rstrip(".").replace(",", "").split(" on a ")[0].split())
@@ -121,7 +121,7 @@ def test_relations_agree_with_the_boxes() -> None:
         made = playground.scene(seed, objects=2)
         found = playground.relations(made)
         for i, how, j in found:
-            a, b = made.things[i], made.things[j]
+            a, b = made.objects[i], made.objects[j]
             truth = {
                 "left of": a.x < b.x, "right of": a.x > b.x, "above": a.y < b.y,
                 "below": a.y > b.y, "bigger than": a.radius > b.radius,
@@ -223,5 +223,5 @@ def test_tiny_names_held_out_compositions() -> None:
     scenes = [playground.scene(700_000 + i, objects=1, compositions="held_out") for i in range(118)]
     pictures = [encoder.prepare(Image.fromarray(playground.render(s))) for s in scenes]
     answers = (encoder.images(pictures) @ encoder.texts(names).T).argmax(1)
-    truth = [playground.HELD_OUT.index(s.things[0].composition) for s in scenes]
+    truth = [playground.HELD_OUT.index(s.objects[0].composition) for s in scenes]
     assert float(np.mean(answers == truth)) > FLOOR

@@ -1,7 +1,7 @@
-"""A made world with exact ground truth: scenes, their pixels, what is true of them, and tasks.
+"""Synthetic scenes with exact ground truth: their pixels, captions, boxes, relations, and tasks.
 
-Everything is drawn by lot from a seed, so nothing needs to be stored: the same seed gives the same
-image, captions, boxes and relations on every machine.
+Everything is drawn at random from a seed, so nothing needs to be stored: the same seed gives the
+same image, captions, boxes and relations on every machine.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from handful.data.playground.captions import (
     place,
     relations,
 )
-from handful.data.playground.draw import scene
 from handful.data.playground.render import STYLES, boxes, masks, render
-from handful.data.playground.scene import (
+from handful.data.playground.sampling import scene
+from handful.data.playground.scene_types import (
     COLOURS,
     HELD_OUT,
     SEEN,
@@ -27,8 +27,8 @@ from handful.data.playground.scene import (
     TEXTURES,
     Background,
     Scene,
+    SceneObject,
     Speck,
-    Thing,
     held_out,
 )
 from handful.data.playground.tasks import FAMILIES, Task, task, tasks, write
@@ -36,7 +36,7 @@ from handful.data.playground.worlds import world, worlds
 
 __all__ = [
     "COLOURS", "FAMILIES", "HELD_OUT", "RELATIONS", "SEEN", "SHAPES", "SIZES", "STYLES",
-    "TEMPLATES", "TEXTURES", "Background", "Scene", "Speck", "Task", "Thing", "boxes", "caption",
-    "captions", "held_out", "masks", "name", "phrase", "place", "relations", "render", "scene",
-    "task", "tasks", "world", "worlds", "write",
+    "TEMPLATES", "TEXTURES", "Background", "Scene", "SceneObject", "Speck", "Task", "boxes",
+    "caption", "captions", "held_out", "masks", "name", "phrase", "place", "relations", "render",
+    "scene", "task", "tasks", "world", "worlds", "write",
 ]  # fmt: skip

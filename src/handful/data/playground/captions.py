@@ -1,4 +1,4 @@
-"""What can truly be said about a scene: phrases, relations and captions in varied wording."""
+"""True statements about a scene: phrases, relations and captions in varied wording."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from handful.data.playground.scene import Background, Scene, Thing
+from handful.data.playground.scene_types import Background, Scene, SceneObject
 
-Relation = tuple[int, str, int]  # (first, relation, second), positions in scene.things
+Relation = tuple[int, str, int]  # (first, relation, second), positions in scene.objects
 
 TEMPLATES = (
     "a photo of {}.",
@@ -50,15 +50,15 @@ NUMBERS = ("no", "one", "two", "three")
 PLURALS = {"cross": "crosses", "hexagon": "hexagons"}
 
 
-def name(thing: Thing) -> str:
+def name(item: SceneObject) -> str:
     """The plain name of an object's composition: "striped red star"."""
-    return f"{thing.texture} {thing.colour} {thing.shape}"
+    return f"{item.texture} {item.colour} {item.shape}"
 
 
-def place(thing: Thing) -> str:
+def place(item: SceneObject) -> str:
     """Where in the image an object lies, in words."""
-    row = "top" if thing.y < 0.38 else "bottom" if thing.y > 0.62 else ""
-    column = "left" if thing.x < 0.38 else "right" if thing.x > 0.62 else ""
+    row = "top" if item.y < 0.38 else "bottom" if item.y > 0.62 else ""
+    column = "left" if item.x < 0.38 else "right" if item.x > 0.62 else ""
     if row and column:
         return f"at the {row} {column}"
     if row:
@@ -78,8 +78,8 @@ def relations(scene: Scene) -> list[Relation]:
     True
     """
     found: list[Relation] = []
-    for i, a in enumerate(scene.things):
-        for j, b in enumerate(scene.things):
+    for i, a in enumerate(scene.objects):
+        for j, b in enumerate(scene.objects):
             if i == j:
                 continue
             if b.x - a.x > 0.15:
@@ -94,18 +94,18 @@ def relations(scene: Scene) -> list[Relation]:
 RELATIONS = ("left of", "right of", "above", "below", "bigger than", "smaller than")
 
 
-def phrase(thing: Thing, rng: np.random.Generator, full: float = 0.7) -> str:
+def phrase(item: SceneObject, rng: np.random.Generator, full: float = 0.7) -> str:
     """A noun phrase with an article; with probability `full` it has texture and colour."""
-    noun = _word(SHAPE_WORDS, thing.shape, rng)
+    noun = _word(SHAPE_WORDS, item.shape, rng)
     keep_texture = keep_colour = True
     if rng.random() > full:
         keep_texture, keep_colour = [(True, False), (False, True), (False, False)][rng.integers(3)]
         if rng.random() < 0.12:
             noun = "shape"
             keep_texture = keep_colour = True
-    texture = _word(TEXTURE_WORDS, thing.texture, rng) if keep_texture else ""
-    colour = _word(COLOUR_WORDS, thing.colour, rng) if keep_colour else ""
-    size = _word(SIZE_WORDS, thing.size, rng) if rng.random() < 0.25 else ""
+    texture = _word(TEXTURE_WORDS, item.texture, rng) if keep_texture else ""
+    colour = _word(COLOUR_WORDS, item.colour, rng) if keep_colour else ""
+    size = _word(SIZE_WORDS, item.size, rng) if rng.random() < 0.25 else ""
     if texture and colour and rng.random() < 0.08:
         return _article(_join(size, noun)) + f" that is {colour} and {texture}"
     pair = (texture, colour) if rng.random() < 0.7 else (colour, texture)
@@ -113,10 +113,10 @@ def phrase(thing: Thing, rng: np.random.Generator, full: float = 0.7) -> str:
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One true caption, drawn by lot."""
-    body = _one(scene, rng) if len(scene.things) == 1 else _many(scene, rng)
+    """One true caption, drawn at random."""
+    body = _describe_one(scene, rng) if len(scene.objects) == 1 else _describe_several(scene, rng)
     if rng.random() < 0.18:
-        body += " " + _ground(scene.background, rng)
+        body += " " + _describe_background(scene.background, rng)
     k = int(rng.integers(len(TEMPLATES))) if rng.random() < 0.6 else int(rng.integers(2))
     return TEMPLATES[k].format(body)
 
@@ -131,39 +131,39 @@ def captions(scene: Scene, rng: np.random.Generator, count: int = 5) -> list[str
     return [caption(scene, rng) for _ in range(count)]
 
 
-def _one(scene: Scene, rng: np.random.Generator) -> str:
-    thing = scene.things[0]
-    text = phrase(thing, rng)
-    return f"{text} {place(thing)}" if rng.random() < 0.25 else text
+def _describe_one(scene: Scene, rng: np.random.Generator) -> str:
+    item = scene.objects[0]
+    text = phrase(item, rng)
+    return f"{text} {place(item)}" if rng.random() < 0.25 else text
 
 
-def _many(scene: Scene, rng: np.random.Generator) -> str:
+def _describe_several(scene: Scene, rng: np.random.Generator) -> str:
     draw = rng.random()
-    order = rng.permutation(len(scene.things))
+    order = rng.permutation(len(scene.objects))
     if draw < 0.10:
-        return _counted(scene, rng)
+        return _describe_count(scene, rng)
     if draw < 0.22:
-        thing = scene.things[int(order[0])]
-        text = phrase(thing, rng, full=1.0)
-        return f"{text} {place(thing)}" if rng.random() < 0.4 else text
+        item = scene.objects[int(order[0])]
+        text = phrase(item, rng, full=1.0)
+        return f"{text} {place(item)}" if rng.random() < 0.4 else text
     if draw < 0.52:
         known = relations(scene)
         if known:
             i, how, j = known[int(rng.integers(len(known)))]
             how = f"to the {how}" if how.endswith(" of") and rng.random() < 0.4 else how
-            return f"{phrase(scene.things[i], rng)} {how} {phrase(scene.things[j], rng)}"
-    parts = [phrase(scene.things[int(k)], rng) for k in order]
+            return f"{phrase(scene.objects[i], rng)} {how} {phrase(scene.objects[j], rng)}"
+    parts = [phrase(scene.objects[int(k)], rng) for k in order]
     if len(parts) == 2:
         joint = " next to " if rng.random() < 0.1 else " and "
         return joint.join(parts)
     return ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def _counted(scene: Scene, rng: np.random.Generator) -> str:
-    things = scene.things
-    number = NUMBERS[len(things)]
+def _describe_count(scene: Scene, rng: np.random.Generator) -> str:
+    objects = scene.objects
+    number = NUMBERS[len(objects)]
     for key in ("shape", "colour", "texture"):
-        values = {getattr(t, key) for t in things}
+        values = {getattr(t, key) for t in objects}
         if len(values) == 1:
             value = str(values.pop())
             if key == "shape":
@@ -173,7 +173,7 @@ def _counted(scene: Scene, rng: np.random.Generator) -> str:
     return f"{number} {('shapes', 'objects', 'things')[rng.integers(3)]}"
 
 
-def _ground(back: Background, rng: np.random.Generator) -> str:
+def _describe_background(back: Background, rng: np.random.Generator) -> str:
     kind = f"{back.kind} " if rng.random() < 0.4 else ""
     hue = f"{back.hue} " if rng.random() < 0.6 else ""
     return f"on {_article(f'{back.tone} {kind}{hue}background')}"

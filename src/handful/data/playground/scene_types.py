@@ -1,8 +1,8 @@
-"""What a scene is made of, and which compositions stay out of training."""
+"""Vocabulary and data types of a scene, and which compositions stay out of training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Rgb = tuple[int, int, int]
 
@@ -43,7 +43,7 @@ KINDS = ("flat", "sloping", "grainy", "cloudy", "tiled")
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One object. Lengths are shares of the canvas, angles are degrees, y grows downwards."""
 
     shape: str
@@ -92,22 +92,21 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything there is to know about one image; `render` turns it into pixels.
+    """The exact description of one image; `render` turns it into pixels.
 
     >>> from handful.data import playground
-    >>> len(playground.scene(7, objects=2).things)
+    >>> len(playground.scene(7, objects=2).objects)
     2
     """
 
     seed: int
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
     background: Background
     clutter: tuple[Speck, ...] = ()
     light: float = 0.0  # how much brighter one side is than the other, -1 to 1
     light_angle: float = 0.0
     grain: float = 0.0  # sensor noise, grey levels
     style: str = "photo"
-    tags: tuple[tuple[str, str], ...] = field(default=())  # free room for later tasks
 
 
 def held_out(texture: str, colour: str, shape: str) -> bool:

@@ -10,7 +10,7 @@ from handful.errors import InputError
 
 Points = np.ndarray  # [n, 2] float64, x to the right, y down
 
-# What a shape's outline takes; a task may give other values through `Thing.form`.
+# What a shape's outline takes; a task may give other values through `SceneObject.form`.
 DEFAULT_FORMS: dict[str, tuple[tuple[str, float], ...]] = {
     "oval": (("aspect", 0.58),),
     "star": (("points", 5), ("inner", 0.45)),

@@ -1,14 +1,15 @@
-"""Scenes drawn by lot from a seed."""
+"""Draws random scenes from a seed."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from handful.data.playground.forms import DEFAULT_FORMS
-from handful.data.playground.scene import (
+from handful.data.playground.outlines import DEFAULT_FORMS
+from handful.data.playground.scene_types import (
     ALL_COMPOSITIONS,
     COLOURS,
     HELD_OUT,
@@ -22,8 +23,8 @@ from handful.data.playground.scene import (
     Background,
     Rgb,
     Scene,
+    SceneObject,
     Speck,
-    Thing,
 )
 from handful.errors import InputError
 
@@ -38,14 +39,14 @@ def scene(
     fixed: Sequence[Mapping[str, Any]] = (),
     style: str = "photo",
 ) -> Scene:
-    """Draw one scene by lot; the same arguments always give the same scene.
+    """Draw one scene at random; the same arguments always give the same scene.
 
     Args:
         seed: any whole number from 0 up.
         objects: 1 to 3, or None for mostly one and two.
         compositions: "train" leaves the held-out compositions out, "held_out" draws only them,
             "any" draws from all.
-        fixed: per object, fields of `Thing` that are given rather than drawn (first objects
+        fixed: per object, fields of `SceneObject` that are given rather than drawn (first objects
             first). A fixed shape, colour or texture narrows the compositions that can be drawn.
         style: a name in `render.STYLES`.
 
@@ -58,14 +59,14 @@ def scene(
     rng = np.random.default_rng([seed, 0x5CE])
     n = objects if objects is not None else int(rng.choice([1, 2, 3], p=[0.45, 0.40, 0.15]))
     background = _background(rng)
-    things: list[Thing] = []
+    found: list[SceneObject] = []
     for i in range(n):
         given = dict(fixed[i]) if i < len(fixed) else {}
-        things.append(_thing(rng, given, compositions, things, n, background))
+        found.append(_object(rng, given, compositions, found, n, background))
     count = int(rng.choice([0, 4, 10], p=[0.4, 0.35, 0.25]))
     return Scene(
         seed=seed,
-        things=tuple(things),
+        objects=tuple(found),
         background=background,
         clutter=tuple(_speck(rng) for _ in range(count)),
         light=float(rng.uniform(-0.35, 0.35)),
@@ -75,17 +76,30 @@ def scene(
     )
 
 
+def scene_seed(key: str) -> int:
+    """The seed of a scene that a text names: 63 bits of its digest, the highest of them set.
+
+    So it is far above the seeds of training, which count up from small numbers.
+    """
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> 1 | 1 << 62
+
+
+def background_colour(rng: np.random.Generator, tone: str, hue: str) -> Rgb:
+    """A colour of a hue, mixed with white (`light`) or black (`dark`) and jittered."""
+    level = rng.uniform(0.58, 0.78) if tone == "light" else rng.uniform(0.50, 0.72)
+    goal = 255.0 if tone == "light" else 0.0
+    return _rgb(np.asarray(HUES[hue]) * (1 - level) + goal * level + rng.normal(0, 5, 3))
+
+
 def _background(rng: np.random.Generator) -> Background:
     tone = TONES[int(rng.integers(2))]
     hue = list(HUES)[int(rng.integers(len(HUES)))]
-    level = rng.uniform(0.58, 0.78) if tone == "light" else rng.uniform(0.50, 0.72)
-    goal = 255.0 if tone == "light" else 0.0
-    rgb = np.asarray(HUES[hue]) * (1 - level) + goal * level + rng.normal(0, 5, 3)
+    rgb = background_colour(rng, tone, hue)
     return Background(
         tone=tone,
         hue=hue,
         kind=KINDS[int(rng.integers(len(KINDS)))],
-        rgb=_rgb(rgb),
+        rgb=rgb,
         angle=float(rng.uniform(0, 180)),
         period=float(rng.uniform(0.12, 0.3)),
     )
@@ -110,14 +124,14 @@ def _composition(
     return pool[int(rng.integers(len(pool)))]
 
 
-def _thing(
+def _object(
     rng: np.random.Generator,
     given: dict[str, Any],
     which: Compositions,
-    others: list[Thing],
+    others: list[SceneObject],
     n: int,
     background: Background,
-) -> Thing:
+) -> SceneObject:
     texture, colour, shape = _composition(rng, given, which)
     rgb = _contrasting(rng, colour, background)
     size = given.get("size") or list(SIZES)[int(rng.integers(3))]
@@ -136,11 +150,11 @@ def _thing(
     }
     values.update({k: v for k, v in given.items() if k != "size"})
     values.update(texture=texture, colour=colour, shape=shape)
-    return Thing(**values)
+    return SceneObject(**values)
 
 
 def _place(
-    rng: np.random.Generator, size: str, others: list[Thing], n: int
+    rng: np.random.Generator, size: str, others: list[SceneObject], n: int
 ) -> tuple[str, float, float, float]:
     """A free spot; where there is none, the next smaller size is tried."""
     names = list(SIZES)
