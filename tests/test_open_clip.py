@@ -302,8 +302,8 @@ def test_a_tag_brings_its_activation_and_its_preprocessing(
     assert source.find("ViT-B/32/openai").model == quick.model
     assert source.find("ViT-B-32-quickgelu/openai").model == quick.model
     assert source.find("RN50/openai").model["quick_gelu"] is True
-    assert quick.pixels["resize_mode"] == "shortest"
-    assert source.find("MobileCLIP2-S0/dfndr2b").pixels["interpolation"] == "bilinear"
+    assert quick.preprocess["resize_mode"] == "shortest"
+    assert source.find("MobileCLIP2-S0/dfndr2b").preprocess["interpolation"] == "bilinear"
     assert asked[1] == ("timm/vit_base_patch32_clip_224.openai", weights.name)
 
 

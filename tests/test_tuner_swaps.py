@@ -292,7 +292,7 @@ def vit_b(encoder, patch: int):
 
 
 def _blocks(model, root: str):
-    from handful.encoders.backends._transformers.towers import _blocks as of
+    from handful.encoders.backends._transformers.towers import blocks as of
 
     return of(model, root)
 

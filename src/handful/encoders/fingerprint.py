@@ -60,15 +60,27 @@ def fingerprint(
         towers: configurations of the whole and of both towers.
         processor: the image processor as loaded.
     """
-    architecture = [_facts(t, _ARCHITECTURE) for t in towers]
     on = {key: facts for key, facts in _PREPROCESSING.items() if getattr(processor, key, None)}
     used = [*on, *(fact for facts in on.values() for fact in facts)]
+    return join(
+        family,
+        weights,
+        architecture=[facts(t, _ARCHITECTURE) for t in towers],
+        preprocessing=facts(processor, used),
+        tokenizer=tokenizer_digest(folder),
+    )
+
+
+def join(
+    model: str, weights: str, *, architecture: list[Any], preprocessing: Any, tokenizer: str
+) -> str:
+    """The parts as one text; architecture and preprocessing are digested here."""
     parts = {
-        "model": family,
+        "model": model,
         "weights": weights,
-        "architecture": digest(canonical(architecture)),
-        "preprocessing": digest(canonical(_facts(processor, used))),
-        "tokenizer": tokenizer_digest(folder),
+        "architecture": digest(architecture),
+        "preprocessing": digest(preprocessing),
+        "tokenizer": tokenizer,
     }
     return " ".join(f"{key}:{value}" for key, value in parts.items())
 
@@ -101,7 +113,7 @@ def weights_digest(files: Iterable[Path]) -> str:
         for path in files:
             reader = _safetensors if path.suffix == ".safetensors" else _pickled
             lines.extend(pool.map(_line, *zip(*reader(path), strict=True)))
-    return digest("\n".join(sorted(lines)).encode())
+    return short_sha256("\n".join(sorted(lines)).encode())
 
 
 def _line(name: str, kind: str, shape: tuple[int, ...], data: Any) -> str:
@@ -168,36 +180,47 @@ def tokenizer_digest(folder: Path) -> str:
     settings = {key: stated[key] for key in _TOKENIZER if stated.get(key) is not None}
     # A special token is written as a string or, by older versions, as an object around it.
     bare = {k: v.get("content") if isinstance(v, dict) else v for k, v in settings.items()}
-    found.update(canonical(bare))
+    found.update(_canonical(bare))
     return found.hexdigest()[:16]
 
 
-def _facts(source: Any, keys: Iterable[str]) -> dict[str, Any]:
-    """The named settings; None and False are the same as absent, as versions differ in that."""
-    values = {k: getattr(source, k, None) for k in keys}
-    return {k: plain(v) for k, v in values.items() if v is not None and v is not False}
+def facts(source: Any, keys: Iterable[str]) -> dict[str, Any]:
+    """The named settings of an object or dictionary, as JSON.
+
+    None and False are the same as absent, as versions of the libraries differ in that.
+    """
+    if isinstance(source, dict):
+        values = {key: source.get(key) for key in keys}
+    else:
+        values = {key: getattr(source, key, None) for key in keys}
+    return {k: _plain(v) for k, v in values.items() if v is not None and v is not False}
 
 
-def plain(value: Any) -> Any:
-    """JSON of a setting; never the look of a library's own class, which versions change."""
+def _plain(value: Any) -> Any:
+    """A setting as JSON; never the repr of a library's own class, which versions change."""
     if isinstance(value, str | bool):
         return value
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     try:
         pairs = dict(value)  # a mapping, or the library's own kind of size
     except (TypeError, ValueError) as error:
         raise InputError(f"a setting of the checkpoint cannot be read: {value!r}") from error
-    return {str(k): plain(v) for k, v in pairs.items() if v is not None}
+    return {str(k): _plain(v) for k, v in pairs.items() if v is not None}
 
 
-def canonical(value: Any) -> bytes:
-    """The one way to write a value as JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+def digest(value: Any) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of a value as JSON."""
+    return short_sha256(_canonical(value))
 
 
-def digest(data: bytes) -> str:
+def short_sha256(data: bytes) -> str:
     """Sixteen hexadecimal digits of SHA-256: a part of a fingerprint."""
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> bytes:
+    """The one way to write a value as JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

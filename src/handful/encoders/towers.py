@@ -206,6 +206,14 @@ def overridden(target: nn.Module, name: str, stand_in: Any) -> Iterator[None]:
             object.__setattr__(target, name, before)
 
 
+def has_module(model: nn.Module, name: str, kind: type[nn.Module] = nn.Module) -> bool:
+    """Whether a model has a module of that dotted name and kind."""
+    try:
+        return isinstance(model.get_submodule(name), kind)
+    except AttributeError:
+        return False
+
+
 def _first(hidden: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
     return hidden
 

@@ -10,7 +10,8 @@ from PIL import Image
 from handful.encoders import fingerprint
 from handful.encoders.backends import _libraries, _preprocessing
 from handful.encoders.backends._base import TwoTowerEncoder, find_device, preprocessing_errors
-from handful.encoders.backends._open_clip import build, identity, towers
+from handful.encoders.backends._open_clip import build, towers
+from handful.encoders.backends._open_clip.fingerprint import fingerprint as identify
 from handful.encoders.backends._open_clip.source import FOLDER, HUB, Source, find
 from handful.encoders.backends._tokens import OpenClipTokens
 
@@ -34,9 +35,7 @@ class OpenClipEncoder(TwoTowerEncoder):
             self.tokenizer = build.tokenizer(source)
             self.model = build.model(source).to(device)
         self.transform = build.transform(self.model, source)
-        self.fingerprint = identity.fingerprint(
-            source, weights.result(), self.model, self.tokenizer
-        )
+        self.fingerprint = identify(source, weights.result(), self.model, self.tokenizer)
         with preprocessing_errors(source.weights.parent):
             self._preprocessing = _preprocessing.of_transform(self.transform)
             self._preprocessing.prepare(Image.new("RGB", (40, 30)))

@@ -25,10 +25,10 @@ def model(source: Source) -> Any:
     settings = deepcopy(source.model)
     settings["vision_cfg"].pop("timm_model_pretrained", None)
     text = settings["text_cfg"]
-    if source.text is not None:
-        _check_text(source.text)
-        text["hf_model_name"], text["hf_model_pretrained"] = str(source.text), False
-    custom = bool(settings.pop("custom_text", False)) or source.text is not None
+    if source.text_config is not None:
+        _check_text(source.text_config)
+        text["hf_model_name"], text["hf_model_pretrained"] = str(source.text_config), False
+    custom = bool(settings.pop("custom_text", False)) or source.text_config is not None
     kind = "CLIP"
     if custom:
         kind = "CoCa" if "multimodal_cfg" in settings else "CustomTextCLIP"
@@ -38,7 +38,7 @@ def model(source: Source) -> Any:
             built = getattr(open_clip(), kind)(**settings)
         factory = import_module("open_clip.factory")
         factory.load_checkpoint(built, str(source.weights), strict=True, weights_only=True)
-        factory.set_model_preprocess_cfg(built, _pixels(source, built))
+        factory.set_model_preprocess_cfg(built, _preprocess(source, built))
     return built.float().eval().requires_grad_(False)
 
 
@@ -61,13 +61,13 @@ def tokenizer(source: Source) -> Any:
     settings = dict(text.get("tokenizer_kwargs") or {})
     settings.pop("reduction_mask", None)  # it draws at random what to leave out of a long text
     length = text.get("context_length", 77)
-    if source.words is None:
+    if source.tokenizer is None:
         with quietly(source.weights.parent):
             return open_clip().SimpleTokenizer(context_length=length, **settings)
-    if not checkpoint.has_any(source.words, checkpoint.VOCABULARIES):
+    if not checkpoint.has_any(source.tokenizer, checkpoint.VOCABULARIES):
         raise InputError(
-            f"{source.words}: has no tokenizer (tokenizer.json, vocab.txt or a .model file); put "
-            f"the files of {text.get('hf_tokenizer_name')} there"
+            f"{source.tokenizer}: has no tokenizer (tokenizer.json, vocab.txt or a .model file); "
+            f"put the files of {text.get('hf_tokenizer_name')} there"
         )
     settings.update(
         tokenizer_mode=text.get("tokenizer_mode"), trust_remote_code=False, local_files_only=True
@@ -75,18 +75,18 @@ def tokenizer(source: Source) -> Any:
     with quietly(source.weights.parent):
         kind = import_module("open_clip.tokenizer").HFTokenizer
         try:
-            return kind(str(source.words), context_length=length, **settings)
+            return kind(str(source.tokenizer), context_length=length, **settings)
         except ImportError as error:
             raise MissingExtraError(
-                "sentencepiece", "sentencepiece", f"the tokenizer in {source.words}"
+                "sentencepiece", "sentencepiece", f"the tokenizer in {source.tokenizer}"
             ) from error
 
 
-def _pixels(source: Source, built: Any) -> dict[str, Any]:
+def _preprocess(source: Source, built: Any) -> dict[str, Any]:
     """The library's defaults, what the checkpoint says, and the size the picture tower has."""
     module = import_module("open_clip.transform")
     own = asdict(module.PreprocessCfg())
-    merged: dict[str, Any] = module.merge_preprocess_dict(own, source.pixels)
+    merged: dict[str, Any] = module.merge_preprocess_dict(own, source.preprocess)
     if getattr(built.visual, "image_size", None) is not None:
         merged["size"] = built.visual.image_size
     return merged

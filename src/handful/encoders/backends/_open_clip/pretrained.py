@@ -1,7 +1,7 @@
-"""What the library knows of weights by their tag, and above all their activation.
+"""The library's record of pretrained weights by their tag, and above all of their activation.
 
 Weights trained with quick GELU give wrong features with GELU, and the other way round, while
-everything seems to work. The library warns of it; here it is settled or refused.
+everything seems to work. The library only warns; here it is settled or refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from handful.errors import InputError, MissingModelError
 _QUICK = "-quickgelu"  # how the library names an architecture's other activation
 
 
-def pretrained(name: str, architecture: str, tag: str) -> dict[str, Any]:
-    """What the library knows of the weights of that tag.
+def configuration(name: str, architecture: str, tag: str) -> dict[str, Any]:
+    """What the library states of the weights of that tag: preprocessing, activation, place.
 
     Raises:
         InputError: the tag belongs to the same architecture with the other activation.
@@ -45,33 +45,38 @@ def pretrained(name: str, architecture: str, tag: str) -> dict[str, Any]:
 def with_activation(
     name: str, architecture: str, tag: str, model: dict[str, Any], stated: dict[str, Any]
 ) -> dict[str, Any]:
-    """The configuration with the activation that the weights were trained with.
+    """The configuration of a model with the activation that the weights were trained with.
 
     Raises:
-        InputError: the configuration says quick GELU and the weights say nothing of it.
+        InputError: the configuration says quick GELU and the record of the weights does not.
     """
     trained, built = bool(stated.get("quick_gelu")), bool(model.get("quick_gelu"))
     if built and not trained:
-        repo = str(stated.get("hf_hub", "")).rpartition("/")[0]
         raise InputError(
             f"{name}: open_clip's configuration of {architecture} says quick GELU, and what it "
-            f"knows of {tag!r} says GELU. Load hf-hub:{repo}, whose own configuration decides"
+            f"knows of {tag!r} says GELU. Load hf-hub:{_repository(stated)}, whose own "
+            "configuration decides"
         )
     return {**model, "quick_gelu": True} if trained else model
 
 
-def same_activation(name: str, repo: str, model: dict[str, Any]) -> None:
-    """Refuse a repository whose configuration forgets the activation of its weights.
+def check_activation(name: str, repo: str, model: dict[str, Any]) -> None:
+    """Refuse a repository whose configuration omits the quick GELU of its weights.
 
     Raises:
-        InputError: the library knows better; says what to load instead.
+        InputError: by the library's record; says what to load instead.
     """
+    if model.get("quick_gelu"):
+        return
     library = open_clip()
     for architecture, tag in library.list_pretrained():
         stated = library.get_pretrained_cfg(architecture, tag)
-        here = str(stated.get("hf_hub", "")).rpartition("/")[0] == repo
-        if here and stated.get("quick_gelu") and not model.get("quick_gelu"):
+        if stated.get("quick_gelu") and _repository(stated) == repo:
             raise InputError(
                 f"{name}: its configuration says GELU, and open_clip knows that these weights "
                 f"were trained with quick GELU. Load open_clip:{architecture}/{tag}"
             )
+
+
+def _repository(stated: dict[str, Any]) -> str:
+    return str(stated.get("hf_hub", "")).rpartition("/")[0]
