@@ -90,7 +90,7 @@ def consistency(
 def measured(kind: str, style: str, seed: int, way: str, weight: float, epochs: int) -> float:
     """Accuracy in percent on images of the style; zero-shot leaves the encoder as it is."""
     names = tuple(CLASSES[kind])
-    text = prompts.write(names, ("a photo of a {}.",))
+    text = prompts.class_prompts(names, ("a photo of a {}.",))
     encoder = tiny()
     if way != "zero-shot":
         images, labels = drawn(kind, "photo", "train", seed)
@@ -101,7 +101,7 @@ def measured(kind: str, style: str, seed: int, way: str, weight: float, epochs: 
             given = [ImageRef.of(p) for p in images]
             encoder = tune.tune(asked, encoder, given, labels, text, seed=seed).encoder
     tests, truth = drawn(kind, style, "test", seed)
-    rows, read = encoded(encoder, tests), prompts.read(encoder, text)
+    rows, read = encoded(encoder, tests), prompts.encode_prompts(encoder, text)
     logits = create_adapter("zero_shot", seed).fit(rows, np.array(truth), read).logits(rows)
     return 100 * metrics.accuracy(logits, np.array([names.index(label) for label in truth]))
 

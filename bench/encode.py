@@ -254,7 +254,7 @@ def activations(
         for block in blocks:
             run = partial(
                 extract_activations, encoder, refs,
-                lambda batch, b=block: encoder.vision.entering(encoder.pixels(batch), b),
+                lambda batch, b=block: encoder.vision.forward_until(encoder.pixels(batch), b),
                 block=block, views=views, augmentation="crop", workers=workers or None,
             )  # fmt: skip
             yield activation_row(run, block, scratch, rounds, len(refs))

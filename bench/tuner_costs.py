@@ -84,7 +84,7 @@ def tuner_costs(
         encoder: Any = encoders.load(str(checkpoint(scratch / "model")), precision="float32")
         names = [f"kind {chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(classes)]
         labels = [names[i % len(names)] for i in range(len(refs))]
-        task = (encoder, refs, labels, prompts.write(names, ["a photo of a {}."]))
+        task = (encoder, refs, labels, prompts.class_prompts(names, ["a photo of a {}."]))
         yield (
             f"{shots} shots x {classes} classes, batches of {batch}, float32, "
             f"{torch.get_num_threads()} thread(s); encoder of "

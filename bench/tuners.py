@@ -101,7 +101,7 @@ def trial(method: str, name: str, seed: int) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     task = playground.task(name, SHOTS, seed, QUERIES)
-    text = prompts.write(task.classes, task.templates)
+    text = prompts.class_prompts(task.classes, task.templates)
     encoder, templates, heads = tiny(), task.templates, trials.inductive()
     facts: dict[str, Any] = {"seconds": 0.0}
     if method != FROZEN:
@@ -117,7 +117,9 @@ def trial(method: str, name: str, seed: int) -> dict[str, Any]:
             "parameters": sum(delta.size for delta in encoder.deltas.values()),
             "losses": [done.report.losses[0], done.report.losses[-1]],
         }
-    read = prompts.read(encoder, prompts.ClassPrompts(text.classes, text.names, templates))
+    read = prompts.encode_prompts(
+        encoder, prompts.ClassPrompts(text.classes, text.names, templates)
+    )
     rows, queries = encoded(encoder, task.support), encoded(encoder, task.test)
     targets = np.array([task.classes.index(label) for label in task.test_labels])
     right = {}

@@ -150,15 +150,17 @@ def test_towers_can_be_entered_and_resumed_anywhere(kind: str, tmp_path: Path) -
         with torch.no_grad():
             whole = tower.forward(inputs)
             for place in {0, 1, count // 2, count - 1, count}:
-                activations = tower.entering(inputs, place)
+                activations = tower.forward_until(inputs, place)
                 if place:
                     assert activations.shape[1 if activations.ndim == 4 else 2] == (
                         tower.blocks[place - 1].width
                     )
-                resumed = tower.resumed(activations, inputs, place)
+                resumed = tower.forward_from(activations, inputs, place)
                 torch.testing.assert_close(resumed, whole, atol=1e-6, rtol=1e-5)
-            other = torch.rand_like(tower.entering(inputs, 1))
-            assert (tower.resumed(other, inputs, 1) - whole).abs().max() > whole.abs().mean() / 100
+            other = torch.rand_like(tower.forward_until(inputs, 1))
+            assert (
+                tower.forward_from(other, inputs, 1) - whole
+            ).abs().max() > whole.abs().mean() / 100
             torch.testing.assert_close(tower.forward(inputs), whole)
 
 
@@ -190,9 +192,9 @@ def test_token_embeddings_can_be_replaced(vit: Any) -> None:
     with torch.no_grad():
         wanted = vit.text.forward(tokens)
         embeddings = table(tokens["input_ids"])
-        with vit.text.embedded(embeddings):
+        with vit.text.with_embeddings(embeddings):
             torch.testing.assert_close(vit.text.forward(tokens), wanted)
-        with vit.text.embedded(embeddings.flip(0)):
+        with vit.text.with_embeddings(embeddings.flip(0)):
             assert not torch.allclose(vit.text.forward(tokens), wanted, atol=1e-3)
         torch.testing.assert_close(vit.text.forward(tokens), wanted)
 
@@ -576,7 +578,7 @@ def test_weights_alone_in_a_repository(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_list_names_architectures_and_weights_that_there_are() -> None:
-    listed = [k for k in encoders.known() if k.family == "open_clip"]
+    listed = [k for k in encoders.list_encoders() if k.family == "open_clip"]
     named = [k for k in listed if k.name.startswith("open_clip:")]
     assert len(named) >= 5
     for known in named:

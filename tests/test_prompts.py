@@ -47,7 +47,7 @@ class Tower:
     ],
 )
 def test_how_a_class_name_is_read(name: str, read: str) -> None:
-    assert prompts.words(name) == read
+    assert prompts.readable_name(name) == read
 
 
 def test_embed_is_one_row_a_class_and_template_in_order() -> None:
@@ -86,20 +86,20 @@ def test_braces_in_a_class_name_are_only_letters() -> None:
 )
 def test_templates_that_cannot_work(templates: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        prompts.check(templates)
+        prompts.check_templates(templates)
     with pytest.raises(InputError, match=words):
         prompts.embed(Tower(), ["a", "b"], templates)
 
 
 def test_every_set_of_templates_is_usable_and_named_sets_expand() -> None:
     for name, templates in prompts.TEMPLATES.items():
-        prompts.check(templates)
-        assert prompts.expand([name]) == templates
+        prompts.check_templates(templates)
+        assert prompts.expand_templates([name]) == templates
     assert len(prompts.TEMPLATES["imagenet"]) == 7
-    mixed = prompts.expand(["pets", "a {}", "pets"])
+    mixed = prompts.expand_templates(["pets", "a {}", "pets"])
     assert mixed == ("a photo of a {}, a type of pet.", "a {}")
     with pytest.raises(InputError, match="did you mean 'satellite'"):
-        prompts.expand(["satelite"])
+        prompts.expand_templates(["satelite"])
 
 
 def test_class_names_are_checked() -> None:

@@ -178,7 +178,7 @@ def reference(encoder, tuner, module, features):
             inputs = encoder.tokens([f"{' '.join([word] * tuner.length)} {name}."])
             rows = table(inputs["input_ids"]).clone()
             rows[0, 1 : 1 + tuner.length] = contexts  # after the token that begins every text
-            with encoder.text.embedded(rows):
+            with encoder.text.with_embeddings(rows):
                 t = encoder.text.forward(inputs)[0]
             logits[i, c] = encoder.scale * torch.dot(x, t) / t.norm()
     return logits
@@ -342,7 +342,7 @@ def task():
 
 def trained(tuners, tiny, task, folder, **recipe):
     settings = {"epochs": 4, "learning_rate": 2e-3, "batch": 16, **recipe}
-    text = prompts.write(task.classes, task.templates)
+    text = prompts.class_prompts(task.classes, task.templates)
     images = [ImageRef.of(p) for p in task.support]
     with ActivationStore(folder) as store:
         return fit(

@@ -36,16 +36,16 @@ def test_resuming_in_the_middle_is_the_whole_forward(build, kind, tmp_path):
         if not tower.blocks:
             assert (build.__name__, kind) == ("align", "vision")  # an EfficientNet
             with pytest.raises(InputError, match="no blocks"):
-                tower.entering(inputs, 0)
+                tower.forward_until(inputs, 0)
             return
         for block in range(len(tower.blocks) + 1):
-            entering = tower.entering(inputs, block)
+            entering = tower.forward_until(inputs, block)
             assert entering.shape[-1] == tower.blocks[0].width
-            found = tower.resumed(entering, inputs, block)
+            found = tower.forward_from(entering, inputs, block)
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
         # what is changed before the block has no say any more
         if len(tower.blocks) > 1:
-            again = tower.resumed(torch.zeros_like(entering), inputs, 1)
+            again = tower.forward_from(torch.zeros_like(entering), inputs, 1)
             assert not torch.allclose(again, wanted)
         assert torch.equal(tower.forward(inputs), wanted)
 
@@ -64,7 +64,7 @@ def test_what_hangs_on_a_block_that_is_passed_over_does_not_act_twice(tmp_path):
     with torch.no_grad():
         wanted = tower.forward(inputs)
         for block in range(len(tower.blocks) + 1):
-            found = tower.resumed(tower.entering(inputs, block), inputs, block)
+            found = tower.forward_from(tower.forward_until(inputs, block), inputs, block)
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
         assert torch.equal(tower.forward(inputs), wanted)
         for hook in hooks:
@@ -75,7 +75,7 @@ def test_what_hangs_on_a_block_that_is_passed_over_does_not_act_twice(tmp_path):
 def test_a_block_that_is_not_there_is_named(tmp_path):
     encoder = encoders.load(str(models.clip(tmp_path)), precision="float32")
     with pytest.raises(InputError, match="3 blocks, 0 to 3; got 4"):
-        encoder.vision.entering(inputs_of(encoder, "vision"), 4)
+        encoder.vision.forward_until(inputs_of(encoder, "vision"), 4)
 
 
 def test_token_embeddings_can_be_replaced(tmp_path):
@@ -84,9 +84,9 @@ def test_token_embeddings_can_be_replaced(tmp_path):
     table = tower.module(tower.token_embedding)
     with torch.no_grad():
         rows = table(inputs["input_ids"])
-        with tower.embedded(rows):
+        with tower.with_embeddings(rows):
             assert torch.equal(tower.forward(inputs), tower.forward(inputs))
-        with tower.embedded(rows + 1):
+        with tower.with_embeddings(rows + 1):
             moved = tower.forward(inputs)
     assert not torch.allclose(moved, tower.forward(inputs))
 

@@ -22,7 +22,7 @@ from handful.tuners._tuned_encoder import TunerModule, attached, encode_texts
 from handful.tuners.training import text
 
 NAMES = plugins.names("tuners")
-WORDS = prompts.write(["red circle", "cat", "forest"], ["a photo of a {}."])
+WORDS = prompts.class_prompts(["red circle", "cat", "forest"], ["a photo of a {}."])
 LABELS = ["red circle", "cat", "forest", "cat", "forest", "red circle"]
 SHORT = {"soft_prompt": {"length": 4}}  # for towers that read few tokens
 QUICK = Recipe(epochs=2, batch=4, seed=3)
@@ -82,7 +82,7 @@ def seen(encoder) -> np.ndarray:
 
 
 def said(encoder, templates=WORDS.templates) -> np.ndarray:
-    return prompts.read(encoder, replace(WORDS, templates=templates)).weights
+    return prompts.encode_prompts(encoder, replace(WORDS, templates=templates)).weights
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -185,15 +185,15 @@ def test_entry_is_true(name, tiny):
             continue  # nothing is kept of such a tower
         with torch.no_grad():
             last = len(tower.blocks) if first is None else first
-            before = tower.entering(inputs, last)
+            before = tower.forward_until(inputs, last)
             with attached(tiny, [part]):
-                assert torch.equal(tower.entering(inputs, last), before)
+                assert torch.equal(tower.forward_until(inputs, last), before)
                 if (
                     first is not None
                     and part.tuner._encode_texts(tiny, part.module, ["cat"]) is None
                 ):
                     whole = tower.forward(inputs)
-                    resumed = tower.resumed(before, inputs, first)
+                    resumed = tower.forward_from(before, inputs, first)
                     torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-4)
 
 
@@ -496,8 +496,8 @@ def test_a_checkpoint_of_other_classes_or_images_is_refused(change, tiny, store,
     assert go().report.resumed_at == QUICK.epochs
     classes = list(WORDS.classes)
     other = {
-        "order": {"words": prompts.write(classes[::-1], WORDS.templates)},
-        "templates": {"words": prompts.write(classes, ["the {}."])},
+        "order": {"words": prompts.class_prompts(classes[::-1], WORDS.templates)},
+        "templates": {"words": prompts.class_prompts(classes, ["the {}."])},
         "unlabelled": {"seed": 6},
     }[change]
     with pytest.raises(InputError, match="another training"):

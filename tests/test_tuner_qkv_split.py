@@ -11,7 +11,7 @@ from torch import nn
 import open_clip_models
 from handful import encoders
 from handful.contracts import ImageRef
-from handful.encoders.prompts import write
+from handful.encoders.prompts import class_prompts
 from handful.tuners import Recipe, TunedEncoder, fit
 from handful.tuners._qkv_split import QKV, SplitAttention, SplitQKVLinear
 from handful.tuners._tuned_encoder import attached, load_delta
@@ -101,7 +101,7 @@ def test_lora_stands_on_weights_that_are_tuned_too(encoder, tmp_path):
     rng = np.random.default_rng(1)
     images = [ImageRef.of(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(4)]
     trained = fit(
-        [Lora()], encoder, images, ["cat", "dog"] * 2, write(["cat", "dog"], ["a {}."]),
+        [Lora()], encoder, images, ["cat", "dog"] * 2, class_prompts(["cat", "dog"], ["a {}."]),
         recipe=Recipe(epochs=2, batch=4, base_rate=1e-5), store=ActivationStore(tmp_path),
     )  # fmt: skip
     whole = trained.encoder.deltas["full"].tensors

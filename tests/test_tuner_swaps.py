@@ -343,11 +343,11 @@ def test_norms_lie_where_their_entry_says(kind, tmp_path):
                 assert blocks == "all"
                 continue
             with torch.no_grad():
-                before, plain = tower.entering(inputs, entry), tower.forward(inputs)
+                before, plain = tower.forward_until(inputs, entry), tower.forward(inputs)
                 with attached(encoder, [TunerModule(tuner, change)]):
-                    torch.testing.assert_close(tower.entering(inputs, entry), before)
+                    torch.testing.assert_close(tower.forward_until(inputs, entry), before)
                     whole = tower.forward(inputs)
-                    resumed = tower.resumed(before, inputs, entry)
+                    resumed = tower.forward_from(before, inputs, entry)
             torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-4)
             assert not torch.allclose(whole, plain, rtol=1e-3)
 

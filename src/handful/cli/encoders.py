@@ -9,9 +9,9 @@ from handful.cli import _console, _options
 
 def run(as_json: _options.Json = False) -> int:
     """List encoders worth knowing, and which are on this disk already."""
-    from handful.encoders import known
+    from handful.encoders import list_encoders
 
-    found = known()
+    found = list_encoders()
     if as_json:
         _console.say_json([asdict(k) for k in found])
         return 0

@@ -29,7 +29,7 @@ def run(
     from handful.protocols import meta_training
 
     place = meta_training.free_place(name, overwrite=overwrite)
-    templates = prompts.expand(template or prompts.DEFAULT)
+    templates = prompts.expand_templates(template or prompts.DEFAULT)
     with _console.progress("encoding") as progress:
         pools = meta_training.pools(sources, encoder, templates, progress=progress)
     with _console.training_progress("meta-training") as (_, live):

@@ -1,4 +1,4 @@
-"""Images and texts to features: one `load` for every encoder, and a list of those worth knowing.
+"""Images and texts to features: one `load` for every encoder, and a catalogue of encoders.
 
 This file imports no torch; a backend (a file of this folder without an underscore) does, when it
 is needed. A name may say its backend, as in `transformers:openai/clip-vit-base-patch32`.
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from handful import plugins
 from handful.contracts import Encoder
-from handful.encoders.catalogue import Known, known
-from handful.encoders.families import of_open_clip
+from handful.encoders.catalogue import EncoderInfo, list_encoders
+from handful.encoders.families import is_open_clip
 from handful.errors import InputError
 
-__all__ = ["DEFAULT", "Known", "known", "load"]
+__all__ = ["DEFAULT", "EncoderInfo", "list_encoders", "load"]
 
 DEFAULT = "tiny"
 _PRECISIONS = ("auto", "float32", "bfloat16")
@@ -50,11 +50,11 @@ def load(
 
 
 def _backend(name: str) -> tuple[str, str]:
-    """Which backend a name means, and what is left of the name for it."""
+    """The backend that a name means, and the name without its prefix."""
     if name.startswith(("hf-hub:", "local-dir:")):
         return "open_clip", name
     backend, _, rest = name.partition(":")
     if rest and len(backend) > 1 and backend.isidentifier():  # C:\models is a folder
         return backend, rest
     folder = Path(name).expanduser()
-    return ("open_clip" if of_open_clip(folder) else "transformers"), name
+    return ("open_clip" if is_open_clip(folder) else "transformers"), name

@@ -1,4 +1,4 @@
-"""Encoders a user would choose, with what is known of them; imports neither torch nor the hub."""
+"""The catalogue: encoders a user would choose, with facts about them; imports no torch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ ASK = "see its page"
 
 
 @dataclass(frozen=True)
-class Known:
-    """One encoder worth knowing.
+class EncoderInfo:
+    """One encoder of the catalogue.
 
     Args:
         name: what `handful.encoders.load` takes.
         family: which architecture's facts apply; `open_clip` where that library loads it.
         dim: feature width D.
-        image: side of the picture it sees, in pixels.
+        image: side of its input image, in pixels.
         good_for: when to choose it.
         licence: of the weights, as its page stated when this list was written; `ASK` where we
             could not read it.
         source: who trained it, on what.
-        hub: the repository its files lie in, where the name does not say it.
+        hub: the repository with its files, where the name does not contain it.
         here: whether it can be used without a download.
     """
 
@@ -38,64 +38,65 @@ class Known:
 
 
 _LIST = (
-    Known("tiny", "clip", 0, 64, "demos and tests: coloured shapes, no download", "Apache-2.0",
-          "Handful, trained on its own playground"),
-    Known("openai/clip-vit-base-patch32", "clip", 512, 224,
+    EncoderInfo("tiny", "clip", 0, 64, "demos and tests: coloured shapes, no download",
+          "Apache-2.0", "Handful, trained on its own playground"),
+    EncoderInfo("openai/clip-vit-base-patch32", "clip", 512, 224,
           "photos; fast, the usual yardstick", ASK, "OpenAI, 400 M web pairs"),
-    Known("openai/clip-vit-base-patch16", "clip", 512, 224,
+    EncoderInfo("openai/clip-vit-base-patch16", "clip", 512, 224,
           "photos; finer detail, about four times the work", ASK, "OpenAI, 400 M web pairs"),
-    Known("openai/clip-vit-large-patch14", "clip", 768, 224,
+    EncoderInfo("openai/clip-vit-large-patch14", "clip", 768, 224,
           "photos; strongest of OpenAI's at 224 pixels", ASK, "OpenAI, 400 M web pairs"),
-    Known("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "clip", 512, 224,
+    EncoderInfo("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "clip", 512, 224,
           "photos; open data, same cost as ViT-B/32", "MIT", "LAION, LAION-2B"),
-    Known("facebook/metaclip-b32-400m", "clip", 512, 224,
+    EncoderInfo("facebook/metaclip-b32-400m", "clip", 512, 224,
           "photos; curated data, same cost as ViT-B/32", "CC-BY-NC-4.0",
           "Meta, 400 M pairs of CommonCrawl"),
-    Known("google/siglip-base-patch16-224", "siglip", 768, 224,
+    EncoderInfo("google/siglip-base-patch16-224", "siglip", 768, 224,
           "photos; stronger zero-shot than CLIP of its size", ASK, "Google, WebLI"),
-    Known("google/siglip-so400m-patch14-384", "siglip", 1152, 384,
+    EncoderInfo("google/siglip-so400m-patch14-384", "siglip", 1152, 384,
           "photos; among the strongest, needs a GPU or patience", "Apache-2.0", "Google, WebLI"),
-    Known("google/siglip2-base-patch16-224", "siglip", 768, 224,
+    EncoderInfo("google/siglip2-base-patch16-224", "siglip", 768, 224,
           "photos, class names in many languages", "Apache-2.0", "Google, WebLI"),
-    Known("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", 512, 224,
+    EncoderInfo("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", 512, 224,
           "class names in Chinese", ASK, "OFA-Sys, about 200 M Chinese pairs"),
-    Known("kakaobrain/align-base", "align", 640, 289,
+    EncoderInfo("kakaobrain/align-base", "align", 640, 289,
           "photos; a convolutional image tower", ASK, "Kakao Brain, COYO-700M"),
-    Known("open_clip:RN50/openai", "open_clip", 1024, 224,
+    EncoderInfo("open_clip:RN50/openai", "open_clip", 1024, 224,
           "photos; a ResNet, as many papers report it", "MIT", "OpenAI, 400 M web pairs",
           "timm/resnet50_clip.openai"),
-    Known("open_clip:ViT-B-16-SigLIP/webli", "open_clip", 768, 224,
+    EncoderInfo("open_clip:ViT-B-16-SigLIP/webli", "open_clip", 768, 224,
           "photos; SigLIP as open_clip has it", "Apache-2.0", "Google, WebLI",
           "timm/ViT-B-16-SigLIP"),
-    Known("open_clip:EVA02-B-16/merged2b_s8b_b131k", "open_clip", 512, 224,
+    EncoderInfo("open_clip:EVA02-B-16/merged2b_s8b_b131k", "open_clip", 512, 224,
           "photos; EVA-02, stronger than CLIP of its size", "MIT", "BAAI, Merged-2B",
           "timm/eva02_base_patch16_clip_224.merged2b_s8b_b131k"),
-    Known("hf-hub:imageomics/bioclip", "open_clip", 512, 224,
+    EncoderInfo("hf-hub:imageomics/bioclip", "open_clip", 512, 224,
           "plants, animals, fungi by their names", "MIT", "Imageomics, TreeOfLife-10M"),
-    Known("hf-hub:imageomics/bioclip-2", "open_clip", 768, 224,
+    EncoderInfo("hf-hub:imageomics/bioclip-2", "open_clip", 768, 224,
           "plants, animals, fungi; stronger, needs a GPU or patience", "MIT",
           "Imageomics, TreeOfLife-200M"),
-    Known("hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", "open_clip", 512, 224,
-          "medicine: X-rays, microscopy, figures; for research, says its page", "MIT",
+    EncoderInfo("hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", "open_clip",
+          512, 224, "medicine: X-rays, microscopy, figures; for research, says its page", "MIT",
           "Microsoft, PMC-15M"),
-    Known("flaviagiammarino/pubmed-clip-vit-base-patch32", "clip", 512, 224,
+    EncoderInfo("flaviagiammarino/pubmed-clip-vit-base-patch32", "clip", 512, 224,
           "medicine: radiology", "MIT", "PubMedCLIP's authors, ROCO"),
-    Known("google/medsiglip-448", "siglip", 1152, 448,
+    EncoderInfo("google/medsiglip-448", "siglip", 1152, 448,
           "medicine: X-rays, skin, eyes, tissue; its owner asks for consent",
           "Health AI Developer Foundations", "Google, de-identified medical images"),
-    Known("hf-hub:wisdomik/QuiltNet-B-32", "open_clip", 512, 224,
+    EncoderInfo("hf-hub:wisdomik/QuiltNet-B-32", "open_clip", 512, 224,
           "medicine: tissue under the microscope", ASK, "Quilt's authors, Quilt-1M"),
-    Known("open_clip:ViT-B-32/hf-hub:chendelong/RemoteCLIP/RemoteCLIP-ViT-B-32.pt", "open_clip",
-          512, 224, "pictures from satellites and aeroplanes", ASK, "RemoteCLIP's authors"),
-    Known("open_clip:ViT-B-32-quickgelu/hf-hub:Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt",
+    EncoderInfo("open_clip:ViT-B-32/hf-hub:chendelong/RemoteCLIP/RemoteCLIP-ViT-B-32.pt",
+          "open_clip", 512, 224, "pictures from satellites and aeroplanes", ASK,
+          "RemoteCLIP's authors"),
+    EncoderInfo("open_clip:ViT-B-32-quickgelu/hf-hub:Zilun/GeoRSCLIP/ckpt/RS5M_ViT-B-32.pt",
           "open_clip", 512, 224, "pictures from satellites and aeroplanes", ASK,
           "Om AI Lab, RS5M"),
-    Known("flax-community/clip-rsicd-v2", "clip", 512, 224,
+    EncoderInfo("flax-community/clip-rsicd-v2", "clip", 512, 224,
           "pictures from satellites and aeroplanes", ASK, "Flax community, RSICD"),
-    Known("open_clip:MobileCLIP-S2/datacompdr", "open_clip", 512, 256,
+    EncoderInfo("open_clip:MobileCLIP-S2/datacompdr", "open_clip", 512, 256,
           "phones; small and quick", "apple-amlr", "Apple, DataCompDR",
           "apple/MobileCLIP-S2-OpenCLIP"),
-    Known("open_clip:MobileCLIP2-S0/dfndr2b", "open_clip", 512, 256,
+    EncoderInfo("open_clip:MobileCLIP2-S0/dfndr2b", "open_clip", 512, 256,
           "phones; the smallest of its family", ASK, "Apple, DFNDR-2B",
           "timm/MobileCLIP2-S0-OpenCLIP"),
 )  # fmt: skip
@@ -106,10 +107,10 @@ def hub_names() -> list[str]:
     return [k.name for k in _LIST]
 
 
-def known() -> list[Known]:
-    """The encoders worth knowing, each with whether it is already on this disk.
+def list_encoders() -> list[EncoderInfo]:
+    """The encoders of the catalogue, each with whether it is already on this disk.
 
-    >>> known()[0].name
+    >>> list_encoders()[0].name
     'tiny'
     """
     from huggingface_hub import try_to_load_from_cache
@@ -117,15 +118,15 @@ def known() -> list[Known]:
     result = []
     for entry in _LIST:
         if entry.name == "tiny":
-            result.append(_embedded(entry))
+            result.append(_tiny(entry))
             continue
-        repo, weights = _place(entry)
+        repo, weights = _files(entry)
         found = any(isinstance(try_to_load_from_cache(repo, w), str) for w in weights)
         result.append(replace(entry, here=found))
     return result
 
 
-def _place(entry: Known) -> tuple[str, tuple[str, ...]]:
+def _files(entry: EncoderInfo) -> tuple[str, tuple[str, ...]]:
     """The repository, and the files any of which are its weights."""
     if entry.family != "open_clip":
         return entry.name, ("model.safetensors", "pytorch_model.bin")
@@ -135,8 +136,8 @@ def _place(entry: Known) -> tuple[str, tuple[str, ...]]:
     return f"{owner}/{name}", tuple(file) or own
 
 
-def _embedded(entry: Known) -> Known:
-    """`tiny` as it lies in this installation: its width is read, not remembered."""
+def _tiny(entry: EncoderInfo) -> EncoderInfo:
+    """The entry of `tiny` with width and image size read from its configuration."""
     import json
 
     config = Path(str(resources.files("handful.encoders"))) / "tiny" / "config.json"

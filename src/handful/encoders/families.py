@@ -1,4 +1,4 @@
-"""What the architectures are, beyond what their checkpoints say of themselves."""
+"""Facts about the architectures of transformers that their checkpoints do not state."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from handful.errors import InputError
 
 @dataclass(frozen=True)
 class Family:
-    """What an architecture's checkpoints do not say of themselves.
+    """Facts about one architecture.
 
     Args:
         name: `model_type` of the configuration.
-        model: the library's class.
-        pixels: the library's image processor where the checkpoint names none.
-        padded: texts are padded to the window and the padding takes part, as in training.
-        case: "" as it is, "lower", or "canonical" (lower case without punctuation).
-        window: tokens a text may have where that is less than the tower has positions for.
-        offset: positions the tower keeps for itself.
+        model: name of the library's class.
+        processor: name of the library's image processor where the checkpoint states none.
+        padded: texts are padded to the window and attend over the padding, as in training.
+        case: how a text is cleaned: "" as it is, "lower", or "canonical" (lower case without
+            punctuation).
+        window: most tokens of a text, where that is less than the tower has positions for.
+        offset: positions of the tower that no token takes.
     """
 
     name: str
     model: str
-    pixels: str = "CLIPImageProcessor"
+    processor: str = "CLIPImageProcessor"
     padded: bool = False
     case: str = ""
     window: int = 0
@@ -74,7 +75,7 @@ def family(name: str, folder: Path) -> Family:
     return found
 
 
-def of_open_clip(folder: Path) -> bool:
+def is_open_clip(folder: Path) -> bool:
     """Whether the folder is a checkpoint of open_clip and none that transformers can use."""
     if not (folder / OPEN_CLIP).is_file():
         return False
@@ -83,6 +84,7 @@ def of_open_clip(folder: Path) -> bool:
 
 
 def _gemma(folder: Path) -> bool:
+    """Whether the tokenizer is of Gemma's kind, which SigLIP 2 uses."""
     path = folder / "tokenizer_config.json"
     stated = str(read_json(path).get("tokenizer_class", "")) if path.is_file() else ""
     return stated.startswith(("Gemma", "Siglip2"))

@@ -1,4 +1,4 @@
-"""Class names to text features: templates, how a name is read, and the prompt ensemble.
+"""Class names to text features: templates, readable names, and the prompt ensemble.
 
 Several templates make an ensemble: every prompt is embedded and normalised on its own, and
 `ClassText.weights` renormalises the mean over a class's prompts.
@@ -47,32 +47,29 @@ _RUN_TOGETHER = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 _WORD = re.compile(r"[A-Z][a-z]+")
 
 
-def words(name: str) -> str:
-    """How a class name is read inside a prompt; the label itself stays as it is.
+def readable_name(name: str) -> str:
+    """A class name as it is written inside a prompt; the label itself stays as it is.
 
     An underscore becomes a space, as everywhere in the field. A name made only of capitalised
-    words run together, as folders of remote sensing sets are called, is taken apart: a text tower
+    words run together, as in folders of remote sensing data sets, is taken apart: a text tower
     knows "annual crop" and has no token for "AnnualCrop". Each part needs three letters, so
     McLaren, DeLorean or FedEx stay whole.
 
-    >>> words("annual_crop"), words("AnnualCrop"), words("McLaren F1")
-    ('annual crop', 'annual crop', 'McLaren F1')
+    >>> [readable_name(n) for n in ("annual_crop", "AnnualCrop", "McLaren F1")]
+    ['annual crop', 'annual crop', 'McLaren F1']
     """
     if _RUN_TOGETHER.fullmatch(name):
         return " ".join(_WORD.findall(name)).lower()
     return " ".join(name.replace("_", " ").split())
 
 
-def check(templates: Sequence[str]) -> None:
+def check_templates(templates: Sequence[str]) -> None:
     """Refuse templates that would give every class the same prompt.
 
     Raises:
         InputError: no template, or one without `{}`.
     """
-    if isinstance(templates, str):
-        raise InputError(f"expected a list of templates, got the string {templates!r}")
-    if not templates:
-        raise InputError(f"no template given; use for example {DEFAULT[0]!r}")
+    _check_list(templates)
     for template in templates:
         if "{}" not in template:
             raise InputError(
@@ -81,19 +78,16 @@ def check(templates: Sequence[str]) -> None:
             )
 
 
-def expand(items: Sequence[str]) -> tuple[str, ...]:
+def expand_templates(items: Sequence[str]) -> tuple[str, ...]:
     """Templates and names of template sets to templates, each once, in order.
 
     Raises:
         InputError: something that is neither.
 
-    >>> expand(["satellite", "a {}."])
+    >>> expand_templates(["satellite", "a {}."])
     ('a centered satellite photo of {}.', 'a {}.')
     """
-    if isinstance(items, str):
-        raise InputError(f"expected a list of templates, got the string {items!r}")
-    if not items:
-        raise InputError(f"no template given; use for example {DEFAULT[0]!r}")
+    _check_list(items)
     result: list[str] = []
     for item in items:
         if "{}" in item:
@@ -110,13 +104,20 @@ def expand(items: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(result))
 
 
+def _check_list(templates: Sequence[str]) -> None:
+    if isinstance(templates, str):
+        raise InputError(f"expected a list of templates, got the string {templates!r}")
+    if not templates:
+        raise InputError(f"no template given; use for example {DEFAULT[0]!r}")
+
+
 @dataclass(frozen=True)
 class ClassPrompts:
-    """Prompts of C classes, before any text tower has read them.
+    """Prompts of C classes, not yet encoded.
 
     Args:
         classes: C class names; they fix the order of the columns.
-        names: what prompts call each of them.
+        names: how prompts write each of them.
         templates: P templates with `{}` where the name goes.
     """
 
@@ -127,10 +128,13 @@ class ClassPrompts:
     @property
     def texts(self) -> list[str]:
         """`C * P` prompts, those of one class together."""
+        # not str.format, which would read braces of a class name and other fields of a template
         return [t.replace("{}", name) for name in self.names for t in self.templates]
 
 
-def write(classes: Mapping[str, str] | Sequence[str], templates: Sequence[str]) -> ClassPrompts:
+def class_prompts(
+    classes: Mapping[str, str] | Sequence[str], templates: Sequence[str]
+) -> ClassPrompts:
     """The prompts of each class.
 
     Args:
@@ -140,17 +144,17 @@ def write(classes: Mapping[str, str] | Sequence[str], templates: Sequence[str]) 
     Raises:
         InputError: a template without `{}`, class names that repeat or are empty.
 
-    >>> write({"n02123045": "tabby_cat"}, ["a {}."]).texts
+    >>> class_prompts({"n02123045": "tabby_cat"}, ["a {}."]).texts
     ['a tabby cat.']
     """
-    check(templates)
-    spoken = tuple(classes.values()) if isinstance(classes, Mapping) else tuple(classes)
-    names = tuple(words(name) or name for name in class_names(spoken))
+    check_templates(templates)
+    written = tuple(classes.values()) if isinstance(classes, Mapping) else tuple(classes)
+    names = tuple(readable_name(name) or name for name in class_names(written))
     return ClassPrompts(class_names(tuple(classes)), names, tuple(templates))
 
 
-def read(tower: TextTower, prompts: ClassPrompts) -> ClassText:
-    """What a text tower says of each class: `[C, P, D]`; equal prompts are read once."""
+def encode_prompts(tower: TextTower, prompts: ClassPrompts) -> ClassText:
+    """Text features of each class, `[C, P, D]`; equal prompts are encoded once."""
     unique = list(dict.fromkeys(prompts.texts))
     row = {prompt: i for i, prompt in enumerate(unique)}
     rows = np.asarray(tower.texts(unique), dtype=np.float32)[[row[p] for p in prompts.texts]]
@@ -161,14 +165,14 @@ def read(tower: TextTower, prompts: ClassPrompts) -> ClassText:
 def embed(
     tower: TextTower, classes: Mapping[str, str] | Sequence[str], templates: Sequence[str] = DEFAULT
 ) -> ClassText:
-    """`write` and `read` in one.
+    """Class names to text features: `class_prompts` and `encode_prompts` in one.
 
     Args:
-        tower: an encoder, or the half of one that reads.
+        tower: an encoder, or its text tower.
         classes: C class names, or a mapping of each to the words that prompts use for it.
         templates: P templates with `{}` where the name goes.
 
     Raises:
         InputError: a template without `{}`, class names that repeat or are empty.
     """
-    return read(tower, write(classes, templates))
+    return encode_prompts(tower, class_prompts(classes, templates))

@@ -1,9 +1,10 @@
-"""What a tuner may touch of an encoder: one description for every library's model.
+"""The image and text towers of an encoder, described in one way for every library's model.
 
-A `Tower` is one half of a loaded model, told by the names of its parts. Nothing of the library's
-forward pass is written again: passing over blocks, starting in the middle and replacing token
-embeddings all override the `forward` of the library's own modules for the length of one call, so
-parity holds by construction. Such a call changes the model, so it belongs to one thread at a time.
+A `Tower` lists the parts of one tower by their names in the loaded model; tuners change a model
+through it. Nothing of the library's forward pass is written again: skipping blocks, starting in the
+middle and replacing token embeddings all override the `forward` of the library's own modules for
+the length of one call, so the numbers are the library's by construction. Such a call changes the
+model, so it belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Tower:
-    """One half of a model.
+    """One tower of a model.
 
     Args:
-        kind: which half.
+        kind: which tower.
         model: the library's whole model; names count from it.
         call: the model and inputs of the library to `[N, D]` features before they are scaled to
             length one; it holds no model itself, so that a copy of the tower computes with its own.
         blocks: in the order of computation; empty where the tower has none that we know.
         prefixes: what the names of this tower's parameters begin with.
-        embedding: module and method whose result enters the first block; not computed by `resumed`.
-            Empty where it has to be.
+        embedding: module and method whose result enters the first block; `forward_from` does not
+            compute it. None where that method cannot be named, so that it is computed in vain.
         projection: the last linear map, an `nn.Linear` or a Parameter `[W, D]`; empty if none.
         token_embedding: of a text tower, the `nn.Embedding` of its tokens.
     """
@@ -89,12 +90,12 @@ class Tower:
         """`[N, D]` features as the library computes them, not scaled to length one."""
         return self.call(self.model, inputs)
 
-    def entering(self, inputs: Inputs, block: int) -> Tensor:
-        """`[N, L, W]`: what enters a block; what comes after it is not computed.
+    def forward_until(self, inputs: Inputs, block: int) -> Tensor:
+        """The input `[N, L, W]` of a block; nothing after it is computed.
 
         Args:
             inputs: as for `forward`.
-            block: its place among `blocks`; `len(blocks)` stands for what leaves the last one.
+            block: its index in `blocks`; `len(blocks)` gives the output of the last one.
         """
         self._check(block)
         with ExitStack() as stack, torch.no_grad():
@@ -111,13 +112,13 @@ class Tower:
                 return reached.hidden.detach()
         raise InputError(f"the {self.kind} tower never came to its block {block}")
 
-    def resumed(self, activations: Tensor, inputs: Inputs, block: int) -> Tensor:
-        """`[N, D]`: the library's forward from a block on, given what enters it.
+    def forward_from(self, activations: Tensor, inputs: Inputs, block: int) -> Tensor:
+        """Features `[N, D]` by the library's forward from a block on, given its input.
 
         Args:
-            activations: `[N, L, W]`, as `entering` gave them.
-            inputs: as for `forward`; of a text tower its tokens, for they say where texts end.
-            block: as for `entering`.
+            activations: `[N, L, W]`, from `forward_until`.
+            inputs: as for `forward`; a text tower pools by them, since tokens mark where texts end.
+            block: as for `forward_until`.
         """
         self._check(block)
 
@@ -128,6 +129,7 @@ class Tower:
             if self.embedding is not None:
                 module, method = self.embedding
                 stack.enter_context(overridden(self.module(module), method, given))
+            # earlier blocks pass their input on; the last of them hands over the activations
             for place, earlier in enumerate(self.blocks[:block]):
                 passed = self.module(earlier.name)
                 way = given if place == block - 1 else _first
@@ -143,8 +145,8 @@ class Tower:
             return self.call(self.model, inputs)
 
     @contextmanager
-    def embedded(self, embeddings: Tensor) -> Iterator[None]:
-        """Token embeddings `[N, L, W]` in place of what the table says of the tokens."""
+    def with_embeddings(self, embeddings: Tensor) -> Iterator[None]:
+        """Within it, token embeddings `[N, L, W]` stand in for those of the table."""
         table = self.module(self.token_embedding)
         with overridden(table, "forward", lambda *_a, **_k: embeddings):
             yield
@@ -161,7 +163,7 @@ class Tower:
 
 @runtime_checkable
 class Tunable(Encoder, Protocol):
-    """An encoder whose insides can be reached."""
+    """An encoder whose model and towers can be reached."""
 
     @property
     def device(self) -> torch.device:
@@ -175,16 +177,16 @@ class Tunable(Encoder, Protocol):
 
     @property
     def vision(self) -> Tower:
-        """The half that sees."""
+        """The image tower."""
         ...
 
     @property
     def text(self) -> Tower:
-        """The half that reads."""
+        """The text tower."""
         ...
 
     def pixels(self, batch: Sequence[Any]) -> dict[str, Tensor]:
-        """N prepared pictures to the inputs of `vision`, on the device."""
+        """N prepared images to the inputs of `vision`, on the device."""
         ...
 
     def tokens(self, batch: Sequence[str]) -> dict[str, Tensor]:
@@ -194,7 +196,7 @@ class Tunable(Encoder, Protocol):
 
 @contextmanager
 def overridden(target: nn.Module, name: str, stand_in: Any) -> Iterator[None]:
-    """One object's method, or what else it has, replaced; its hooks still run."""
+    """Within it, an attribute of one module is replaced; `forward` keeps its hooks."""
     before = vars(target).get(name)
     object.__setattr__(target, name, stand_in)
     try:

@@ -149,7 +149,7 @@ def compare(
     Raises:
         InputError: fewer images than shots, no test images, fewer than two classes.
     """
-    templates = prompts.expand(templates)
+    templates = prompts.expand_templates(templates)
     if isinstance(methods, str):
         methods = [methods]
     if seeds < 1:

@@ -173,4 +173,4 @@ def _source(task: playground.Task) -> Source:
     images = tuple(ImageRef.of(p, f"{task.name}/{i}") for i, p in enumerate(pictures))
     dataset = Dataset(images, labels, splits, classes=task.classes)
     words = {c: c for c in task.classes}
-    return Source(task.name, dataset, words, prompts.expand(task.templates))
+    return Source(task.name, dataset, words, prompts.expand_templates(task.templates))

@@ -88,7 +88,7 @@ def encode(source: Source, eye: Eye, need: Need, progress: Progress | None = Non
     An image that cannot be read is left out, and another one is drawn in its place.
     """
     tower = eye.encoder()
-    templates = prompts.expand(eye.templates or source.templates)
+    templates = prompts.expand_templates(eye.templates or source.templates)
     text = class_text(tower, source.words, templates)
     dataset, labels = source.dataset, source.labels
     splits = np.array(dataset.splits)

@@ -108,7 +108,9 @@ def _cache(path: Path, words: Mapping[str, str] | None, eye: Eye) -> FeatureSet:
             "encoder that made the cache (--encoder)"
         )
     else:
-        text = class_text(eye.encoder(), words, prompts.expand(eye.templates or prompts.DEFAULT))
+        text = class_text(
+            eye.encoder(), words, prompts.expand_templates(eye.templates or prompts.DEFAULT)
+        )
         found = tip_cache(path, shots=shots, text=text)
     note = f"support sets are drawn from keys_{shots}shots.pt"
     return replace(found, notes=(*found.notes, note))
@@ -132,7 +134,7 @@ def open_images(path: Path, words: Mapping[str, str] | None) -> Source:
     name = path.resolve().stem if path.is_file() else path.resolve().name
     if found and found[0].stem.startswith("split_zhou_"):
         name = found[0].stem.removeprefix("split_zhou_")
-        templates = prompts.expand([COOP[name]]) if name in COOP else templates
+        templates = prompts.expand_templates([COOP[name]]) if name in COOP else templates
     return Source(name, dataset, data.class_words(dataset, words), templates)
 
 

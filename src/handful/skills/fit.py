@@ -101,7 +101,7 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
-    templates = written = prompts.expand(templates)
+    templates = written = prompts.expand_templates(templates)
     adapter = create_adapter(method, seed, params)
     dataset = data.split_or_all(data.load(source), "train")
     dataset, none = data.separate_reserved(dataset, words)
@@ -122,7 +122,7 @@ def fit(
             tower,
             drawn.images,
             drawn.labels,
-            prompts.write(names, written),
+            prompts.class_prompts(names, written),
             seed=seed,
             head=lambda: create_adapter(method, seed, params),
             groups=drawn.groups,

@@ -83,7 +83,7 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
-    templates = prompts.expand(templates)
+    templates = prompts.expand_templates(templates)
     adapter = create_estimator(MultiLabel, "multi_label", params=params)
     dataset = _part(_load(source), "train")
     names = _names(dataset, words)

@@ -51,7 +51,7 @@ class PromptLearner(nn.Module):
     def encode(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
         """`[N, D]` of N texts, with contexts `[N or 1, M, W]` that are one text's each."""
         encoder, prompts = self.locator.encoder, self.locator.tokenize(texts)
-        with encoder.text.embedded(prompts.embeddings(token_embedding(encoder), contexts)):
+        with encoder.text.with_embeddings(prompts.embeddings(token_embedding(encoder), contexts)):
             return encoder.text.forward(prompts.inputs)
 
     def encode_product(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
@@ -60,5 +60,5 @@ class PromptLearner(nn.Module):
         table, count = token_embedding(encoder), len(contexts)
         embeddings = torch.cat([prompts.embeddings(table, own[None]) for own in contexts])
         inputs = {k: v.repeat(count, 1) for k, v in prompts.inputs.items()}
-        with encoder.text.embedded(embeddings):
+        with encoder.text.with_embeddings(embeddings):
             return encoder.text.forward(inputs).reshape(count, len(texts), -1)

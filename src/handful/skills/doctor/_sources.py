@@ -84,7 +84,7 @@ def diagnose(
     dataset, none = data.separate_reserved(dataset, words)
     names = data.class_words(dataset, words)
     tower = encoders.load(encoder)
-    text = prompts.embed(tower, names, prompts.expand(templates))
+    text = prompts.embed(tower, names, prompts.expand_templates(templates))
     found = extract_features(tower, dataset.images, store, progress=progress)
     labels = [dataset.labels[i] for i in found.kept]
     data.require_images(names, Counter(labels), found.failures)

@@ -77,7 +77,7 @@ class TrainingImages:
         values = self.values[rows, views].to(self.base.device)
         if self.block is None:
             return values
-        return tower.resumed(values, self._blank_inputs(len(values)), self.block)
+        return tower.forward_from(values, self._blank_inputs(len(values)), self.block)
 
     def frozen_features(self, batch: int = 64) -> Tensor:
         """`[N, V, D]` unit rows of the model as it is now; call it before anything is attached."""
@@ -104,7 +104,7 @@ class TrainingImages:
         return prepared
 
     def _blank_inputs(self, count: int) -> Inputs:
-        """Pixels of the right shape, of which `resumed` uses nothing but the shape."""
+        """Pixels of the right shape, of which `forward_from` uses nothing but the shape."""
         if self._blank is None:
             self._blank = self.base.pixels([self.base.prepare(data.decode(self.refs[0]))])
         return {k: v.expand(count, *v.shape[1:]) for k, v in self._blank.items()}
@@ -139,7 +139,7 @@ def prepare_images(
     def compute(prepared: Sequence[Any]) -> np.ndarray[Any, Any]:
         with torch.no_grad():
             inputs = base.pixels(prepared)
-            found = tower.forward(inputs) if block is None else tower.entering(inputs, block)
+            found = tower.forward(inputs) if block is None else tower.forward_until(inputs, block)
         return found.float().cpu().numpy()
 
     found = extract_activations(

@@ -134,7 +134,9 @@ def _losses(
     own images is overconfident, which says nothing of how well it separates the classes.
     """
     encoder = trained.encoder
-    class_text = prompts.read(encoder, ClassPrompts(text.classes, text.names, trained.templates))
+    class_text = prompts.encode_prompts(
+        encoder, ClassPrompts(text.classes, text.names, trained.templates)
+    )
     known = extract_features(encoder, support[0], store)
     new = extract_features(encoder, held_out[0], store)
     if not new.kept:

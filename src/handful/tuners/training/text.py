@@ -45,7 +45,7 @@ class TrainingText:
             if block is None:
                 self._values = encode_texts(base, modules, self.texts).float()
             elif block >= 0 and not self._own_way:
-                self._values = base.text.entering(self._tokens, block).float()
+                self._values = base.text.forward_until(self._tokens, block).float()
 
     def weights(self) -> Tensor:
         """`[C, D]` unit rows, differentiable: the mean of a class's prompts, scaled to one."""
@@ -64,7 +64,7 @@ class TrainingText:
         tokens = {k: v[chunk] for k, v in self._tokens.items()}
         if self._values is None or self.block is None:
             return self.base.text.forward(tokens)
-        return self.base.text.resumed(self._values[chunk], tokens, self.block)
+        return self.base.text.forward_from(self._values[chunk], tokens, self.block)
 
 
 def encode_classes(base: Tunable, modules: Sequence[TunerModule], text: ClassPrompts) -> Tensor:

@@ -89,7 +89,7 @@ def processor(folder: Path, found: Family) -> Any:
         )
     config = {**stated[-1].get("image_processor", {}), **stated[0]}
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
-    kind = kind.replace("FeatureExtractor", "ImageProcessor") or found.pixels
+    kind = kind.replace("FeatureExtractor", "ImageProcessor") or found.processor
     # By name and not by the library's automatic choice, which in most versions wants torchvision.
     known = getattr(transformers, f"{kind.removesuffix('Fast').removesuffix('Pil')}Pil", None)
     if known is None or not kind.removesuffix("Fast").removesuffix("Pil").endswith("Processor"):
