@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(stop.value.code or 0), out, err
 
 
-def states(done: verify.Verified) -> dict[str, str]:
+def states(done: verify.VerificationReport) -> dict[str, str]:
     return {check.name: check.state for check in done.checks}
 
 
@@ -146,7 +146,7 @@ def test_a_file_cut_short(skill: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     done = verify.verify(file)
     assert done.checks[0].state == "failed"
-    assert "bird.skill: is cut short" in done.checks[0].told
+    assert "bird.skill: is cut short" in done.checks[0].detail
 
 
 def test_what_is_nowhere_has_no_verdict(tmp_path: Path, capsys) -> None:
@@ -160,14 +160,14 @@ def test_what_is_nowhere_has_no_verdict(tmp_path: Path, capsys) -> None:
 def test_another_encoder_and_another_eye(skill: Path) -> None:
     done = verify.verify(skill, encoder=Fake(fingerprint="model:fake weights:99"))
     assert states(done)["encoder"] == "failed"
-    assert "weights differs (skill 01, encoder 99)" in done.checks[-1].told
+    assert "weights differs (skill 01, encoder 99)" in done.checks[-1].detail
     done = verify.verify(skill, encoder=Fake())
-    assert done.whole
-    assert f"at most {golden.TOLERANCE:g} may be" in done.checks[-1].told
+    assert done.complete
+    assert f"at most {golden.TOLERANCE:g} may be" in done.checks[-1].detail
     odd = Fake()
     odd.wobble = 0.5
     done = verify.verify(skill, encoder=odd)
-    assert "its golden image gets other probabilities" in done.checks[-1].told
+    assert "its golden image gets other probabilities" in done.checks[-1].detail
     assert done.failed
 
 
@@ -177,7 +177,7 @@ def test_an_encoder_that_cannot_be_fetched(skill: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(encoders, "load", refuse)
     done = verify.verify(skill)
-    assert (states(done)["encoder"], done.failed, done.whole) == ("not checked", False, False)
+    assert (states(done)["encoder"], done.failed, done.complete) == ("not checked", False, False)
 
 
 def test_a_skill_on_the_hub(taught: Path, tmp_path: Path, monkeypatch, capsys) -> None:

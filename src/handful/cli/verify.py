@@ -26,25 +26,25 @@ def run(
     """
     from handful.skills import verify
 
-    done = verify.verify(skill, encoder=encoder, look=not no_encoder, revision=revision)
+    report = verify.verify(skill, encoder=encoder, check_encoder=not no_encoder, revision=revision)
     if as_json:
         _console.say_json(
             {
-                "skill": done.where,
-                "ok": done.whole,
-                "failed": done.failed,
+                "skill": report.where,
+                "ok": report.complete,
+                "failed": report.failed,
                 "checks": [
-                    {"check": c.name, "state": c.state, "told": c.told} for c in done.checks
+                    {"check": c.name, "state": c.state, "told": c.detail} for c in report.checks
                 ],
             }
         )
     else:
-        for check in done.checks:
-            _console.say(f"{check.name}: {check.state}: {check.told}")
-    if done.failed:
-        _console.complain(f"error: {done.where} must not be trusted as it is")
+        for check in report.checks:
+            _console.say(f"{check.name}: {check.state}: {check.detail}")
+    if report.failed:
+        _console.complain(f"error: {report.where} must not be trusted as it is")
         return 2
-    if not done.whole:
+    if not report.complete:
         _console.complain("right as far as it was checked; its encoder was not")
         return 1
     return 0

@@ -18,7 +18,7 @@ from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.errors import InputError, PackError
 from handful.features import Progress, extract_features, stream
 from handful.features.store import FeatureStore
-from handful.library._backbone import Backbone, UnusableSkillError
+from handful.library._encoder import UnusableSkillError, find_encoder, tune
 from handful.library.ensemble import MAX_TUNED, SkillEnsemble, TunedFeatures
 from handful.library.folder import LibraryFolder
 from handful.library.prediction import LibraryPrediction, predict_features
@@ -60,7 +60,9 @@ class Library:
         max_tuned: int = MAX_TUNED,
     ) -> None:
         self.folder, self.store, self._max_tuned = LibraryFolder.open(folder), store, max_tuned
-        self._backbone = Backbone(self.folder, encoder, self._exclude)
+        self._given: Encoder | str | None = encoder
+        self._encoder: Encoder | None = None
+        self._tuned: dict[str, Encoder] = {}
         self.broken: dict[str, str] = {}
         skills = []
         for name, pack in self.folder.load_all():
@@ -97,7 +99,12 @@ class Library:
             MismatchError: another one.
             MissingModelError: it is neither on this disk nor reachable.
         """
-        return self._backbone.encoder(self.ensemble)
+        if self._encoder is None:
+            found, misfits = find_encoder(self.folder, self._given, self.ensemble.skills)
+            self._encoder = found
+            for name, why in misfits.items():
+                self._exclude(name, why)
+        return self._encoder
 
     def tuned(self, name: str) -> Encoder:
         """The library's encoder as a skill tunes it.
@@ -105,7 +112,14 @@ class Library:
         Raises:
             PackError: its tuning does not fit the encoder; the skill is left out from now on.
         """
-        return self._backbone.tuned(name, self.encoder)
+        if name not in self._tuned:
+            frozen = self.encoder
+            try:
+                self._tuned[name] = tune(frozen, name, self.folder.load(name))
+            except UnusableSkillError as error:
+                self._exclude(name, str(error.__cause__))
+                raise
+        return self._tuned[name]
 
     def check_tuned(self) -> None:
         """Tune the encoder for every skill that does so; one that does not fit is left out."""
@@ -119,10 +133,7 @@ class Library:
 
         Args:
             skill: a skill or its folder.
-            name: what the library calls it; the folder's name when not given.
-
-        Returns:
-            The name.
+            name: what the library calls it, which is returned; by default the folder's name.
 
         Raises:
             InputError: a name that is taken or cannot be one, a skill that no library can serve.
@@ -141,7 +152,7 @@ class Library:
             StorageError: the disk refused.
         """
         self.folder.remove(name)
-        self._backbone.forget(name)
+        self._tuned.pop(name, None)
         self._use(skill for skill in self.ensemble.skills if skill.name != name)
         self.broken.pop(name, None)
 
