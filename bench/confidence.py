@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,7 @@ def how_sure(
 def both_kinds(features: str | None, shots: int, seed: int, tasks: int) -> Iterator[World]:
     """The real data set and the tasks of the playground under one name."""
     for world in worlds(features, shots, seed, tasks):
-        name = world.name if world.pool is None else "playground"
-        yield World(name, world.values, world.labels, world.text, world.pool)
+        yield world if world.pool is None else replace(world, name="playground")
 
 
 def answers(world: World, method: str, shots: int, seed: int) -> dict[str | float, Any]:
@@ -150,8 +150,8 @@ def unknown_images(
 def by_family(drawn: list[World]) -> Iterator[World]:
     """The tasks under the names of their families, then those of new things as one."""
     for one in drawn:
-        name = one.name if one.pool is None else f"playground, {one.name.split('-')[0]}"
-        yield World(name, one.values, one.labels, one.text, one.pool)
+        family = f"playground, {one.name.split('-')[0]}"
+        yield one if one.pool is None else replace(one, name=family)
     new = [one for one in drawn if one.pool is not None and one.name.startswith("novel")]
     starts = np.cumsum([0, *(len(one.text.classes) for one in new)])
     names = tuple(f"{one.name} {c}" for one in new for c in one.text.classes)

@@ -1,7 +1,8 @@
 """How fast a folder of photos becomes features or activations, with a ViT-B/32 of random weights.
 
-Weights do not matter for speed, so none are downloaded. On a very busy machine set
-OMP_NUM_THREADS=1 and look at the processor time: threads that wait for each other burn it too.
+Two tables, hence long. Weights do not matter for speed, so none are downloaded. On a very busy
+machine set OMP_NUM_THREADS=1 and look at the processor time: threads that wait for each other burn
+it too.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from handful.contracts import Encoder, ImageRef
 from handful.encoders.backends._libraries import transformers
 from handful.features import BATCH, extract_activations, extract_features, processors
 from handful.features.store import ActivationStore, FeatureStore, space
-from samples import ENDS, TOKENS, photos, random_clip, save_clip
-from tables import head, in_turns, median_ratio, ratios, row, table, timed
+from samples import ENDS, TOKENS, StandIn, photos, random_clip, save_clip
+from tables import Times, head, in_turns, median_ratio, ratios, row, table, timed
 
 PLAIN = "plain loop, float32"
 READY = "encoder alone, ready inputs"
@@ -73,15 +74,25 @@ def encode(
         runs, facts = contestants(model, files, scratch, batch, workers)
         wall, cores = in_turns(runs, rounds)
         more = in_turns(lookups(scratch, known, kilobytes, workers), 3 * rounds)
-        wall, cores = wall | more[0], cores | more[1]
+    yield from speeds(wall | more[0], cores | more[1], len(files), (known, kilobytes))
+    facts |= {
+        "images": f"{len(files)} JPEGs, median {pixels:.2f} megapixels",
+        "batch": str(batch),
+        "rounds": str(rounds),
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "load of the machine at the end": f"{os.getloadavg()[0]:.1f}",
+    }
+    yield "\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def speeds(wall: Times, cores: Times, images: int, known: tuple[int, int]) -> Iterator[str]:
     yield head("", "images/s", "of the plain loop", "processor time an image, ms", left=1)
     for name in (PLAIN, READY_32, READY, OURS):
-        speed = statistics.median(len(files) / s for s in wall[name])
-        cost = 1000 * statistics.median(cores[name]) / len(files)
+        speed = statistics.median(images / s for s in wall[name])
+        cost = 1000 * statistics.median(cores[name]) / images
         yield row(name, f"{speed:.1f}", f"{median_ratio(wall, name, PLAIN):.2f} x", f"{cost:.0f}")
-    yield "\n" + head(
-        f"{known} known files of {kilobytes} kB", "ms", "of hashing in one thread", left=1
-    )
+    files = f"{known[0]} known files of {known[1]} kB"
+    yield "\n" + head(files, "ms", "of hashing in one thread", left=1)
     for name in (HASHING, HASHING_THREADS, AGAIN):
         ratio = f"{median_ratio(wall, HASHING, name):.2f} x"
         yield row(name, f"{1000 * statistics.median(wall[name]):.0f}", ratio)
@@ -95,14 +106,6 @@ def encode(
     ):
         span = f"{min(found):.2f} to {max(found):.2f}"
         yield row(name, wanted, f"{statistics.median(found):.2f}", span)
-    facts |= {
-        "images": f"{len(files)} JPEGs, median {pixels:.2f} megapixels",
-        "batch": str(batch),
-        "rounds": str(rounds),
-        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
-        "load of the machine at the end": f"{os.getloadavg()[0]:.1f}",
-    }
-    yield "\n" + "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
 def made(scratch: Path, count: int, megapixels: float) -> Path:
@@ -173,22 +176,12 @@ def contestants(
     }
 
 
-class NeverAsked:
+class NeverAsked(StandIn):
     """An encoder of whose images everything is known."""
-
-    name, fingerprint, precision, dim, scale = "known", "model:known", "float32", 512, 100.0
 
     def prepare(self, image: Image.Image) -> Any:
         """Never called."""
         raise SystemExit("the second run decoded something")
-
-    def images(self, batch: Any) -> Any:
-        """Never called."""
-        raise SystemExit("the second run encoded something")
-
-    def texts(self, batch: Any) -> Any:
-        """Never called."""
-        raise SystemExit("nobody asked for texts")
 
 
 def lookups(

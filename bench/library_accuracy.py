@@ -1,4 +1,7 @@
-"""How often a library of skills is right: tasks learned one after another, and sparse routing."""
+"""How often a library of skills is right: tasks learned one after another, and sparse routing.
+
+Two tables, hence long.
+"""
 
 from __future__ import annotations
 

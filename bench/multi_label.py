@@ -29,9 +29,7 @@ Results = dict[tuple[str, int, str], list[tuple[float, float]]]  # question, sho
 
 
 @table("multilabel", title="Several labels an image", seconds=300, seeds=1, test=50)
-def multi_label(
-    seeds: int = 5, first: int = 0, test: int = 400, pool: tuple[float, ...] = (MultiLabel().pool,)
-) -> Iterator[str]:
+def multi_label(seeds: int = 5, test: int = 400) -> Iterator[str]:
     """Scenes of the playground with two to four objects; which shapes, colours, textures they show.
 
     Where only four colours are asked for, a third of the scenes show none. K images a class: scenes
@@ -39,17 +37,11 @@ def multi_label(
     apart, the same for every K. "fixed 0.5" is the same fit with every threshold at one half.
     Zero-shot: for each class the softmax over classes, or the cosine alone, from the threshold on
     that is best for all classes together on the very same training images.
-
-    Args:
-        seeds: draws.
-        first: seed of the first one.
-        test: scenes that are asked about.
-        pool: values of the method's argument that are compared.
     """
     encoder = encoders.load("tiny")
     results: Results = {}
     sizes: dict[tuple[str, int], list[int]] = {}
-    for seed in range(first, first + seeds):
+    for seed in range(seeds):
         start = FIRST + 10_000 * seed
         X, scenes = drawn(encoder, start, TRAINING)
         Q, asked = drawn(encoder, start + TRAINING, test)
@@ -59,7 +51,7 @@ def multi_label(
             for shots in SHOTS:
                 rows = slice(enough(labels, shots))
                 sizes.setdefault((what, shots), []).append(rows.stop)
-                for way, found in answers(X[rows], labels[rows], Q, text, pool).items():
+                for way, found in answers(X[rows], labels[rows], Q, text).items():
                     results.setdefault((what, shots, way), []).append(f1(found, wanted))
     yield "| question | images a class (in all) | answers | micro-F1, % | macro-F1, % |"
     yield "|---|---:|---|---:|---:|"
@@ -104,18 +96,15 @@ def enough(labels: np.ndarray, shots: int) -> int:
     return int(short.sum()) + 1
 
 
-def answers(
-    X: Array, Y: np.ndarray, Q: Array, text: ClassText, pools: Sequence[float]
-) -> dict[str, np.ndarray]:
+def answers(X: Array, Y: np.ndarray, Q: Array, text: ClassText) -> dict[str, np.ndarray]:
     """`[M, C]` of every way."""
-    found = {}
-    for pool in pools:
-        fitted = MultiLabel(pool=pool).fit(X, Y, text)
-        found[f"learned (pool {pool:g})" if len(pools) > 1 else "learned"] = fitted.predict(Q)
-    found["fixed 0.5"] = fitted.predict_proba(Q) >= 0.5
-    found["zero-shot, softmax"] = zero_shot(X, Y, Q, text, softmax=True)
-    found["zero-shot, cosine"] = zero_shot(X, Y, Q, text, softmax=False)
-    return found
+    fitted = MultiLabel().fit(X, Y, text)
+    return {
+        "learned": fitted.predict(Q),
+        "fixed 0.5": fitted.predict_proba(Q) >= 0.5,
+        "zero-shot, softmax": zero_shot(X, Y, Q, text, softmax=True),
+        "zero-shot, cosine": zero_shot(X, Y, Q, text, softmax=False),
+    }
 
 
 def zero_shot(X: Array, Y: np.ndarray, Q: Array, text: ClassText, *, softmax: bool) -> np.ndarray:
@@ -143,9 +132,8 @@ def f1(answers: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 def gaps(results: Results, question: str) -> np.ndarray:
     """`[draws, 2]`: micro- and macro-F1 by learned less those by fixed thresholds."""
-    pairs = [
-        np.subtract(values, results[what, shots, "fixed 0.5"])
-        for (what, shots, way), values in results.items()
-        if what == question and way.startswith("learned")
-    ]
-    return np.concatenate(pairs)
+    pairs = (
+        (results[question, shots, "learned"], results[question, shots, "fixed 0.5"])
+        for shots in SHOTS
+    )
+    return np.concatenate([np.subtract(*pair) for pair in pairs])

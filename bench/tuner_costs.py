@@ -1,7 +1,7 @@
 """What tuning the inside of an encoder costs: a CLIP as large as ViT-B/32, of random weights.
 
-Weights do not matter for cost. On a busy machine set OMP_NUM_THREADS=1 and look at the processor
-time.
+Two tables, hence long. Weights do not matter for cost. On a busy machine set OMP_NUM_THREADS=1 and
+look at the processor time.
 """
 
 from __future__ import annotations

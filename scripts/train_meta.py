@@ -40,7 +40,7 @@ Fixed = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Made:
+class TrainingTask:
     """A task to learn from: names and what they fix of an object, in a style."""
 
     name: str
@@ -48,17 +48,17 @@ class Made:
     style: str
 
 
-def judged() -> list[Fixed]:
+def evaluation_classes() -> list[Fixed]:
     """What the classes of the hard tasks fix, which no class here may fix."""
     return [
         fixed for kind in TASKS.values() for several in kind.classes.values() for fixed in several
     ]
 
 
-def tasks(count: int, seed: int) -> list[Made]:
+def tasks(count: int, seed: int) -> list[TrainingTask]:
     """Tasks by lot: half with the words of the world, half with made-up ones."""
     rng = np.random.default_rng(seed)
-    taken = [dict(f) for f in judged()]
+    taken = [dict(f) for f in evaluation_classes()]
     found = []
     while len(found) < count:
         fields = sorted(rng.choice(sorted(FIELDS), size=2, replace=False))
@@ -74,12 +74,11 @@ def tasks(count: int, seed: int) -> list[Made]:
         novel = rng.random() < 0.5
         names: Sequence[str] = list(rng.permutation(WORDS)[:ways])
         if not novel:
-            names = [_spoken(fixed) for fixed in chosen]
+            names = [_phrase(fixed) for fixed in chosen]
         style = str(rng.choice(STYLES))
         classes = dict(zip(names, chosen, strict=True))
-        found.append(
-            Made(f"task{len(found)}-{'novel' if novel else 'known'}-{style}", classes, style)
-        )
+        name = f"task{len(found)}-{'novel' if novel else 'known'}-{style}"
+        found.append(TrainingTask(name, classes, style))
     return found
 
 
@@ -89,13 +88,13 @@ def _meets(a: Fixed, b: Fixed) -> bool:
     return bool(len(shared) > 1 and all(a[k] == b[k] for k in shared))
 
 
-def _spoken(fixed: Fixed) -> str:
+def _phrase(fixed: Fixed) -> str:
     order = ("size", "texture", "colour", "shape")
     words = [str(fixed[k]) for k in order if k in fixed]
     return " ".join(words if "shape" in fixed else [*words, "shape"])
 
 
-def pool(encoder: Any, made: Made, seed: int) -> TaskPool:
+def pool(encoder: Any, made: TrainingTask, seed: int) -> TaskPool:
     """Features of a task's images."""
     pictures, targets = [], []
     for column, (name, fixed) in enumerate(made.classes.items()):
@@ -124,11 +123,11 @@ def main() -> None:
     encoder = encoders.load("tiny", precision="float32")
     pools = [pool(encoder, made, options.seed) for made in tasks(options.tasks, options.seed)]
 
-    def told(done: int, total: int, loss: float) -> None:
+    def show_progress(done: int, total: int, loss: float) -> None:
         if done % 200 == 0:
             print(f"{done} of {total} steps, loss {loss:.4f}", flush=True)
 
-    refiner = train(pools, steps=options.steps, seed=options.seed, progress=told)
+    refiner = train(pools, steps=options.steps, seed=options.seed, progress=show_progress)
     facts = {
         "command": f"python scripts/train_meta.py --tasks {options.tasks} --steps {options.steps} "
         f"--seed {options.seed}",

@@ -36,7 +36,7 @@ def made(classes: int = 4, width: int = 24, images: int = 12, seed: int = 0) -> 
 
 
 def test_training_tasks_share_nothing_with_those_it_is_judged_by():
-    judged = [dict(f) for f in train_meta.judged()]
+    judged = [dict(f) for f in train_meta.evaluation_classes()]
     hard = {name for kind in playground.tasks() for name in playground.task(kind, 1, 0, 0).classes}
     styles = {"sketch", "inverted", "rolled", "mosaic", "dusk"}
     tasks = train_meta.tasks(160, 0)
