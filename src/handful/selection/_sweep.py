@@ -37,10 +37,10 @@ def intervals(lead: Doubles, pull: Doubles, fixed: NDArray[np.bool_]) -> tuple[D
     return start, end
 
 
-def balance_of(says: Doubles) -> float:
-    """The alpha at which both sources have equal say; 1 where one of them says nothing."""
+def balance_of(strength: Doubles) -> float:
+    """The alpha at which both sources are equally strong; 1 where one of them is zero."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = float(says[0] / says[1])
+        ratio = float(strength[0] / strength[1])
     return ratio if 1e-30 < ratio < 1e30 else 1.0
 
 
@@ -48,10 +48,13 @@ def sweep(
     starts: Doubles, ends: Doubles, low: float, high: float, balance: float, default: float | None
 ) -> tuple[Best, float]:
     """The best alpha and how wide its interval is (0 to 2)."""
+    # +1 at each start and -1 at each end: the count between two neighbouring points is constant
     wins = np.maximum(starts, low) < np.minimum(ends, high)
     starts = np.sort(np.clip(starts[wins], low, high))
     ends = np.sort(np.clip(ends[wins], low, high))
-    zero = [0.0] if low < 0 < high else []  # the measure bends there, and a sign is worth a cut
+    zero = (
+        [0.0] if low < 0 < high else []
+    )  # the measure has a kink there, and the sign of alpha matters
     points = np.unique(np.concatenate([starts, ends, [low, high], zero]))
     left, right = points[:-1], points[1:]
     counts = np.searchsorted(starts, left, "right") - np.searchsorted(ends, left, "right")

@@ -42,7 +42,7 @@ def best_alpha(
     there the first column wins, as in `argmax`. Among intervals that are equally good, the one
     that holds `default` is taken, and `default` with it; else the widest, measured in
     `alpha / (|alpha| + balance)`, at its middle by this measure. `balance` is the alpha at which
-    both sources have equal say (their mean leads of the true class are equally large). So an
+    both sources are equally strong (their mean leads of the true class are equally large). So an
     unbounded interval has a finite middle, and scaling a source scales the answer. Intervals
     narrower than a millionth of alpha, which float32 cannot hit, are left out.
 
@@ -69,13 +69,13 @@ def best_alpha(
     columns = checked_columns("targets", targets, first.shape)
     _check_range(low, high)
     starts, ends = np.empty(len(first)), np.empty(len(first))
-    says = np.zeros(2)
+    strength = np.zeros(2)
     for rows in _chunks(len(first), first.shape[1]):
         lead, fixed = _leads(first[rows].T, columns[rows])
         pull = _pull(second[rows].T, columns[rows])
         starts[rows], ends[rows] = intervals(lead, pull, fixed)
-        says += np.abs(lead).sum(), np.abs(pull).sum()
-    return sweep(starts, ends, low, high, balance_of(says), default)[0]
+        strength += np.abs(lead).sum(), np.abs(pull).sum()
+    return sweep(starts, ends, low, high, balance_of(strength), default)[0]
 
 
 def best_alpha_beta(
@@ -102,7 +102,7 @@ def best_alpha_beta(
         betas: sharpnesses to try, not negative.
         low: smallest alpha allowed.
         high: largest alpha allowed.
-        leave_one_out: the samples are the keys (N = M): key n says nothing about sample n.
+        leave_one_out: the samples are the keys (N = M): key n does not vote on sample n.
 
     Raises:
         InputError: as `best_alpha`; no beta, or a negative one; N other than M when leaving out.
@@ -125,11 +125,11 @@ def best_alpha_beta(
         raise InputError(f"expected betas that are finite and not negative, got {list(betas)!r}")
     _check_range(low, high)
     starts, ends = np.empty((len(sharpness), len(first))), np.empty((len(sharpness), len(first)))
-    says = np.zeros((len(sharpness), 2))
+    strength = np.zeros((len(sharpness), 2))
     order = np.argsort(keys, kind="stable")
     for rows in _chunks(len(first), max(classes, len(keys))):
         lead, fixed = _leads(first[rows].T, columns[rows])
-        said = np.abs(lead).sum()
+        lead_strength = np.abs(lead).sum()
         apart = (closeness[rows].T - 1)[order].astype(np.float32)
         if leave_one_out:
             here = np.arange(len(first))[rows]
@@ -138,9 +138,9 @@ def best_alpha_beta(
             votes = _votes(apart, beta, keys[order], classes)
             pull = _pull(votes, columns[rows])
             starts[b, rows], ends[b, rows] = intervals(lead, pull, fixed)
-            says[b] += said, np.abs(pull).sum()
+            strength[b] += lead_strength, np.abs(pull).sum()
     found = [
-        sweep(starts[b], ends[b], low, high, balance_of(says[b]), None)
+        sweep(starts[b], ends[b], low, high, balance_of(strength[b]), None)
         for b in range(len(sharpness))
     ]
     b = max(range(len(found)), key=lambda i: (found[i][0].right, found[i][1], -i))

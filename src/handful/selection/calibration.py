@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from scipy.optimize import brentq
 
 from handful.errors import InputError
@@ -17,8 +18,8 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
     """The factor on the logits at which their softmax is likeliest; 1 / the usual temperature.
 
     `min_f mean_i CE(softmax(f Z_i), t_i)`, convex in f; t_i gives the true class `1 - 1 / (N + 2)`
-    and the others the rest in equal parts, so that N images which are all told right do not promise
-    that every image will be.
+    and the others the rest in equal parts, so that N right answers do not promise that every
+    answer will be right.
 
     Args:
         left_out: Z, `[N, C]` logits, each row by a fit without it.
@@ -41,24 +42,23 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
             f"expected logits [N, C] and targets [N] with N >= 1 and C >= 2, "
             f"got {list(values.shape)} and {list(truth.shape)}"
         )
-    values = values - values.mean(axis=1, keepdims=True)
+    values = values - values.mean(axis=1, keepdims=True)  # the softmax stays, numbers get smaller
     count, classes = values.shape
     rest = 1 / (count + 2)
     wanted = np.full(values.shape, rest / (classes - 1))
     wanted[np.arange(count), truth] = 1 - rest
     size = float(np.abs(values).max()) or 1.0
 
+    # convex in the factor: the minimum is where the slope, sum_c (p_c - t_c) Z_c, is zero
     def slope(factor: float) -> float:
         return float(((softmax(values, factor) - wanted) * values).sum(axis=1).mean())
 
     low, high = _LEAST / size, _MOST / size
-    if slope(low) >= 0:  # the logits say nothing, or the opposite of what is true
+    if slope(low) >= 0:  # the logits hold nothing, or the opposite of the truth
         return low
     return high if slope(high) <= 0 else float(brentq(slope, low, high))
 
 
 def softmax(logits: NDArray[Any], factor: float = 1.0) -> NDArray[np.float64]:
     """`[M, C]` probabilities `softmax(factor * logits)`, in float64."""
-    values = np.asarray(logits, dtype=np.float64) * factor
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(values / values.sum(axis=1, keepdims=True))
+    return np.asarray(special.softmax(np.asarray(logits, dtype=np.float64) * factor, axis=1))

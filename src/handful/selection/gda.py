@@ -1,4 +1,4 @@
-"""Gaussian classes with one covariance: the classifier, and its exact leave-one-out."""
+"""Gaussian discriminant analysis, one covariance for all classes, and its exact leave-one-out."""
 
 from __future__ import annotations
 
@@ -10,20 +10,8 @@ from torch import Tensor
 from handful.selection.modality_gap import ClassMeans, modality_gap, modality_gap_leave_one_out
 
 _NOTHING = 1e-10  # squared distances of unit rows below this, a sample, are float32's rounding
-_LEAST = 1e-6  # a covariance has to be inverted, whatever the shrinkage
+_MIN_SHRINKAGE = 1e-6  # a covariance has to be inverted, whatever the shrinkage
 _CHUNK = 1024  # samples at once: [1024, C] in float64
-
-
-@dataclass(frozen=True)
-class _Precision:
-    """`inverse covariance = factor * (share * M + ridge * I)⁻¹`, M the `[D, D]` scatter.
-
-    All three are `[]` for a fit, or `[N, 1]`, one for each sample left out.
-    """
-
-    factor: Tensor
-    share: Tensor
-    ridge: Tensor
 
 
 def gda_weights(
@@ -54,15 +42,14 @@ def gda_weights(
     """
     given = ClassMeans.of(features, targets, len(text))
     offset, gain = modality_gap(given.means, given.counts, text)
-    seen, told = _shares(given.counts, prior)
-    means = seen[:, None] * given.means + told[:, None] * (offset + gain * text)
+    means = _posterior_means(given, offset + gain * text, prior)
     scatter = given.residuals.T @ given.residuals
-    about = features.double() - features.double().mean(0)
-    p = _precision(scatter.trace(), about.square().sum(), len(features), len(scatter), shrinkage)
+    total = (features.double() - features.double().mean(0)).square().sum()
+    p = _precision(scatter.trace(), total, len(features), len(scatter), shrinkage)
     matrix = p.share * scatter + p.ridge * torch.eye(len(scatter), dtype=torch.float64)
+    # W = mu P by Cholesky: the matrix is symmetric and positive, and P itself is never needed
     weights = p.factor * torch.cholesky_solve(means.T, torch.linalg.cholesky(matrix)).T
-    bias = -0.5 * (weights * means).sum(1)
-    return weights - weights.mean(0), bias - bias.mean()
+    return _centred(weights, means)
 
 
 def gda_weights_with_text_prior(
@@ -79,7 +66,7 @@ def gda_weights_with_text_prior(
     counts as scatter too, `M + deviation * sum_c d_c d_cᵀ`: directions in which the text errs are
     noisy ones, and at one shot nothing else is known of the noise. And the covariance is scaled to
     a mean variance of 1, `P = ((1 - rho) M D / tr(M) + rho I)⁻¹`, since from so few images its
-    direction can be told, but its size only with far too much confidence.
+    direction can be estimated, but its size only with far too much confidence.
 
     Args:
         features: `[N, D]` unit rows.
@@ -92,19 +79,28 @@ def gda_weights_with_text_prior(
     given = ClassMeans.of(features, targets, len(text))
     offset, gain = modality_gap(given.means, given.counts, text)
     suggested = offset + gain * text.double()
-    seen, told = _shares(given.counts, prior)
-    means = seen[:, None] * given.means + told[:, None] * suggested
+    means = _posterior_means(given, suggested, prior)
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
     scatter = given.residuals.T @ given.residuals + deviation * off.T @ off
-    width, trace, rho = len(scatter), scatter.trace(), max(shrinkage, _LEAST)
-    if trace > _NOTHING * len(features):
-        scatter *= (1 - rho) * width / trace
-        scatter.diagonal().add_(rho)
-    else:
-        scatter = torch.eye(width, dtype=torch.float64)
-    weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(scatter)).T
-    bias = -0.5 * (weights * means).sum(1)
-    return weights - weights.mean(0), bias - bias.mean()
+    covariance = scaled_covariance(scatter, len(features), max(shrinkage, _MIN_SHRINKAGE))
+    weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(covariance)).T
+    return _centred(weights, means)
+
+
+def scaled_covariance(scatter: Tensor, count: int, shrinkage: float) -> Tensor:
+    """`[D, D]` `(1 - rho) M D / tr(M) + rho I`, of mean variance 1; I where M of N images is zero.
+
+    Args:
+        scatter: M, `[D, D]`.
+        count: N.
+        shrinkage: rho.
+    """
+    width, trace = len(scatter), scatter.trace()
+    if trace <= _NOTHING * count:
+        return torch.eye(width, dtype=torch.float64)
+    covariance: Tensor = (1 - shrinkage) * width / trace * scatter
+    covariance.diagonal().add_(shrinkage)
+    return covariance
 
 
 def gda_leave_one_out(
@@ -130,13 +126,15 @@ def gda_leave_one_out(
     """
     given = ClassMeans.of(features, targets, len(text))
     values, basis = torch.linalg.eigh(given.residuals.T @ given.residuals)
-    values = values.clamp(min=0)
+    values = values.clamp(min=0)  # rounding makes tiny ones negative
+    # without sample i of a class of n: M_-i = M - n / (n - 1) r_i r_iᵀ, r_i its residual
     counts = given.counts[targets]
     downdate = torch.where(counts > 1, counts / (counts - 1).clamp(min=1), 0.0)[:, None]
     n, rows = len(features), features.double()
-    about = (rows - rows.mean(0)).square().sum(1, keepdim=True)
+    squares = (rows - rows.mean(0)).square().sum(1, keepdim=True)
     trace = values.sum() - downdate * given.residuals.square().sum(1, keepdim=True)
-    p = _precision(trace, about.sum() - n / (n - 1) * about, n - 1, len(values), shrinkage)
+    total = squares.sum() - n / (n - 1) * squares
+    p = _precision(trace, total, n - 1, len(values), shrinkage)
     offsets, gains = modality_gap_leave_one_out(given, targets, text)
     turned = ClassMeans(given.means @ basis, given.counts, given.residuals @ basis)
     rows, offsets, words = rows @ basis, offsets @ basis, text.double() @ basis
@@ -144,24 +142,24 @@ def gda_leave_one_out(
     for at in torch.split(torch.arange(n), _CHUNK):
         one = _Precision(p.factor[at], p.share[at], p.ridge[at])
         inverse = 1 / (one.share * values + one.ridge)
-        out = _Out(rows[at], turned.residuals[at], offsets[at], gains[at][:, None], targets[at])
+        out = _LeftOut(rows[at], turned.residuals[at], offsets[at], gains[at][:, None], targets[at])
         parts.append(_discriminants(out, turned, words, prior, inverse, one, downdate[at]))
     return torch.cat(parts)
 
 
 @dataclass(frozen=True)
-class _Out:
-    """Samples left out: `[n, D]` rows, rests and offsets, `[n, 1]` gains, `[n]` columns."""
+class _LeftOut:
+    """Samples left out: `[n, D]` rows, residuals and offsets, `[n, 1]` gains, `[n]` columns."""
 
     rows: Tensor
-    rest: Tensor
+    residuals: Tensor
     offset: Tensor
     gain: Tensor
     targets: Tensor
 
 
 def _discriminants(
-    out: _Out,
+    out: _LeftOut,
     given: ClassMeans,
     text: Tensor,
     prior: float,
@@ -171,56 +169,83 @@ def _discriminants(
 ) -> Tensor:
     """`[n, C]`, centred, by products in the scatter's basis, where B = `inverse` is diagonal.
 
-    The mean of class c without sample i is `u_c + told_c (h_i + g_i T_c)`; forms in it expand to
-    products of `[n, D]` and `[D, C]`.
+    The mean of class c without sample i is `u_c + s_c (h_i + g_i T_c)`, s the text's share; forms
+    in it expand to products of `[n, D]` and `[D, C]`.
     """
-    seen, told = _shares(given.counts, prior)
-    u, v = seen[:, None] * given.means, told[:, None] * text
+    by_images, by_text = _shares(given.counts, prior)
+    u, v = by_images[:, None] * given.means, by_text[:, None] * text
     own = _own_means(out, given, text, prior)
     at = torch.arange(len(own))
-    texts_matter = bool((told > 0).any())  # else half of the products are zero
+    texts_matter = bool((by_text > 0).any())  # else half of the products are zero
 
     def linear(left: Tensor) -> Tensor:
         """`[n, C]`: left B mean_c."""
         weighted = left * inverse
         result = weighted @ u.T
         if texts_matter:
-            result += told * (weighted * out.offset).sum(1, keepdim=True)
+            result += by_text * (weighted * out.offset).sum(1, keepdim=True)
             result += out.gain * (weighted @ v.T)
         result[at, out.targets] = (weighted * own).sum(1)
         return result
 
+    # mean_c B mean_c, the square of the sum above
     squares = inverse @ u.square().T
     if texts_matter:
         weighted = out.offset * inverse
         squares += out.gain * (inverse @ (2 * u * v).T) + out.gain**2 * (inverse @ (v * v).T)
-        squares += 2 * told * (weighted @ u.T + out.gain * (weighted @ v.T))
-        squares += told**2 * (weighted * out.offset).sum(1, keepdim=True)
+        squares += 2 * by_text * (weighted @ u.T + out.gain * (weighted @ v.T))
+        squares += by_text**2 * (weighted * out.offset).sum(1, keepdim=True)
     squares[at, out.targets] = (inverse * own * own).sum(1)
 
-    weighted = out.rest * inverse
-    gone = p.share * downdate
-    gone = gone / (1 - gone * (weighted * out.rest).sum(1, keepdim=True))
-    on_rest = linear(out.rest)
-    result = linear(out.rows) + gone * (weighted * out.rows).sum(1, keepdim=True) * on_rest
-    result -= 0.5 * (squares + gone * on_rest.square())
+    # Sherman-Morrison: (A - c r rᵀ)⁻¹ = B + c' B r rᵀ B with c' = c / (1 - c rᵀ B r)
+    weighted = out.residuals * inverse
+    change = p.share * downdate
+    change = change / (1 - change * (weighted * out.residuals).sum(1, keepdim=True))
+    on_residual = linear(out.residuals)
+    result = linear(out.rows)
+    result = result + change * (weighted * out.rows).sum(1, keepdim=True) * on_residual
+    result -= 0.5 * (squares + change * on_residual.square())
     result *= p.factor
     return result - result.mean(1, keepdim=True)
 
 
-def _own_means(out: _Out, given: ClassMeans, text: Tensor, prior: float) -> Tensor:
+def _own_means(out: _LeftOut, given: ClassMeans, text: Tensor, prior: float) -> Tensor:
     """`[n, D]` the mean of each sample's class without it."""
     left = given.counts[out.targets] - 1
-    seen, told = (s[:, None] for s in _shares(left, prior))
-    images = given.means[out.targets] - out.rest / left.clamp(min=1)[:, None]
-    return seen * images + told * (out.offset + out.gain * text[out.targets])
+    by_images, by_text = (s[:, None] for s in _shares(left, prior))
+    images = given.means[out.targets] - out.residuals / left.clamp(min=1)[:, None]
+    return by_images * images + by_text * (out.offset + out.gain * text[out.targets])
+
+
+def _posterior_means(given: ClassMeans, suggested: Tensor, prior: float) -> Tensor:
+    """`[C, D]` `(n_c mean_c + prior suggested_c) / (n_c + prior)`."""
+    by_images, by_text = _shares(given.counts, prior)
+    return by_images[:, None] * given.means + by_text[:, None] * suggested
 
 
 def _shares(counts: Tensor, prior: float) -> tuple[Tensor, Tensor]:
     """How much of each class's mean is its images', and how much its text's; they add up to 1."""
     total = counts + prior
-    told = torch.where(counts > 0, prior / torch.where(total > 0, total, 1.0), 1.0)
-    return 1 - told, told
+    by_text = torch.where(counts > 0, prior / torch.where(total > 0, total, 1.0), 1.0)
+    return 1 - by_text, by_text
+
+
+def _centred(weights: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and `b = -1/2 diag(W muᵀ)`, both less their mean over the classes."""
+    bias = -0.5 * (weights * means).sum(1)
+    return weights - weights.mean(0), bias - bias.mean()
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """`inverse covariance = factor * (share * M + ridge * I)⁻¹`, M the `[D, D]` scatter.
+
+    All three are `[]` for a fit, or `[N, 1]`, one for each sample left out.
+    """
+
+    factor: Tensor
+    share: Tensor
+    ridge: Tensor
 
 
 def _precision(
@@ -232,12 +257,13 @@ def _precision(
     if shrinkage is None:
         share, factor, ridge = 1.0, float(width), trace / freedom
     else:
-        rho = max(shrinkage, _LEAST)
+        rho = max(shrinkage, _MIN_SHRINKAGE)
         share, factor, ridge = 1 - rho, freedom, rho * trace / width
+    # no scatter within classes: a sphere of the total variance, or of any where all are alike
     sphere = torch.where(around, total, 1.0)
-    ball = torch.where(around, width * freedom, torch.zeros_like(total))
+    sphere_factor = torch.where(around, width * freedom, torch.zeros_like(total))
     return _Precision(
-        torch.where(inside, factor, ball),
+        torch.where(inside, factor, sphere_factor),
         torch.where(inside, share, torch.zeros_like(trace)),
         torch.where(inside, ridge, sphere),
     )

@@ -1,4 +1,4 @@
-"""Which labels of a support set are likely wrong, and which images make it worse for the others."""
+"""Label errors: which labels are likely wrong, and which images harm the answers to others."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _CELLS = 1 << 22  # numbers held at once, [n, N, C] in float64: 32 MB
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """What left-out logits say of the labels.
+    """An estimate of the label noise from left-out logits.
 
     Args:
         wrong: `[N]` probability that the label is wrong.
-        probabilities: `[N, C]` of the classes, before the label is heard.
+        probabilities: `[N, C]` of the classes, before the label is known.
         rate: share of labels expected to be wrong.
         sharpness: what the logits, centred and of unit spread, were multiplied by.
     """
@@ -53,6 +53,7 @@ def estimate_label_errors(left_out: Tensor, targets: Tensor) -> LabelErrors:
     >>> estimate_label_errors(logits, torch.tensor([0, 1, 0, 1, 1])).wrong.argmax().item()
     4
     """
+    # centred and of unit spread, so that the prior of the temperature fits every method
     z = left_out.double()
     z = z - z.mean(1, keepdim=True)
     z = z / z.std(1).mean().clamp(min=1e-9)
@@ -62,8 +63,9 @@ def estimate_label_errors(left_out: Tensor, targets: Tensor) -> LabelErrors:
         v = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         p = (z * v[0].exp()).softmax(1)[rows, targets]
         e = v[1].sigmoid()
-        heard = (1 - e) * p + e * (1 - p) / others
-        loss = -heard.log().sum() - _WRONG * e.log() - _RIGHT * (1 - e).log()
+        likelihood = (1 - e) * p + e * (1 - p) / others
+        # Beta prior on e, normal prior on the log of the sharpness
+        loss = -likelihood.log().sum() - _WRONG * e.log() - _RIGHT * (1 - e).log()
         loss = loss + 0.5 * (v[0] - _USUAL_SHARPNESS) ** 2
         (slope,) = torch.autograd.grad(loss, v)
         return loss.item(), slope.numpy()
@@ -103,19 +105,19 @@ def ridge_influence(
     rows = torch.arange(n)
     inverse = torch.linalg.inv(kernel.double() + penalty * torch.eye(n, dtype=torch.float64))
     a, own = inverse @ residuals.double(), inverse.diagonal()
-    goal = base.double() + residuals.double()  # what R is the rest of
+    goal = base.double() + residuals.double()
     alone = goal - a / own[:, None]
-    sharpness = estimate_label_errors(
-        alone, targets
-    )  # a temperature that wrong labels do not blunt
+    # the temperature that wrong labels do not blunt
+    noise = estimate_label_errors(alone, targets)
     spread = (alone - alone.mean(1, keepdim=True)).std(1).mean().clamp(min=1e-9)
-    scale = sharpness.sharpness / spread
+    scale = noise.sharpness / spread
     before = (scale * alone).log_softmax(1)[rows, targets]
     result = []
     for at in torch.split(rows, max(1, _CELLS // residuals.numel())):
         shared = inverse[at]  # [n, N]
         denominator = own[at][:, None] * own - shared.square()
         denominator[torch.arange(len(at)), at] = 1.0
+        # residual of j without i and j; the prediction is the goal less it
         rest = own[at][:, None, None] * a - shared[:, :, None] * a[at][:, None]
         logits = scale * (goal - rest / denominator[:, :, None])
         after = logits.log_softmax(2)[:, rows, targets]

@@ -1,4 +1,4 @@
-"""What a fit would say of each support image had it not seen it, without fitting again."""
+"""Exact leave-one-out predictions of ridge regression, caches and class means, without refits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handful.errors import InputError
 from handful.selection.modality_gap import (
-    NOWHERE,
+    NO_DIRECTION,
     ClassMeans,
     modality_gap_leave_one_out,
     unit_means,
@@ -36,7 +36,7 @@ def kernel_ridge(
 def kernel_ridge_leave_one_out(
     kernel: Tensor, residuals: Tensor, penalty: float, *, overwrite: bool = False
 ) -> Tensor:
-    """`[N, C]` what `kernel_ridge` predicts for each sample from all others: `R_i - A_i / G_ii`.
+    """`[N, C]` predictions of `kernel_ridge` for each sample by all others: `R_i - A_i / G_ii`.
 
     `G = (K + lambda I)⁻¹`. It is the textbook's `r_i / (1 - H_ii)`, `H = K G`, without the
     difference that cancels.
@@ -69,6 +69,7 @@ def kernel_ridge_path(
     _check(*penalties)
     values, basis = torch.linalg.eigh(kernel)
     values = values.clamp(min=0)
+    # in the eigenbasis V: A = V (L + lambda)⁻¹ Vᵀ R and G_ii = sum_k V_ik² / (L_k + lambda)
     turned, squares = basis.T @ residuals, basis.square()
     coefficients, left_out = [], []
     for penalty in penalties:
@@ -105,8 +106,9 @@ def linear_ridge_path(
         inverse = 1 / (values + penalty)
         inner = inverse[:, None] * target
         weights.append((basis @ inner).T)
-        seen = (1 - squares @ inverse).clamp(min=torch.finfo(values.dtype).tiny)[:, None]
-        left.append(residuals - (residuals - turned @ inner) / seen)
+        # r_i / (1 - H_ii): in [0, 1), and 0 to rounding where the sample alone fixes its answer
+        remaining = (1 - squares @ inverse).clamp(min=torch.finfo(values.dtype).tiny)[:, None]
+        left.append(residuals - (residuals - turned @ inner) / remaining)
     return torch.stack(weights), torch.stack(left)
 
 
@@ -160,20 +162,21 @@ def class_means_leave_one_out(features: Tensor, targets: Tensor, text: Tensor) -
     unseen, left = given.counts == 0, given.counts[targets] - 1
     cosines = rows @ unit_means(given.means, words).T
     if unseen.any():
-        cosines[:, unseen] = _told(rows, offsets, gains[:, None], words[unseen])
+        cosines[:, unseen] = _text_cosines(rows, offsets, gains[:, None], words[unseen])
     images = given.means[targets] - given.residuals / left.clamp(min=1)[:, None]
-    told = offsets + gains[:, None] * words[targets]
-    own = unit_means(torch.where((left > 0)[:, None], images, told), words[targets])
+    suggested = offsets + gains[:, None] * words[targets]
+    own = unit_means(torch.where((left > 0)[:, None], images, suggested), words[targets])
     cosines[torch.arange(len(rows)), targets] = (own * rows).sum(1)
     return cosines
 
 
-def _told(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
+def _text_cosines(rows: Tensor, offsets: Tensor, gains: Tensor, text: Tensor) -> Tensor:
     """`[N, U]` cosines of each row with `h_i + g_i T_u`, without a tensor `[N, U, D]`."""
+    # |h + g T|² = |h|² + 2 g <h, T> + g², since T has length one
     squares = offsets.square().sum(1, keepdim=True) + 2 * gains * (offsets @ text.T) + gains**2
     inner = (rows * offsets).sum(1, keepdim=True) + gains * (rows @ text.T)
-    nowhere = squares <= NOWHERE**2
-    return torch.where(nowhere, rows @ text.T, inner / torch.where(nowhere, 1.0, squares).sqrt())
+    short = squares <= NO_DIRECTION**2
+    return torch.where(short, rows @ text.T, inner / torch.where(short, 1.0, squares).sqrt())
 
 
 def _check(*penalties: float) -> None:

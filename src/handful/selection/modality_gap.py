@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NOWHERE = 1e-6  # a mean of unit rows that is shorter than this has no direction
+NO_DIRECTION = 1e-6  # a mean of unit rows that is shorter than this has no direction
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class ClassMeans:
         counts = torch.bincount(targets, minlength=classes).double()
         sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, targets, rows)
         means = sums / counts.clamp(min=1)[:, None]
-        alone = (counts == 1)[targets]
-        rest = torch.where(alone[:, None], 0.0, rows - means[targets])
-        return cls(means, counts, rest)
+        alone = (counts == 1)[targets]  # exactly zero then, where rounding would leave a direction
+        residuals = torch.where(alone[:, None], 0.0, rows - means[targets])
+        return cls(means, counts, residuals)
 
 
 def unit_means(means: Tensor, text: Tensor) -> Tensor:
     """`[n, D]` means scaled to length one; where opposite images cancel, the class's text."""
     norms = means.norm(dim=1, keepdim=True)
-    return torch.where(norms > NOWHERE, means / norms.clamp(min=NOWHERE), text)
+    return torch.where(norms > NO_DIRECTION, means / norms.clamp(min=NO_DIRECTION), text)
 
 
 def modality_gap(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def modality_gap_leave_one_out(
     sums = _Sums.of(given.means, given.counts, text)
     counts, own = given.counts[targets], text[targets].double()
     alone = counts == 1
-    # without its sample a class moves, or, if it was the only one, drops out of the sums
+    # without its sample a class mean moves by r / (n - 1), or, of one image, leaves the sums
     moved = given.residuals / (counts - 1).clamp(min=1)[:, None]
     moved = torch.where(alone[:, None], given.means[targets], moved)
     gone = alone[:, None] * own
@@ -80,6 +80,8 @@ def modality_gap_leave_one_out(
 
 @dataclass(frozen=True)
 class _Sums:
+    """Sums over the classes with shots: 1, mean_c, T_c, |T_c|² and <mean_c, T_c>."""
+
     classes: Tensor
     image: Tensor
     text: Tensor
@@ -97,9 +99,10 @@ def _line(
     classes: Tensor, image: Tensor, text: Tensor, squares: Tensor, products: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Offset and gain from the sums over the classes with shots; one row, or one each sample."""
+    # sum_c <T_c - t, mean_c - x> = sum_c <T_c, mean_c> - <sum T_c, sum mean_c> / C, and likewise
     spread = squares - (text * text).sum(-1, keepdim=text.ndim > 1) / classes
     shared = products - (text * image).sum(-1, keepdim=text.ndim > 1) / classes
-    known = spread > 1e-9 * classes  # texts that are all the same say nothing
+    known = spread > 1e-9 * classes  # texts that are all the same suggest nothing
     gain = torch.where(known, shared / torch.where(known, spread, 1.0), 0.0).clamp(min=0)
     offset = (image - gain * text) / classes
     return offset, gain.squeeze(-1) if gain.ndim else gain

@@ -1,14 +1,14 @@
-"""Which images show none of the classes: learned by leaving classes out of the support set.
+"""Novelty detection: which images show none of the classes.
 
-Each class in turn is taken away and its images are looked at by what is left: they are honest
-unknowns, of the same kind as the known classes. No method is known here and none is fitted again;
-everything is in closed form from features, labels and text.
+Learned by leaving classes out of the support set: the images of each class in turn, seen by a fit
+on the others, are unknown ones of the same kind as the known classes. No method is known here and
+none is fitted again; everything is in closed form from features, labels and text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from torch import Tensor
 from handful.selection.leave_one_out import stratified_folds
 from handful.selection.novelty_signals import FLOOR, SIGNAL_NAMES, NoveltySignals, Values
 
-_FIRST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
-_ONE_SHOT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known
+_FIRST_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
+_ONE_SHOT_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known
 _PULL = 20.0  # how strongly they are held, divided by the square of the classes left out
-_FEWEST = 8  # classes; below, what images of a class have in common cannot be told
+_FEWEST = 8  # classes; below, what images of a class have in common cannot be estimated
 _ROUNDS = 16  # classes are left out one by one up to here, then several together
 _ENOUGH = 19  # reserved images, for a rate of 1 / (19 + 1)
 _FOLDS = 8
@@ -33,7 +33,7 @@ _FOLDS = 8
 
 @dataclass(frozen=True, eq=False)
 class NoveltyScorer:
-    """What tells familiar from unknown, and how often it errs.
+    """A weighted sum of signals, and the error rates of a threshold on it.
 
     Args:
         middle: `[S]` mean of each signal over unknown images.
@@ -54,12 +54,12 @@ class NoveltyScorer:
     reserved: Values
 
     def scores(self, signals: Values) -> Values:
-        """`[M]` familiarity of `[M, S]` signals."""
+        """`[M]` scores of `[M, S]` signals; high for images like the support set."""
         result: Values = ((signals - self.middle) / self.spread) @ self.weights
         return result
 
     def rates(self, scores: Values) -> Values:
-        """`[M]` share of unknown images that would look as familiar as this, or more so.
+        """`[M]` share of unknown images with a score as high as this, or higher.
 
         To accept what has a rate of at most r is to accept at most the share r of unknowns, on
         average over classes drawn like the left-out ones. The larger of two estimates is given:
@@ -67,8 +67,8 @@ class NoveltyScorer:
         for a class not seen before, `m + t_r sqrt(v_b (1 + 1/C) + v_w)`, v_b and v_w the variances
         between and within the C left-out classes: images come in classes, and C of them are few.
 
-        Reserved images say what is unknown here: from 19 on, enough for a rate of 5 %, the first
-        estimate over them alone is the answer; fewer can only raise the others.
+        Reserved images are examples of what is unknown here: from 19 on, enough for a rate of 5 %,
+        the first estimate over them alone is the answer; fewer can only raise the others.
         """
         if self.uses_reserved:
             return _share(self.reserved, scores)
@@ -127,8 +127,8 @@ class NoveltyScorer:
         return np.asarray(student.sf((scores - means.mean()) / np.sqrt(total), free))
 
 
-def detection_errors(known: Values, strange: Values, at: Sequence[float]) -> dict[str, Any]:
-    """How well the rates of images with and without a class tell them apart.
+def detection_errors(known: Values, unknown: Values, at: Sequence[float]) -> dict[str, Any]:
+    """How well the rates separate images with and without a class.
 
     `auroc`, and under `at`, for each false-accept rate that was stated, what was measured:
     `false_accept`, the share of images without a class that are taken for known, and
@@ -136,20 +136,20 @@ def detection_errors(known: Values, strange: Values, at: Sequence[float]) -> dic
 
     Args:
         known: `[K]` rates (`NoveltyScorer.rates`) of images of known classes.
-        strange: `[M]` rates of images of none.
+        unknown: `[M]` rates of images of none.
         at: rates that were stated.
 
     >>> detection_errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
     {'0.1': {'false_accept': 0.5, 'false_reject': 0.5}}
     """
-    side = np.repeat([1, 0], [len(known), len(strange)])
+    side = np.repeat([1, 0], [len(known), len(unknown)])
     return {
         "known": len(known),
-        "unknown": len(strange),
-        "auroc": float(roc_auc_score(side, -np.concatenate([known, strange]))),
+        "unknown": len(unknown),
+        "auroc": float(roc_auc_score(side, -np.concatenate([known, unknown]))),
         "at": {
             f"{rate:g}": {
-                "false_accept": float((strange <= rate).mean()),
+                "false_accept": float((unknown <= rate).mean()),
                 "false_reject": float((known > rate).mean()),
             }
             for rate in at
@@ -160,7 +160,7 @@ def detection_errors(known: Values, strange: Values, at: Sequence[float]) -> dic
 def fit_novelty_detector(
     features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor
 ) -> tuple[NoveltySignals, NoveltyScorer] | None:
-    """How to tell unknown images, from the support set alone; None where nothing can be left out.
+    """Signals and scorer from the support set alone; None where nothing can be left out.
 
     Args:
         features: `[N, D]` unit rows.
@@ -168,33 +168,37 @@ def fit_novelty_detector(
         text: `[C, D]` unit rows.
         reserved: `[R, D]` unit rows of images that show no class, R may be 0.
     """
-    look = NoveltySignals.of(features, targets, text, reserved)
+    extract = NoveltySignals.of(features, targets, text, reserved)
     there = torch.unique(targets)
-    signals, groups = _classes_left_out(features, targets, text, reserved, there)
-    own = look(reserved, own=True) if len(reserved) else np.zeros((0, signals.shape[1]))
-    strange = np.concatenate([signals, own])
-    if len(strange) < 2:
+    of_classes, groups = _classes_left_out(features, targets, text, reserved, there)
+    of_reserved = extract(reserved, own=True) if len(reserved) else of_classes[:0]
+    unknown = np.concatenate([of_classes, of_reserved])
+    if len(unknown) < 2:
         return None
-    familiar = _images_left_out(features, targets, text, reserved)
-    middle, spread = strange.mean(0), np.maximum(strange.std(0), FLOOR)
-    weights = _ONE_SHOT[: strange.shape[1]]
-    if len(familiar):
-        first = _FIRST[: strange.shape[1]]
+    known = _images_left_out(features, targets, text, reserved)
+    middle, spread = unknown.mean(0), np.maximum(unknown.std(0), FLOOR)
+    weights = _ONE_SHOT_WEIGHTS[: unknown.shape[1]]
+    if len(known):
+        first = _FIRST_WEIGHTS[: unknown.shape[1]]
         pull = _PULL / min(len(there), _ROUNDS) ** 2
-        one, other = ((part - middle) / spread for part in (familiar, strange))
-        weights = _weights(one, other, first, pull)
+        weights = _weights((known - middle) / spread, (unknown - middle) / spread, first, pull)
     empty = np.zeros(0)
-    made = NoveltyScorer(middle, spread, weights, empty, groups, empty, empty)
-    known, left_out, kept = (made.scores(part) for part in (familiar, signals, own))
-    return look, NoveltyScorer(middle, spread, weights, left_out, groups, known, kept)
+    scorer = NoveltyScorer(middle, spread, weights, empty, groups, empty, empty)
+    return extract, replace(
+        scorer,
+        left_out=scorer.scores(of_classes),
+        known=scorer.scores(known),
+        reserved=scorer.scores(of_reserved),
+    )
 
 
 def _classes_left_out(
     features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor, there: Tensor
 ) -> tuple[Values, NDArray[np.int64]]:
     """`[U, S]` signals of images by fits without their classes, and `[U]` their classes."""
-    found, groups = [], []
-    rounds = min(len(there), _ROUNDS) if len(there) > 2 else 0  # one class tells nothing apart
+    found = [_no_rows(reserved)]
+    groups = [np.zeros(0, dtype=np.int64)]
+    rounds = min(len(there), _ROUNDS) if len(there) > 2 else 0  # one class left is no choice
     for turn in range(rounds):
         out = torch.isin(targets, there[turn::rounds])
         kept = torch.ones(len(text), dtype=torch.bool)
@@ -203,32 +207,33 @@ def _classes_left_out(
         part = NoveltySignals.of(features[~out], column[targets[~out]], text[kept], reserved)
         found.append(part(features[out]))
         groups.append(targets[out].numpy())
-    if not found:
-        width = len(SIGNAL_NAMES) - (not len(reserved))
-        return np.zeros((0, width)), np.zeros(0, dtype=np.int64)
     return np.concatenate(found), np.concatenate(groups)
 
 
 def _images_left_out(features: Tensor, targets: Tensor, text: Tensor, reserved: Tensor) -> Values:
     """`[K, S]` signals of images by fits without them, of classes that have others."""
     folds = stratified_folds(targets, _FOLDS)
-    rest = torch.bincount(targets)[targets] > 1
-    found = []
+    several = torch.bincount(targets)[targets] > 1
+    found = [_no_rows(reserved)]
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
-        if (out & rest).any():
+        if (out & several).any():
             part = NoveltySignals.of(features[~out], targets[~out], text, reserved)
-            found.append(part(features[out & rest]))
-    return (
-        np.concatenate(found) if found else np.zeros((0, len(SIGNAL_NAMES) - (not len(reserved))))
-    )
+            found.append(part(features[out & several]))
+    return np.concatenate(found)
 
 
-def _weights(familiar: Values, strange: Values, first: Values, pull: float) -> Values:
+def _no_rows(reserved: Tensor) -> Values:
+    """`[0, S]` signals; without reserved images there is one signal less."""
+    return np.zeros((0, len(SIGNAL_NAMES) - (not len(reserved))))
+
+
+def _weights(known: Values, unknown: Values, first: Values, pull: float) -> Values:
     """`min_w mean CE over both kinds + pull |w - first|²`, w >= 0: logistic regression."""
-    rows = np.concatenate([familiar, strange])
-    side = np.repeat([1.0, -1.0], [len(familiar), len(strange)])
-    share = np.repeat([0.5 / len(familiar), 0.5 / len(strange)], [len(familiar), len(strange)])
+    rows = np.concatenate([known, unknown])
+    side = np.repeat([1.0, -1.0], [len(known), len(unknown)])
+    # both kinds count for half, whatever their numbers
+    share = np.repeat([0.5 / len(known), 0.5 / len(unknown)], [len(known), len(unknown)])
 
     def objective(p: Values) -> tuple[float, Values]:
         w, bias = p[:-1], p[-1]

@@ -1,4 +1,4 @@
-"""What a support set makes of an image, in a few numbers that tell familiar from unknown."""
+"""Signals that separate images of the known classes from others, in closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.selection.gda import gda_weights_with_text_prior
+from handful.selection.gda import gda_weights_with_text_prior, scaled_covariance
 from handful.selection.modality_gap import ClassMeans, modality_gap
 
 SIGNAL_NAMES = (
@@ -30,15 +30,16 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoveltySignals:
-    """What the support set makes of an image, in a few numbers: larger is more familiar.
+    """`[M, D]` features to `[M, S]` signals: the larger, the more an image is like the support set.
 
-    With class means m_c, text-drawn means t_c, mean g of all, and the length |v| in the shrunk
-    metric within classes: `-min_c |x - m_c|`; `-log(min_c |x - t_c|² / |x - g|²)`; the cosine to
-    the nearest support image; the lead of the best text cosine over the mean one; the largest
-    discriminant of `gda_weights_with_text_prior`; minus the cosine to the nearest reserved image.
+    With class means m_c, means drawn to the text t_c, mean g of all, and |v| the Mahalanobis length
+    of the shrunk covariance in classes: `-min_c |x - m_c|`; `-log(min_c |x - t_c|² / |x - g|²)`;
+    the cosine to the nearest support image; the lead of the best text cosine over the mean one; the
+    largest discriminant of `gda_weights_with_text_prior`; minus the cosine to the nearest reserved
+    image.
     """
 
-    factor: Tensor  # [D, D] lower; distances are those of factor⁻¹ x
+    factor: Tensor  # [D, D] lower Cholesky factor of the covariance
     means: Tensor  # [C, D]
     drawn: Tensor  # [C, D]
     centre: Tensor  # [1, D]
@@ -57,17 +58,12 @@ class NoveltySignals:
         suggested = offset + gain * text.double()
         counts = given.counts[:, None]
         scatter = given.residuals.T @ given.residuals
-        trace, width = scatter.trace(), len(scatter)
-        if trace > FLOOR * len(features):
-            scatter = (1 - _SHRINKAGE) * width / trace * scatter
-            scatter.diagonal().add_(_SHRINKAGE)
-        else:
-            scatter = torch.eye(width, dtype=torch.float64)
+        covariance = scaled_covariance(scatter, len(features), _SHRINKAGE)
         weights, bias = gda_weights_with_text_prior(
             features, targets, text, _PRIOR, _FEW_SHRINKAGE if few else _SHRINKAGE, _DEVIATION
         )
         return cls(
-            torch.linalg.cholesky(scatter),
+            torch.linalg.cholesky(covariance),
             torch.where(counts > 0, given.means, suggested),
             (counts * given.means + suggested) / (counts + 1),
             features.double().mean(0, keepdim=True),
@@ -83,11 +79,12 @@ class NoveltySignals:
 
         Args:
             rows: `[M, D]` unit rows.
-            own: they are the reserved images themselves; none is compared with itself.
+            own: the rows are the reserved images themselves; none is compared with itself.
         """
-        x = self._turn(rows.double())
+        # |L⁻¹ (x - m)| is the Mahalanobis distance of the covariance L Lᵀ
+        x = self._whiten(rows.double())
         near, drawn, centre = (
-            torch.cdist(x, self._turn(m)).amin(1).clamp(min=FLOOR)
+            torch.cdist(x, self._whiten(m)).amin(1).clamp(min=FLOOR)
             for m in (self.means, self.drawn, self.centre)
         )
         text = rows @ self.text.T
@@ -105,6 +102,6 @@ class NoveltySignals:
             found.append(-cosines.amax(1))
         return torch.stack([f.double() for f in found], 1).numpy()
 
-    def _turn(self, rows: Tensor) -> Tensor:
-        turned: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False).T
-        return turned.contiguous()
+    def _whiten(self, rows: Tensor) -> Tensor:
+        white: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False).T
+        return white.contiguous()

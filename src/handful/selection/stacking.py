@@ -1,4 +1,4 @@
-"""A blend of methods from their leave-one-out logits: weights by a stacked, shrunk likelihood."""
+"""Stacked generalisation: weights of a blend of methods from their leave-one-out logits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
-_FAINT = 1e-3
+_FAINT = 1e-3  # factor on the first weights where no blend is better than guessing
 _FLOOR = 0.1  # a member whose first weight is zero may still earn one
 
 
 def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: float) -> Tensor:
-    """`[J]` weights, none negative, of the blend that is best at what its members have not seen.
+    """`[J]` weights, none negative, of the likeliest blend of logits that no member has fitted.
 
     `min_w sum_i v_i CE(sum_j w_j Z_ij, y_i) + pull * sum_j (w_j - f_j)² / (f_j + 0.1)`
 
@@ -39,7 +39,7 @@ def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: flo
     >>> bool(weights[0] > weights[1]), weights[1].item()
     (True, 0.0)
     """
-    values = left_out - left_out.mean(2, keepdim=True)  # what all classes share says nothing
+    values = left_out - left_out.mean(2, keepdim=True)  # the softmax stays the same
     counts = torch.bincount(targets, minlength=values.shape[2]).double()
     weight = len(targets) / (counts.count_nonzero() * counts[targets])
     rows, start = torch.arange(len(targets)), first.double().numpy()
@@ -47,6 +47,7 @@ def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: flo
     def objective(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logs = torch.einsum("j,jnc->nc", torch.from_numpy(w).to(values), values).log_softmax(1)
         loss = -(weight * logs[rows, targets].double()).sum().item()
+        # d CE / d logits = softmax - one-hot; by the chain rule through sum_j w_j Z_j
         slope = logs.exp_()
         slope[rows, targets] -= 1
         slope *= weight[:, None].to(slope)
@@ -64,7 +65,7 @@ def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: flo
 
 
 def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
-    """How far logits that were not fitted can be believed, 0 to 1: the best factor, if below 1.
+    """Inverse temperature of logits that were not fitted, at most 1: how far they can be trusted.
 
     `min_a sum_i CE(exp(a) Z_i, y_i) + a² / 2`; the answer is `min(1, exp(a))`. Zero-shot has not
     seen any support image, so this is honest also at one shot.
@@ -81,6 +82,7 @@ def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
     """
     values, rows = logits.double(), torch.arange(len(targets))
 
+    # a log-normal prior about 1 on the factor: a few samples do not decide alone
     def objective(a: float) -> float:
         logs = (math.exp(a) * values).log_softmax(1)
         return -logs[rows, targets].sum().item() + a * a / 2
