@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from handful.contracts import ImageRef
-from handful.data import augment
+from handful.data import augmentation
 from handful.errors import InputError
 from handful.features import Activations, extract_activations
 from handful.features.store import ActivationStore
@@ -67,7 +67,10 @@ def test_views_are_the_picture_itself_and_what_augment_makes(tower, store):
     found = tower.extract(refs, store, views=3, augmentation="crop", seed=4, batch_size=7)
     assert found.values.shape == (5, 3, 8, 16)
     for i, ref in enumerate(refs):
-        seen = [picture(i), *(augment.view(picture(i), 4, v, key=ref.digest()) for v in (1, 2))]
+        seen = [
+            picture(i),
+            *(augmentation.random_view(picture(i), 4, v, key=ref.digest()) for v in (1, 2)),
+        ]
         expected = np.stack([tower.row(image) for image in seen])
         np.testing.assert_allclose(found.values[i], expected, rtol=1e-6)
     assert max(tower.batches) <= 7

@@ -187,12 +187,12 @@ def test_progress_is_told_from_none_to_all(encoder, store):
 
 
 def test_views_are_averaged_unit_features(encoder, store):
-    from handful.data import augment
+    from handful.data import augmentation
 
     refs = [ImageRef.of(png(seed)) for seed in range(5)]
     found = extract_features(encoder, refs, store, views=4, seed=3, batch_size=6)
     for row, ref, seed in zip(found.features.values, refs, range(5), strict=True):
-        seen = [augment.view(picture(seed), 3, v, key=ref.digest()) for v in range(4)]
+        seen = [augmentation.random_view(picture(seed), 3, v, key=ref.digest()) for v in range(4)]
         mean = np.mean([encoder.alone(view) for view in seen], axis=0)
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
     assert max(encoder.batches) <= 6

@@ -16,7 +16,7 @@ from PIL import Image
 
 from handful.contracts import ImageRef
 from handful.data import draw_from_digests, draw_shots, draw_to_digests, holdout, leaks, remaining
-from handful.data.augment import view
+from handful.data.augmentation import random_view
 from handful.data.dataset import groups_in_several_splits
 from handful.data.splits import seeded_generator
 from handful.errors import ImageError, InputError
@@ -77,7 +77,7 @@ def test_a_seed_that_is_none_is_refused_everywhere(seed: Any) -> None:
     for use in (
         lambda: draw_shots(LABELS, 2, seed),
         lambda: holdout(LABELS, None, 0.25, seed),
-        lambda: view(Image.new("RGB", (4, 4)), seed, 0),
+        lambda: random_view(Image.new("RGB", (4, 4)), seed, 0),
     ):
         with pytest.raises(InputError, match="seed: expected a whole number from 0 to 9223372036"):
             use()

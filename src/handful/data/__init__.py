@@ -4,7 +4,7 @@ The functions `folder`, `table`, `multi_label_table` and `coop` have their modul
 what else is in those modules as `from handful.data.folder import find`.
 """
 
-from handful.data import augment
+from handful.data import augmentation
 from handful.data.classes import (
     RESERVED,
     class_words,
@@ -38,7 +38,7 @@ __all__ = [
     "FeatureSet",
     "LabelledImages",
     "MultiLabelDataset",
-    "augment",
+    "augmentation",
     "class_words",
     "coop",
     "decode",

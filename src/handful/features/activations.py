@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from handful.contracts import Array, Encoder, ImageRef
-from handful.data import augment
+from handful.data import augmentation
 from handful.errors import InputError
 from handful.features import memory
 from handful.features.batching import BATCH, BatchedExtraction, Failure, Group, Progress
@@ -183,7 +183,7 @@ class _ActivationExtraction(BatchedExtraction):
         return [
             image
             if view == 0
-            else augment.view(image, self.seed, view, key=key, kind=self.augmentation)
+            else augmentation.random_view(image, self.seed, view, key=key, kind=self.augmentation)
             for view in np.flatnonzero(~self.there[slot]).tolist()
         ]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from handful.contracts import UNIT_TOLERANCE, Array, Encoder, Features, ImageRef
-from handful.data import augment
+from handful.data import augmentation
 from handful.errors import InputError
 from handful.features.batching import BATCH, BatchedExtraction, Failure, Group, Progress
 from handful.features.store import FeatureStore, space
@@ -109,7 +109,7 @@ class _FeatureExtraction(BatchedExtraction):
         if self.views == 1:
             return [image]
         key = self.digests[slot]
-        return [augment.view(image, self.seed, v, key=key) for v in range(self.views)]
+        return [augmentation.random_view(image, self.seed, v, key=key) for v in range(self.views)]
 
     def _finish(self, group: Group) -> None:
         none: Array = np.full(self.encoder.dim, np.nan, dtype=np.float32)

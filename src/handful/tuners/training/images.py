@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from handful import data
 from handful.contracts import ImageRef
-from handful.data import augment
+from handful.data import augmentation
 from handful.encoders.towers import Inputs, Tunable
 from handful.errors import ImageError
 from handful.features import Failure, Progress, extract_activations
@@ -92,7 +92,7 @@ class TrainingImages:
             return self._cache[row, view]
         image, key = data.decode(self.refs[row]), self.refs[row].digest()
         if view:  # view 0 is the image as it is
-            image = augment.view(
+            image = augmentation.random_view(
                 image, self.recipe.seed, view, key=key, kind=self.recipe.augmentation
             )
         prepared = self.base.prepare(image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from handful.data import augment
+from handful.data import augmentation
 from handful.errors import InputError
 from handful.tuners._validation import check_integer, check_number, check_option
 
@@ -24,7 +24,7 @@ class Recipe:
         weight_decay: decoupled (AdamW), of matrices alone: biases and norms keep their size.
         warmup: share of all updates over which the rate rises from zero.
         views: an image is seen in this many views, the first being the image as it is.
-        augmentation: how views are made, see `handful.data.augment`; `none` with one view.
+        augmentation: how views are made, see `handful.data.augmentation`; `none` with one view.
         kl: weight of the KL divergence from the frozen encoder's answers.
         consistency: weight of the agreement between the tuned image and the tuned text tower.
         precision: `no` for float32, `bf16` or `fp16` (GPUs alone) for mixed precision.
@@ -76,7 +76,7 @@ class Recipe:
                 "a few images destroy what the encoder knows"
             )
         check_option("precision", self.precision, PRECISIONS)
-        check_option("augmentation", self.augmentation, ("none", *augment.KINDS))
+        check_option("augmentation", self.augmentation, ("none", *augmentation.KINDS))
         if (self.views > 1) != (self.augmentation != "none"):
             raise InputError(
                 f"views={self.views} and augmentation={self.augmentation!r} do not go together: "

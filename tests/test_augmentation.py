@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from handful.contracts import ImageRef
-from handful.data import _semantic, playground
-from handful.data.augment import KINDS, LARGEST, RATIO, SCALE, _crop, view
+from handful.data import _semantic_views, playground
+from handful.data.augmentation import KINDS, LARGEST, RATIO, SCALE, _crop, random_view
 from handful.data.splits import seeded_generator
 from handful.errors import InputError, MissingExtraError
 
@@ -33,15 +33,19 @@ def same(a: Image.Image, b: Image.Image) -> bool:
 
 def test_a_view_comes_again_and_every_part_of_its_name_counts() -> None:
     image = ramp(80, 60)
-    first = view(image, 0, 0)
-    assert same(first, view(image.copy(), 0, 0))
-    for other in (view(image, 0, 1), view(image, 1, 0), view(image, 0, 0, key="digest")):
+    first = random_view(image, 0, 0)
+    assert same(first, random_view(image.copy(), 0, 0))
+    for other in (
+        random_view(image, 0, 1),
+        random_view(image, 1, 0),
+        random_view(image, 0, 0, key="digest"),
+    ):
         assert not same(first, other)
 
 
 def test_index_0_is_a_random_view_like_the_others() -> None:
     image = ramp(64, 64)
-    assert not any(same(view(image, seed, 0), image) for seed in range(20))
+    assert not any(same(random_view(image, seed, 0), image) for seed in range(20))
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 400), (64, 64), (33, 20)])
@@ -71,47 +75,49 @@ def test_crops_have_the_published_areas_and_ratios(size: tuple[int, int]) -> Non
 def test_half_of_the_views_are_mirrored() -> None:
     mirrored = 0
     for seed in range(300):
-        red, green, _ = np.moveaxis(np.asarray(view(ramp(40, 40), seed, 0)).astype(int), 2, 0)
+        red, green, _ = np.moveaxis(
+            np.asarray(random_view(ramp(40, 40), seed, 0)).astype(int), 2, 0
+        )
         mirrored += bool(red[:, 0].mean() > red[:, -1].mean())
         assert green[0].mean() < green[-1].mean()  # never upside down
     assert 110 < mirrored < 190
 
 
 def test_a_view_is_a_square_of_about_the_crop_s_size() -> None:
-    sides = [view(ramp(80, 60), seed, 0).size for seed in range(50)]
+    sides = [random_view(ramp(80, 60), seed, 0).size for seed in range(50)]
     assert all(w == h for w, h in sides)
     assert all(math.sqrt(0.5 * 4800) - 1 <= w <= math.sqrt(4800) + 1 for w, _ in sides)
-    assert view(ramp(2000, 1500), 0, 0).size == (LARGEST, LARGEST)
-    assert view(ramp(80, 60), 0, 0, size=224).size == (224, 224)
+    assert random_view(ramp(2000, 1500), 0, 0).size == (LARGEST, LARGEST)
+    assert random_view(ramp(80, 60), 0, 0, size=224).size == (224, 224)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3)])
 def test_tiny_and_narrow_pictures(size: tuple[int, int]) -> None:
     for seed in range(30):
-        shown = view(Image.new("RGB", size, (9, 8, 7)), seed, 0)
+        shown = random_view(Image.new("RGB", size, (9, 8, 7)), seed, 0)
         assert set(map(tuple, np.asarray(shown).reshape(-1, 3).tolist())) == {(9, 8, 7)}
 
 
 def test_the_picture_itself_is_not_changed_and_threads_agree() -> None:
     image = ramp(50, 40)
     before = image.tobytes()
-    alone = [view(image, 3, i).tobytes() for i in range(40)]
+    alone = [random_view(image, 3, i).tobytes() for i in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda i: view(image, 3, i).tobytes(), range(40))) == alone
+        assert list(pool.map(lambda i: random_view(image, 3, i).tobytes(), range(40))) == alone
     assert image.tobytes() == before
 
 
 @pytest.mark.parametrize("arguments", [{"index": -1}, {"index": 0, "size": 0}])
 def test_arguments_that_cannot_be_meant(arguments: dict[str, int]) -> None:
     with pytest.raises(InputError, match="expected an index from 0 and a size from 1"):
-        view(ramp(4, 4), 0, **arguments)
+        random_view(ramp(4, 4), 0, **arguments)
 
 
 def test_the_view_of_a_decoded_image() -> None:
     from handful.data import decode
 
     image = decode(ImageRef.of(np.asarray(ramp(30, 20))))
-    assert view(image, 0, 0).mode == "RGB"
+    assert random_view(image, 0, 0).mode == "RGB"
 
 
 def test_crops_are_bit_for_bit_those_that_stores_hold() -> None:
@@ -119,20 +125,20 @@ def test_crops_are_bit_for_bit_those_that_stores_hold() -> None:
     whole = hashlib.sha256()
     for size in ((80, 60), (33, 120), (700, 600)):
         for index in range(6):
-            shown = view(ramp(*size), 7, index, key="digest")
-            assert same(shown, view(ramp(*size), 7, index, key="digest", kind="crop"))
+            shown = random_view(ramp(*size), 7, index, key="digest")
+            assert same(shown, random_view(ramp(*size), 7, index, key="digest", kind="crop"))
             whole.update(repr(shown.size).encode() + shown.tobytes())
     assert whole.hexdigest() == "7cd3107b5405ce36a5f37f1f8f92c8c5d2edd31064695c5928f81e1bfba7c38a"
 
 
 def test_a_kind_that_is_none() -> None:
     with pytest.raises(InputError, match="among crop, semantic, got 'wild'"):
-        view(ramp(4, 4), 0, 0, kind="wild")
+        random_view(ramp(4, 4), 0, 0, kind="wild")
 
 
 def semantic(image: Image.Image, seed: int, index: int, **given: object) -> Image.Image:
     pytest.importorskip("kornia")
-    return view(image, seed, index, kind="semantic", **given)  # type: ignore[arg-type]
+    return random_view(image, seed, index, kind="semantic", **given)  # type: ignore[arg-type]
 
 
 def test_a_semantic_view_comes_again_and_every_part_of_its_name_counts() -> None:
@@ -177,26 +183,26 @@ def test_semantic_views_keep_proportions_and_show_nearly_everything(size: tuple[
         shown = semantic(ramp(width, height), 0, index)
         assert shown.mode == "RGB"
         assert abs(shown.width * height - shown.height * width) <= 2 * max(size)
-        limit = _semantic.LARGEST * 1.01
+        limit = _semantic_views.LARGEST * 1.01
         assert math.sqrt(shown.width * shown.height) <= limit
         if max(size) < 300:
             assert 0.85 * width - 1 <= shown.width <= width
     assert min(semantic(ramp(width, height), 0, 0, size=96).size) == 96
 
 
-def change(**given: float) -> _semantic.Change:
+def change(**given: float) -> _semantic_views.SemanticParams:
     """A change that changes nothing, but for what is given."""
-    still = {"shown": 1.0, "right": 0.0, "down": 0.0, "angle": 0.0}
+    still = {"scale": 1.0, "left": 0.0, "top": 0.0, "angle": 0.0}
     light = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
-    rest = {"blur": 0.0, "noise": 0.0, "mirrored": False}
-    return _semantic.Change(**{**still, **light, **rest, **given})  # type: ignore[arg-type]
+    rest = {"blur": 0.0, "noise": 0.0, "flip": False}
+    return _semantic_views.SemanticParams(**{**still, **light, **rest, **given})  # type: ignore[arg-type]
 
 
 def pixels(image: Image.Image, **given: float) -> np.ndarray:
     """`[H, W, 3]` of the changed picture, whole numbers."""
     pytest.importorskip("kornia")
-    side = math.sqrt(image.width * image.height) * given.get("shown", 1.0)
-    made = _semantic.changed(image, change(**given), side, seeded_generator("noise"))
+    side = math.sqrt(image.width * image.height) * given.get("scale", 1.0)
+    made = _semantic_views.apply_params(image, change(**given), side, seeded_generator("noise"))
     return np.asarray(made).astype(int)
 
 
@@ -208,8 +214,8 @@ def test_a_change_of_nothing_gives_the_picture_back() -> None:
 def test_each_change_does_what_it_says() -> None:
     image = ramp(61, 41)
     before = np.asarray(image).astype(int)
-    assert np.abs(pixels(image, mirrored=True) - before[:, ::-1]).max() <= 1
-    inner = pixels(image, shown=0.9, right=1.0, down=0.0)
+    assert np.abs(pixels(image, flip=True) - before[:, ::-1]).max() <= 1
+    inner = pixels(image, scale=0.9, left=1.0, top=0.0)
     assert np.abs(inner - before[:37, 61 - 55 :]).max() <= 1  # the upper right corner
     assert np.abs(pixels(image, brightness=0.9) - 0.9 * before).max() <= 1
     middle = before.mean()
@@ -249,7 +255,12 @@ def test_the_playground_s_colours_keep_their_names(name: str) -> None:
     names = list(playground.COLOURS)
     others = np.stack([lab(np.array(playground.COLOURS[n])) for n in names])
     image = Image.new("RGB", (4, 4), playground.COLOURS[name])
-    ends = (_semantic.LIGHT, _semantic.LIGHT, _semantic.COLOURFUL, (-_semantic.HUE, _semantic.HUE))
+    ends = (
+        _semantic_views.BRIGHTNESS,
+        _semantic_views.BRIGHTNESS,
+        _semantic_views.SATURATION,
+        (-_semantic_views.HUE, _semantic_views.HUE),
+    )
     for light, contrast, saturation, hue in itertools.product(*ends):
         seen = pixels(image, brightness=light, contrast=contrast, saturation=saturation, hue=hue)
         distance = np.linalg.norm(others - lab(seen[0, 0]), axis=1)
@@ -264,23 +275,25 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_what_is_drawn_stays_within_its_limits_and_reaches_them() -> None:
-    drawn = [_semantic.Change.drawn(seeded_generator("limits", i)) for i in range(3000)]
+    drawn = [
+        _semantic_views.SemanticParams.sample(seeded_generator("limits", i)) for i in range(3000)
+    ]
 
     def reaches(name: str, low: float, high: float) -> None:
         values = np.array([getattr(c, name) for c in drawn])
         assert low <= values.min() <= low + 0.02 * (high - low)
         assert high >= values.max() >= high - 0.02 * (high - low)
 
-    reaches("shown", *_semantic.SHOWN)
-    reaches("angle", -_semantic.ANGLE, _semantic.ANGLE)
-    reaches("hue", -_semantic.HUE, _semantic.HUE)
+    reaches("scale", *_semantic_views.SCALE)
+    reaches("angle", -_semantic_views.ANGLE, _semantic_views.ANGLE)
+    reaches("hue", -_semantic_views.HUE, _semantic_views.HUE)
     for name in ("brightness", "contrast"):
-        reaches(name, *_semantic.LIGHT)
-    reaches("saturation", *_semantic.COLOURFUL)
+        reaches(name, *_semantic_views.BRIGHTNESS)
+    reaches("saturation", *_semantic_views.SATURATION)
     assert not any(c.blur and c.noise for c in drawn)
     for name in ("blur", "noise"):
         assert 0.3 < np.mean([getattr(c, name) > 0 for c in drawn]) < 0.37
-    assert 0.45 < np.mean([c.mirrored for c in drawn]) < 0.55
+    assert 0.45 < np.mean([c.flip for c in drawn]) < 0.55
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (3, 400)])
@@ -294,5 +307,5 @@ def test_semantic_views_of_tiny_and_narrow_pictures(size: tuple[int, int]) -> No
 def test_without_kornia_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia", None)
     with pytest.raises(MissingExtraError, match=r"handful\[tune\]"):
-        view(ramp(8, 8), 0, 0, kind="semantic")
-    assert view(ramp(8, 8), 0, 0, kind=KINDS[0]).mode == "RGB"
+        random_view(ramp(8, 8), 0, 0, kind="semantic")
+    assert random_view(ramp(8, 8), 0, 0, kind=KINDS[0]).mode == "RGB"

@@ -1,4 +1,4 @@
-"""Random views of a picture, to average features over or to train with."""
+"""Augmentation: random views of a picture, to average features over or to train with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = 512  # pixels a side: more than the encoders read, and soon resized
 _ATTEMPTS = 10
 
 
-def view(
+def random_view(
     image: Image.Image,
     seed: int,
     index: int,
@@ -38,7 +38,7 @@ def view(
     `semantic`: what the picture shows is left alone. A window of at least 85 % of each side, turned
     by up to 8 degrees, never stretched; brightness and contrast within 10 %, saturation within
     15 %, hue within 4 degrees; a third of the views slightly blurred, a third slightly noisy; half
-    mirrored. The limits and their reasons stand in `data/_semantic.py`. The result keeps the
+    mirrored. The limits and their reasons stand in `data/_semantic_views.py`. The result keeps the
     picture's proportions, in at most 384 x 384 pixels or as many in another shape. By kornia, with
     parameters from a generator of its own.
 
@@ -60,7 +60,7 @@ def view(
         InputError: a negative index or seed, a size below 1, a kind that is none.
         MissingExtraError: `semantic` without kornia.
 
-    >>> view(Image.new("RGB", (40, 30)), seed=0, index=1).mode
+    >>> random_view(Image.new("RGB", (40, 30)), seed=0, index=1).mode
     'RGB'
     """
     if index < 0 or (size is not None and size < 1):
@@ -68,7 +68,9 @@ def view(
     if kind not in KINDS:
         raise InputError(f"expected a kind of view among {', '.join(KINDS)}, got {kind!r}")
     if kind == "semantic":
-        return _meant(image, seeded_generator("semantic view", check_seed(seed), index, key), size)
+        return _semantic_view(
+            image, seeded_generator("semantic view", check_seed(seed), index, key), size
+        )
     random = seeded_generator("view", check_seed(seed), index, key)
     left, top, width, height = _crop(image.width, image.height, random)
     side = size or max(1, min(LARGEST, round(math.sqrt(width * height))))
@@ -81,14 +83,16 @@ def view(
     return shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else shown
 
 
-def _meant(image: Image.Image, random: np.random.Generator, size: int | None) -> Image.Image:
+def _semantic_view(
+    image: Image.Image, random: np.random.Generator, size: int | None
+) -> Image.Image:
     """A view that leaves the meaning alone."""
-    from handful.data import _semantic  # needs torch, which reading images does not
+    from handful.data import _semantic_views  # needs torch, which reading images does not
 
-    change = _semantic.Change.drawn(random)
+    params = _semantic_views.SemanticParams.sample(random)
     short, area = min(image.size), math.sqrt(image.width * image.height)
-    side = size * area / short if size else min(_semantic.LARGEST, change.shown * area)
-    return _semantic.changed(image, change, side, random)
+    side = size * area / short if size else min(_semantic_views.LARGEST, params.scale * area)
+    return _semantic_views.apply_params(image, params, side, random)
 
 
 def _crop(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
