@@ -16,10 +16,10 @@ import numpy as np
 
 from handful import compare, encoders, metrics, plugins, report
 from handful.contracts import ClassText
-from handful.protocols import demo, figure, text
-from handful.protocols.bench import prepare
-from handful.protocols.request import Request
-from handful.protocols.trials import SHOTS
+from handful.protocols import demo, markdown
+from handful.protocols.bench import Request, prepare
+from handful.protocols.figures import bench_figure, comparison_figure
+from handful.protocols.task import SHOTS
 from samples import names, playground_draws, tiny
 from tables import head, interval, row, seconds, table
 
@@ -32,14 +32,14 @@ def hard_tasks(seeds: int = 3, figures: str = "") -> Iterator[str]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         done = demo.run(Path(folder), seeds=seeds)
-    yield report.comparison_markdown(done.comparison)
+    yield markdown.comparison_markdown(done.comparison)
     result = done.evaluated.result
     low, high = (100 * x for x in result.interval)
     yield f"A skill fitted from files on `{done.comparison.facts['tasks'][0]}` is right on"
     yield f"{100 * result.accuracy:.1f} % ({low:.1f} to {high:.1f}) of {result.count} new images."
     yield f"All of it took {time.perf_counter() - began:.0f} s."
     if figures:
-        report.save(report.comparison_figure(done.comparison), Path(figures) / "demo.png")
+        report.save(comparison_figure(done.comparison), Path(figures) / "demo.png")
 
 
 # ---- defaults on data that no reported number is measured on
@@ -118,8 +118,8 @@ def real_features(
     done = ready.run(show_progress if sys.stderr.isatty() else None)
     done = replace(done, facts={**done.facts, **WHU_RS19})
     if out:
-        report.save(figure.figure(done), Path(out) / "figure.png")
-    yield text.tables(done, level=3)
+        report.save(bench_figure(done), Path(out) / "figure.png")
+    yield markdown.bench_tables(done, level=3)
 
 
 def show_progress(done: int, total: int) -> None:
@@ -134,7 +134,7 @@ def real_photos(photos: tuple[str, ...] = (), seeds: int = 3) -> Iterator[str]:
     """
     for folder in map(Path, photos):
         result, failures = compare(folder, encoder="tiny", seeds=seeds)
-        yield f"### {folder.name}\n\n{report.comparison_markdown(result)}"
+        yield f"### {folder.name}\n\n{markdown.comparison_markdown(result)}"
         yield f"{len(failures)} images could not be read.\n"
 
 

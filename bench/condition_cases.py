@@ -18,9 +18,8 @@ from handful.contracts import Array, ClassText
 from handful.data import FeatureSet, feature_file, playground
 from handful.encoders import prompts
 from handful.features import extract_features
-from handful.protocols import trials
 from handful.protocols.demo import draw as draw_task
-from handful.protocols.trials import SHOTS
+from handful.protocols.task import SHOTS, draw_support
 from samples import encoded, part, tiny
 
 HARD, KNOWN = "Names never learned (playground)", "Names that `tiny` learned (playground)"
@@ -74,7 +73,7 @@ def growing(
     names = [found.text.classes[c] for c in found.labels]
     for k in SHOTS:
         test = None if pool is None else ~pool
-        drawn, rest = trials.draw(names, k, seed, pool=pool, test=test, ids=found.ids)
+        drawn, rest = draw_support(names, k, seed, pool=pool, test=test, ids=found.ids)
         exams = {"": (found.values[rest], found.labels[rest])}
         support = found.values[drawn], found.labels[drawn]
         yield Case(table, task, shown(k), seed, *support, found.text, exams)
@@ -196,7 +195,7 @@ def absent(folder: str, seed: int) -> Iterator[Case]:
 
 
 def _draw(found: FeatureSet, shots: int, seed: int) -> tuple[Rows, NDArray[np.bool_]]:
-    return trials.draw([found.text.classes[c] for c in found.labels], shots, seed, ids=found.ids)
+    return draw_support([found.text.classes[c] for c in found.labels], shots, seed, ids=found.ids)
 
 
 def _case(

@@ -12,7 +12,7 @@ import condition_cases as cases
 from condition_report import Score, report
 from handful import metrics, plugins
 from handful.adapters import Adapter, create_adapter
-from handful.protocols import trials
+from handful.protocols.methods import inductive_methods
 from samples import clustered
 from tables import head, in_processes, row, table, timed
 
@@ -43,7 +43,7 @@ def conditions(
     measured. Known names of the playground and the photos get half the seeds, hard tasks a third.
     """
     began = time.perf_counter()
-    methods = methods or tuple(trials.inductive())
+    methods = methods or tuple(inductive_methods())
     todo = jobs(features, photos, seeds, tasks)
     cost = list(speed(classes))  # before the others keep the cores busy
     parts = in_processes(partial(measure, methods), todo, processes)

@@ -24,8 +24,9 @@ from handful.features import extract_features
 from handful.features.store import FeatureStore
 from handful.library.open_set import OpenSetDetector
 from handful.library.task_support import TaskSupport
-from handful.protocols import continual, continual_report
-from handful.protocols.request import Request
+from handful.protocols import continual
+from handful.protocols.bench import Request
+from handful.protocols.continual_result import COLUMNS, LABELS, ContinualResult
 from handful.tuners.training.tune import Tuning
 from samples import encoded, part, tiny
 from tables import head, interval, row, table
@@ -70,12 +71,7 @@ def one_after_another(
             sequences.append((title, parts, shots[1:] or shots, seeds))
         for title, paths, each, draws in sequences:
             yield f"\n### {title}\n"
-            columns = [
-                *continual_report.COLUMNS,
-                "task found, %",
-                "unknown accepted, %",
-                "kB a task",
-            ]
+            columns = [*COLUMNS, "task found, %", "unknown accepted, %", "kB a task"]
             yield head("", "shots", *columns, left=1)
             for k in each:
                 request = Request(protocol="continual", shots=[k], seeds=draws)
@@ -91,30 +87,31 @@ def one_after_another(
     yield from unknown_tasks(seeds, shots, worlds)
 
 
-def sequence_rows(done: continual.Continual, shots: int) -> Iterator[str]:
+def sequence_rows(done: ContinualResult, shots: int) -> Iterator[str]:
     """Numbers of one sequence; what is not of a way of asking stands beside the way it is of."""
-    found, unknown, _, _, size = continual_report.numbers(done).values()
-    beside = {
-        continual_report.LABELS["named"]: ("", "", f"{size.accuracy:.0f}"),
-        continual_report.LABELS["routed"]: (found, "", ""),
-        continual_report.LABELS["open"]: ("", unknown, ""),
+    found, unknown, _, _, size = done.numbers().values()
+    beside: dict[str, tuple[object, ...]] = {
+        LABELS["named"]: ("", "", f"{size.accuracy:.0f}"),
+        LABELS["routed"]: (found, "", ""),
+        LABELS["open"]: ("", unknown, ""),
     }
-    for label, cells in continual_report.rows(done).items():
-        yield row(label, shots, *cells, *beside.get(label, ("", "", "")))
+    for found_row in done.grid.rows:
+        extra = beside.get(found_row.label, ("", "", ""))
+        yield row(found_row.label, shots, *found_row.cells, *extra)
 
 
-def summary(done: continual.Continual) -> tuple[float, ...]:
+def summary(done: ContinualResult) -> tuple[float, ...]:
     """Accuracy that names bring, skills changed, Transfer less that of zero-shot in two ways."""
     named, routed = (
-        np.array([s.matrices[way][-1].mean() for s in done.sequels]) for way in ("named", "routed")
+        np.array([s.matrices[way][-1].mean() for s in done.sequences]) for way in ("named", "routed")
     )
-    changed = list(continual_report.numbers(done).values())[3].accuracy
-    transfer = continual_report.COLUMNS["Transfer"]
+    changed = list(done.numbers().values())[3].accuracy
+    transfer = COLUMNS["Transfer"]
     harm = [
         np.mean(
             [
                 transfer(s.matrices[way]) - transfer(np.tile(getattr(s, zero), (len(s.order), 1)))
-                for s in done.sequels
+                for s in done.sequences
             ]
         )
         for way, zero in (("named", "zero_shot"), ("open", "union"))

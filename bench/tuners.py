@@ -21,8 +21,8 @@ from handful.adapters import create_adapter
 from handful.contracts import Encoder, ImageRef
 from handful.data import playground
 from handful.encoders import prompts
-from handful.protocols import trials
 from handful.protocols.journal import Journal
+from handful.protocols.methods import inductive_methods
 from handful.tuners.training import tune
 from samples import encoded, own_store, tiny
 from tables import head, interval, memory, row, table
@@ -102,7 +102,7 @@ def trial(method: str, name: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     task = playground.task(name, SHOTS, seed, QUERIES)
     text = prompts.class_prompts(task.classes, task.templates)
-    encoder, templates, heads = tiny(), task.templates, trials.inductive()
+    encoder, templates, heads = tiny(), task.templates, inductive_methods()
     facts: dict[str, Any] = {"seconds": 0.0}
     if method != FROZEN:
         support = [ImageRef.of(p) for p in task.support]

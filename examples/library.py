@@ -43,7 +43,7 @@ def main(top: Path) -> None:
     exchange_one(library, tasks["night"], top)
     print("The continual protocol, all ten worlds, 3 seeds:\n")
     done = continual.prepare(["playground"], Request(seeds=3), store=store).run()
-    print(continual_report.markdown(done, "Continual"))
+    print(continual_report.continual_markdown(done, "Continual"))
 
 
 def teach(library: Library, tasks: Tasks, top: Path) -> None:

@@ -20,9 +20,8 @@ from handful.cli import main
 from handful.contracts import ClassText, unit
 from handful.data import FeatureSet, save_features
 from handful.protocols import published
-from handful.protocols.bench import prepare
-from handful.protocols.request import Request
-from handful.protocols.table import Grid
+from handful.protocols.bench import Request, prepare
+from handful.protocols.tables import Grid
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

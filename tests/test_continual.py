@@ -13,8 +13,16 @@ from handful.contracts import ClassText, unit
 from handful.data import FeatureSet, playground, save_features
 from handful.errors import InputError
 from handful.protocols import continual, continual_report
-from handful.protocols.request import Request
-from handful.protocols.sequel import WAYS, average, forgetting, last, transfer
+from handful.protocols.bench import Request
+from handful.protocols.continual_result import (
+    LABELS,
+    ContinualResult,
+    average,
+    forgetting,
+    last,
+    transfer,
+)
+from handful.protocols.task_sequence import WAYS
 
 TASKS = 4
 
@@ -40,7 +48,7 @@ def files(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def done(files) -> continual.Continual:
+def done(files) -> ContinualResult:
     asked = Request(protocol="continual", methods=["text_gda"], shots=[4], seeds=2)
     return continual.prepare(files, asked, rate=0.3).run()
 
@@ -54,7 +62,7 @@ def test_the_measures_on_a_matrix_worked_by_hand():
 
 
 def test_nothing_is_forgotten_and_what_is_to_come_is_not_harmed(done):
-    for one in done.sequels:
+    for one in done.sequences:
         named = one.matrices["named"]
         assert forgetting(named) == 0
         assert one.changed == 0
@@ -65,7 +73,7 @@ def test_nothing_is_forgotten_and_what_is_to_come_is_not_harmed(done):
 
 
 def test_without_names_most_images_find_their_task(done):
-    for one in done.sequels:
+    for one in done.sequences:
         assert one.router[-1] > 90
         assert last(one.matrices["named"]) - last(one.matrices["routed"]) < 10
         assert (one.matrices["routed"] <= one.matrices["named"].max(0) + 1e-9).all()
@@ -78,7 +86,7 @@ def test_without_names_most_images_find_their_task(done):
 def test_any_order_gives_the_same_last_answers(files):
     def learned(paths: list[Path]) -> dict[str, list[float]]:
         asked = Request(protocol="continual", methods=["tip"], shots=[2], seeds=1)
-        (one,) = continual.prepare(paths, asked, rate=0.3).run().sequels
+        (one,) = continual.prepare(paths, asked, rate=0.3).run().sequences
         rows = {way: one.matrices[way][-1] for way in ("named", "routed")}
         rows["accepted"] = one.accepted[-1]
         return {n: [float(rows[w][i]) for w in rows] for i, n in enumerate(one.order)}
@@ -87,13 +95,13 @@ def test_any_order_gives_the_same_last_answers(files):
 
 
 def test_the_report_tells_all_of_it(done, tmp_path):
-    text = continual_report.markdown(done, "continual")
-    for words in ("Transfer", "Last", *continual_report.LABELS.values(), "kB a task", "task3"):
+    text = continual_report.continual_markdown(done, "continual")
+    for words in ("Transfer", "Last", *LABELS.values(), "kB a task", "task3"):
         assert words in text
-    told = json.loads(json.dumps(continual_report.as_dict(done)))
+    told = json.loads(json.dumps(done.as_dict()))
     assert set(told["sequels"][0]["matrices"]) == set(WAYS)
     assert told["table"]["library, tasks named"]["forgetting"]["mean"] == 0
-    assert len(continual_report.figure(done).axes) == 4
+    assert len(continual_report.continual_figure(done).axes) == 4
 
 
 def test_the_command(files, tmp_path, capsys):
@@ -133,7 +141,7 @@ def test_folders_of_images_and_the_playground_are_sources(tmp_path, monkeypatch)
     paths = [tmp_path / "night", "playground", tmp_path / "sea"]
     ready = continual.prepare(paths, asked)
     assert [task.name for task in ready.tasks] == ["night", "desert", "fog", "sea"]
-    (one,) = ready.run().sequels
+    (one,) = ready.run().sequences
     assert one.changed == 0
 
 

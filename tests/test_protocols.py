@@ -1,4 +1,4 @@
-"""The field's protocols: what is taught, what is asked, what is kept, what is told."""
+"""The field's protocols: support and query sets, the journal, sources, tables and the page."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from handful.data import FeatureSet, playground, save_features
 from handful.data.imagenet import imagenet
 from handful.errors import InputError, MismatchError
 from handful.features.store import FeatureStore
-from handful.protocols import bench, figure, plans, table, text
-from handful.protocols.bench import prepare
-from handful.protocols.journal import Journal
-from handful.protocols.request import Request
-from handful.protocols.runner import Arm, Score, arms_of, made_of, run, trial_key
+from handful.protocols import bench, episodes, figures, markdown, tables
+from handful.protocols.bench import Request, prepare
+from handful.protocols.journal import Journal, made_of, trial_key
+from handful.protocols.runner import Configuration, Score, configurations_of, run
 from handful.protocols.task import Task, digest
 
 
@@ -46,14 +45,12 @@ def task(
     embeddings = centres[:, None] + 0.5 * generator.normal(size=(classes, prompts, 16))
     splits = np.array(["train", "test"] * (len(labels) // 2)) if split else np.array([""])
     ids = tuple(digest([row]) for row in values)
-    return Task(
-        name=name,
-        labels=labels,
-        text=ClassText(embeddings, names or tuple(f"c{i}" for i in range(classes)), 50.0),
+    return Task.of_features(
+        name,
+        values,
+        labels,
+        ClassText(embeddings, names or tuple(f"c{i}" for i in range(classes)), 50.0),
         splits=np.resize(splits, len(labels)),
-        usable=np.ones(len(labels), dtype=bool),
-        where=np.arange(len(labels)),
-        values=values,
         ids=ids,
         digest=digest([name, values, labels]),
         encoder="made",
@@ -62,18 +59,18 @@ def task(
 
 @pytest.mark.parametrize(("classes", "base"), [(4, 2), (5, 3), (37, 19), (47, 24), (1000, 500)])
 def test_the_first_half_is_base(classes, base):
-    assert plans.base_classes(classes) == base
+    assert episodes.base_classes(classes) == base
 
 
 def test_base_to_new_teaches_one_half_and_asks_each_among_its_own():
     made = task(classes=5)
-    base, new = plans.base_to_new([made], [2], [0])
-    assert len(base.images) == 6
+    base, new = episodes.base_to_new([made], [2], [0])
+    assert len(base.support) == 6
     assert set(base.labels) == {0, 1, 2}
-    assert np.array_equal(base.images, new.images)
+    assert np.array_equal(base.support, new.support)
     assert base.text.classes == ("c0", "c1", "c2")
     assert new.text.classes == made.text.classes
-    (asked,) = new.exams
+    (asked,) = new.query_sets
     assert asked.columns.tolist() == [3, 4]
     assert set(asked.targets) == {0, 1}
     assert set(made.labels[asked.images]) == {3, 4}
@@ -82,18 +79,18 @@ def test_base_to_new_teaches_one_half_and_asks_each_among_its_own():
 
 def test_base_to_new_needs_four_classes():
     with pytest.raises(InputError, match="at least four classes"):
-        list(plans.base_to_new([task(classes=3)], [1], [0]))
+        list(episodes.base_to_new([task(classes=3)], [1], [0]))
 
 
 @pytest.mark.parametrize("protocol", ["few-shot", "base-to-new", "cross", "domain"])
 @pytest.mark.parametrize("split", [True, False])
 def test_no_image_is_both_taught_and_asked(protocol, split):
     tasks = [task("one", split=split), task("two", split=split, seed=1)]
-    lessons = list(bench.PLANS[protocol](tasks, [1, 2], range(3)))
-    assert lessons
-    for lesson in lessons:
-        support = {lesson.task.ids[i] for i in lesson.images}
-        asked = {e.task.ids[i] for e in lesson.exams for i in e.images}
+    drawn = list(bench.PROTOCOLS[protocol](tasks, [1, 2], range(3)))
+    assert drawn
+    for episode in drawn:
+        support = {episode.task.ids[i] for i in episode.support}
+        asked = {q.task.ids[i] for q in episode.query_sets for i in q.images}
         assert not support & asked
         assert asked
 
@@ -124,8 +121,8 @@ def spy(monkeypatch):
 
 def test_no_test_row_is_ever_handed_to_fit(spy):
     made = task(split=True)
-    lessons = list(plans.few_shot([made], [1, 2, 3], range(3)))
-    run([Arm("spy", "spy", lessons)], Journal(None))
+    drawn = list(episodes.few_shot([made], [1, 2, 3], range(3)))
+    run([Configuration("spy", "spy", drawn)], Journal(None))
     assert spy.taught
     assert not set(spy.taught) & {row.tobytes() for row in made.values[made.splits == "test"]}
     assert set(spy.asked) == {row.tobytes() for row in made.values[made.splits == "test"]}
@@ -133,29 +130,29 @@ def test_no_test_row_is_ever_handed_to_fit(spy):
 
 def test_a_copy_of_a_support_image_in_a_target_is_not_asked():
     source, target = task("source"), task("target", seed=1)
-    lesson = next(iter(plans.few_shot([source], [3], [0])))
-    copied = source.ids[int(lesson.images[0])]
-    place = int(np.flatnonzero(target.exam)[0])
+    episode = next(iter(episodes.few_shot([source], [3], [0])))
+    copied = source.ids[int(episode.support[0])]
+    place = int(np.flatnonzero(target.testable)[0])
     ids = (*target.ids[:place], copied, *target.ids[place + 1 :])
     target = Task(**{**vars(target), "ids": ids})
-    asked = [e for found in plans.cross([source, target], [3], [0]) for e in found.exams]
+    asked = [q for found in episodes.cross([source, target], [3], [0]) for q in found.query_sets]
     assert place not in asked[1].images
-    assert len(asked[1].images) == target.exam.sum() - 1
+    assert len(asked[1].images) == target.testable.sum() - 1
 
 
 def test_cross_keeps_equal_names_apart_and_asks_among_the_target_only():
     source, target = task("source", classes=4), task("target", classes=3, seed=1, prompts=2)
-    own, other = plans.cross([source, target], [1], [0])
+    own, other = episodes.cross([source, target], [1], [0])
     assert own.text is source.text
     assert other.text.classes[:1] == ("source: c0",)
     assert other.text.classes[4:] == ("target: c0", "target: c1", "target: c2")
     assert other.text.embeddings.shape[1] == 1  # prompt counts differ: each class its mean
-    assert other.exams[0].columns.tolist() == [4, 5, 6]
+    assert other.query_sets[0].columns.tolist() == [4, 5, 6]
     assert set(other.labels) == {0, 1, 2, 3}
-    zero = arms_of([], [own, other])
-    found = {s.exam: s.accuracy for s in run(zero, Journal(None))}
-    rows = target.values[target.exam]
-    right = (rows @ target.text.weights.T).argmax(1) == target.labels[target.exam]
+    zero = configurations_of([], [own, other])
+    found = {s.query_set: s.accuracy for s in run(zero, Journal(None))}
+    rows = target.values[target.testable]
+    right = (rows @ target.text.weights.T).argmax(1) == target.labels[target.testable]
     assert found["target"] == pytest.approx(100 * right.mean())
 
 
@@ -163,40 +160,40 @@ def test_domain_asks_a_variant_among_the_classes_it_has():
     source = task("source", classes=5)
     variant = task("variant", classes=3, seed=1, names=("c4", "c9", "c1"))
     variant.usable[variant.labels == 1] = False  # c9, unknown to the source, has no image
-    (lesson,) = plans.domain([source, variant], [1], [0])
-    asked = lesson.exams[1]
+    (episode,) = episodes.domain([source, variant], [1], [0])
+    asked = episode.query_sets[1]
     assert asked.columns.tolist() == [4, 1]
     assert [asked.columns[t] for t in asked.targets] == [
         {0: 4, 2: 1}[int(c)] for c in variant.labels[asked.images]
     ]
     variant.usable[:] = True
     with pytest.raises(InputError, match=r"has 1 class that source does not have: c9"):
-        list(plans.domain([source, variant], [1], [0]))
+        list(episodes.domain([source, variant], [1], [0]))
 
 
 def test_data_sets_of_two_encoders_cannot_meet():
     one, two = task("one"), task("two")
     one, two = (Task(**{**vars(t), "facts": {"fingerprint": t.name}}) for t in (one, two))
     named = Task(**{**vars(task("three")), "facts": {"fingerprint": "made"}})
-    assert list(plans.cross([one, named], [1], [0]))  # a feature file that states the name
+    assert list(episodes.cross([one, named], [1], [0]))  # a feature file that states the name
     with pytest.raises(MismatchError, match="need"):
-        list(plans.cross([one, two], [1], [0]))
+        list(episodes.cross([one, two], [1], [0]))
     with pytest.raises(InputError, match="got one source"):
-        list(plans.cross([one], [1], [0]))
+        list(episodes.cross([one], [1], [0]))
 
 
 def test_harmonic_mean_per_seed_and_of_the_means():
     scores = [
-        Score("Tip", "tip", "t", exam, 16, seed, accuracy, 0.0, 10)
-        for exam, found in (("base", (80.0, 60.0)), ("new", (20.0, 60.0)))
+        Score("Tip", "tip", "t", name, 16, seed, accuracy, 0.0, 10)
+        for name, found in (("base", (80.0, 60.0)), ("new", (20.0, 60.0)))
         for seed, accuracy in enumerate(found)
     ]
-    (grid,) = table.grids("base-to-new", scores)
+    (grid,) = tables.grids("base-to-new", scores)
     base, new, harmonic, of_means = grid.rows[0].cells
     assert (base.accuracy, new.accuracy) == (70.0, 40.0)
     assert harmonic.accuracy == pytest.approx((32 + 60) / 2)
     assert of_means.accuracy == pytest.approx(2 * 70 * 40 / 110)
-    assert (of_means.interval, table.harmonic(0, 0)) == (None, 0)
+    assert (of_means.interval, tables.harmonic(0, 0)) == (None, 0)
     assert harmonic.interval is not None
 
 
@@ -206,17 +203,17 @@ def test_the_mean_over_data_sets_is_taken_before_the_interval():
         for t, found in (("a", (10.0, 30.0)), ("b", (30.0, 10.0)))
         for seed, accuracy in enumerate(found)
     ]
-    mean, first, _ = table.grids("few-shot", scores)
-    assert mean.rows[0].cells[0] == table.Cell(20.0, 0.0)
+    mean, first, _ = tables.grids("few-shot", scores)
+    assert mean.rows[0].cells[0] == tables.Cell(20.0, 0.0)
     assert first.rows[0].cells[0].interval > 100
 
 
 def test_zero_shot_is_always_there_and_transductive_methods_stand_apart():
-    lessons = list(plans.few_shot([task()], [1], [0]))
-    arms = arms_of(["tip", "tda", "tip"], lessons)
-    assert [a.method for a in arms] == ["zero_shot", "tip", "tda"]
-    scores = run(arms, Journal(None))
-    (grid,) = table.grids("few-shot", scores)
+    drawn = list(episodes.few_shot([task()], [1], [0]))
+    configurations = configurations_of(["tip", "tda", "tip"], drawn)
+    assert [c.method for c in configurations] == ["zero_shot", "tip", "tda"]
+    scores = run(configurations, Journal(None))
+    (grid,) = tables.grids("few-shot", scores)
     kinds = {kind: [r.method for r in rows] for kind, _, rows in grid.blocks()}
     assert kinds == {"inductive": ["zero_shot", "tip"], "stream": ["tda"]}
 
@@ -226,29 +223,30 @@ def test_zero_shot_is_always_there_and_transductive_methods_stand_apart():
 
 def test_a_second_run_fits_nothing(spy, tmp_path):
     path = tmp_path / "journal.jsonl"
-    lessons = list(plans.few_shot([task()], [1, 2], range(2)))
-    arms = [Arm("spy", "spy", lessons)]
-    first = run(arms, Journal(path))
+    drawn = list(episodes.few_shot([task()], [1, 2], range(2)))
+    configurations = [Configuration("spy", "spy", drawn)]
+    first = run(configurations, Journal(path))
     spy.taught.clear()
-    assert run(arms, Journal(path)) == first
+    assert run(configurations, Journal(path)) == first
     assert spy.taught == []
 
 
 def test_a_killed_run_goes_on_where_it_was(spy, tmp_path):
     path = tmp_path / "journal.jsonl"
-    arms = [Arm("spy", "spy", list(plans.few_shot([task()], [1], range(4))))]
-    whole = [(s.seed, s.accuracy) for s in run(arms, Journal(None))]
+    drawn = list(episodes.few_shot([task()], [1], range(4)))
+    configurations = [Configuration("spy", "spy", drawn)]
+    whole = [(s.seed, s.accuracy) for s in run(configurations, Journal(None))]
 
     def kill(done: int, _: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(arms, Journal(path), kill)
+        run(configurations, Journal(path), kill)
     assert len(path.read_text().splitlines()) == 2
     path.write_bytes(path.read_bytes()[:-20])  # as if the kill had come within the second line
     spy.taught.clear()
-    again = run(arms, Journal(path))
+    again = run(configurations, Journal(path))
     assert [(s.seed, s.accuracy) for s in again] == whole
     assert len(spy.taught) == 3 * 5  # the first of four trials was kept
     assert len(Journal(path)._known) == 4
@@ -267,8 +265,8 @@ def test_strange_lines_are_passed_over(tmp_path):
 
 def test_whatever_decides_a_number_is_in_its_key():
     def key(made: Task, shots: int = 1, seed: int = 0, **params: object) -> str:
-        (lesson,) = plans.few_shot([made], [shots], [seed])
-        return trial_key(lesson.digest, seed, Arm("Tip", "tip", [lesson], params))
+        (episode,) = episodes.few_shot([made], [shots], [seed])
+        return trial_key(episode.digest, "tip", seed, params)
 
     made = task()
     other_text = Task(**{**vars(made), "text": task(prompts=2).text})
@@ -324,14 +322,14 @@ def test_only_what_is_needed_is_encoded_and_a_broken_image_is_replaced(photos, t
     own = FeatureStore(tmp_path / "store")
     ready = prepare([folder], Request(methods=["tip"], shots=[1], seeds=1), store=own)
     (task,) = [one.task for one in ready.loaded]
-    assert (task.where >= 0).sum() == len(source.split("test")) + len(classes)
+    assert (task.rows >= 0).sum() == len(source.split("test")) + len(classes)
     done = ready.run()
     assert [f.name for f in done.failures] == [str(broken)]
-    lesson = ready.arms[0].lessons[0]
-    assert len(lesson.images) == len(classes)
-    report = text.markdown(done, "few-shot")
+    episode = ready.configurations[0].episodes[0]
+    assert len(episode.support) == len(classes)
+    report = markdown.bench_markdown(done, "few-shot")
     assert "| Tip-Adapter |" in report
-    assert len(figure.figure(done).axes) == 1
+    assert len(figures.bench_figure(done).axes) == 1
 
 
 def coop_layout(folder: Path, tasks: int = 1) -> list[Path]:
@@ -360,8 +358,8 @@ def test_coop_layout_through_every_protocol(protocol, tmp_path, store):
     assert list(done.tasks) == ["Set0", "Set1"]
     assert {s.method for s in done.scores} == {"zero_shot", "tip"}
     json.dumps(done.as_dict(), allow_nan=False)
-    figure.figure(done).savefig(tmp_path / "figure.png")
-    assert "data set" in text.markdown(done, protocol)
+    figures.bench_figure(done).savefig(tmp_path / "figure.png")
+    assert "data set" in markdown.bench_markdown(done, protocol)
 
 
 def test_missing_files_of_a_split_are_counted_and_named(tmp_path, store):
@@ -381,7 +379,9 @@ def test_too_many_shots_are_refused_before_the_work(tmp_path, photos):
     ready = prepare(
         [photos], Request(methods=["tip"], shots=[99], seeds=1, allow_fewer=True), store=nowhere
     )
-    assert len(ready.arms[0].lessons[0].images) == 8 * len(ready.loaded[0].task.text.classes)
+    assert len(ready.configurations[0].episodes[0].support) == 8 * len(
+        ready.loaded[0].task.text.classes
+    )
 
 
 @pytest.mark.parametrize(
@@ -425,14 +425,16 @@ def test_ablations_keep_the_draws(photos, store):
 def test_views_and_templates_are_encoded_anew(photos, store):
     asked = Request("ablation", ["tip"], [2], seeds=1, vary="views", values=[1, 2])
     ready = prepare([photos], asked, store=store)
-    plain, viewed = (arm.lessons[0].task for arm in ready.arms[1:])
-    images = ready.arms[1].lessons[0].images
-    assert np.array_equal(ready.arms[2].lessons[0].images, images)
-    assert not np.allclose(plain.rows(images, support=True), viewed.rows(images, support=True))
-    assert np.array_equal(plain.rows(images), viewed.rows(images))
+    one, two = (c.episodes[0] for c in ready.configurations[1:])
+    images, plain, viewed = one.support, one.task, two.task
+    assert np.array_equal(two.support, images)
+    assert not np.allclose(
+        plain.features(images, support=True), viewed.features(images, support=True)
+    )
+    assert np.array_equal(plain.features(images), viewed.features(images))
     asked = Request("ablation", ["tip"], [2], seeds=1, vary="templates", values=["photo", "a {}"])
-    arms = prepare([photos], asked, store=store).arms
-    assert [a.label for a in arms] == [
+    configurations = prepare([photos], asked, store=store).configurations
+    assert [c.label for c in configurations] == [
         "Zero-shot, templates photo",
         "Zero-shot, templates a {}",
         "Tip-Adapter, templates photo",
@@ -477,7 +479,7 @@ def test_imagenet_and_its_variants(tmp_path, store):
     done = prepare(homes, asked, store=store).run()
     (grid,) = done.grids()
     assert grid.columns == ("imagenet (taught)", "imagenet-a", "imagenetv2", "mean of the others")
-    assert {s.exam: s.images for s in done.scores} == {
+    assert {s.query_set: s.images for s in done.scores} == {
         "imagenet": 6,
         "imagenet-a": 4,
         "imagenetv2": 3,  # three of six are copies of support images

@@ -9,11 +9,16 @@ import pytest
 
 from handful import metrics, report
 from handful.errors import StorageError
-from handful.protocols.compare import Comparison, Trial
+from handful.protocols.compare import Comparison
+from handful.protocols.markdown import comparison_markdown
+from handful.protocols.runner import Score
 
 
 def comparison(seeds: int, **facts: object) -> Comparison:
-    trials = [Trial("", "tip", 1, seed, 50.0 + seed, 0.1) for seed in range(seeds)]
+    trials = [
+        Score("Tip-Adapter", "tip", "", "test", 1, seed, 50.0 + seed, 0.1, 10)
+        for seed in range(seeds)
+    ]
     return Comparison(tuple(trials), facts)
 
 
@@ -63,11 +68,11 @@ def test_long_and_odd_class_names_fit_the_figure(tmp_path):
 
 
 def test_one_seed_has_no_interval_and_sentences_end_once():
-    one = report.comparison_markdown(comparison(1, templates=["a photo of a {}."], ignored={}))
+    one = comparison_markdown(comparison(1, templates=["a photo of a {}."], ignored={}))
     assert "±" not in one
     assert "no interval" in one
     assert "templates: a photo of a {}.  " in one
     assert "ignored" not in one
-    two = report.comparison_markdown(comparison(2, ignored={".heic": 3, "hidden": 1}))
+    two = comparison_markdown(comparison(2, ignored={".heic": 3, "hidden": 1}))
     assert "± is half" in two
     assert "ignored: 3 .heic, 1 hidden.  " in two

@@ -24,7 +24,7 @@ ALLOWED = {
     "adapters": ("errors", "contracts", "plugins", "selection", "features"),
     "tuners": ("errors", "contracts", "plugins", "selection", "data", "encoders", "features"),
     "tasks": ("errors", "contracts", "selection", "adapters"),
-    "report": ("errors", "contracts", "plugins", "metrics"),
+    "report": ("errors", "contracts", "plugins", "metrics", "data"),
     "packs": ("_version", "errors", "contracts", "plugins", "selection", "report"),
     "skills": (
         *("errors", "contracts", "plugins", "metrics", "selection", "data", "encoders"),
@@ -36,8 +36,7 @@ ALLOWED = {
     ),
     "protocols": (
         *("_version", "errors", "contracts", "plugins", "metrics", "data", "encoders"),
-        "features",
-        *("adapters", "packs", "skills", "library"),
+        *("features", "adapters", "report", "packs", "skills", "library"),
     ),
     "cli": (
         *("_version", "errors", "contracts", "plugins", "data", "encoders", "features", "tuners"),

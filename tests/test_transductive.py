@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from handful import metrics, report
+from handful import metrics
 from handful.adapters import transclip
 from handful.adapters.tda import Tda, stays
 from handful.adapters.transclip import TransClip
 from handful.contracts import ClassText, ImageRef
 from handful.features import extract_features
-from handful.protocols import trials
-from handful.protocols.compare import Comparison, Trial
+from handful.protocols import figures, markdown
+from handful.protocols.compare import Comparison
+from handful.protocols.methods import inductive_methods, title
+from handful.protocols.runner import Score, shuffled
 from handful.skills import fit
 from handful.skills.predict import Predictor
 from tasks import make
@@ -225,31 +227,36 @@ def test_a_pack_answers_all_images_of_a_call_together(method, photos, tmp_path, 
 
 
 def test_tables_keep_them_apart():
-    assert "tip" in trials.inductive()
-    assert not {"tda", "transclip"} & set(trials.inductive())
+    assert "tip" in inductive_methods()
+    assert not {"tda", "transclip"} & set(inductive_methods())
     methods = ("transclip", "tip", "tda")
-    found = tuple(Trial("", m, 1, seed, 50.0 + seed, 0.1) for m in methods for seed in (0, 1))
+    found = tuple(
+        Score(title(m), m, "", "test", 1, seed, 50.0 + seed, 0.1, 10)
+        for m in methods
+        for seed in (0, 1)
+    )
     result = Comparison(found, {})
-    assert [(b.semantics, b.methods) for b in result.blocks()] == [
+    assert [
+        (kind, tuple(row.method for row in rows)) for kind, _, rows in result.grid.blocks()
+    ] == [
         ("inductive", ("tip",)),
         ("batch", ("transclip",)),
         ("stream", ("tda",)),
     ]
-    table = report.comparison_markdown(result)
+    table = markdown.comparison_markdown(result)
     first, second, third = table.split("| accuracy, % |")[1:]
     assert "Tip-Adapter |" in first
     assert "TransCLIP: saw all test images at once" in first
     assert "TransCLIP |" in second
     assert "TDA: saw the test images in order" in second
     assert "TDA |" in third
-    legend = report.comparison_figure(result).axes[0].get_legend()
+    legend = figures.comparison_figure(result).axes[0].get_legend()
     labels = [label.get_text() for label in legend.get_texts()]
     assert labels == ["TransCLIP (batch)", "Tip-Adapter", "TDA (stream)"]
 
 
 def test_a_stream_of_trials_is_not_sorted_by_class():
-    mask = np.arange(100) >= 10
-    order = trials.shuffled(mask, 0)
-    assert sorted(order) == list(range(10, 100))
+    order = shuffled(90, 0)
+    assert sorted(order) == list(range(90))
     assert not np.array_equal(order, np.sort(order))
-    assert np.array_equal(order, trials.shuffled(mask, 0))
+    assert np.array_equal(order, shuffled(90, 0))

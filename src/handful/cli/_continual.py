@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from handful.cli import _console
+from handful.cli import _console, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.protocols.continual import Continual
-    from handful.protocols.request import Request
+    from handful.protocols.bench import Request
+    from handful.protocols.continual_result import ContinualResult
 
 
 def run(
@@ -23,7 +23,6 @@ def run(
     as_json: bool,
 ) -> int:
     """Encode, learn in order, show the table; with `out` write report.md, .json and figure.png."""
-    from handful import report
     from handful.protocols import continual, continual_report
 
     if request.anchors is not None:
@@ -32,32 +31,23 @@ def run(
         raise InputError("--ablate and the protocol continual contradict each other")
     rate = continual.RATE if unknown is None else unknown
     with _console.progress("encoding") as encoding:
-        ready = continual.prepare(sources, request, rate=rate, encoding=encoding)
+        prepared = continual.prepare(sources, request, rate=rate, progress=encoding)
     with _console.progress("tasks") as progress:
-        done = ready.run(progress)
-    if as_json:
-        _console.say_json(continual_report.as_dict(done))
-    else:
-        show(done)
-    _console.finish()  # the answer first: a bad disk must not lose it
+        done = prepared.run(progress)
+    _results.answer(done, show, as_json=as_json)
     if out is not None:
-        named = ", ".join(path.name for path in sources)
-        report.save(continual_report.figure(done), out / "figure.png")
-        report.save(continual_report.as_dict(done), out / "report.json")
-        text = continual_report.markdown(done, f"continual: {named}")
-        report.save(text + "\n![figure](figure.png)\n", out / "report.md")
-        _console.complain(f"wrote {out / 'report.md'}, figure.png and report.json")
+        names = ", ".join(path.name for path in sources)
+        text = continual_report.continual_markdown(done, f"continual: {names}")
+        text += "\n![figure](figure.png)\n"
+        _results.write(done, out, continual_report.continual_figure(done), text)
+        _results.tell_written(out)
     _console.tell_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
-def show(done: Continual) -> None:
+def show(done: ContinualResult) -> None:
     """The table and what stands beside it."""
-    from handful.protocols import continual_report
-
-    headers = ["accuracy, %", *continual_report.COLUMNS]
-    cells = [[label, *map(str, row)] for label, row in continual_report.rows(done).items()]
-    _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
+    _results.show_grid(done.grid)
     _console.say("")
-    for name, cell in continual_report.numbers(done).items():
+    for name, cell in done.numbers().items():
         _console.say(f"{name}: {cell}" + " %" * name.startswith("images"))

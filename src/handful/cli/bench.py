@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _continual, _options
+from handful.cli import _console, _continual, _options, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.protocols.result import Bench
+    from handful.protocols.results import BenchResult
 
 
 def run(
@@ -76,12 +76,11 @@ def run(
 ) -> int:
     """Run a protocol of the field: tables, a figure, intervals over seeds."""
     from handful import report
-    from handful.protocols import bench, figure, text
-    from handful.protocols.request import Request
+    from handful.protocols import bench, figures, markdown
 
     if out is not None:
         report.check_folder(out)
-    request = Request(
+    request = bench.Request(
         protocol="ablation" if ablate and protocol == "few-shot" else protocol,
         methods=None if methods is None else [m.strip() for m in methods.split(",")],
         shots=_options.numbers(shots, "--shots"),
@@ -99,43 +98,31 @@ def run(
     if unknown is not None:
         raise InputError("--unknown is for the protocol continual; leave it out")
     with _console.progress("encoding") as encoding:
-        ready = bench.prepare(sources, request, out=out, encoding=encoding)
+        prepared = bench.prepare(sources, request, out=out, progress=encoding)
     with _console.progress("trials") as progress:
-        done = ready.run(progress)
-    if as_json:
-        _console.say_json(done.as_dict())
-    else:
-        show(done)
-    _console.finish()  # the answer first: a bad disk must not lose it
+        done = prepared.run(progress)
+    _results.answer(done, show, as_json=as_json)
     if out is not None:
-        named = ", ".join(path.resolve().name for path in sources)
-        report.save(figure.figure(done), out / "figure.png")
-        report.save(done.as_dict(), out / "report.json")
-        report.save(text.markdown(done, f"{done.protocol}: {named}"), out / "report.md")
-        _console.complain(f"wrote {out / 'report.md'}, figure.png and report.json")
+        names = ", ".join(path.resolve().name for path in sources)
+        text = markdown.bench_markdown(done, f"{done.protocol}: {names}")
+        _results.write(done, out, figures.bench_figure(done), text)
+        _results.tell_written(out)
     _console.tell_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
-def show(done: Bench) -> None:
-    """The tables on the screen."""
+def show(done: BenchResult) -> None:
+    """The tables on the screen, published ones below ours."""
     from handful.protocols.published import apart
 
     for grid in done.grids():
         _console.say(f"\n{grid.title}")
-        for _, note, rows in grid.blocks():
-            if note:
-                _console.say(f"\n{', '.join(r.label for r in rows)}: {note}.")
-            cells = [[r.label, *map(str, r.cells)] for r in rows]
-            headers = ["accuracy, %", *grid.columns]
-            _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
+        _results.show_grid(grid)
         published = done.published(grid)
-        for block in apart(published):
-            _console.say(f"\npublished with {done.anchors}, {block[0].kind}:")
-            cells = [[other.label, *other.cells] for other in block]
-            headers = ["accuracy, %", *grid.columns]
-            _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
-        if any(other.anchor.leaky for other in published):
+        for rows in apart(published):
+            _console.say(f"\npublished with {done.anchors}, {rows[0].kind}:")
+            _results.show_rows(grid, [[row.label, *row.cells] for row in rows])
+        if any(row.anchor.leaky for row in published):
             _console.say("† chosen on images that an honest test keeps apart")
     for name in ("equal draws", "fewer"):
         if done.facts[name]:

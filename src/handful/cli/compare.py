@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _results
 
 if TYPE_CHECKING:
     from handful.protocols.compare import Comparison
@@ -45,40 +45,22 @@ def run(
             words=_options.read_classes(classes),
             progress=progress,
         )
-    if as_json:
-        _console.say_json(result.as_dict())
-    else:
-        show(result)
-    _console.finish()  # the answer first: a bad disk must not lose it
+    _results.answer(result, show, as_json=as_json)
     write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
     if not as_json:
-        _console.complain(f"wrote {out / 'report.md'}, accuracy.png and report.json")
+        _results.tell_written(out, "accuracy.png")
     _console.tell_ignored(result.facts["ignored"])
     return _console.report_failures(failures)
 
 
-def write(result: Comparison, out: Path, heading: str) -> None:
-    """`accuracy.png`, `report.json` and, last, `report.md` in a folder."""
-    from handful import report
-
-    figure = "\n![accuracy](accuracy.png)\n"
-    report.save(report.comparison_figure(result), out / "accuracy.png")
-    report.save(result.as_dict(), out / "report.json")
-    report.save(heading + report.comparison_markdown(result) + figure, out / "report.md")
-
-
 def show(result: Comparison) -> None:
     """The table on the screen."""
-    from handful import report
+    _results.show_grid(result.grid)
 
-    headers = ["accuracy, %", *(f"{k} shot{'s' * (k > 1)}" for k in result.shots)]
-    right = range(1, len(headers))
-    for block in result.blocks():
-        if block.note:
-            titles = ", ".join(map(report.title, block.methods))
-            _console.say(f"\n{titles}: {block.note}.")
-        rows = [
-            [report.title(m), *(str(result.cell(m, k)) for k in result.shots)]
-            for m in block.methods
-        ]
-        _console.say_table(_console.table(headers, rows, right=right))
+
+def write(result: Comparison, out: Path, heading: str) -> None:
+    """`accuracy.png`, `report.json` and, last, `report.md` in a folder."""
+    from handful.protocols import figures, markdown
+
+    text = heading + markdown.comparison_markdown(result) + "\n![accuracy](accuracy.png)\n"
+    _results.write(result, out, figures.comparison_figure(result), text, "accuracy.png")

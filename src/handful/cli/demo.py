@@ -1,4 +1,4 @@
-"""`handful demo`: the whole road on the embedded encoder, no download, no photos needed."""
+"""`handful demo`: compare, fit and use on the embedded encoder; no download, no photos needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _console, _options, compare
+from handful.cli import _console, _options, _results, compare
 
 _MOST = 4  # processes; each holds an encoder and its libraries, half a gigabyte
 
@@ -34,11 +34,7 @@ def run(
             jobs=min(_MOST, os.cpu_count() or 1),
             progress=progress,
         )
-    if as_json:
-        _console.say_json(done.comparison.as_dict())
-    else:
-        compare.show(done.comparison)
-    _console.finish()  # the answer first: a bad disk must not lose it
+    _results.answer(done.comparison, compare.show, as_json=as_json)
     report.save(report.confusion_figure(done.evaluated.result), out / "confusion.png")
     compare.write(done.comparison, out, "# Handful on the playground's hard tasks\n\n")
     if as_json:

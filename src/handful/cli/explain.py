@@ -30,7 +30,7 @@ def run(
     from handful.skills import explain, photos, support_images
 
     if out is not None:
-        photos.check_kind(out)
+        report.check_figure_name(out)
         report.check_folder(out.parent)
     why = explain.of_image(skill, image, encoder=encoder)
     if as_json:

@@ -1,4 +1,4 @@
-"""One thing varied, everything else as it is: an argument, the views, or the templates."""
+"""Ablations: one thing varied, everything else as it is (an argument, views, templates)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from handful import plugins
 from handful.adapters import create_adapter
 from handful.errors import InputError
-from handful.features import Progress
 from handful.protocols import sources
-from handful.protocols.encode import Eye, Need, Source
-from handful.protocols.runner import Arm, arms_of
-from handful.protocols.task import Lesson, Task
+from handful.protocols.encoding import Encoding, ImageSource, SupportDraws
+from handful.protocols.episodes import Episode
+from handful.protocols.methods import title
+from handful.protocols.runner import Configuration, configurations_of
+from handful.protocols.task import Task
 
 # What the field varies, on which method, over which values.
 VARIED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
@@ -60,7 +60,7 @@ class Ablation:
             raise InputError(f"expected views as whole numbers from 1, got {list(chosen)}")
         return cls(vary, chosen, tuple(methods or (method,)))
 
-    def check(self, opened: Sequence[Source | Task]) -> None:
+    def check(self, opened: Sequence[ImageSource | Task]) -> None:
         """Refuse early what could not be varied.
 
         Raises:
@@ -78,56 +78,62 @@ class Ablation:
             create_adapter(method, 0, {self.vary: self.values[0]})
 
 
-def arms(
+def configurations(
     ablation: Ablation,
-    opened: Sequence[Source | Task],
+    opened: Sequence[ImageSource | Task],
     tasks: Sequence[Task],
-    needs: Sequence[Need],
-    eye: Eye,
-    lessons: Callable[[Sequence[Task]], list[Lesson]],
-    encoding: Progress | None = None,
-) -> list[Arm]:
-    """Zero-shot, then each method at each value, all on the same draws."""
-    if ablation.vary not in _ENCODED:
-        plain = lessons(tasks)
-        result = arms_of([], plain)
-        for method in ablation.methods:
-            usual = create_adapter(method, 0).get_params()[ablation.vary]
+    needed: Sequence[SupportDraws],
+    encoding: Encoding,
+    episodes: Callable[[Sequence[Task]], list[Episode]],
+) -> list[Configuration]:
+    """Zero-shot, then each method at each value, all on the same draws.
+
+    Args:
+        ablation: what is varied.
+        opened: the data sets before they are encoded, one for each of `tasks` and `needed`.
+        tasks: the same, encoded.
+        needed: the support sets that are drawn from each.
+        encoding: for features that have to be made anew.
+        episodes: of tasks.
+    """
+    vary, methods = ablation.vary, ablation.methods
+    if vary not in _ENCODED:
+        plain = episodes(tasks)
+        result = configurations_of([], plain)
+        for method in methods:
+            default = create_adapter(method, 0).get_params()[vary]
             for value in ablation.values:
-                mark = " (default)" if value == usual else ""
-                label = f"{_title(method)}, {ablation.vary} {value}{mark}"
-                result.append(Arm(label, method, plain, {ablation.vary: value}))
+                mark = " (default)" if value == default else ""
+                label = f"{title(method)}, {vary} {value}{mark}"
+                result.append(Configuration(label, method, plain, {vary: value}))
         return result
     result = []
     for value in ablation.values:
-        of_value = lessons(_encoded(ablation.vary, value, opened, needs, eye, encoding))
-        label = " + ".join(value) if isinstance(value, list | tuple) else value
-        methods = ablation.methods
-        if ablation.vary == "templates" or not result:  # views do not touch zero-shot
-            methods = ("zero_shot", *methods)
-        for method in dict.fromkeys(methods):
-            told = "" if method == "zero_shot" and ablation.vary == "views" else f", {label}"
-            told = told.replace(", ", f", {ablation.vary} ", 1)
-            result.append(Arm(_title(method) + told, method, of_value))
-    return sorted(result, key=lambda arm: arm.method != "zero_shot")
+        of_value = episodes(_encoded(vary, value, opened, needed, encoding))
+        label = f"{vary} {' + '.join(value) if isinstance(value, list | tuple) else value}"
+        if vary == "templates":
+            result.append(Configuration(f"{title('zero_shot')}, {label}", "zero_shot", of_value))
+        elif not result:  # views do not touch zero-shot: once is enough
+            result.append(Configuration(title("zero_shot"), "zero_shot", of_value))
+        result += [
+            Configuration(f"{title(method)}, {label}", method, of_value)
+            for method in dict.fromkeys(methods)
+            if method != "zero_shot"
+        ]
+    return sorted(result, key=lambda c: c.method != "zero_shot")
 
 
 def _encoded(
     vary: str,
     value: Any,
-    opened: Sequence[Source | Task],
-    needs: Sequence[Need],
-    eye: Eye,
-    encoding: Progress | None,
+    opened: Sequence[ImageSource | Task],
+    needed: Sequence[SupportDraws],
+    encoding: Encoding,
 ) -> list[Task]:
     if vary == "templates":
-        chosen = [value] if isinstance(value, str) else list(value)
-        eye = replace(eye, templates=chosen)
+        templates = [value] if isinstance(value, str) else list(value)
+        encoding = replace(encoding, model=encoding.encoder, templates=templates)
     else:
-        needs = [replace(need, views=value) for need in needs]
-    pairs = zip(opened, needs, strict=True)
-    return [sources.load(source, eye, need, encoding).task for source, need in pairs]
-
-
-def _title(method: str) -> str:
-    return str(plugins.get("adapters", method).title)
+        needed = [replace(draws, views=value) for draws in needed]
+    pairs = zip(opened, needed, strict=True)
+    return [sources.load(source, encoding, draws).task for source, draws in pairs]

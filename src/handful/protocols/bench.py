@@ -9,56 +9,90 @@ from pathlib import Path
 from typing import Any
 
 from handful import plugins
+from handful.contracts import Encoder
 from handful.errors import InputError
 from handful.features import Progress
 from handful.features.store import FeatureStore
-from handful.protocols import ablation, plans, sources, trials
-from handful.protocols.encode import Eye, Loaded, Need
+from handful.protocols import ablation, episodes, sources
+from handful.protocols.encoding import Encoding, Loaded, SupportDraws
+from handful.protocols.episodes import Episode
 from handful.protocols.journal import Journal
+from handful.protocols.methods import inductive_methods
 from handful.protocols.published import checked, encoder_of
-from handful.protocols.request import Request, distinct, named, once
-from handful.protocols.result import Bench, facts
-from handful.protocols.runner import Arm, arms_of, run
-from handful.protocols.task import Lesson, Task
-from handful.protocols.trials import SHOTS
+from handful.protocols.results import BenchResult, facts
+from handful.protocols.runner import Configuration, configurations_of, run
+from handful.protocols.task import SHOTS, Task
 
-PLANS: Mapping[str, Callable[..., Any]] = {
-    "few-shot": plans.few_shot,
-    "base-to-new": plans.base_to_new,
-    "cross": plans.cross,
-    "domain": plans.domain,
-    "ablation": plans.few_shot,
+PROTOCOLS: Mapping[str, Callable[..., Any]] = {
+    "few-shot": episodes.few_shot,
+    "base-to-new": episodes.base_to_new,
+    "cross": episodes.cross,
+    "domain": episodes.domain,
+    "ablation": episodes.few_shot,
 }
 JOURNAL = "journal.jsonl"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
+
+    Args:
+        protocol: one of `PROTOCOLS`.
+        methods: adapters' names; all inductive ones when not given.
+        shots: shot counts; those of 1, 2, 4, 8, 16 that all data sets allow when not given.
+        seeds: how many draws.
+        encoder: name, folder or a loaded encoder, for images and for class names without text;
+            `tiny` when not given. Feature files that state another one are refused.
+        templates: prompts or names of sets; what suits each data set when not given.
+        words: label to words in a prompt.
+        vary: for the ablation, what is varied: an argument of the method, `views`, `templates`.
+        values: its values; a list of our own when not given.
+        allow_fewer: take all images of a class that has fewer than the shots.
+        anchors: encoder whose published numbers to show, also where they are on other data; when
+            not given, those of the encoder used, on the same data.
+    """
+
+    protocol: str = "few-shot"
+    methods: Sequence[str] | None = None
+    shots: Sequence[int] | None = None
+    seeds: int = 3
+    encoder: str | Path | Encoder | None = None
+    templates: Sequence[str] | None = None
+    words: Mapping[str, str] | None = None
+    vary: str | None = None
+    values: Sequence[Any] | None = None
+    allow_fewer: bool = False
+    anchors: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """Everything encoded and drawn; `run` fits and asks.
+class PreparedBench:
+    """Everything encoded and drawn; `run` fits and tests.
 
     Args:
         request: what was asked for.
-        arms: the lines of the table.
+        configurations: the rows of the table.
         loaded: the data sets.
         journal: what is known already.
     """
 
     request: Request
-    arms: Sequence[Arm]
+    configurations: Sequence[Configuration]
     loaded: Sequence[Loaded]
     journal: Journal
 
-    def run(self, progress: Progress | None = None) -> Bench:
+    def run(self, progress: Progress | None = None) -> BenchResult:
         """Every trial that the journal does not know.
 
         Args:
             progress: called with (trials done, trials in all).
         """
         tasks = [one.task for one in self.loaded]
-        return Bench(
+        return BenchResult(
             self.request.protocol,
-            tuple(run(self.arms, self.journal, progress)),
-            facts(self.request.protocol, self.request.seeds, self.arms, tasks),
+            tuple(run(self.configurations, self.journal, progress)),
+            facts(self.request.protocol, self.request.seeds, self.configurations, tasks),
             {task.name: task.facts for task in tasks},
             tuple(f for one in self.loaded for f in one.failures),
             _anchors(self.request, tasks),
@@ -73,8 +107,8 @@ def prepare(
     *,
     out: Path | None = None,
     store: FeatureStore | None = None,
-    encoding: Progress | None = None,
-) -> Ready:
+    progress: Progress | None = None,
+) -> PreparedBench:
     """Read, check, encode and draw.
 
     Args:
@@ -83,73 +117,75 @@ def prepare(
         request: what is asked for.
         out: folder of the journal, by which the next run goes on; nothing is kept without it.
         store: where features of images are kept.
-        encoding: called with (images done, images in all), anew for every data set.
+        progress: called with (images done, images in all), anew for every data set.
 
     Raises:
         InputError: anything about the sources or the request that has to be put right first.
         MismatchError: data sets of different encoders where one is needed.
     """
-    asked = request or Request()
-    _check(paths, asked)
-    eye = Eye(once(asked.encoder or "tiny"), asked.templates, store, named(asked.encoder))
-    opened = [sources.open_source(Path(p), asked.words, eye) for p in paths]
-    distinct([source.name for source in opened])
+    request = request or Request()
+    _check(paths, request)
+    encoding = Encoding(request.encoder, request.templates, store, progress)
+    opened = [sources.open_source(Path(p), request.words, encoding) for p in paths]
+    sources.check_names([source.name for source in opened])
     varied = None
-    if asked.vary is not None:
-        varied = ablation.Ablation.of(asked.vary, asked.values, asked.methods)
+    if request.vary is not None:
+        varied = ablation.Ablation.of(request.vary, request.values, request.methods)
         varied.check(opened)
-    taught = opened[:1] if asked.protocol in ("cross", "domain") else opened
-    shots = _shots(asked, taught)
-    draws = [(k, seed) for k in shots for seed in range(asked.seeds)]
-    needs = [Need(draws if s in taught else (), 1, asked.allow_fewer) for s in opened]
+    trained = opened[:1] if request.protocol in ("cross", "domain") else opened
+    shots = _shots(request, trained)
+    draws = [(k, seed) for k in shots for seed in range(request.seeds)]
+    needed = [SupportDraws(draws if s in trained else (), 1, request.allow_fewer) for s in opened]
     journal = Journal(None if out is None else out / JOURNAL)
-    loaded = [sources.load(s, eye, n, encoding) for s, n in zip(opened, needs, strict=True)]
+    loaded = [sources.load(s, encoding, n) for s, n in zip(opened, needed, strict=True)]
     tasks = [one.task for one in loaded]
 
-    def lessons(of: Sequence[Task]) -> list[Lesson]:
-        plan = PLANS[asked.protocol]
-        return list(plan(of, shots, range(asked.seeds), allow_fewer=asked.allow_fewer))
+    def drawn(of: Sequence[Task]) -> list[Episode]:
+        protocol = PROTOCOLS[request.protocol]
+        return list(protocol(of, shots, range(request.seeds), allow_fewer=request.allow_fewer))
 
     if varied is not None:
-        arms = ablation.arms(varied, opened, tasks, needs, eye, lessons, encoding)
+        rows = ablation.configurations(varied, opened, tasks, needed, encoding, drawn)
     else:
-        arms = arms_of(asked.methods or trials.inductive(), lessons(tasks))
-    return Ready(asked, arms, loaded, journal)
+        rows = configurations_of(request.methods or inductive_methods(), drawn(tasks))
+    return PreparedBench(request, rows, loaded, journal)
 
 
-def _check(paths: Sequence[str | Path], asked: Request) -> None:
+def _check(paths: Sequence[str | Path], request: Request) -> None:
     if not paths:
         raise InputError("no sources given; name a folder, a split file or a feature file")
-    if asked.protocol not in PLANS:
-        raise InputError(f"no protocol {asked.protocol!r}; expected one of {', '.join(PLANS)}")
-    if asked.seeds < 1:
-        raise InputError(f"expected at least 1 seed, got {asked.seeds}")
-    if (asked.vary is not None) != (asked.protocol == "ablation"):
+    if request.protocol not in PROTOCOLS:
+        raise InputError(
+            f"no protocol {request.protocol!r}; expected one of {', '.join(PROTOCOLS)}"
+        )
+    if request.seeds < 1:
+        raise InputError(f"expected at least 1 seed, got {request.seeds}")
+    if (request.vary is not None) != (request.protocol == "ablation"):
         raise InputError(
             "the protocol ablation and --ablate belong together; say what is varied, for example "
             "--protocol ablation --ablate ratio"
         )
-    if asked.anchors is not None:
-        checked(asked.anchors)
-    for method in asked.methods or ():
+    if request.anchors is not None:
+        checked(request.anchors)
+    for method in request.methods or ():
         plugins.get("adapters", method)
 
 
-def _shots(asked: Request, taught: Sequence[Any]) -> tuple[int, ...]:
-    """The shot counts, possible for every data set that is taught."""
-    if asked.shots:
-        shots = tuple(sorted(set(asked.shots)))
+def _shots(request: Request, trained: Sequence[Any]) -> tuple[int, ...]:
+    """The shot counts, possible for every data set that support sets are drawn from."""
+    if request.shots:
+        shots = tuple(sorted(set(request.shots)))
     else:
-        fewest = min(sources.most_shots(s) for s in taught)
-        shots = SHOTS if asked.allow_fewer else tuple(k for k in SHOTS if k <= fewest)
-    for source in taught:
-        sources.check_shots(source, shots or SHOTS[:1], allow_fewer=asked.allow_fewer)
+        fewest = min(sources.most_shots(s) for s in trained)
+        shots = SHOTS if request.allow_fewer else tuple(k for k in SHOTS if k <= fewest)
+    for source in trained:
+        sources.check_shots(source, shots or SHOTS[:1], allow_fewer=request.allow_fewer)
     return shots
 
 
-def _anchors(asked: Request, tasks: Sequence[Task]) -> str:
+def _anchors(request: Request, tasks: Sequence[Task]) -> str:
     """The field's name of the encoder, where all data sets have the same."""
-    if asked.anchors is not None:
-        return checked(asked.anchors)
+    if request.anchors is not None:
+        return checked(request.anchors)
     names = {encoder_of(task.encoder) for task in tasks}
     return names.pop() if len(names) == 1 else ""

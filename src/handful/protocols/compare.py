@@ -6,7 +6,6 @@ validation set exists and no test image takes part in any choice.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,54 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from handful import data, encoders, metrics
+from handful import data, encoders
 from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
-from handful.protocols.trials import SEMANTICS, SHOTS, Trial, compare_features, inductive, semantics
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the table.
-
-    Args:
-        method: the adapter's name.
-        shots: images a class.
-        accuracy: percent, mean over tasks and seeds.
-        interval: half the width of its 95 % interval; None where one seed tells no spread.
-        seconds: mean time to fit.
-    """
-
-    method: str
-    shots: int
-    accuracy: float
-    interval: float | None
-    seconds: float
-
-    def __str__(self) -> str:
-        spread = "" if self.interval is None else f" ± {self.interval:.1f}"
-        return f"{self.accuracy:.1f}{spread}"
-
-
-@dataclass(frozen=True)
-class Block:
-    """Methods whose numbers may be compared with each other.
-
-    Args:
-        semantics: `inductive`, `batch` or `stream`.
-        note: what a reader must know of them; "" for inductive ones.
-        methods: the adapters' names.
-    """
-
-    semantics: str
-    note: str
-    methods: tuple[str, ...]
+from handful.protocols.episodes import few_shot
+from handful.protocols.methods import inductive_methods, title
+from handful.protocols.runner import Configuration, Score, fit_and_test, scores_of
+from handful.protocols.sources import most_shots
+from handful.protocols.tables import Cell, Grid, averages, by_shots, cell
+from handful.protocols.task import SHOTS, Task
 
 
 @dataclass(frozen=True)
@@ -73,48 +38,36 @@ class Comparison:
         facts: encoder, templates, classes, test images, protocol.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[Score, ...]
     facts: Mapping[str, Any]
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Methods in the order in which they were asked for."""
-        return tuple(dict.fromkeys(t.method for t in self.trials))
-
-    def blocks(self) -> list[Block]:
-        """The methods, apart where their numbers must not be compared."""
-        kinds = {method: semantics(method) for method in self.methods}
-        return [
-            Block(kind, note, tuple(m for m in self.methods if kinds[m] == kind))
-            for kind, note in SEMANTICS.items()
-            if kind in kinds.values()
-        ]
-
-    @property
-    def shots(self) -> tuple[int, ...]:
-        """Shot counts, ascending."""
-        return tuple(sorted({t.shots for t in self.trials}))
+    def grid(self) -> Grid:
+        """The table: a row a method, a column a shot count, means over tasks."""
+        return by_shots("", self.trials)
 
     def cell(self, method: str, shots: int) -> Cell:
         """Mean over tasks and seeds; the interval is Student's t over the seeds' means."""
-        trials = [t for t in self.trials if (t.method, t.shots) == (method, shots)]
-        seeds = sorted({t.seed for t in trials})
-        means = [float(np.mean([t.accuracy for t in trials if t.seed == s])) for s in seeds]
-        mean, half = metrics.mean_interval(means)
-        seconds = float(np.mean([t.seconds for t in trials]))
-        return Cell(method, shots, mean, None if math.isnan(half) else half, seconds)
-
-    def cells(self) -> list[Cell]:
-        """The whole table, method by method."""
-        return [self.cell(m, k) for m in self.methods for k in self.shots]
+        return cell(averages(self._of(method, shots)))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: facts, cells and every trial."""
-        return {
-            "facts": dict(self.facts),
-            "cells": [asdict(c) for c in self.cells()],
-            "trials": [asdict(t) for t in self.trials],
-        }
+        cells = [
+            {
+                "method": method,
+                "shots": shots,
+                **asdict(self.cell(method, shots)),
+                "seconds": float(np.mean([t.seconds for t in self._of(method, shots)])),
+            }
+            for method in dict.fromkeys(t.method for t in self.trials)
+            for shots in sorted({t.shots for t in self.trials})
+        ]
+        keys = ("task", "method", "shots", "seed", "accuracy", "seconds")
+        trials = [{key: getattr(t, key) for key in keys} for t in self.trials]
+        return {"facts": dict(self.facts), "cells": cells, "trials": trials}
+
+    def _of(self, method: str, shots: int) -> list[Score]:
+        return [t for t in self.trials if (t.method, t.shots) == (method, shots)]
 
 
 def compare(
@@ -156,56 +109,62 @@ def compare(
         raise InputError(f"expected at least 1 seed, got {seeds}")
     dataset, _ = data.separate_reserved(data.load(source), words)
     names = data.class_words(dataset, words)
-    tower = encoders.load(encoder)
-    text = prompts.embed(tower, names, templates)
-    found = extract_features(tower, dataset.images, store, progress=progress)
+    model = encoders.load(encoder)
+    text = prompts.embed(model, names, templates)
+    found = extract_features(model, dataset.images, store, progress=progress)
     usable = dataset.subset(found.kept)
     column = {name: i for i, name in enumerate(text.classes)}
-    labels = np.array([column[label] for label in usable.labels])
-    split = np.array(usable.splits)
-    pool, test = (split == "train", split == "test") if split.any() else (None, None)
-    drawable = labels if pool is None else labels[pool]
-    data.require_images(names, Counter(text.classes[c] for c in drawable), found.failures)
-    trials = compare_features(
+    task = Task.of_features(
+        "",
         found.features.values,
-        labels,
+        np.array([column[label] for label in usable.labels]),
         text,
-        methods=methods or inductive(),
-        shots=shots or _possible(drawable, held=pool is None),
-        seeds=range(seeds),
-        pool=pool,
-        test=test,
+        splits=np.array(usable.splits, dtype=str),
         groups=usable.groups or None,
         ids=found.features.ids,
     )
+    drawable = Counter(text.classes[c] for c in task.labels[task.pool])
+    data.require_images(names, drawable, found.failures)
+    trials = compare_features(
+        task, methods or inductive_methods(), shots or _possible_shots(task), range(seeds)
+    )
+    copies = len(task.ids) - len(set(task.ids))
     facts = {
-        "encoder": tower.name,
-        "fingerprint": tower.fingerprint,
-        "precision": tower.precision,
+        "encoder": model.name,
+        "fingerprint": model.fingerprint,
+        "precision": model.precision,
         "templates": list(templates),
         "classes": len(names),
-        "images": len(labels),
-        "copies": f"{_copies(found.features.ids)} images repeat another byte for byte; "
+        "images": len(task.labels),
+        "copies": f"{copies} images repeat another byte for byte; "
         "a copy of a support image is never tested on",
         "ignored": dict(dataset.ignored),
         "seeds": seeds,
-        "test": "all images outside the support set" if test is None else "the test split",
+        "test": "the test split" if task.has_splits else "all images outside the support set",
         "hyper-parameters": "each method's defaults; no validation set",
     }
     return Comparison(tuple(trials), facts), found.failures
 
 
-def _possible(labels: NDArray[np.integer[Any]], *, held: bool) -> tuple[int, ...]:
+def compare_features(
+    task: Task, methods: Sequence[str], shots: Sequence[int], seeds: Sequence[int]
+) -> list[Score]:
+    """Every method at every shot count and seed, on one task."""
+    rows = [Configuration(title(method), method, ()) for method in methods]
+    return [
+        score
+        for episode in few_shot([task], shots, seeds)
+        for row in rows
+        for score in scores_of(row, episode, fit_and_test(row, episode))
+    ]
+
+
+def _possible_shots(task: Task) -> tuple[int, ...]:
     """Shot counts that the smallest class allows, one image left for the test where needed."""
-    fewest = int(np.bincount(labels).min()) - held
-    possible = tuple(k for k in SHOTS if k <= fewest)
+    possible = tuple(k for k in SHOTS if k <= most_shots(task))
     if not possible:
         raise InputError(
             "a class has too few images to draw a support set and keep a test image; "
             "every class needs at least two"
         )
     return possible
-
-
-def _copies(ids: Sequence[str]) -> int:
-    return len(ids) - len(set(ids))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,81 +14,82 @@ from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Failure, Progress
+from handful.features import Progress
 from handful.features.store import FeatureStore
 from handful.protocols import sources
-from handful.protocols.encode import Eye, Need, Source
-from handful.protocols.request import Request, distinct, named, once
-from handful.protocols.sequel import Sequel, sequel
-from handful.protocols.task import Task, same_encoder
-from handful.protocols.trials import semantics
+from handful.protocols.bench import Request
+from handful.protocols.continual_result import ContinualResult
+from handful.protocols.encoding import Encoding, ImageSource, Loaded, SupportDraws
+from handful.protocols.methods import semantics
+from handful.protocols.task import Task, check_same_encoder
+from handful.protocols.task_sequence import learn_sequence
 
 METHOD, SHOTS, RATE = "auto", 16, 0.05
-PLAYGROUND = {"playground": "worlds", "playground-hard": "hard tasks of one world"}
+PLAYGROUND = ("playground", "playground-hard")  # ten worlds; fourteen hard tasks of one world
 _TRAIN, _QUERIES = 32, 20
 
 
 @dataclass(frozen=True, eq=False)
-class Continual:
-    """What the protocol has measured, and what a reader must know to believe it.
+class PreparedContinual:
+    """Everything encoded; `run` learns and tests.
 
     Args:
-        sequels: one a seed.
-        facts: how they came about.
-        tasks: name to the facts of each data set.
-        failures: images that could not be read; they count in no number.
+        request: what was asked for.
+        loaded: the data sets, in the first seed's order.
+        method: of every skill.
+        shots: images a class.
+        rate: share of images of unknown tasks that may be taken for known ones.
     """
 
-    sequels: tuple[Sequel, ...]
-    facts: Mapping[str, Any]
-    tasks: Mapping[str, Mapping[str, Any]]
-    failures: tuple[Failure, ...] = ()
-    ignored: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """Everything encoded; `run` learns and asks."""
-
     request: Request
-    tasks: tuple[Task, ...]
+    loaded: Sequence[Loaded]
+    method: str
     shots: int
     rate: float
-    failures: tuple[Failure, ...]
 
-    def run(self, progress: Progress | None = None) -> Continual:
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The data sets as features."""
+        return tuple(one.task for one in self.loaded)
+
+    def run(self, progress: Progress | None = None) -> ContinualResult:
         """Every seed's sequence.
 
         Args:
             progress: called with (tasks learned, tasks in all).
         """
-        method = (self.request.methods or [METHOD])[0]
-        found, total = [], self.request.seeds * len(self.tasks)
-        for seed in range(self.request.seeds):
-            order = _order(len(self.tasks), seed)
-            tasks = [self.tasks[i] for i in order]
-            done = seed * len(self.tasks)
+        tasks, seeds = self.tasks, self.request.seeds
+        sequences = []
+        for seed in range(seeds):
 
-            def step(t: int, done: int = done) -> None:
+            def step(t: int, done: int = seed * len(tasks)) -> None:
                 if progress is not None:
-                    progress(done + t, total)
+                    progress(done + t, seeds * len(tasks))
 
+            order = [tasks[i] for i in _order(len(tasks), seed)]
             fewer = self.request.allow_fewer
-            found.append(
-                sequel(tasks, method, self.shots, seed, self.rate, allow_fewer=fewer, step=step)
+            sequences.append(
+                learn_sequence(
+                    order, self.method, self.shots, seed, self.rate, allow_fewer=fewer, step=step
+                )
             )
         facts = {
-            "method": method,
+            "method": self.method,
             "shots": self.shots,
-            "seeds": self.request.seeds,
+            "seeds": seeds,
             "rate": self.rate,
-            "encoder": self.tasks[0].encoder,
+            "encoder": tasks[0].encoder,
             "order": "as given for the first seed, by lot for the others",
             "hyper-parameters": "the method's defaults, or its own choice from the support set; no "
             "validation set, and no test image takes part in any choice",
         }
-        told = {task.name: task.facts for task in self.tasks}
-        return Continual(tuple(found), facts, told, self.failures)
+        return ContinualResult(
+            tuple(sequences),
+            facts,
+            {task.name: task.facts for task in tasks},
+            tuple(f for one in self.loaded for f in one.failures),
+            sum((Counter(one.ignored) for one in self.loaded), Counter()),
+        )
 
 
 def prepare(
@@ -97,8 +98,8 @@ def prepare(
     *,
     rate: float = RATE,
     store: FeatureStore | None = None,
-    encoding: Progress | None = None,
-) -> Ready:
+    progress: Progress | None = None,
+) -> PreparedContinual:
     """Read, check and encode.
 
     Args:
@@ -107,7 +108,7 @@ def prepare(
         request: one method and one shot count.
         rate: share of images of unknown tasks that may be taken for known ones.
         store: where features of images are kept.
-        encoding: called with (images done, images in all), anew for every data set.
+        progress: called with (images done, images in all), anew for every data set.
 
     Raises:
         InputError: fewer than two tasks, several methods or shot counts, too few images, a method
@@ -125,30 +126,28 @@ def prepare(
             f"answers of {method!r} depend on other images, and a library judges each image by "
             "itself; choose another method"
         )
-    eye = Eye(once(request.encoder or "tiny"), request.templates, store, named(request.encoder))
-    opened: list[Source | Task] = []
+    encoding = Encoding(request.encoder, request.templates, store, progress)
+    opened: list[ImageSource | Task] = []
     for path in paths:
         if str(path) in PLAYGROUND and not Path(path).exists():
             opened += _playground(str(path))
         else:
-            opened.append(sources.open_source(Path(path), request.words, eye))
+            opened.append(sources.open_source(Path(path), request.words, encoding))
     if len(opened) < 2:
         raise InputError(
             "the protocol continual needs two tasks or more, in the order in which they are "
             f"learned, got {len(opened)}; name them all, or 'playground'"
         )
-    distinct([source.name for source in opened])
+    sources.check_names([source.name for source in opened])
     most = min(sources.most_shots(s) for s in opened)
     shots = (request.shots or [max(1, min(SHOTS, most))])[0]
     for source in opened:
         sources.check_shots(source, (shots,), allow_fewer=request.allow_fewer)
     draws = [(shots, seed) for seed in range(request.seeds)]
-    need = Need(draws, 1, request.allow_fewer)
-    loaded = [sources.load(source, eye, need, encoding) for source in opened]
-    tasks = tuple(one.task for one in loaded)
-    same_encoder(tasks)
-    failures = tuple(f for one in loaded for f in one.failures)
-    return Ready(request, tasks, shots, rate, failures)
+    needed = SupportDraws(draws, 1, request.allow_fewer)
+    loaded = [sources.load(source, encoding, needed) for source in opened]
+    check_same_encoder([one.task for one in loaded])
+    return PreparedContinual(request, loaded, method, shots, rate)
 
 
 def _order(count: int, seed: int) -> list[int]:
@@ -158,19 +157,19 @@ def _order(count: int, seed: int) -> list[int]:
     return order
 
 
-def _playground(name: str) -> list[Source]:
+def _playground(name: str) -> list[ImageSource]:
     """The worlds, or the hard tasks, as data sets that state their splits."""
     draw, wanted = playground.world, playground.worlds()
-    if PLAYGROUND[name] != "worlds":
+    if name == "playground-hard":
         draw, wanted = playground.task, playground.tasks()
-    return [_source(draw(one, _TRAIN, 0, _QUERIES)) for one in wanted]
+    return [_image_source(draw(one, _TRAIN, 0, _QUERIES)) for one in wanted]
 
 
-def _source(task: playground.Task) -> Source:
+def _image_source(task: playground.Task) -> ImageSource:
     pictures = [*task.support, *task.test]
     labels = (*task.support_labels, *task.test_labels)
     splits = ("train",) * len(task.support) + ("test",) * len(task.test)
     images = tuple(ImageRef.of(p, f"{task.name}/{i}") for i, p in enumerate(pictures))
     dataset = Dataset(images, labels, splits, classes=task.classes)
     words = {c: c for c in task.classes}
-    return Source(task.name, dataset, words, prompts.expand_templates(task.templates))
+    return ImageSource(task.name, dataset, words, prompts.expand_templates(task.templates))

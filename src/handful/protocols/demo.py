@@ -1,4 +1,4 @@
-"""The whole road on the playground with `tiny`: what `handful demo` runs.
+"""Methods compared and one skill fitted on the playground with `tiny`: `handful demo`.
 
 The tasks are those where zero-shot is *not* good: class names the text tower never learned, styles
 it never saw, differences too fine for its words.
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from handful import data, encoders
-from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful.contracts import Encoder, ImageRef
 from handful.data import playground
 from handful.encoders import prompts
 from handful.errors import InputError, StorageError
 from handful.features import Progress
 from handful.features.store import FeatureStore
-from handful.protocols.compare import Comparison
-from handful.protocols.trials import SHOTS, Trial, compare_features
+from handful.protocols.compare import Comparison, compare_features
+from handful.protocols.runner import Score
+from handful.protocols.task import SHOTS, Task
 from handful.skills import evaluate, fit
 from handful.skills.evaluate import Evaluated
 from handful.skills.predict import Predictor
@@ -72,7 +72,7 @@ def run(
     every = Parallel(jobs, return_as="generator")(
         delayed(_trials)(task, shots, seed) for task, seed in draws
     )
-    trials: list[Trial] = []
+    trials: list[Score] = []
     for some in every:
         trials += some
         if progress:
@@ -109,32 +109,15 @@ def _claim(out: Path) -> None:
         raise StorageError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """One draw of a task as features.
-
-    Args:
-        values: `[N, D]` features, the support set first.
-        labels: `[N]` positions in `text.classes`.
-        text: class names and text features.
-        pool: `[N]` true for the support set, false for test images.
-    """
-
-    values: Array
-    labels: NDArray[np.int64]
-    text: ClassText
-    pool: NDArray[np.bool_]
-
-
-def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Draw:
-    """Draw a task of the playground by lot and encode it."""
-    task = playground.task(name, shots, seed, QUERIES)
-    text = prompts.embed(encoder, {c: c for c in task.classes}, task.templates)
-    pictures = [ImageRef.of(pixels) for pixels in (*task.support, *task.test)]
+def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Task:
+    """Draw a task of the playground at random and encode it, the support set first."""
+    made = playground.task(name, shots, seed, QUERIES)
+    text = prompts.embed(encoder, made.classes, made.templates)
+    pictures = [ImageRef.of(pixels) for pixels in (*made.support, *made.test)]
     values = encoder.images([encoder.prepare(data.decode(p)) for p in pictures])
-    column = {c: i for i, c in enumerate(task.classes)}
-    labels = np.array([column[label] for label in (*task.support_labels, *task.test_labels)])
-    return Draw(values, labels, text, np.arange(len(labels)) < len(task.support))
+    labels = np.array([made.classes.index(c) for c in (*made.support_labels, *made.test_labels)])
+    splits = np.repeat(["train", "test"], [len(made.support), len(made.test)])
+    return Task.of_features(name, values, labels, text, splits=splits, encoder=encoder.name)
 
 
 @cache
@@ -143,17 +126,6 @@ def _tiny() -> Encoder:
     return encoders.load("tiny")
 
 
-def _trials(name: str, shots: Sequence[int], seed: int) -> list[Trial]:
+def _trials(name: str, shots: Sequence[int], seed: int) -> list[Score]:
     """Every method at every shot count on one draw of one task."""
-    drawn = draw(_tiny(), name, max(shots), seed)
-    return compare_features(
-        drawn.values,
-        drawn.labels,
-        drawn.text,
-        methods=METHODS,
-        shots=shots,
-        seeds=[seed],
-        pool=drawn.pool,
-        test=~drawn.pool,
-        task=name,
-    )
+    return compare_features(draw(_tiny(), name, max(shots), seed), METHODS, shots, [seed])

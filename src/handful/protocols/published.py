@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from handful.errors import InputError
 from handful.protocols.anchors import Anchor, anchors
-from handful.protocols.table import Grid
+from handful.protocols.tables import Grid
 
 _NAMES = {
     "few-shot": "few-shot all-to-all",

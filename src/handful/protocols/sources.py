@@ -1,4 +1,4 @@
-"""From what a person names to what a protocol works on: images to encode, or features."""
+"""From paths to what a protocol works on: images to encode, or features."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from handful.data.imagenet import imagenet, is_imagenet
 from handful.data.tip_cache import is_tip_cache, tip_cache
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Progress
-from handful.protocols.encode import (
-    Eye,
+from handful.protocols.encoding import (
+    Encoding,
+    ImageSource,
     Loaded,
-    Need,
-    Source,
+    SupportDraws,
     class_text,
     encode,
     image_counts,
@@ -40,65 +39,77 @@ COOP = {
 _KEYS = re.compile(r"keys_(\d+)shots?\.pt")
 
 
-def open_source(path: Path, words: Mapping[str, str] | None, eye: Eye) -> Source | Task:
-    """What a path holds, told by looking: features, a Tip-Adapter cache, or labelled images.
+def open_source(
+    path: Path, words: Mapping[str, str] | None, encoding: Encoding
+) -> ImageSource | Task:
+    """What a path holds, found out by looking: features, a Tip-Adapter cache, labelled images.
 
     Raises:
         InputError: none of these, or what is wrong with it.
         MismatchError: features of another encoder than the one asked for.
     """
     if is_tip_cache(path):
-        return of_features(_cache(path, words, eye), eye)
-    held = path.iterdir() if path.is_dir() else [path]
-    if any(f.suffix.lower() in SUFFIXES for f in held):
-        if words is not None or eye.templates is not None:
+        return _task_of(_cache(path, words, encoding), encoding)
+    files = path.iterdir() if path.is_dir() else [path]
+    if any(f.suffix.lower() in SUFFIXES for f in files):
+        if words is not None or encoding.templates is not None:
             raise InputError(
                 f"{path}: holds its own class names and text features; leave out "
                 f"{'--classes' if words is not None else '--template'}"
             )
-        return of_features(feature_file(path), eye)
-    return open_images(path, words)
+        return _task_of(feature_file(path), encoding)
+    return _open_images(path, words)
 
 
-def of_features(found: FeatureSet, eye: Eye) -> Task:
+def check_names(names: Sequence[str]) -> None:
+    """Refuse two sources of one name.
+
+    Raises:
+        InputError: naming it.
+    """
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(
+            f"two sources are called {twice[0]!r}, and a table could not tell them apart; "
+            "rename a folder or file"
+        )
+
+
+def _task_of(found: FeatureSet, encoding: Encoding) -> Task:
     """Features that somebody has computed, as a task.
 
     Raises:
         MismatchError: they state another encoder than the one asked for.
     """
-    if eye.chosen and found.encoder not in ("", eye.chosen):
-        found.check_encoder(eye.encoder().fingerprint)
-    _, prompts_each, _ = found.text.embeddings.shape
-    groups = found.groups if any(found.groups) else None
+    if encoding.name and found.encoder not in ("", encoding.name):
+        found.check_encoder(encoding.encoder.fingerprint)
     known = [found.values, found.labels, text_digest(found.text), *found.splits, *found.ids]
-    task = Task(
-        name=found.name,
-        labels=found.labels,
-        text=found.text,
+    task = Task.of_features(
+        found.name,
+        found.values,
+        found.labels,
+        found.text,
         splits=np.array(found.splits),
-        usable=np.ones(len(found), dtype=bool),
-        where=np.arange(len(found)),
-        values=found.values,
         ids=found.ids,
         digest=digest([*known, *found.groups]),
         encoder=found.encoder or UNKNOWN,
-        groups=groups,
+        groups=found.groups if any(found.groups) else None,
     )
     facts = {
         **image_counts(task),
         "encoder": task.encoder,
         "fingerprint": found.encoder,
-        "templates": f"{prompts_each} prompts a class, as in the file",
+        "templates": f"{found.text.embeddings.shape[1]} prompts a class, as in the file",
         "repeats": len(found) - len(set(found.ids)),
         "notes": "; ".join(found.notes),
     }
     return replace(task, facts=facts)
 
 
-def _cache(path: Path, words: Mapping[str, str] | None, eye: Eye) -> FeatureSet:
+def _cache(path: Path, words: Mapping[str, str] | None, encoding: Encoding) -> FeatureSet:
     """The largest cache of a folder; its text is the folder's own, or made from class names."""
-    kept = (_KEYS.fullmatch(f.name) for f in path.iterdir())
-    shots = max(int(name[1]) for name in kept if name)
+    keys = (_KEYS.fullmatch(f.name) for f in path.iterdir())
+    shots = max(int(name[1]) for name in keys if name)
     if any(path.glob("*weights*.pt")):
         found = tip_cache(path, shots=shots, classes=None if words is None else list(words))
     elif words is None:
@@ -109,36 +120,34 @@ def _cache(path: Path, words: Mapping[str, str] | None, eye: Eye) -> FeatureSet:
         )
     else:
         text = class_text(
-            eye.encoder(), words, prompts.expand_templates(eye.templates or prompts.DEFAULT)
+            encoding.encoder, words, prompts.expand_templates(encoding.templates or prompts.DEFAULT)
         )
         found = tip_cache(path, shots=shots, text=text)
     note = f"support sets are drawn from keys_{shots}shots.pt"
     return replace(found, notes=(*found.notes, note))
 
 
-def load(source: Source | Task, eye: Eye, need: Need, progress: Progress | None = None) -> Loaded:
+def load(source: ImageSource | Task, encoding: Encoding, needed: SupportDraws) -> Loaded:
     """The task of a source; features are ready as they are."""
-    if isinstance(source, Task):
-        return Loaded(source)
-    return encode(source, eye, need, progress)
+    return Loaded(source) if isinstance(source, Task) else encode(source, encoding, needed)
 
 
-def open_images(path: Path, words: Mapping[str, str] | None) -> Source:
+def _open_images(path: Path, words: Mapping[str, str] | None) -> ImageSource:
     """Labelled images from wherever they are; nothing is encoded."""
     templates: Sequence[str] = prompts.DEFAULT
     if path.is_dir() and is_imagenet(path):
         dataset, own = imagenet(path)
-        return Source(path.resolve().name, dataset, words or own)
+        return ImageSource(path.resolve().name, dataset, words or own)
     dataset = data.load(path)
     found = [path] if path.is_file() else sorted(path.glob("split_zhou_*.json"))
     name = path.resolve().stem if path.is_file() else path.resolve().name
     if found and found[0].stem.startswith("split_zhou_"):
         name = found[0].stem.removeprefix("split_zhou_")
         templates = prompts.expand_templates([COOP[name]]) if name in COOP else templates
-    return Source(name, dataset, data.class_words(dataset, words), templates)
+    return ImageSource(name, dataset, data.class_words(dataset, words), templates)
 
 
-def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool) -> None:
+def check_shots(task: Task | ImageSource, shots: Iterable[int], *, allow_fewer: bool) -> None:
     """Refuse shot counts that a class cannot give, before anything is encoded or fitted.
 
     Raises:
@@ -146,7 +155,7 @@ def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool)
     """
     counts = support_counts(task)
     most = max(shots)
-    split = "train images" if _stated(task) else "images"
+    split = "train images" if task.has_splits else "images"
     none = [name for name, n in counts.items() if not n]
     few = {name: n for name, n in counts.items() if n < most}
     if none:
@@ -155,10 +164,10 @@ def check_shots(task: Task | Source, shots: Iterable[int], *, allow_fewer: bool)
             "add images of them or take them off the class names"
         )
     if few and not allow_fewer:
-        told = ", ".join(f"{name} ({n})" for name, n in list(few.items())[:5])
+        shown = ", ".join(f"{name} ({n})" for name, n in list(few.items())[:5])
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         raise InputError(
-            f"{task.name}: {_classes(len(few))} fewer than {most} {split}: {told}{more}; "
+            f"{task.name}: {_classes(len(few))} fewer than {most} {split}: {shown}{more}; "
             "ask for fewer shots, or add --allow-fewer to take all there are, as CoOp's code does"
         )
 
@@ -167,22 +176,12 @@ def _classes(count: int) -> str:
     return f"{count} classes have" if count > 1 else "1 class has"
 
 
-def most_shots(task: Task | Source) -> int:
+def most_shots(task: Task | ImageSource) -> int:
     """The most shots every class allows, one image left to test on where no split is stated."""
-    return min(support_counts(task).values()) - (not _stated(task))
+    return min(support_counts(task).values()) - (not task.has_splits)
 
 
-def support_counts(task: Task | Source) -> dict[str, int]:
+def support_counts(task: Task | ImageSource) -> dict[str, int]:
     """Images a class that a support set may be drawn from."""
-    names = list(task.words) if isinstance(task, Source) else list(task.text.classes)
-    if isinstance(task, Source):
-        splits = np.array(task.dataset.splits)
-        pool = (splits == "train") if (splits != "").any() else np.ones(len(splits), dtype=bool)
-    else:
-        pool = task.pool
-    counts = np.bincount(task.labels[pool], minlength=len(names))
-    return dict(zip(names, counts.tolist(), strict=True))
-
-
-def _stated(task: Task | Source) -> bool:
-    return any(task.dataset.splits) if isinstance(task, Source) else task.stated
+    counts = np.bincount(task.labels[task.pool], minlength=len(task.classes))
+    return dict(zip(task.classes, counts.tolist(), strict=True))

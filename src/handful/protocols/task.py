@@ -1,4 +1,4 @@
-"""What a protocol works on: labelled features with their text, and what one fit sees of them."""
+"""A labelled data set as features, and the support sets that are drawn from it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handful import data
 from handful.contracts import Array, ClassText
 from handful.errors import InputError, MismatchError
-from handful.protocols import trials
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+SHOTS = (1, 2, 4, 8, 16)
 UNKNOWN = "not stated"  # the encoder of a feature file that does not say
 
 
@@ -22,7 +24,7 @@ UNKNOWN = "not stated"  # the encoder of a feature file that does not say
 class Task:
     """One data set as features.
 
-    An image keeps its place in the source, so that a draw is the same whether all images were
+    An image keeps its index in the source, so that a draw is the same whether all images were
     encoded or only those that are needed.
 
     Args:
@@ -31,10 +33,10 @@ class Task:
         text: class names and text features.
         splits: `[N]` `train`, `val`, `test`; "" where none is stated.
         usable: `[N]` false for an image that could not be read.
-        where: `[N]` row in `values`, -1 for an image that was not encoded.
+        rows: `[N]` row in `values`, -1 for an image that was not encoded.
         values: `[R, D]` features.
-        shown: `[R, D]` features of the same images when they are in a support set (the mean of
-            augmented views); `values` when not given.
+        support_values: `[R, D]` features of the same images when they are in a support set (the
+            mean of augmented views); `values` when not given.
         ids: N image digests, "" where unknown.
         groups: N names of what belongs together, or None.
         digest: of everything above; equal digests, equal results.
@@ -43,116 +45,134 @@ class Task:
     """
 
     name: str
-    labels: Rows
+    labels: Indices
     text: ClassText
     splits: NDArray[np.str_]
-    usable: NDArray[np.bool_]
-    where: Rows
+    usable: Mask
+    rows: Indices
     values: Array
     ids: tuple[str, ...]
     digest: str
     encoder: str
-    shown: Array | None = None
+    support_values: Array | None = None
     groups: tuple[str, ...] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_features(
+        cls, name: str, values: Array, labels: Indices, text: ClassText, **more: Any
+    ) -> Task:
+        """A task of which every image is encoded and usable.
+
+        Args:
+            name: what tables call it.
+            values: `[N, D]` features.
+            labels: `[N]` columns.
+            text: class names and text features.
+            more: other fields; without `splits` none is stated.
+        """
+        count = len(labels)
+        fields: dict[str, Any] = {
+            "splits": np.full(count, ""),
+            "usable": np.ones(count, dtype=bool),
+            "rows": np.arange(count),
+            "ids": ("",) * count,
+            "digest": "",
+            "encoder": UNKNOWN,
+        }
+        return cls(name=name, values=values, labels=labels, text=text, **fields | more)
+
     @property
-    def stated(self) -> bool:
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the columns."""
+        return self.text.classes
+
+    @property
+    def has_splits(self) -> bool:
         """Does the source say which images to train and test on?"""
         return bool((self.splits != "").any())
 
     @property
-    def pool(self) -> NDArray[np.bool_]:
-        """`[N]` true where a support image may come from."""
-        return self.usable & ((self.splits == "train") if self.stated else True)
+    def pool(self) -> Mask:
+        """`[N]` true where a support image may come from: the train split, or all images."""
+        return self.usable & ((self.splits == "train") if self.has_splits else True)
 
     @property
-    def exam(self) -> NDArray[np.bool_]:
-        """`[N]` true for images that may be tested on: the test split, or all of them."""
-        return self.usable & ((self.splits == "test") if self.stated else True)
+    def testable(self) -> Mask:
+        """`[N]` true for images that may be tested on: the test split, or all images."""
+        return self.usable & ((self.splits == "test") if self.has_splits else True)
 
     def draw(
-        self, shots: int, seed: int, among: Rows | None = None, *, allow_fewer: bool = False
-    ) -> tuple[Rows, NDArray[np.bool_]]:
-        """Positions of a support set, and `[N]` true for the images to test on.
+        self, shots: int, seed: int, classes: Indices | None = None, *, allow_fewer: bool = False
+    ) -> tuple[Indices, Mask]:
+        """Indices of a support set, and `[N]` true for the images to test on.
 
         Args:
             shots: images a class.
             seed: of the draw.
-            among: columns of the classes to draw from; all when not given.
+            classes: columns of the classes to draw from; all when not given.
             allow_fewer: take all images of a class that has fewer.
         """
-        pool = self.pool if among is None else self.pool & np.isin(self.labels, among)
-        return trials.draw(
-            [self.text.classes[c] for c in self.labels],
+        return draw_support(
+            [self.classes[c] for c in self.labels],
             shots,
             seed,
-            pool=pool,
-            test=self.exam,
+            pool=self.pool if classes is None else self.pool & np.isin(self.labels, classes),
+            test=self.testable,
             groups=self.groups,
             ids=self.ids if any(self.ids) else None,
             allow_fewer=allow_fewer,
         )
 
-    def rows(self, images: Rows, *, support: bool = False) -> Array:
-        """`[len(images), D]` features of images by their place in the source."""
-        places = self.where[images]
-        if (places < 0).any():
-            raise InputError(f"{self.name}: {int((places < 0).sum())} images were not encoded")
-        known = self.shown if support and self.shown is not None else self.values
-        return known[places]
+    def features(self, images: Indices, *, support: bool = False) -> Array:
+        """`[len(images), D]` features of images by their index in the source."""
+        rows = self.rows[images]
+        if (rows < 0).any():
+            raise InputError(f"{self.name}: {int((rows < 0).sum())} images were not encoded")
+        known = self.values if self.support_values is None or not support else self.support_values
+        return known[rows]
 
 
-@dataclass(frozen=True, eq=False)
-class Exam:
-    """What a fitted method is asked.
-
-    Args:
-        name: of the exam, such as `test`, `new`, or a target data set.
-        task: where the images are.
-        images: `[M]` places in the task.
-        targets: `[M]` positions in `columns`.
-        columns: `[c]` columns of the fit's text among which the answer is chosen; None for all.
-    """
-
-    name: str
-    task: Task
-    images: Rows
-    targets: Rows
-    columns: Rows | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """One support set with its text, and the exams that follow it.
+def draw_support(
+    names: Sequence[str],
+    shots: int,
+    seed: int,
+    *,
+    pool: Mask | None = None,
+    test: Mask | None = None,
+    groups: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    allow_fewer: bool = False,
+) -> tuple[Indices, Mask]:
+    """Indices of one support set, and `[N]` true for the images to test on; never both.
 
     Args:
-        task: where the support images are.
+        names: N class names.
         shots: images a class.
         seed: of the draw.
-        images: `[S]` places in the task.
-        labels: `[S]` columns of `text`.
-        text: names and text features of all classes of this fit.
-        exams: what is asked; none of their images is in the support set.
+        pool: `[N]` true where a support image may come from; everywhere when not given.
+        test: `[N]` true for test images; all that the draw left when not given.
+        groups: N names of what belongs together (a camera, a burst), "" for none; the group of a
+            support image is not tested on.
+        ids: N image digests; a copy of a support image is not tested on.
+        allow_fewer: take all images of a class that has fewer than `shots`.
+
+    Raises:
+        InputError: a class has too few images; nothing is left to test on.
     """
-
-    task: Task
-    shots: int
-    seed: int
-    images: Rows
-    labels: Rows
-    text: ClassText
-    exams: tuple[Exam, ...]
-
-    @property
-    def digest(self) -> str:
-        """Of everything that decides the numbers, but the method."""
-        parts: list[Any] = [self.task.digest, self.shots, self.seed, self.images, self.labels]
-        parts += [text_digest(self.text)]
-        for e in self.exams:
-            parts += [e.name, e.task.digest, e.images, e.targets]
-            parts += ["all" if e.columns is None else e.columns]
-        return digest(parts)
+    candidates = np.arange(len(names)) if pool is None else np.flatnonzero(pool)
+    group_of = None if groups is None else [groups[int(i)] for i in candidates]
+    labels = [names[int(i)] for i in candidates]
+    drawn = candidates[data.draw_shots(labels, shots, seed, group_of, allow_fewer=allow_fewer)]
+    rest = np.zeros(len(names), dtype=bool)
+    rest[data.remaining(len(names), drawn.tolist(), groups)] = True
+    rest &= True if test is None else test
+    if ids is not None:
+        support = {ids[int(i)] for i in drawn}
+        rest &= [id_ not in support for id_ in ids]
+    if not rest.any():
+        raise InputError(f"{shots} shots leave no test image; use fewer shots or more images")
+    return drawn, rest
 
 
 def digest(parts: Iterable[Any]) -> str:
@@ -164,6 +184,7 @@ def digest(parts: Iterable[Any]) -> str:
             body = np.ascontiguousarray(part).tobytes()
         else:
             head, body = type(part).__name__, str(part).encode("utf-8", "backslashreplace")
+        # with its length, or ["ab", "c"] and ["a", "bc"] would be one
         result.update(f"{head}:{len(body)}:".encode() + body)
     return result.hexdigest()
 
@@ -173,7 +194,7 @@ def text_digest(text: ClassText) -> str:
     return digest([text.scale, *text.classes, text.embeddings])
 
 
-def same_encoder(tasks: Sequence[Task]) -> None:
+def check_same_encoder(tasks: Sequence[Task]) -> None:
     """Refuse tasks whose features cannot meet in one classifier.
 
     Raises:
@@ -181,10 +202,10 @@ def same_encoder(tasks: Sequence[Task]) -> None:
     """
     first = tasks[0]
     for other in tasks[1:]:
-        mine, theirs = (t.text.embeddings.shape[2] for t in (first, other))
-        if mine != theirs:
+        expected, found = (t.text.embeddings.shape[2] for t in (first, other))
+        if expected != found:
             raise MismatchError(
-                f"{other.name} has features of width {theirs}, {first.name} of width {mine}; "
+                f"{other.name} has features of width {found}, {first.name} of width {expected}; "
                 "this protocol needs all data sets from one encoder"
             )
         one, two = (str(t.facts.get("fingerprint", "")) for t in (first, other))

@@ -1,25 +1,30 @@
 """Numbers and photos to something to look at: tables, figures, files; it computes none of them."""
 
-from handful.report.report import (
-    check_folder,
-    comparison_figure,
-    comparison_markdown,
+from handful.report.figures import (
+    COLOURS,
     confusion_figure,
     matrix_figure,
-    png,
+    new_figure,
     reliability_figure,
-    save,
-    title,
+    shorten,
 )
+from handful.report.files import check_figure_name, check_folder, png, save
+from handful.report.markdown import fact_lines, markdown_table, plain
+from handful.report.photos import show_photo
 
 __all__ = [
+    "COLOURS",
+    "check_figure_name",
     "check_folder",
-    "comparison_figure",
-    "comparison_markdown",
     "confusion_figure",
+    "fact_lines",
+    "markdown_table",
     "matrix_figure",
+    "new_figure",
+    "plain",
     "png",
     "reliability_figure",
     "save",
-    "title",
+    "shorten",
+    "show_photo",
 ]

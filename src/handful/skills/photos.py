@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import ImageOps
 
-from handful.errors import InputError
+from handful import report
 from handful.skills import support_images
 
 if TYPE_CHECKING:
@@ -23,9 +21,7 @@ if TYPE_CHECKING:
 _ACROSS = 6  # photographs in a row
 _MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
 _LONGEST = 26
-_PIXELS = (256, 256)  # whole, not cropped; squares, so that rows and titles stay in line
-_KINDS = (".png", ".pdf", ".svg", ".jpg")
-_ALARM, _QUIET = "#D55E00", "#0072B2"  # Okabe and Ito's, told apart by colour-blind readers too
+_ALARM, _QUIET = report.COLOURS[4], report.COLOURS[5]
 
 
 def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) -> Figure:
@@ -54,7 +50,8 @@ def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) ->
             axes.axis("off")
             if cell is not None:
                 finding, caption, colour = cell
-                _show(axes, pictures.get(finding.id), finding.name, caption, colour)
+                picture = support_images.picture(pictures.get(finding.id))
+                report.show_photo(axes, picture, finding.name, caption, colour)
     return figure
 
 
@@ -77,7 +74,8 @@ def reasons_figure(
     heights = [2.7 + 0.28 * len(rows), *([2.3 * height] if shown else [])]
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     photo, bars = parts[0].subplots(1, 2, width_ratios=[1, 1.7])
-    _show(photo, query, query.name, f"{_cut(first)} ({100 * why.probability:.1f} %)", "#000000")
+    caption = f"{_cut(first)} ({100 * why.probability:.1f} %)"
+    report.show_photo(photo, support_images.picture(query), query.name, caption, report.COLOURS[0])
     _bars(bars, why, rows)
     bars.set_xlabel(f"for {_cut(first)} (right) or {_cut(second)} (left), logits", fontsize=8)
     if shown:
@@ -85,22 +83,11 @@ def reasons_figure(
         for axes in grid:
             axes.axis("off")
         for axes, i in zip(grid, shown, strict=False):
-            ref, caption = (
-                pictures[why.support.ids[i]],
-                f"{leads[i]:+.2f}  {_cut(why.support.labels[i])}",
-            )
-            _show(axes, ref, why.support.names[i], caption, _QUIET if leads[i] >= 0 else _ALARM)
+            picture = support_images.picture(pictures[why.support.ids[i]])
+            caption = f"{leads[i]:+.2f}  {_cut(why.support.labels[i])}"
+            colour = _QUIET if leads[i] >= 0 else _ALARM
+            report.show_photo(axes, picture, why.support.names[i], caption, colour)
     return figure
-
-
-def check_kind(path: Path) -> None:
-    """Refuse a file for a figure whose name does not end like one, before the work is done.
-
-    Raises:
-        InputError: naming the endings that can be written.
-    """
-    if path.suffix.lower() not in _KINDS:
-        raise InputError(f"{path}: expected a name that ends with {', '.join(_KINDS)}")
 
 
 def _bars(axes: Any, why: Reasons, rows: Sequence[int]) -> None:
@@ -178,34 +165,9 @@ def _told(title: str, count: int) -> str:
     return f"{title}: the first {_MOST} of {count}" if count > _MOST else f"{title}: {count}"
 
 
-def _show(axes: Any, ref: ImageRef | None, name: str, caption: str, colour: str) -> None:
-    """One photograph with a coloured frame, or its name where there is none."""
-    picture = support_images.picture(ref)
-    axes.axis("on")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color(colour)
-        side.set_linewidth(2)
-    if picture is None:
-        axes.set_box_aspect(1)
-        axes.text(
-            0.5, 0.5, _cut(name, tail=True), ha="center", va="center", fontsize=6, wrap=True,
-            parse_math=False, transform=axes.transAxes,
-        )  # fmt: skip
-    else:
-        axes.imshow(np.asarray(ImageOps.pad(picture, _PIXELS, color="white")))
-    axes.set_title(caption, fontsize=7, parse_math=False)
-
-
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure  # not pyplot: no global state and no window
-
-    return Figure(figsize=(width, min(height, 60)), layout="constrained")
+    return report.new_figure(width, min(height, 60))
 
 
-def _cut(text: str, *, tail: bool = False) -> str:
-    """A text that leaves room for the others; of a path, its end."""
-    if len(text) <= _LONGEST:
-        return text
-    return "…" + text[1 - _LONGEST :] if tail else text[: _LONGEST - 1] + "…"
+def _cut(text: str) -> str:
+    return report.shorten(text, _LONGEST)

@@ -1,4 +1,4 @@
-"""Scores to tables: which cells a protocol has, and means with intervals over seeds."""
+"""Scores to tables: which columns a protocol has, and means with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from handful import metrics
+from handful.protocols.methods import SEMANTICS, semantics
 from handful.protocols.runner import Score
-from handful.protocols.trials import SEMANTICS, semantics
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Grid:
 
     Args:
         title: what it is about.
-        columns: shot counts, or exams.
+        columns: shot counts, or query sets.
         rows: one a line, in the order asked for.
         tasks: names of the data sets.
-        shots: the shot count where the columns are exams; None where they are shot counts.
+        shots: the shot count where the columns are query sets; None where they are shot counts.
     """
 
     title: str
@@ -54,21 +54,22 @@ class Grid:
 
     def blocks(self) -> list[tuple[str, str, tuple[Row, ...]]]:
         """(semantics, note, rows): apart where the numbers must not be compared."""
-        kinds = [(kind, note, self._of(kind)) for kind, note in SEMANTICS.items()]
-        return [block for block in kinds if block[2]]
-
-    def _of(self, kind: str) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if semantics(row.method) == kind)
+        kinds = [semantics(row.method) for row in self.rows]
+        parts = [
+            (kind, note, tuple(r for r, k in zip(self.rows, kinds, strict=True) if k == kind))
+            for kind, note in SEMANTICS.items()
+        ]
+        return [part for part in parts if part[2]]
 
 
 def grids(protocol: str, scores: Sequence[Score]) -> list[Grid]:
     """The tables of a protocol, the one over all data sets first."""
     make: Mapping[str, Callable[[Sequence[Score]], list[Grid]]] = {
-        "base-to-new": _halves,
+        "base-to-new": _base_and_new,
         "cross": _targets,
         "domain": _targets,
     }
-    return make.get(protocol, _by_shots)(scores)
+    return make.get(protocol, _each_by_shots)(scores)
 
 
 def harmonic(one: float, other: float) -> float:
@@ -92,26 +93,27 @@ def averages(scores: Sequence[Score]) -> dict[int, float]:
     return {n: float(np.mean([s.accuracy for s in scores if s.seed == n])) for n in seeds}
 
 
-def _by_shots(scores: Sequence[Score]) -> list[Grid]:
+def by_shots(title: str, scores: Sequence[Score]) -> Grid:
+    """One table: a column a shot count, means over whatever data sets there are."""
     shots = sorted({s.shots for s in scores})
-
-    def grid(title: str, part: Sequence[Score]) -> Grid:
-        rows = []
-        for label, own in _rows(part):
-            cells = tuple(cell(averages([s for s in own if s.shots == k])) for k in shots)
-            rows.append(Row(label, own[0].method, cells))
-        return Grid(title, tuple(_shots(k) for k in shots), tuple(rows), _tasks(part))
-
-    return _with_mean(scores, grid)
+    rows = []
+    for label, own in _rows(scores):
+        cells = tuple(cell(averages([s for s in own if s.shots == k])) for k in shots)
+        rows.append(Row(label, own[0].method, cells))
+    return Grid(title, tuple(_shots(k) for k in shots), tuple(rows), _tasks(scores))
 
 
-def _halves(scores: Sequence[Score]) -> list[Grid]:
+def _each_by_shots(scores: Sequence[Score]) -> list[Grid]:
+    return _with_mean(scores, by_shots)
+
+
+def _base_and_new(scores: Sequence[Score]) -> list[Grid]:
     result = []
     for k in sorted({s.shots for s in scores}):
         of_k = [s for s in scores if s.shots == k]
 
         def grid(title: str, part: Sequence[Score], k: int = k) -> Grid:
-            rows = [Row(label, own[0].method, _half_cells(own)) for label, own in _rows(part)]
+            rows = [Row(label, own[0].method, _base_new_cells(own)) for label, own in _rows(part)]
             names = ("base", "new", "harmonic mean", "that of the means")
             return Grid(f"{title}, {_shots(k)}", names, tuple(rows), _tasks(part), k)
 
@@ -119,29 +121,29 @@ def _halves(scores: Sequence[Score]) -> list[Grid]:
     return result
 
 
-def _half_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
+def _base_new_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
     """Base, new, the mean of harmonic means, and the harmonic mean of the means."""
-    found = {(s.task, s.seed, s.exam): s.accuracy for s in scores}
+    found = {(s.task, s.seed, s.query_set): s.accuracy for s in scores}
     seeds = sorted({s.seed for s in scores})
     tasks = list(dict.fromkeys(s.task for s in scores))
     means = {
         n: float(np.mean([harmonic(found[t, n, "base"], found[t, n, "new"]) for t in tasks]))
         for n in seeds
     }
-    base, new = (cell(averages([s for s in scores if s.exam == e])) for e in ("base", "new"))
+    base, new = (cell(averages([s for s in scores if s.query_set == q])) for q in ("base", "new"))
     return base, new, cell(means), Cell(harmonic(base.accuracy, new.accuracy), None)
 
 
 def _targets(scores: Sequence[Score]) -> list[Grid]:
     result = []
-    exams = list(dict.fromkeys(s.exam for s in scores))
-    source, targets = exams[0], exams[1:]
+    names = list(dict.fromkeys(s.query_set for s in scores))
+    source, targets = names[0], names[1:]
     for k in sorted({s.shots for s in scores}):
         rows = []
         for label, own in _rows([s for s in scores if s.shots == k]):
-            cells = [cell(averages([s for s in own if s.exam == e])) for e in exams]
+            cells = [cell(averages([s for s in own if s.query_set == q])) for q in names]
             if len(targets) > 1:
-                cells.append(cell(averages([s for s in own if s.exam in targets])))
+                cells.append(cell(averages([s for s in own if s.query_set in targets])))
             rows.append(Row(label, own[0].method, tuple(cells)))
         mean = ("mean of the others",) * (len(targets) > 1)
         columns = (f"{source} (taught)", *targets, *mean)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from handful.features import Failure
-from handful.protocols import table
+from handful.protocols import tables
 from handful.protocols.published import Published, beside
-from handful.protocols.runner import Arm, Score
+from handful.protocols.runner import Configuration, Score
 from handful.protocols.task import Task
 
-ABOUT = {
+DESCRIPTIONS = {
     "few-shot": "all classes are taught and asked",
     "base-to-new": "the first half of the classes (by column, the middle one included) is taught; "
     "each half is asked among its own classes. For the base half a method is given the names and "
@@ -29,7 +29,7 @@ ABOUT = {
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class BenchResult:
     """What a protocol has measured, and what a reader must know to believe it.
 
     Args:
@@ -52,11 +52,11 @@ class Bench:
     elsewhere: bool = False
     ignored: Mapping[str, int] = field(default_factory=dict)
 
-    def grids(self) -> list[table.Grid]:
+    def grids(self) -> list[tables.Grid]:
         """The tables, the one over all data sets first."""
-        return table.grids(self.protocol, self.scores)
+        return tables.grids(self.protocol, self.scores)
 
-    def published(self, grid: table.Grid) -> tuple[Published, ...]:
+    def published(self, grid: tables.Grid) -> tuple[Published, ...]:
         """The published rows that belong to one of the tables."""
         return beside(self.protocol, grid, self.anchors, elsewhere=self.elsewhere)
 
@@ -67,48 +67,53 @@ class Bench:
             "facts": dict(self.facts),
             "tasks": {name: dict(facts) for name, facts in self.tasks.items()},
             "tables": [
-                {**asdict(grid), "published": [_plain(row) for row in self.published(grid)]}
+                {
+                    **asdict(grid),
+                    "published": [_published_dict(row) for row in self.published(grid)],
+                }
                 for grid in self.grids()
             ],
-            "scores": [asdict(s) for s in self.scores],
+            "scores": [s.as_dict() for s in self.scores],
             "failed": len(self.failures),
         }
 
 
-def facts(protocol: str, seeds: int, arms: Sequence[Arm], tasks: Sequence[Task]) -> dict[str, Any]:
+def facts(
+    protocol: str, seeds: int, configurations: Sequence[Configuration], tasks: Sequence[Task]
+) -> dict[str, Any]:
     """What a reader must know to believe the numbers."""
     return {
-        "protocol": ABOUT[protocol],
+        "protocol": DESCRIPTIONS[protocol],
         "seeds": seeds,
         "hyper-parameters": "each method's defaults, or its own choice from the support set; no "
         "validation set, and no test image takes part in any choice",
         "interval": "over the seeds' draws; it says nothing of the test set's size",
         "arguments": {
-            arm.label: ", ".join(f"{k}={v}" for k, v in arm.params.items())
-            for arm in arms
-            if arm.params
+            c.label: ", ".join(f"{k}={v}" for k, v in c.params.items())
+            for c in configurations
+            if c.params
         },
         "encoders": sorted({task.encoder for task in tasks}),
-        **_draws(arms),
+        **_draws(configurations),
     }
 
 
-def _draws(arms: Sequence[Arm]) -> dict[str, list[str]]:
+def _draws(configurations: Sequence[Configuration]) -> dict[str, list[str]]:
     """What the data sets could not give: different draws, or as many images as asked for."""
     equal, fewer = {}, {}
-    for lesson in arms[0].lessons:
-        task, k = lesson.task, lesson.shots
+    for episode in configurations[0].episodes:
+        task, k = episode.task, episode.shots
         counts = np.bincount(task.labels[task.pool], minlength=len(task.text.classes))
-        taught = counts[np.unique(lesson.labels)]
-        if task.stated and taught.max() <= k:
+        taught = counts[np.unique(episode.labels)]
+        if task.has_splits and taught.max() <= k:
             equal[task.name, k] = f"{task.name} at {k} shots: every seed has the same support set"
         if (taught < k).any():
             few = int((taught < k).sum())
-            told = f"{few} classes have" if few > 1 else "1 class has"
-            fewer[task.name, k] = f"{task.name} at {k} shots: {told} fewer images"
+            classes = f"{few} classes have" if few > 1 else "1 class has"
+            fewer[task.name, k] = f"{task.name} at {k} shots: {classes} fewer images"
     return {"equal draws": list(equal.values()), "fewer": list(fewer.values())}
 
 
-def _plain(row: Published) -> dict[str, Any]:
-    told = {field.name: getattr(row.anchor, field.name) for field in fields(row.anchor)}
-    return {**told, "accuracy": dict(row.anchor.accuracy), "where": row.where}
+def _published_dict(row: Published) -> dict[str, Any]:
+    record = {field.name: getattr(row.anchor, field.name) for field in fields(row.anchor)}
+    return {**record, "accuracy": dict(row.anchor.accuracy), "where": row.where}

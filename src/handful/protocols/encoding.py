@@ -1,0 +1,219 @@
+"""Labelled images to features, of those images that a protocol needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handful import encoders
+from handful.contracts import Array, ClassText, Encoder
+from handful.data import Dataset
+from handful.encoders import prompts
+from handful.features import Failure, Progress, extract_features
+from handful.features.store import FeatureStore
+from handful.protocols.task import Indices, Mask, Task, digest, text_digest
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Labelled images whose features are still to be made.
+
+    Args:
+        name: what tables call it.
+        dataset: the images.
+        words: label to its words in a prompt, in the order of the columns.
+        templates: sets of templates that suit it, where the person names none.
+    """
+
+    name: str
+    dataset: Dataset
+    words: Mapping[str, str]
+    templates: Sequence[str] = prompts.DEFAULT
+
+    @property
+    def labels(self) -> Indices:
+        """`[N]` columns."""
+        column = {label: i for i, label in enumerate(self.words)}
+        return np.array([column[label] for label in self.dataset.labels], dtype=np.int64)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of the columns."""
+        return tuple(self.words)
+
+    @property
+    def has_splits(self) -> bool:
+        """Does the source say which images to train and test on?"""
+        return any(self.dataset.splits)
+
+    @property
+    def pool(self) -> Mask:
+        """`[N]` true where a support image may come from: the train split, or all images."""
+        every = np.ones(len(self.dataset.labels), dtype=bool)
+        return np.array(self.dataset.splits) == "train" if self.has_splits else every
+
+
+@dataclass(frozen=True, eq=False)
+class SupportDraws:
+    """The support sets that will be drawn from a source, so that nothing else is encoded.
+
+    Args:
+        draws: (shots, seed) of each; none for a data set that is only tested on.
+        views: augmented views averaged into the features of support images.
+        allow_fewer: take all images of a class that has too few.
+    """
+
+    draws: Sequence[tuple[int, int]] = ()
+    views: int = 1
+    allow_fewer: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How images are encoded.
+
+    Args:
+        model: name, folder or a loaded encoder; `tiny` when not given.
+        templates: of all sources; None for what suits each.
+        store: where features are kept.
+        progress: called with (images done, images in all), anew for every source.
+    """
+
+    model: str | Path | Encoder | None = None
+    templates: Sequence[str] | None = None
+    store: FeatureStore | None = None
+    progress: Progress | None = None
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Loaded at first use: feature files need none."""
+        return encoders.load(self.model or "tiny")
+
+    @property
+    def name(self) -> str:
+        """Of the model asked for; "" where none was."""
+        if self.model is None:
+            return ""
+        return str(self.model) if isinstance(self.model, str | Path) else self.model.name
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A task, and the images that could not be used."""
+
+    task: Task
+    failures: tuple[Failure, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Loaded:
+    """The features that are needed, from the store where it knows them.
+
+    An image that cannot be read is left out, and another one is drawn in its place.
+    """
+    encoder, dataset, labels = encoding.encoder, source.dataset, source.labels
+    templates = prompts.expand_templates(encoding.templates or source.templates)
+    text = class_text(encoder, source.words, templates)
+    blank = Task(
+        name=source.name,
+        labels=labels,
+        text=text,
+        splits=np.array(dataset.splits),
+        usable=np.ones(len(labels), dtype=bool),
+        rows=np.full(len(labels), -1),
+        values=np.empty((0, encoder.dim), dtype=np.float32),
+        ids=("",) * len(labels),
+        digest="",
+        encoder=encoder.name,
+        groups=dataset.groups if any(dataset.groups) else None,
+    )
+    failures: dict[int, Failure] = {}
+    while True:
+        drawn = _drawn(blank, needed)
+        images = np.flatnonzero(blank.testable | drawn)
+        found = _extract(source, encoding, images)
+        lost = [int(images[f.index]) for f in found.failures]
+        failures |= {i: replace(f, index=i) for i, f in zip(lost, found.failures, strict=True)}
+        blank.usable[lost] = False
+        if not drawn[lost].any():
+            break
+        # draws change when an image leaves the pool: the new ones may need other images
+    kept = images[list(found.kept)]
+    blank.rows[kept] = np.arange(len(kept))
+    ids = np.full(len(labels), "", dtype=object)
+    ids[kept] = found.features.ids
+    values, support_values = found.features.values, None
+    if needed.views > 1:
+        support_values = _averaged_views(
+            blank, values, np.flatnonzero(drawn & blank.usable), source, encoding, needed.views
+        )
+    facts = {
+        **image_counts(blank),
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "precision": encoder.precision,
+        "templates": list(templates),
+        "views": needed.views,
+        "repeats": len(kept) - len(set(found.features.ids)),
+    }
+    known = [encoder.fingerprint, encoder.precision, needed.views, text_digest(text)]
+    known += [labels, blank.rows, *dataset.splits, *dataset.groups, *ids]
+    task = replace(
+        blank,
+        values=values,
+        support_values=support_values,
+        ids=tuple(ids),
+        digest=digest(known),
+        facts=facts,
+    )
+    return Loaded(task, tuple(failures[i] for i in sorted(failures)), dataset.ignored)
+
+
+def class_text(encoder: Encoder, words: Mapping[str, str], templates: Sequence[str]) -> ClassText:
+    """Text of classes by their labels; several may have the same words, as two of ImageNet's do."""
+    unique: dict[str, int] = {}
+    row = [unique.setdefault(" ".join(w.casefold().split()), len(unique)) for w in words.values()]
+    first = {r: w for w, r in reversed(list(zip(words.values(), row, strict=True)))}
+    text = prompts.embed(encoder, [first[r] for r in range(len(unique))], templates)
+    return ClassText(text.embeddings[row], tuple(words), text.scale)
+
+
+def image_counts(task: Task) -> dict[str, Any]:
+    """How many images of which part."""
+    parts = Counter(task.splits[task.usable].tolist())
+    splits = {"train": parts["train"], "test": parts["test"]} if task.has_splits else {}
+    return {"classes": len(task.text.classes), "images": len(task.labels), **splits}
+
+
+def _drawn(task: Task, needed: SupportDraws) -> Mask:
+    """`[N]` true for images of any support set."""
+    result = np.zeros(len(task.labels), dtype=bool)
+    for shots, seed in needed.draws:
+        result[task.draw(shots, seed, allow_fewer=needed.allow_fewer)[0]] = True
+    return result
+
+
+def _averaged_views(
+    task: Task, values: Array, images: Indices, source: ImageSource, encoding: Encoding, views: int
+) -> Array:
+    """`[R, D]` features; those of support images are means over augmented views."""
+    found = _extract(source, encoding, images, views)
+    result = values.copy()
+    result[task.rows[images[list(found.kept)]]] = found.features.values
+    return result
+
+
+def _extract(source: ImageSource, encoding: Encoding, images: Indices, views: int = 1) -> Any:
+    return extract_features(
+        encoding.encoder,
+        [source.dataset.images[i] for i in images],
+        encoding.store,
+        views=views,
+        progress=encoding.progress,
+    )

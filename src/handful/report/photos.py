@@ -1,0 +1,44 @@
+"""A photograph within a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handful.report.figures import shorten
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_PIXELS = (256, 256)  # whole, not cropped; squares, so that rows and titles stay in line
+_LONGEST = 26  # letters of a file name
+
+
+def show_photo(axes: Any, picture: Image | None, name: str, caption: str, colour: str) -> None:
+    """One photograph with a coloured frame and a caption, or its name where there is none.
+
+    Args:
+        axes: of matplotlib.
+        picture: None where the image is not at hand.
+        name: of the file.
+        caption: above it.
+        colour: of the frame.
+    """
+    from PIL import ImageOps
+
+    axes.axis("on")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color(colour)
+        side.set_linewidth(2)
+    if picture is None:
+        axes.set_box_aspect(1)
+        axes.text(
+            0.5, 0.5, shorten(name, _LONGEST, keep_end=True), ha="center", va="center", fontsize=6,
+            wrap=True, parse_math=False, transform=axes.transAxes,
+        )  # fmt: skip
+    else:
+        axes.imshow(np.asarray(ImageOps.pad(picture, _PIXELS, color="white")))
+    axes.set_title(caption, fontsize=7, parse_math=False)
