@@ -19,11 +19,11 @@ def markdown_table(
         rule: below every header but the first: `---`, or `---:` for numbers set right.
 
     >>> markdown_table(["", "a|b"], [["x", "1"]])
-    ['|  | a\\|b |', '|---|---|', '| x | 1 |']
+    ['| | a\\|b |', '|---|---|', '| x | 1 |']
     """
-    lines = [headers, *rows]
-    texts = [f"| {' | '.join(map(_escape, cells))} |" for cells in lines]
-    return [texts[0], "|---" + f"|{rule}" * (len(headers) - 1) + "|", *texts[1:]]
+    head = "|" + "".join(f" {_escape(header)} |" if header else " |" for header in headers)
+    body = [f"| {' | '.join(map(_escape, cells))} |" for cells in rows]
+    return [head, "|---" + f"|{rule}" * (len(headers) - 1) + "|", *body]
 
 
 def fact_lines(facts: Mapping[str, Any]) -> list[str]:
