@@ -103,7 +103,8 @@ def sequence_rows(done: ContinualResult, shots: int) -> Iterator[str]:
 def summary(done: ContinualResult) -> tuple[float, ...]:
     """Accuracy that names bring, skills changed, Transfer less that of zero-shot in two ways."""
     named, routed = (
-        np.array([s.matrices[way][-1].mean() for s in done.sequences]) for way in ("named", "routed")
+        np.array([s.matrices[way][-1].mean() for s in done.sequences])
+        for way in ("named", "routed")
     )
     changed = list(done.numbers().values())[3].accuracy
     transfer = COLUMNS["Transfer"]
