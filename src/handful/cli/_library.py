@@ -38,21 +38,20 @@ def predict(
 
 def table(answers: Sequence[Prediction]) -> Table:
     """Image, task, class and score; of an image of no known task what its text alone suggests."""
-    rows = [
-        [a.name if i == 0 else "", _told(a) if i == 0 else "", s["label"], f"{s['score']:.3f}"]
-        for a in answers
-        for i, s in enumerate(a.scores)
-    ]
+    rows = []
+    for answer in answers:
+        task = "unknown" if answer.unknown else str(facts(answer)["task"])
+        for i, score in enumerate(answer.scores):
+            head = ["", ""] if i else [answer.name, task]
+            rows.append([*head, score["label"], f"{score['score']:.3f}"])
     return _console.table(["image", "task", "class", "score"], rows, right=[3])
 
 
 def facts(answer: Prediction) -> dict[str, Any]:
-    """What a library tells beside an answer, for a machine; nothing of a single skill's."""
-    if not hasattr(answer, "task"):
+    """The JSON keys of a library's answer; none for the answer of a single skill."""
+    from handful.library import LibraryPrediction
+
+    if not isinstance(answer, LibraryPrediction):
         return {}
-    found = {"task": answer.task, "share": getattr(answer, "share", None)}
-    return found | ({"zero_shot": True} if getattr(answer, "zero_shot", False) else {})
-
-
-def _told(answer: Prediction) -> str:
-    return "unknown" if answer.unknown else str(facts(answer)["task"])
+    found: dict[str, Any] = {"task": answer.task, "share": answer.share}
+    return found | ({"zero_shot": True} if answer.zero_shot else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -125,18 +126,7 @@ def evaluate(
 
     read = Library(library)
     _problems(read.broken)
-    pairs = [s.partition("=") for s in sources]
-    named: dict[str, str] = {}
-    for first, given, rest in pairs:
-        name = first if given else Path(first).resolve().name
-        if name in named:
-            raise InputError(f"{name}: two sources are of this task; unite them, or ask twice")
-        if not given and name not in read.names:
-            raise InputError(
-                f"{first}: no skill of the library is called {name!r}; say whose images these are: "
-                f"NAME={first}"
-            )
-        named[name] = rest if given else first
+    named = _named_sources(sources, read.names)
     with _console.progress("encoding") as progress:
         done = measure(
             read, named, unknown=unknown, unknown_sources=stranger or (), progress=progress
@@ -144,14 +134,14 @@ def evaluate(
     if as_json:
         _console.say_json(done.as_dict())
         return _console.report_failures(done.failures)
-    keys = done.metrics
+    metrics = done.metrics
     rows = [
-        [name, str(one.images), *(f"{100 * getattr(one, key):.1f}" for key in keys)]
+        [name, str(one.images), *(f"{100 * getattr(one, metric):.1f}" for metric in metrics)]
         for name, one in done.tasks.items()
     ]
-    rows.append(["mean", "", *(f"{100 * done.mean(key):.1f}" for key in keys)])
-    told = {"named": "named, %", "unnamed": "not named, %", "found": "task found, %"}
-    headers = ["task", "images", *(told.get(key, f"{key}, %") for key in keys)]
+    rows.append(["mean", "", *(f"{100 * done.mean(metric):.1f}" for metric in metrics)])
+    titles = {"unnamed": "not named", "found": "task found"}
+    headers = ["task", "images", *(f"{titles.get(metric, metric)}, %" for metric in metrics)]
     _console.say_table(_console.table(headers, rows, right=range(1, len(headers))))
     if done.false_accept is not None:
         _console.say(
@@ -179,6 +169,23 @@ def remove(
         folder.remove(name)
         _console.say(f"removed {name}")
     return 0
+
+
+def _named_sources(sources: list[str], names: Sequence[str]) -> dict[str, str]:
+    """Task to source, of arguments `NAME=SOURCE` or a folder that is named as its skill is."""
+    named: dict[str, str] = {}
+    for argument in sources:
+        first, given, rest = argument.partition("=")
+        name, source = (first, rest) if given else (Path(first).resolve().name, first)
+        if name in named:
+            raise InputError(f"{name}: two sources are of this task; unite them, or ask twice")
+        if not given and name not in names:
+            raise InputError(
+                f"{first}: no skill of the library is called {name!r}; say whose images these are: "
+                f"NAME={first}"
+            )
+        named[name] = source
+    return named
 
 
 def _problems(broken: dict[str, str]) -> int:

@@ -39,8 +39,9 @@ def run(
             }
         )
     else:
-        told = done.pack.manifest["encoder"]["name"]  # a stranger wrote it
-        encoder = "".join(letter for letter in told if letter.isprintable())
+        stated = done.pack.manifest["encoder"]["name"]
+        # anybody may have written it: nothing in it may steer the terminal
+        encoder = "".join(letter for letter in stated if letter.isprintable())
         _console.say(
             f"Verified {len(done.pack.classes)} classes, {done.pack.method} on {encoder}, "
             f"{sum(done.files.values())} bytes"

@@ -65,11 +65,11 @@ def pull(
         InputError: something is in its place already.
         StorageError: the disk refused.
     """
-    found = open_skill(name, revision=revision, token=token)
-    pack, files = read_verified(found)
-    target = Path(out) if out is not None else Path(skill_name(found.where))
+    source = open_skill(name, revision=revision, token=token)
+    pack, files = read_verified(source)
+    target = Path(out) if out is not None else Path(skill_name(source.where))
     write_files(target, files, overwrite=overwrite, known=format.NAMES)
-    commit = found.commit if isinstance(found, hub.Repository) else None
+    commit = source.commit if isinstance(source, hub.Repository) else None
     return Transfer(pack, str(target), _sizes(files), commit, _notes_for_users(pack))
 
 
@@ -113,14 +113,21 @@ def push(
         pack, files = skill, skill.files()
     else:
         pack, files = read_verified(open_source(Path(skill), format.NAMES))
-    if any(said is not None for said in (title, people, data, licence)):
+    if any(text is not None for text in (title, people, data, licence)):
         pack = described(pack, title=title, people=people, data=data, licence=licence)
         files = pack.files()
     if name is None:
+        where = str(target)
         write_files(Path(target), files, overwrite=overwrite, known=format.NAMES)
-        return Transfer(pack, str(target), _sizes(files), None, _notes_for_makers(pack))
-    said = message or f"A skill of {len(pack.classes)} classes"
-    where = hub.upload(name, files, private=private, revision=revision, message=said, token=token)
+    else:
+        where = hub.upload(
+            name,
+            files,
+            private=private,
+            revision=revision,
+            message=message or f"A skill of {len(pack.classes)} classes",
+            token=token,
+        )
     return Transfer(pack, where, _sizes(files), None, _notes_for_makers(pack))
 
 
