@@ -17,7 +17,8 @@ from sklearn.metrics import roc_auc_score
 from handful import metrics
 from handful.adapters import create_adapter
 from handful.contracts import ClassText
-from handful.packs import confidence, unknown
+from handful.packs import confidence, novelty
+from handful.skills import statements
 from samples import Task, World, support_of, worlds
 from tables import head, row, table
 
@@ -74,7 +75,7 @@ def answers(world: World, method: str, shots: int, seed: int) -> dict[str | floa
     taught, tested = world.split(classes, shots, np.random.default_rng(seed))
     support = support_of(world.values[taught], np.asarray(world.labels)[taught], world.text)
     adapter = create_adapter(method, seed).fit(support.features, support.targets, support.text)
-    entry, tensors = confidence.fit(adapter, support)
+    entry, tensors = statements.confidence(adapter, support)
     logits, truth = adapter.logits(world.values[tested]), np.asarray(world.labels)[tested]
     manifest = {"confidence": entry}
     found: dict[str | float, Any] = {"truth": truth}
@@ -182,7 +183,7 @@ def held_out(world: World, shots: int, seed: int) -> Task:
 def detection(task: Task, methods: tuple[str, ...], seed: int) -> dict[str, float]:
     """Areas under the curve and shares, in percent."""
     known = task.targets >= 0
-    detector = unknown.learned_from(support_of(task.X, task.y, task.text))
+    detector = novelty.fit_detector(support_of(task.X, task.y, task.text))
     if detector is None:
         raise SystemExit(f"{task.text.classes}: too few classes")
     rates = detector.rates(task.Q)

@@ -15,6 +15,7 @@ from handful.contracts import Array, ClassText
 from handful.packs import Pack
 from handful.packs.support import Support
 from handful.skills.edit import changes
+from handful.skills.statements import state
 from samples import StandIn, support_of, with_modality_gap
 from tables import head, row, seconds, table, timed
 
@@ -96,6 +97,7 @@ def fit(method: str, support: Support) -> tuple[Pack, float]:
         templates=["{}"],
         support_ids=support.ids,
         support=support,
+        statements=state(adapter, support),
         training={"counts": support.counts},
         created=datetime(2026, 1, 1, tzinfo=UTC),
     )

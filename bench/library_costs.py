@@ -92,7 +92,7 @@ def fill(folder: Path, method: str, count: int) -> None:
 def turned(adapter: Any, support: Support, seed: int, encoder: StandIn) -> Pack:
     """The pack of another task that is as hard: all of it in turned coordinates.
 
-    Without what takes long to state (`handful.packs.statements`), which answers do not need.
+    Without what takes long to state (`handful.skills.statements`), which answers do not need.
     """
     rng = np.random.default_rng(seed)
     order, signs = rng.permutation(WIDTH), rng.choice([-1.0, 1.0], WIDTH).astype(np.float32)

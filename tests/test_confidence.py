@@ -15,7 +15,7 @@ from handful.packs import Pack
 from handful.packs import confidence as stated
 from handful.packs.support import Support
 from handful.selection import calibration, conformal
-from handful.skills import evaluate, fit
+from handful.skills import evaluate, fit, statements
 from tasks import make
 
 
@@ -106,7 +106,7 @@ def test_coverage_is_near_what_was_asked_for(method):
     for seed in range(4 if method == "auto" else 8):
         support, task = support_of(8, 5, seed, 20)
         adapter = taught(method, support)
-        entry, tensors = stated.fit(adapter, support)
+        entry, tensors = statements.confidence(adapter, support)
         logits = adapter.logits(task.queries)
         found = stated.sets({"confidence": entry}, tensors, logits, 0.1, "it")
         hits.append(found[np.arange(len(found)), task.targets].mean())
@@ -117,22 +117,22 @@ def test_coverage_is_near_what_was_asked_for(method):
 
 def test_an_image_is_not_in_the_fit_that_judges_it():
     support, _ = support_of(5, 3)
-    rounds = stated._rounds(support.targets)
+    rounds = statements._folds(support.targets)
     for c in range(5):
         assert sorted(rounds[support.targets == c]) == [0, 1, 2]
-    assert stated._rounds(np.array([0, 0, 1])).tolist() == [0, 1, -1]
+    assert statements._folds(np.array([0, 0, 1])).tolist() == [0, 1, -1]
 
 
 def test_what_cannot_be_calibrated_says_so():
     alone, _ = support_of(5, 1)
-    entry, tensors = stated.fit(taught("text_gda", alone), alone)
+    entry, tensors = statements.confidence(taught("text_gda", alone), alone)
     assert "one image" in entry["cannot"]
     assert not tensors
     with pytest.raises(InputError, match="one image"):
         stated.sets({"confidence": entry}, tensors, np.zeros((1, 5)), 0.1, "it")
     several, _ = support_of(5, 4)
     batch = SimpleNamespace(semantics="batch")
-    assert "other images" in stated.fit(batch, several)[0]["cannot"]
+    assert "other images" in statements.confidence(batch, several)[0]["cannot"]
     with pytest.raises(InputError, match="made before"):
         stated.sets({}, {}, np.zeros((1, 5)), 0.1, "it")
     assert stated.factor({}) == stated.factor({"confidence": entry}) == 1.0
@@ -143,10 +143,14 @@ def test_what_cannot_be_calibrated_says_so():
 
 def test_the_card_tells_and_survives_nonsense():
     support, _ = support_of()
-    entry, _ = stated.fit(taught("text_gda", support), support)
-    assert "24 support images" in stated.told({"confidence": entry}, str)
-    assert "not calibrated" in stated.told({"confidence": {"cannot": "no"}}, str)
-    assert stated.told({}, str) == stated.told({"confidence": {"factor": "x"}}, str) == ""
+    entry, _ = statements.confidence(taught("text_gda", support), support)
+    assert "24 support images" in stated.card_section({"confidence": entry}, str)
+    assert "not calibrated" in stated.card_section({"confidence": {"cannot": "no"}}, str)
+    assert (
+        stated.card_section({}, str)
+        == stated.card_section({"confidence": {"factor": "x"}}, str)
+        == ""
+    )
 
 
 def test_the_calibration_error_is_that_of_its_definition():

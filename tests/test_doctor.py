@@ -24,6 +24,7 @@ from handful.selection.label_errors import estimate_label_errors, ridge_influenc
 from handful.skills.doctor import diagnose, examine
 from handful.skills.explain import explain
 from tasks import make
+from test_living import multi_label_pack
 
 WRONG = 2
 
@@ -239,10 +240,9 @@ def test_images_of_no_class_are_left_out_and_said_so(planted, tmp_path):
     assert any("of no class (background)" in note for note in found.notes)
 
 
-def test_a_skill_of_several_labels_is_refused(skill, tmp_path):
-    pack = Pack.load(skill)
-    several = Pack(pack.manifest | {"multi_label": {"thresholds": {}}}, pack.tensors)
+def test_a_skill_of_several_labels_is_refused():
+    several = multi_label_pack()
     with pytest.raises(InputError, match="several labels"):
         diagnose(several)
     with pytest.raises(InputError, match="several labels"):
-        explain(several, pack.support.features[0])
+        explain(several, np.ones(4, np.float32))

@@ -13,6 +13,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from huggingface_hub import constants, metadata_load
 import hub
 from handful.cli import main
 from handful.errors import InputError, MissingModelError, PackError, StorageError
-from handful.packs import Pack, about, exchange, figures, skill_file
+from handful.packs import Pack, exchange, figures, skill_file
+from handful.packs.description import described
 from handful.packs.support import Support
 from handful.skills.edit import changes
+from handful.skills.edit.refit import refit
 from test_packs import Fake, forge, made
 
 MEASURED = {
@@ -445,7 +448,7 @@ def test_a_figure_follows_the_names_and_a_change_drops_it(pack: Pack, tmp_path: 
     text = made_text(features, targets)
     ids = tuple(f"{i:064x}" for i in range(len(features)))
     support = Support(features, targets, text, ids, ids)
-    assert "confusion.png" not in pack.taught(support).files()
+    assert "confusion.png" not in refit(pack, support).files()
 
 
 def made_text(features: np.ndarray, targets: np.ndarray) -> Any:
@@ -488,9 +491,14 @@ def test_the_card_tells_what_its_makers_said(pack: Pack, tmp_path: Path) -> None
         "No licence was stated",
     ):
         assert part in plain
-    said = about.described(
-        pack, title="Paint | chips", people="Painters.", data="Scans\nof <chips>.", licence="MIT"
+    facts = described(
+        pack.manifest,
+        title="Paint | chips",
+        people="Painters.",
+        data="Scans\nof <chips>.",
+        licence="MIT",
     )
+    said = replace(pack, manifest=facts)
     path = said.save(tmp_path / "skill") / "README.md"
     front, told = metadata_load(path), path.read_text()
     assert front["license"] == "mit"
@@ -502,7 +510,7 @@ def test_the_card_tells_what_its_makers_said(pack: Pack, tmp_path: Path) -> None
         *("## Who it is for", "## How to use it", "## On what data", "## How it was made"),
         *("## How it was chosen", "## How good it is", "## Limits", "## Licence"),
     ]
-    kept = about.described(Pack.load(path.parent), data="Other scans.").manifest["about"]
+    kept = described(Pack.load(path.parent).manifest, data="Other scans.")["about"]
     assert kept == {"title": "Paint | chips", "for": "Painters.", "data": "Other scans."}
 
 
@@ -516,7 +524,9 @@ def test_the_card_tells_what_its_makers_said(pack: Pack, tmp_path: Path) -> None
     ],
 )
 def test_the_hub_takes_the_licence(licence: str, front: dict[str, str], tmp_path: Path) -> None:
-    path = about.described(made(), licence=licence).save(tmp_path / "skill") / "README.md"
+    pack = made()
+    facts = described(pack.manifest, licence=licence)
+    path = replace(pack, manifest=facts).save(tmp_path / "skill") / "README.md"
     stated = metadata_load(path)
     assert {key: stated.get(key) for key in front} == front
 
@@ -524,7 +534,7 @@ def test_the_hub_takes_the_licence(licence: str, front: dict[str, str], tmp_path
 def test_statements_have_an_end_and_a_beginning() -> None:
     for text in (" ", "a" * 101):
         with pytest.raises(InputError, match="title: expected 1 to 100 letters"):
-            about.described(made(), title=text)
+            described(made().manifest, title=text)
 
 
 def test_a_strangers_statements_do_not_break_the_card() -> None:

@@ -20,7 +20,7 @@ from handful.errors import InputError, MismatchError, PackError, StorageError
 from handful.features.store import FeatureStore
 from handful.library import LibraryFolder, is_library
 from handful.library.prediction import predict_features
-from handful.packs import Pack, disk, restore
+from handful.packs import Pack, disk, head
 from handful.packs.format import to_files
 
 TASKS = ("novel-objects", "style-sketch", "style-dusk", "novel-materials")
@@ -235,7 +235,7 @@ def _wide(facts: dict, tensors: dict) -> None:
             part = np.ascontiguousarray(value[..., :7])
             tensors[key] = part / np.linalg.norm(part, axis=-1, keepdims=True)
     facts["encoder"] = facts["encoder"] | {"dim": 7}
-    adapter = restore.adapter(facts, tensors, "made up")
+    adapter = head.restore(facts, tensors, "made up")
     tensors["golden.logits"] = adapter.logits(tensors["golden.features"])
 
 

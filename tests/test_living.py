@@ -16,6 +16,9 @@ from handful.packs import Pack
 from handful.packs.format import to_files
 from handful.packs.support import Reserved, Support
 from handful.skills.edit import changes
+from handful.skills.edit.refit import refit, restate
+from handful.skills.statements import state
+from handful.tasks._multi_label_ridge import MultiLabelRidge
 from tasks import make
 
 DIM, SHOTS = 24, 4
@@ -100,6 +103,7 @@ def made(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pac
         templates=more.pop("templates", ["a {}.", "the {}.", "{}."]),
         support_ids=support.ids,
         support=support,
+        statements=state(adapter, support),
         training=training,
         created=datetime(2026, 1, 2, tzinfo=UTC),
         **more,
@@ -118,7 +122,7 @@ def anew(support: Support, case: tuple[str, dict[str, Any]]) -> dict[str, bytes]
     """Files of a skill that has seen this support set alone; taught twice, for the golden picture:
     with an encoder it may lie between two of the eight, and without one it is one of them."""
     pack = fitted(support, case)
-    again = pack.taught(support)
+    again = refit(pack, support)
     assert head(again) == head(pack)
     assert again.manifest == {k: v for k, v in pack.manifest.items() if k in again.manifest}
     return files(again)
@@ -153,8 +157,8 @@ def test_unlearned_is_never_learned(case):
 def test_nothing_remains_in_what_it_states():
     whole = fitted(support_of())
     rest = support_of(range(1, len(TASK.y)))
-    left = changes.remove(whole, [0]).stated()
-    assert files(left) == files(fitted(rest).taught(rest).stated())
+    left = restate(changes.remove(whole, [0]))
+    assert files(left) == files(restate(refit(fitted(rest), rest)))
     assert {*left.manifest} == {*whole.manifest}
     assert {*left.tensors} == {*whole.tensors}
 
@@ -209,7 +213,7 @@ def test_names_find_images():
     assert files(by_name) == files(by_digest) == files(changes.remove(pack, [1]))
     same = replace(pack.support, names=("x/1.png", *pack.support.names[1:]))
     with pytest.raises(InputError, match=r"2 images are called so: x/1.png \(00000000"):
-        changes.remove(pack.taught(same), ["1.png"])
+        changes.remove(refit(pack, same), ["1.png"])
     for strange in ("nobody.png", "fffffffff", "0101"):
         with pytest.raises(InputError, match="no image of this name or digest among the 20"):
             changes.remove(pack, [strange])
@@ -319,6 +323,15 @@ def test_nothing_stale_stays():
     assert changes.remove(counted, [0]).manifest["training"]["shots"] is None
 
 
+def multi_label_pack() -> Pack:
+    """A skill of several labels an image, on `Fake`."""
+    X, Y = np.eye(4, DIM, dtype=np.float32), np.eye(4)[:, :2] + np.eye(4)[:, 2:]
+    text = ClassText(np.eye(2, DIM)[:, None], ("a", "b"), 10.0)
+    adapter = MultiLabelRidge().fit(X, Y, text)
+    facts = {"templates": ("{}",), "support_ids": (), "training": {}}
+    return Pack.of(adapter, text, Fake(), task="multi_label", **facts)
+
+
 def test_a_skill_without_its_support_set():
     pack = fitted(support_of())
     bare = {n: t for n, t in pack.tensors.items() if n.startswith(("head.", "golden."))}
@@ -332,6 +345,6 @@ def test_a_skill_without_its_support_set():
         with pytest.raises(PackError, match="old: was saved without the features of its images"):
             change()
     assert changes.rename(old, {"class d0": "cow"}).classes[0] == "cow"
-    several = Pack(old.manifest | {"multi_label": {"thresholds": {}}}, bare)
+    several = multi_label_pack()
     with pytest.raises(PackError, match="several labels an image does not keep"):
         changes.remove(several, [0])

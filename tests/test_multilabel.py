@@ -17,16 +17,18 @@ from handful.data import MultiLabelDataset, playground
 from handful.errors import InputError, PackError
 from handful.metrics import evaluate_multi_label
 from handful.packs import Pack, card
-from handful.packs.multi import shown
 from handful.selection.thresholds import (
     enough_examples,
     f1_thresholds,
     platt_scaling,
     ridge_path_with_offset,
 )
-from handful.skills import evaluate, fit, multi_label
+from handful.skills.evaluate import evaluate
+from handful.skills.fit import fit
 from handful.skills.predict import Predictor
-from handful.tasks.multi_label import MultiLabel, said
+from handful.tasks import get
+from handful.tasks._multi_label_ridge import MultiLabelRidge, said
+from handful.tasks.multi_label import MultiLabel, draw
 
 COLOURS = ("blue", "green", "red", "yellow")
 
@@ -166,7 +168,7 @@ def test_left_out_predictions_equal_refits(count, width):
 
 def test_left_out_logits_are_those_of_the_head_but_for_the_sample():
     X, Y, text = made(200)
-    fitted = MultiLabel().fit(X, Y, text)
+    fitted = MultiLabelRidge().fit(X, Y, text)
     assert fitted.left_out_.shape == Y.shape
     assert np.abs(fitted.left_out_ - fitted.logits(X)).mean() < 0.5
     seen = ((fitted.predict_proba(X) - Y) ** 2).mean()
@@ -215,7 +217,7 @@ def test_classes_that_cannot_tell_take_the_shared_threshold():
     Y[:, 1], Y[3, 1] = 0, 1  # one positive
     Y[:, 2] = 1  # no negative
     assert enough_examples(Y).tolist() == [True, False, False, True]
-    fitted = MultiLabel().fit(X, Y, text)
+    fitted = MultiLabelRidge().fit(X, Y, text)
     assert fitted.thresholds_[1] == fitted.thresholds_[2] == np.float32(fitted.given_.shared)
     assert fitted.thresholds_[0] != fitted.thresholds_[1]
     rows = fitted.stated()["thresholds"]
@@ -227,7 +229,7 @@ def test_classes_that_cannot_tell_take_the_shared_threshold():
 
 def test_one_positive_a_class_falls_back_to_one_half():
     X, _, text = made(4)
-    fitted = MultiLabel().fit(X, np.eye(4), text)
+    fitted = MultiLabelRidge().fit(X, np.eye(4), text)
     assert fitted.thresholds_.tolist() == [0.5] * 4
     assert not fitted.calibrated_
     assert "no class has" in fitted.stated()["thresholds"][0]["from"]
@@ -248,21 +250,21 @@ def test_calibration_finds_the_line_and_refuses_a_wrong_sign():
 
 def test_order_of_images_and_of_classes_does_not_matter():
     X, Y, text = made(30)
-    fitted = MultiLabel().fit(X, Y, text)
+    fitted = MultiLabelRidge().fit(X, Y, text)
     shuffled = np.random.default_rng(1).permutation(30)
-    again = MultiLabel().fit(X[shuffled], Y[shuffled], text)
+    again = MultiLabelRidge().fit(X[shuffled], Y[shuffled], text)
     assert (again.logits(X) == fitted.logits(X)).all()
     assert (again.left_out_ == fitted.left_out_[shuffled]).all()
     turn = [2, 0, 3, 1]
     turned = ClassText(text.embeddings[turn], tuple(text.classes[c] for c in turn), text.scale)
-    other = MultiLabel().fit(X, Y[:, turn], turned)
+    other = MultiLabelRidge().fit(X, Y[:, turn], turned)
     assert np.allclose(other.logits(X), fitted.logits(X)[:, turn], atol=1e-4)
     assert np.allclose(other.thresholds_, fitted.thresholds_[turn], atol=1e-5)
 
 
 def test_answers_are_better_than_chance_and_may_be_none():
     X, Y, text = made(400)
-    fitted = MultiLabel().fit(X[:200], Y[:200], text)
+    fitted = MultiLabelRidge().fit(X[:200], Y[:200], text)
     result = evaluate_multi_label(fitted.predict(X[200:]), Y[200:], text.classes)
     assert (
         result.micro_f1
@@ -287,16 +289,16 @@ def test_bad_arrays(change, words):
     X, Y, text = made(40)
     X, Y = change(X, Y)
     with pytest.raises(InputError, match=words):
-        MultiLabel().fit(X, Y, text)
+        MultiLabelRidge().fit(X, Y, text)
 
 
 def test_bad_parameters():
     X, Y, text = made(20)
     for params in ({"penalty": 0}, {"pool": -1}):
         with pytest.raises(InputError, match=next(iter(params))):
-            MultiLabel(**params).fit(X, Y, text)
+            MultiLabelRidge(**params).fit(X, Y, text)
     with pytest.raises(InputError, match="no parameter alpha"):
-        multi_label.fit("nowhere.csv", params={"alpha": 1})
+        fit("nowhere.csv", task="multi_label", params={"alpha": 1})
 
 
 def test_measure_by_hand():
@@ -316,16 +318,16 @@ def test_measure_by_hand():
 
 def test_draw_stops_when_there_is_enough_and_passes_over_nothing():
     Y = np.array([[1, 0]] * 40 + [[0, 1]] * 10 + [[0, 0]] * 5)
-    chosen = multi_label.draw(Y, 2, seed=0)
-    assert chosen == multi_label.draw(Y, 2, seed=0) != multi_label.draw(Y, 2, seed=1)
+    chosen = draw(Y, 2, seed=0)
+    assert chosen == draw(Y, 2, seed=0) != draw(Y, 2, seed=1)
     counts = [*Y[chosen].sum(0), (Y[chosen].sum(1) == 0).sum()]
     assert min(counts) == 2
     assert counts[0] > counts[1]  # as frequent as they are
-    assert multi_label.draw(Y, 6, seed=0)  # all five without labels, and no complaint
-    assert (Y[multi_label.draw(Y, 6, seed=0)].sum(1) == 0).sum() == 5
-    assert len(multi_label.draw(Y, 1000, seed=0)) == len(Y)
+    assert draw(Y, 6, seed=0)  # all five without labels, and no complaint
+    assert (Y[draw(Y, 6, seed=0)].sum(1) == 0).sum() == 5
+    assert len(draw(Y, 1000, seed=0)) == len(Y)
     with pytest.raises(InputError, match="shots"):
-        multi_label.draw(Y, 0, seed=0)
+        draw(Y, 0, seed=0)
 
 
 # the whole road
@@ -354,7 +356,7 @@ def scenes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(scenes):
-    return multi_label.fit(scenes / "t.csv")
+    return fit(scenes / "t.csv", task="multi_label")
 
 
 def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
@@ -371,27 +373,27 @@ def test_a_skill_survives_the_disk(fitted, scenes, tmp_path):
 
 
 def test_evaluate_is_good_and_leaves_support_images_out(fitted, scenes):
-    done = multi_label.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    done = evaluate(Predictor(fitted.pack), scenes / "t.csv")
     assert done.result.count == 20
     assert done.result.unlabelled > 0
     assert done.result.micro_f1 > 0.8
     assert done.result.as_dict()["fixed_threshold"]["threshold"] == 0.5
     everything = data.multi_label_table(scenes / "t.csv")
     together = MultiLabelDataset(everything.images, everything.labels)
-    again = multi_label.evaluate(Predictor(fitted.pack), together)
+    again = evaluate(Predictor(fitted.pack), together)
     assert len(again.leaks) == 40
     assert again.result.as_dict() == done.result.as_dict()
     with pytest.raises(InputError, match="own support set"):
-        multi_label.evaluate(Predictor(fitted.pack), together.subset(range(40)))
+        evaluate(Predictor(fitted.pack), together.subset(range(40)))
 
 
 def test_words_order_the_classes_and_a_strange_label_is_named(scenes):
     words = {name: f"{name} thing" for name in reversed(COLOURS)}
-    pack = multi_label.fit(scenes / "t.csv", words=words, shots=4).pack
+    pack = fit(scenes / "t.csv", words=words, shots=4, task="multi_label").pack
     assert pack.classes == tuple(reversed(COLOURS))
     other = MultiLabelDataset((ImageRef.of(scenes / "1.png"),), (("plaid",),))
     with pytest.raises(InputError, match=r"labels \['plaid'\] are not among the 4 classes"):
-        multi_label.evaluate(Predictor(pack), other)
+        evaluate(Predictor(pack), other)
 
 
 def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
@@ -399,7 +401,7 @@ def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
     lines = (scenes / "t.csv").read_text().replace(",train", "").replace(",test", "").splitlines()
     rows = [f"{scenes}/{line}" for line in lines[1:]]
     (tmp_path / "t.csv").write_text("\n".join(["path,labels", "broken.png,red", *rows]))
-    found = multi_label.fit(tmp_path / "t.csv")
+    found = fit(tmp_path / "t.csv", task="multi_label")
     assert [f.name.endswith("broken.png") for f in found.failures] == [True]
     assert found.pack.manifest["training"]["images"] == 60
 
@@ -407,21 +409,22 @@ def test_an_image_that_cannot_be_read_stops_no_other(scenes, tmp_path):
 def test_a_class_without_images_is_refused(table, scenes):
     content = f"path,red,plaid\n{scenes}/1.png,1,0\n{scenes}/2.png,0,0\n"
     with pytest.raises(InputError, match="no usable image for plaid"):
-        multi_label.fit(table(content))
+        fit(table(content), task="multi_label")
     with pytest.raises(InputError, match="at least two classes"):
-        multi_label.fit(table(f"path,red\n{scenes}/1.png,1\n"))
+        fit(table(f"path,red\n{scenes}/1.png,1\n"), task="multi_label")
 
 
 def test_what_a_tampered_pack_would_answer(fitted):
     pack = fitted.pack
     probabilities = np.array([[0.9, 0.1, 0.5, 0.3]], dtype=np.float32)
-    assert shown({}, {}, probabilities).all()
+    assert get("classify").answered(None, probabilities).all()
+    forged = Pack(pack.manifest, pack.tensors | {"head.thresholds": np.ones(3, np.float32)})
     with pytest.raises(PackError, match=r"threshold for each of its 4 classes"):
-        shown(pack.manifest, {"head.thresholds": np.ones(3)}, probabilities)
+        MultiLabel().answered(forged.adapter, probabilities)
 
 
 def test_the_card_tells_thresholds_and_no_accuracy(fitted, scenes):
-    done = multi_label.evaluate(Predictor(fitted.pack), scenes / "t.csv")
+    done = evaluate(Predictor(fitted.pack), scenes / "t.csv")
     pack = fitted.pack.with_evaluation(done.result.as_dict())
     words = card.write(pack.manifest)
     assert "several, one or none" in words
@@ -483,12 +486,12 @@ def test_a_class_on_every_image_is_told(scenes, tmp_path, capsys):
 
 
 def test_a_skill_of_one_label_is_measured_elsewhere(photos, tmp_path):
-    skill = fit.fit(photos, method="zero_shot").pack.save(tmp_path / "s")
+    skill = fit(photos, method="zero_shot").pack.save(tmp_path / "s")
     (tmp_path / "t.csv").write_text(f"path,labels\n{next(photos.rglob('*.png'))},red\n")
     with pytest.raises(InputError, match="answers with one class an image"):
-        multi_label.evaluate(skill, tmp_path / "t.csv")
+        evaluate(skill, tmp_path / "t.csv")
 
 
 def test_a_skill_of_several_labels_is_not_measured_as_one_of_one(fitted, photos):
-    with pytest.raises(InputError, match=r"handful\.skills\.multi_label\.evaluate"):
-        evaluate.evaluate(Predictor(fitted.pack), photos)
+    with pytest.raises(InputError, match="where an image has one label; expected a table"):
+        evaluate(Predictor(fitted.pack), photos)

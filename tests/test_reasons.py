@@ -14,7 +14,9 @@ from handful.cli import main
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
+from handful.skills.edit.refit import refit
 from handful.skills.explain import explain
+from handful.skills.statements import state
 from tasks import Task, make
 
 
@@ -27,6 +29,7 @@ def pack_of(method: str, task: Task, **params) -> Pack:
     adapter = plugins.get("adapters", method)(**params).fit(task.X, task.y, task.text)
     return Pack.of(
         adapter, task.text, tiny, templates=("a {}.",), support_ids=ids, support=support,
+        statements=state(adapter, support),
         training={"counts": support.counts},
     )  # fmt: skip
 
@@ -67,7 +70,7 @@ def test_taking_an_image_from_the_cache_takes_what_it_added(task):
     reasons = explain(pack, x)
     row = reasons.top(1)[0]
     others = [i for i in range(len(task.X)) if i != row]
-    fewer = pack.taught(pack.support.subset(others))
+    fewer = refit(pack, pack.support.subset(others))
     moved = pack.logits(x[None])[0] - fewer.logits(x[None])[0]
     assert np.allclose(reasons.images[row], moved, atol=1e-4)
     assert reasons.images[row].argmax() == pack.support.targets[row]

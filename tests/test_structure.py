@@ -23,12 +23,12 @@ ALLOWED = {
     "features": ("errors", "contracts", "data"),
     "adapters": ("errors", "contracts", "plugins", "selection", "features"),
     "tuners": ("errors", "contracts", "plugins", "selection", "data", "encoders", "features"),
-    "tasks": ("errors", "contracts", "selection", "adapters"),
+    "tasks": ("errors", "contracts", "plugins", "metrics", "selection", "data", "adapters"),
     "report": ("errors", "contracts", "plugins", "metrics", "data"),
-    "packs": ("_version", "errors", "contracts", "plugins", "selection", "report"),
+    "packs": ("_version", "errors", "contracts", "plugins", "selection", "tasks", "report"),
     "skills": (
-        *("errors", "contracts", "plugins", "metrics", "selection", "data", "encoders"),
-        *("features", "adapters", "tuners", "tasks", "report", "packs"),
+        *("_version", "errors", "contracts", "plugins", "metrics", "selection", "data"),
+        *("encoders", "features", "adapters", "tuners", "tasks", "report", "packs"),
     ),
     "library": (
         *("_version", "errors", "contracts", "selection", "data", "encoders", "features"),
@@ -40,7 +40,7 @@ ALLOWED = {
     ),
     "cli": (
         *("_version", "errors", "contracts", "plugins", "data", "encoders", "features", "tuners"),
-        *("report", "packs", "skills", "library", "protocols"),
+        *("metrics", "tasks", "report", "packs", "skills", "library", "protocols"),
     ),
 }
 FILES = sorted(ROOT.rglob("*.py"))

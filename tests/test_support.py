@@ -10,6 +10,7 @@ from handful.data import playground
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
+from handful.skills.edit.refit import refit
 from tasks import make
 
 
@@ -31,7 +32,7 @@ def test_it_comes_back_from_disk(skill):
 
 
 def test_taught_again_it_answers_the_same(skill):
-    again = skill.taught(skill.support)
+    again = refit(skill, skill.support)
     X = skill.support.features
     assert np.array_equal(again.logits(X), skill.logits(X))
     assert again.manifest["support"] == skill.manifest["support"]
@@ -39,7 +40,7 @@ def test_taught_again_it_answers_the_same(skill):
 
 def test_taught_with_less_it_is_a_fit_of_less(skill):
     part = skill.support.subset(np.arange(1, len(skill.support.ids)))
-    less = skill.taught(part)
+    less = refit(skill, part)
     assert less.support_ids == skill.support_ids[1:]
     assert less.manifest["evaluation"] is None
     assert not np.array_equal(less.logits(part.features), skill.logits(part.features))

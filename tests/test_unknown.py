@@ -17,10 +17,11 @@ from handful import Predictor, evaluate, fit
 from handful.contracts import ClassText, ImageRef
 from handful.data import Dataset, playground, separate_reserved
 from handful.errors import InputError, PackError
-from handful.packs import Pack, unknown
+from handful.packs import Pack, novelty
 from handful.packs.support import Reserved, Support
 from handful.selection.novelty import NoveltyScorer, fit_novelty_detector
 from handful.selection.novelty_signals import NoveltySignals
+from handful.skills.edit.refit import refit, restate
 from tasks import make
 
 
@@ -42,8 +43,8 @@ def with_reserved(support: Support, features: np.ndarray) -> Support:
     return replace(support, reserved=Reserved(features.astype(np.float32), names, names))
 
 
-def detector(support: Support) -> unknown.Detector:
-    found = unknown.learned_from(support)
+def detector(support: Support) -> novelty.Detector:
+    found = novelty.fit_detector(support)
     assert found is not None
     return found
 
@@ -57,7 +58,7 @@ def test_unknown_images_look_less_familiar(shots):
 
 
 def test_rates_fall_as_images_look_more_familiar():
-    learned = detector(support_of()[0]).learned
+    learned = detector(support_of()[0]).scorer
     scores = np.linspace(learned.left_out.min() - 5, learned.left_out.max() + 5, 200)
     rates = learned.rates(scores)
     assert (np.diff(rates) <= 1e-12).all()
@@ -100,7 +101,7 @@ def test_distance_is_that_of_the_shrunk_metric():
     metric = 0.5 * scatter * len(scatter) / np.trace(scatter) + 0.5 * np.eye(len(scatter))
     away = queries[:, None] - means
     squares = np.einsum("mcd,de,mce->mc", away, np.linalg.inv(metric), away)
-    got = detector(support).look(torch.from_numpy(queries))[:, 0]
+    got = detector(support).signals(torch.from_numpy(queries))[:, 0]
     np.testing.assert_allclose(got, -np.sqrt(squares.min(1)), rtol=1e-4)
 
 
@@ -126,7 +127,7 @@ def test_a_rate_too_small_to_promise_is_refused():
 
 
 def test_one_shot_says_what_it_uses():
-    statement, tensors = unknown.fit(support_of(8, 1, 0)[0])
+    statement, tensors = novelty.fit(support_of(8, 1, 0)[0])
     assert "with one image a class" in statement["how"]
     assert len(tensors["unknown.known"]) == 0
     assert set(statement["accepted"].values()) <= {None}
@@ -134,7 +135,7 @@ def test_one_shot_says_what_it_uses():
 
 def test_reserved_images_teach_what_two_classes_alone_cannot():
     support, queries, known = support_of(12, 8, 10)
-    statement, tensors = unknown.fit(support)
+    statement, tensors = novelty.fit(support)
     assert "third class" in statement["cannot"]
     assert tensors == {}
     others = queries[~known]
@@ -145,7 +146,7 @@ def test_reserved_images_teach_what_two_classes_alone_cannot():
     truth = np.arange(len(rates)) >= len(others[1::2])
     assert roc_auc_score(truth, -rates) > 0.9
     assert (rates[~truth] <= 0.1).mean() < 0.3
-    assert unknown.fit(taught)[0]["reserved"] == len(others[::2])
+    assert novelty.fit(taught)[0]["reserved"] == len(others[::2])
 
 
 def test_reserved_images_that_look_alike_are_called_unknown():
@@ -153,7 +154,7 @@ def test_reserved_images_that_look_alike_are_called_unknown():
     strange = queries[~known]
     near = strange[::2]
     found = detector(with_reserved(support, near[:10]))
-    assert not found.learned.uses_reserved  # too few to speak alone
+    assert not found.scorer.uses_reserved  # too few to speak alone
     before = (detector(support).rates(strange[1::2]) <= 0.2).mean()
     assert (found.rates(strange[1::2]) <= 0.2).mean() <= before
 
@@ -164,7 +165,7 @@ def test_enough_reserved_images_say_what_is_unknown():
         support, queries, known = support_of(16, 6, 8, seed)
         strange = queries[~known]
         found = detector(with_reserved(support, strange[::2]))
-        assert found.learned.uses_reserved
+        assert found.scorer.uses_reserved
         assert found.smallest == pytest.approx(1 / (1 + len(strange[::2])))
         accepted.append((found.rates(strange[1::2]) <= 0.1).mean())
     assert np.mean(accepted) < 0.15
@@ -223,8 +224,8 @@ def test_the_card_tells_it(skill):
     assert "## When it does not know" in card
     assert f"{100 * pack.manifest['unknown']['smallest']:.1f} %" in card
     for stranger in (None, 3, {}, {"accepted": 3}, {"accepted": {"x": "y"}}):
-        assert unknown.told({"unknown": stranger}, str) == ""
-    assert "cannot" in unknown.told({"unknown": {"cannot": "x"}}, str)
+        assert novelty.card_section({"unknown": stranger}, str) == ""
+    assert "cannot" in novelty.card_section({"unknown": {"cannot": "x"}}, str)
 
 
 def test_a_class_that_is_really_called_so():
@@ -317,21 +318,21 @@ def test_tensors_that_do_not_fit_are_refused(skill):
     pack = Pack.load(skill)
     for name, value in (("unknown.weights", np.ones(2)), ("unknown.groups", np.ones(1, np.int64))):
         with pytest.raises(PackError, match=r"unknown\.\* do not fit"):
-            unknown.read(pack.manifest, pack.tensors | {name: value}, pack.support, "x")
+            novelty.read(pack.manifest, pack.tensors | {name: value}, pack.support, "x")
     less = {n: t for n, t in pack.tensors.items() if n != "unknown.spread"}
     with pytest.raises(PackError, match=r"unknown\.spread"):
-        unknown.read(pack.manifest, less, pack.support, "x")
+        novelty.read(pack.manifest, less, pack.support, "x")
 
 
 def test_taught_again_it_knows_its_reserved_images_still(skill):
     pack = Pack.load(skill)
-    again = pack.taught(pack.support)
+    again = refit(pack, pack.support)
     assert "unknown" not in again.manifest
     X = pack.support.features
-    late = unknown.read(again.manifest, again.tensors, again.support, "x").rates(X)
-    kept = unknown.read(pack.manifest, pack.tensors, pack.support, "x").rates(X)
+    late = novelty.read(again.manifest, again.tensors, again.support, "x").rates(X)
+    kept = novelty.read(pack.manifest, pack.tensors, pack.support, "x").rates(X)
     np.testing.assert_allclose(late, kept, rtol=1e-6)
-    again = again.stated()
+    again = restate(again)
     assert again.manifest["unknown"] == pack.manifest["unknown"]
     assert again.support is not None
     assert again.support.reserved is not None

@@ -19,6 +19,7 @@ from handful.errors import StorageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from handful import tasks
     from handful.features import Failure
 
 P = ParamSpec("P")
@@ -110,6 +111,15 @@ def table(
     for row in rows:
         result.add_row(*row)
     return result
+
+
+def say_all(parts: Sequence[str | tasks.Table]) -> None:
+    """Sentences and tables of an answer, in their order."""
+    for part in parts:
+        if isinstance(part, str):
+            say(part)
+        else:
+            say_table(table(part.headers, part.rows, part.right))
 
 
 def say_table(content: Table) -> None:

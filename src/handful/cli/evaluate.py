@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _measured, _multilabel, _options
+from handful.cli import _console, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     from handful import report
-    from handful.packs import multi
-    from handful.skills import evaluate
+    from handful.skills.evaluate import evaluate
 
     if keep_leaks and record:
         raise InputError(
@@ -43,59 +42,68 @@ def run(
         )
     if out is not None:
         report.check_folder(out)
-    if multi.says_so(skill):
-        return _multilabel.evaluate(
-            skill,
-            images,
-            out=out,
-            encoder=encoder,
-            keep_leaks=keep_leaks,
-            record=record,
-            as_json=as_json,
-        )
     with _console.progress("encoding") as progress:
-        done = evaluate.evaluate(
-            skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress
-        )
-    answer = {
-        **_measured.answer(done),
-        **({"unknown": dict(done.unknown)} if done.unknown else {}),
-        **({"confidence": dict(done.confidence)} if done.confidence else {}),
-        "ignored": dict(done.ignored),
-    }
+        done = evaluate(skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress)
+    answer = _answer(done)
     if as_json:
         _console.say_json(answer)
     else:
         _show(done)
     if out is not None:
-        report.save(answer, out / "evaluation.json")
-        path = report.save(report.confusion_figure(done.result), out / "confusion.png")
-        beside = "evaluation.json"
-        if done.confidence:
-            report.save(report.reliability_figure(done.confidence), out / "reliability.png")
-            beside = "reliability.png and evaluation.json"
-        _console.complain(f"wrote {path} and {beside} beside it")
+        _write(done, answer, out)
     if record:
-        _measured.record(skill, images, answer)
-    _measured.tell_leaks(done.leaks, kept=keep_leaks)
+        _record(skill, images, answer)
+    if done.leaks:
+        treated = "counted all the same" if keep_leaks else "left out"
+        _console.complain(
+            f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
+            f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
+        )
     _console.tell_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
+def _answer(done: Evaluated) -> dict[str, Any]:
+    """The numbers and what was left out of them, for JSON."""
+    return {
+        **done.result.as_dict(),
+        "leaks": list(done.leaks),
+        "failed": len(done.failures),
+        "failures": _console.named(done.failures),
+        **({"unknown": dict(done.unknown)} if done.unknown else {}),
+        **({"confidence": dict(done.confidence)} if done.confidence else {}),
+        "ignored": dict(done.ignored),
+    }
+
+
+def _write(done: Evaluated, answer: Mapping[str, Any], out: Path) -> None:
+    """The figures that the numbers allow, and the numbers."""
+    from handful import metrics, report
+
+    written = []
+    if isinstance(done.result, metrics.Evaluation):
+        figure = report.confusion_figure(done.result)
+        written.append(report.save(figure, out / "confusion.png"))
+    if done.confidence:
+        figure = report.reliability_figure(done.confidence)
+        written.append(report.save(figure, out / "reliability.png"))
+    first, *others = [*written, report.save(answer, out / "evaluation.json")]
+    beside = " and ".join(path.name for path in others)
+    _console.complain(f"wrote {first}" + (f" and {beside} beside it" if beside else ""))
+
+
+def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
+    """Write the numbers into the skill; names of files stay here."""
+    from handful.packs import Pack
+
+    facts = {key: value for key, value in answer.items() if key != "failures"}
+    facts |= {"dataset": images.resolve().name, "leaks": len(answer["leaks"])}
+    Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
+    _console.complain(f"wrote the numbers into {skill}")
+
+
 def _show(done: Evaluated) -> None:
-    result = done.result
-    rows = [
-        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", str(c["support"])]
-        for name, c in result.per_class.items()
-    ]
-    headers = ["class", "precision", "recall", "F1", "images"]
-    _console.say_table(_console.table(headers, rows, right=[1, 2, 3, 4]))
-    low, high = result.interval
-    _console.say(
-        f"accuracy {100 * result.accuracy:.2f} % "
-        f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
-        f"macro-F1 {result.macro_f1:.3f}, {result.count} images"
-    )
+    _console.say_all(done.task.evaluation_summary(done.result))
     if done.confidence:
         _show_confidence(done.confidence)
     if done.unknown and "cannot" in done.unknown:

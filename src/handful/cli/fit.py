@@ -6,11 +6,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _multilabel, _options, _tuning
+from handful.cli import _console, _options, _tuning
+from handful.errors import InputError
+
+if TYPE_CHECKING:
+    from handful.skills.fit import Fitted
+
+MULTI_LABEL = "multi_label"
 
 
 def run(
@@ -19,6 +25,10 @@ def run(
     encoder: _options.EncoderName = "tiny",
     method: Annotated[
         str | None, typer.Option(help="Default auto, which chooses; see: handful methods.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What is asked: classify, multi_label, ...; by default as the data are."),
     ] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Images a class; default all.")] = None,
     template: _options.Templates = None,
@@ -34,7 +44,7 @@ def run(
     checkpoint: _options.Checkpoint = None,
     log: _options.Log = None,
     seed: _options.Seed = 0,
-    several: Annotated[
+    multi_label: Annotated[
         bool,
         typer.Option(
             "--multi-label", help="Photos show several classes or none; takes a table of labels."
@@ -45,79 +55,105 @@ def run(
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
     from handful.encoders import prompts
-    from handful.packs import deltas
     from handful.skills import fit
 
     _options.check_free(out, overwrite=overwrite)
-    given: dict[str, Any] = {
-        "encoder": encoder,
-        "params": _options.read_params(param),
-        "shots": shots,
-        "templates": template or prompts.DEFAULT,
-        "words": _options.read_classes(classes),
-        "seed": seed,
-        "views": views,
-    }
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
-    if several:
+    asked = _task(task, method, multi_label=multi_label)
+    if asked == MULTI_LABEL:
         _tuning.refuse_multi_label(tuning)
-        return _multilabel.fit(
-            images, out, method=method, overwrite=overwrite, as_json=as_json, **given
-        )
     if template and tuning is not None and "soft_prompt" in tuning.tuners:
         _console.complain(
             "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
             "own prompts, which begin as --tune words='a photo of a'"
         )
-    method = method or fit.DEFAULT_METHOD
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
-        if tuning is not None:
-            tuning = replace(tuning, progress=live)
-        fitted = fit.fit(images, method=method, tuning=tuning, progress=progress, **given)
+        fitted = fit.fit(
+            images,
+            task=asked,
+            encoder=encoder,
+            method=method,
+            params=_options.read_params(param),
+            shots=shots,
+            templates=template or prompts.DEFAULT,
+            words=_options.read_classes(classes),
+            seed=seed,
+            views=views,
+            tuning=None if tuning is None else replace(tuning, progress=live),
+            progress=progress,
+        )
     seconds = time.perf_counter() - began
     if _tuning.is_secondary_process():
         return 0
     fitted.pack.save(out, overwrite=overwrite)
-    counts = fitted.pack.manifest["training"]["counts"]
-    none = fitted.pack.manifest["support"].get("reserved", {}).get("images", [])
     if as_json:
-        _console.say_json(
-            {
-                "skill": str(out),
-                "method": fitted.pack.method,
-                "encoder": encoder,
-                "classes": list(fitted.pack.classes),
-                "images": sum(counts.values()),
-                "reserved": len(none),
-                "encoded": fitted.encoded,
-                "seconds": round(fitted.seconds, 3),
-                "selection": fitted.selection,
-                **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
-                "ignored": dict(fitted.ignored),
-                "failures": _console.named(fitted.failures),
-            }
-        )
+        _console.say_json(_facts(fitted, out))
     else:
-        _console.say(
-            f"Taught {len(counts)} classes from {sum(counts.values())} images "
-            f"with {fitted.pack.method} on {encoder} in {fitted.seconds:.2f} s "
-            f"({fitted.encoded} encoded now)."
-        )
-        if fitted.trained:
-            _console.say(_tuning.summary(fitted.trained, seconds))
-        if none:
-            _console.say(
-                f"{len(none)} images of folders called background, none, noise or other are no "
-                "class: they teach it the answer unknown."
-            )
-        if fitted.selection:
-            show(fitted.selection)
-            if fitted.trained and fitted.trained.weight:
-                _console.say(deltas.TOO_GOOD)
-        _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+        _show(fitted, out, seconds)
+    for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
+        _console.complain(line)
     _console.tell_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)
+
+
+def _task(task: str | None, method: str | None, *, multi_label: bool) -> str | None:
+    """`--task`, or the one that `--multi-label` stands for."""
+    if multi_label and task not in (None, MULTI_LABEL):
+        raise InputError(f"--task {task} and --multi-label contradict each other; leave one out")
+    if multi_label and method not in (None, MULTI_LABEL):
+        raise InputError(
+            f"--method {method} answers with one class an image; --multi-label has a method of "
+            "its own, leave one of the two out"
+        )
+    return MULTI_LABEL if multi_label else task
+
+
+def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
+    manifest = fitted.pack.manifest
+    return {
+        "skill": str(out),
+        "task": manifest["task"],
+        "method": fitted.pack.method,
+        "encoder": manifest["encoder"]["name"],
+        "classes": list(fitted.pack.classes),
+        "images": len(fitted.pack.support_ids),
+        "reserved": len(_reserved(manifest)),
+        "encoded": fitted.encoded,
+        "seconds": round(fitted.seconds, 3),
+        "selection": fitted.selection,
+        **fitted.pack.task.fit_json(manifest),
+        **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
+        "ignored": dict(fitted.ignored),
+        "failures": _console.named(fitted.failures),
+    }
+
+
+def _show(fitted: Fitted, out: Path, seconds: float) -> None:
+    from handful.packs import deltas
+
+    manifest = fitted.pack.manifest
+    first, *others = fitted.pack.task.fit_summary(manifest)
+    _console.say(f"{first} in {fitted.seconds:.2f} s ({fitted.encoded} encoded now).")
+    _console.say_all(others)
+    if fitted.trained:
+        _console.say(_tuning.summary(fitted.trained, seconds))
+    none = _reserved(manifest)
+    if none:
+        _console.say(
+            f"{len(none)} images of folders called background, none, noise or other are no "
+            "class: they teach it the answer unknown."
+        )
+    if fitted.selection:
+        show(fitted.selection)
+        if fitted.trained and fitted.trained.weight:
+            _console.say(deltas.TOO_GOOD)
+    _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+
+
+def _reserved(manifest: Mapping[str, Any]) -> list[str]:
+    found: list[str] = manifest["support"].get("reserved", {}).get("images", [])
+    return found
 
 
 def show(selection: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         **({"chosen": str(reason)} if reason else {}),
         "encoder": manifest["encoder"]["name"],
-        **{f"tuner {name}": said for name, said in deltas.told(manifest).items()},
+        **{f"tuner {name}": line for name, line in deltas.summaries(manifest).items()},
         "fingerprint": manifest["encoder"]["fingerprint"],
         "fitted in": manifest["encoder"]["precision"],
         "templates": " | ".join(manifest["templates"]),

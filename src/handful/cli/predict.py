@@ -69,7 +69,6 @@ def run(
     """Classify photos with a skill, or with a library of skills."""
     from handful import data, report
     from handful.library import is_library
-    from handful.packs import multi
     from handful.skills.predict import Predictor
 
     form = _format(form, out, json_too=json_too)
@@ -94,7 +93,7 @@ def run(
             "photos that look as familiar, or more so"
         )
         with _console.progress("looking") as progress:
-            most = top_k or (None if multi.is_multi_label(predictor.pack.manifest) else 1)
+            most = top_k or predictor.pack.task.default_top_k
             predictions = predictor.predict(images, top_k=most, progress=progress)
     if form is Format.table:
         _console.say_table(_library.table(predictions) if several else _table(predictions))

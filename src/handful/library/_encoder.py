@@ -17,7 +17,7 @@ from handful.errors import (
 from handful.library.folder import LibraryFolder
 from handful.library.skill import Skill
 from handful.packs import Pack
-from handful.skills.encoder import join
+from handful.skills.encoder import load_encoder
 
 
 class UnusableSkillError(PackError):
@@ -55,7 +55,7 @@ def find_encoder(
     given = load(precision="float32") if tuned else given
     for name in names:
         try:
-            found: Any = join(folder.load(name), given)
+            found: Any = load_encoder(folder.load(name), given)
         except MismatchError as error:
             given = load()
             if name == names[-1] or given.fingerprint != stated["fingerprint"]:
@@ -80,6 +80,6 @@ def tune(encoder: Encoder, name: str, pack: Pack) -> Encoder:
         UnusableSkillError: its tuning does not fit the encoder.
     """
     try:
-        return join(pack, encoder)
+        return load_encoder(pack, encoder)
     except (InputError, MismatchError, MissingExtraError, UnknownNameError) as error:
         raise UnusableSkillError(f"the skill {name!r} cannot be used: {error}") from error

@@ -19,7 +19,7 @@ from handful.library.router import Router
 from handful.library.skill import Skill
 from handful.library.task_support import Indices, TaskSupport, Values
 from handful.packs import confidence
-from handful.packs.unknown import Detector
+from handful.packs.novelty import Detector
 
 MAX_TUNED = 2  # tuned skills that run for one image: each is a forward pass of its own
 _MIN_PROBABILITY = 1e-3  # of a task; below it its skill does not run

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from handful.contracts import Array
-from handful.packs.restore import REFUSALS
+from handful.packs.head import REFUSALS
 
 BLOCK = 4  # columns; a skill's rows are padded to a multiple
 CHUNK = 256  # images at once, as an adapter has them

@@ -25,7 +25,7 @@ from handful.library.prediction import LibraryPrediction, predict_features
 from handful.library.skill import Skill
 from handful.library.task_support import Indices
 from handful.packs import Pack
-from handful.packs.unknown import Detector, read
+from handful.packs.novelty import Detector, read
 from handful.skills.predict import BATCH
 
 

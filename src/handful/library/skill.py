@@ -47,11 +47,11 @@ class Skill:
         factor = confidence.factor(pack.manifest, pack.where)
         scale = float(pack.manifest["scale"])
         if deltas.KEY not in pack.manifest:
-            return cls.from_adapter(name, pack._adapter, pack.classes, pack.support, factor, scale)
+            return cls.from_adapter(name, pack.adapter, pack.classes, pack.support, factor, scale)
         frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
         support = TaskSupport(frozen.features, frozen.targets) if frozen else None
         text = frozen.text if frozen else None
-        return cls(name, pack.classes, pack._adapter, factor, support, text, scale, tuned=True)
+        return cls(name, pack.classes, pack.adapter, factor, support, text, scale, tuned=True)
 
     @classmethod
     def from_adapter(

@@ -6,11 +6,14 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from handful.packs import about, confidence, deltas, figures, limits, multi, unknown
+from handful import plugins, tasks
+from handful.errors import UnknownNameError
+from handful.packs import confidence, deltas, description, figures, novelty
 from handful.packs.format import CONFUSION
 
 # anything else is a folder on somebody's machine, which is nobody else's business
@@ -21,23 +24,23 @@ def write(manifest: Mapping[str, Any]) -> str:
     """The card of a skill.
 
     Args:
-        manifest: see `docs/packs.md`; of `training` and `evaluation` it tells what is there.
+        manifest: see `docs/packs.md`; of `training` and `evaluation` what is there is written.
     """
     sections = [
         f"---\n{_front_matter(manifest)}\n---\n",
         _what(manifest),
-        about.people_told(manifest, _cell),
+        description.intended_use(manifest, _cell),
         _USE,
-        about.data_told(manifest, _cell),
+        description.training_data(manifest, _cell),
         _made(manifest),
         _tuned(manifest),
         _chosen(manifest) or _NAMED,
-        multi.thresholds_told(manifest, _cell),
+        _task_table(manifest),
         _numbers(manifest["evaluation"], figures.caption(manifest)),
-        confidence.told(manifest, _cell),
-        unknown.told(manifest, _cell),
-        limits.told(manifest),
-        about.licence_told(manifest, _code),
+        confidence.card_section(manifest, _cell),
+        novelty.card_section(manifest, _cell),
+        _limits(manifest),
+        description.licence_section(manifest, _code),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -86,7 +89,7 @@ def _front_matter(manifest: Mapping[str, Any]) -> str:
     name = manifest["encoder"]["name"]
     base = name if _HUB_NAME.fullmatch(name) else None
     results = _results(manifest["evaluation"], task)
-    more = about.front_matter(manifest) | ({"base_model_relation": "adapter"} if base else {})
+    more = description.front_matter(manifest) | ({"base_model_relation": "adapter"} if base else {})
     facts = ModelCardData(
         **more,
         library_name="handful",
@@ -94,7 +97,7 @@ def _front_matter(manifest: Mapping[str, Any]) -> str:
         tags=["handful", "few-shot", manifest["method"].replace("_", "-")],
         base_model=base,
         metrics=[result.metric_type for result in results] or None,
-        model_name=about.title(manifest),
+        model_name=description.title(manifest),
         eval_results=results or None,
     )
     return str(facts.to_yaml()).strip()
@@ -116,7 +119,9 @@ def _results(evaluation: Mapping[str, Any] | None, task: str) -> list[EvalResult
 
 
 def _tuned(manifest: Mapping[str, Any]) -> str:
-    lines = [f"- `{_cell(name)}`: {_cell(said)}" for name, said in deltas.told(manifest).items()]
+    lines = [
+        f"- `{_cell(name)}`: {_cell(line)}" for name, line in deltas.summaries(manifest).items()
+    ]
     if not lines:
         return ""
     return "\n".join(
@@ -136,8 +141,8 @@ def _what(manifest: Mapping[str, Any]) -> str:
     rows = [f"| {_cell(name)} | {_cell(counts.get(name, '?'))} |" for name in classes]
     return "\n".join(
         [
-            f"# {_cell(about.title(manifest))}\n",
-            f"{_told(manifest)} It is a small head on the {kind} "
+            f"# {_cell(description.title(manifest))}\n",
+            f"{_description(manifest)} It is a small head on the {kind} "
             f"vision-language model {_code(_encoder(manifest))}, taught with "
             f"{len(manifest['support']['images'])} labelled images by Handful.\n",
             "| class | images taught with |",
@@ -148,11 +153,69 @@ def _what(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _told(manifest: Mapping[str, Any]) -> str:
-    count = len(manifest["classes"])
-    if multi.is_multi_label(manifest):
-        return f"Tells of each of {count} things whether a photo shows it: several, one or none."
-    return f"Tells on a photo which of {count} things it shows."
+def _task(manifest: Mapping[str, Any]) -> tasks.Task | None:
+    """None where the task is a plug-in that is not installed here."""
+    try:
+        return tasks.get(tasks.of_manifest(manifest))
+    except UnknownNameError:
+        return None
+
+
+def _description(manifest: Mapping[str, Any]) -> str:
+    task, count = _task(manifest), len(manifest["classes"])
+    return task.description(count) if task else f"A skill of {count} classes."
+
+
+def _task_table(manifest: Mapping[str, Any]) -> str:
+    """What the task adds, such as a threshold for each class."""
+    task = _task(manifest)
+    try:
+        found = task.card_table(manifest) if task else None
+    except (AttributeError, KeyError, TypeError, ValueError):  # written by anybody
+        return ""
+    if found is None or not found[1].rows:
+        return ""
+    text, table = found
+    head = [[_cell(name) for name in table.headers], *[[_cell(c) for c in r] for r in table.rows]]
+    rule = "|" + "".join("---:|" if i in table.right else "---|" for i in range(len(table.headers)))
+    rows = ["| " + " | ".join(row) + " |" for row in head]
+    return "\n".join([text, rows[0], rule, *rows[1:], ""])
+
+
+_TOGETHER = {
+    "batch": "It answers all images of one call together: an answer depends on the other images "
+    "that are handed in with it. Its numbers are not comparable with those of skills that see one "
+    "image at a time.",
+    "stream": "It learns from the images of one call in their order: an answer depends on those "
+    "before it. Its numbers are not comparable with those of skills that see one image at a time.",
+}
+
+
+def _limits(manifest: Mapping[str, Any]) -> str:
+    """What the skill cannot do."""
+    task = _task(manifest)
+    lines = (task.limits() if task else None) or [
+        f"Unless asked to say `unknown`, it answers with one of its {len(manifest['classes'])} "
+        "classes, also for a photo that shows none of them.",
+        f"Its scores add up to one and rank the answers; {_calibration(manifest)}.",
+    ]
+    lines += [
+        "It knows the classes as the images it was taught with show them: other cameras, "
+        "places or styles can be worse than any number above.",
+        "What the encoder does not see, no head can tell; the encoder's own biases remain.",
+    ]
+    with suppress(UnknownNameError):  # a card can be written where the method is not installed
+        kind = getattr(plugins.get("adapters", manifest["method"]), "semantics", "inductive")
+        if kind in _TOGETHER:
+            lines.insert(0, _TOGETHER[kind])
+    return "\n".join(["## Limits\n", *(f"- {line}" for line in lines), ""])
+
+
+def _calibration(manifest: Mapping[str, Any]) -> str:
+    entry = manifest.get("confidence")
+    if isinstance(entry, Mapping) and "factor" in entry:
+        return "they are calibrated on the support images alone, for photos like those"
+    return "they are not calibrated frequencies"
 
 
 def _made(manifest: Mapping[str, Any]) -> str:
@@ -180,7 +243,7 @@ def _chosen(manifest: Mapping[str, Any]) -> str:
     try:
         headers, *rows = selection_rows(selection)
         reason = _cell(selection["reason"])
-    except (KeyError, TypeError, ValueError):  # another version's, or a stranger's
+    except (KeyError, TypeError, ValueError):  # of another version, or made by hand
         return ""
     lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     return "\n".join(
@@ -214,9 +277,9 @@ def _numbers(evaluation: Mapping[str, Any] | None, figure: str) -> str:
         lines.append(f"- micro-F1: {evaluation['micro_f1']:.3f}")
     if isinstance(evaluation.get("macro_f1"), float):
         lines.append(f"- macro-F1: {evaluation['macro_f1']:.3f}")
-    for key, told in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
+    for key, name in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
         if key in evaluation:
-            lines.append(f"- {told}: {_cell(evaluation[key])}")
+            lines.append(f"- {name}: {_cell(evaluation[key])}")
     leaks = evaluation.get("leaks")
     if isinstance(leaks, int) and leaks > 0:
         lines.append(f"- left out: {leaks} images that are also in the support set")

@@ -1,4 +1,7 @@
-"""How sure a skill may sound: what it states about that, and the sets of answers it gives."""
+"""How sure a skill is: the entry `confidence` of its manifest, and what is answered by it.
+
+`handful.skills.statements` makes the entry from the support set.
+"""
 
 from __future__ import annotations
 
@@ -11,81 +14,11 @@ from numpy.typing import NDArray
 from handful.contracts import Array
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
-from handful.packs.support import Support
 from handful.selection import calibration, conformal
 
-ERRORS = (0.2, 0.1, 0.05)  # error rates that evaluate tells about
-_ALONE = "every class has one image, and none can be left out; its scores are the method's own"
-_TOGETHER = "an answer of this method depends on other images; its scores are the method's own"
-SCORES = "confidence.scores"
-_ROUNDS = 8
+ERRORS = (0.2, 0.1, 0.05)  # error rates of the sets that evaluate measures
+SCORES = "confidence.scores"  # the tensor
 _MOST = float(np.finfo(np.float32).max)  # times a float32 logit it is still a number
-HOW = (
-    "softmax of the factor times the logits; the factor is the likeliest for support images by "
-    "fits without them (one of each class at a time), the scores are 1 - p of their true class"
-)
-
-HOW_CALIBRATED = (
-    "softmax of the logits, whose weights are the likeliest for support images left out one at a "
-    "time; the scores are 1 - p of their true class by the same left-out answers"
-)
-
-
-def fit(adapter: Any, support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The factor on the logits, and the scores that sets of answers are made from.
-
-    Args:
-        adapter: fitted on the support set; others like it are fitted on parts.
-        support: the support set.
-    """
-    if getattr(adapter, "semantics", "inductive") != "inductive":
-        return {"cannot": _TOGETHER}, {}
-    known = np.bincount(support.targets)[support.targets] > 1
-    if known.sum() < 2:
-        return {"cannot": _ALONE}, {}
-    targets = support.targets[known]
-    if adapter.calibrated:
-        labels = np.array(support.labels)
-        logits, factor = adapter.leave_one_out(support.features, labels, support.text)[known], 1.0
-    else:
-        logits = left_out(adapter, support)[known]
-        factor = calibration.inverse_temperature(logits, targets)
-    scores = conformal.nonconformity_scores(calibration.softmax(logits, factor), targets)
-    statement = {
-        "factor": factor,
-        "images": len(scores),
-        "smallest": round(conformal.smallest_error(len(scores)), 6),
-        "how": HOW_CALIBRATED if adapter.calibrated else HOW,
-    }
-    return statement, {SCORES: scores}
-
-
-def left_out(adapter: Any, support: Support) -> NDArray[Any]:
-    """`[N, C]` logits of the support images, each by a fit that leaves one of each class out.
-
-    Leaving a single image out takes a shot from its own class only, and every method then believes
-    in that class less than in the others: factors come out too small by a half at four shots.
-    Up to eight rounds; the only image of a class stays in all of them, its own row is zero.
-    """
-    rounds = _rounds(support.targets)
-    labels = np.array(support.labels)
-    logits = np.zeros((len(labels), len(support.text.classes)))
-    for turn in range(int(rounds.max()) + 1):
-        out = rounds == turn
-        fresh = type(adapter)(**adapter.get_params(deep=False))
-        fresh.fit(support.features[~out], labels[~out], support.text)
-        logits[out] = fresh.logits(support.features[out])
-    return logits
-
-
-def _rounds(targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`[N]` in which round each image is left out, -1 for the only one of its class."""
-    rounds = np.full(len(targets), -1)
-    for c in np.unique(targets):
-        rows = np.flatnonzero(targets == c)
-        if len(rows) > 1:
-            rounds[rows] = np.arange(len(rows)) % _ROUNDS
-    return rounds
 
 
 def factor(manifest: Mapping[str, Any], where: str = "the skill") -> float:
@@ -133,12 +66,12 @@ def sets(
     return np.asarray(1 - calibration.softmax(logits, factor(manifest, where)) <= most)
 
 
-def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The card's section about it; nothing where the skill states nothing that we understand.
+def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card about it; "" where the skill states nothing that we understand.
 
     Args:
         manifest: of the skill.
-        cell: keeps what a stranger wrote from being read as markdown.
+        cell: escapes text, which may come from anybody, for markdown.
     """
     entry = manifest.get("confidence")
     if not isinstance(entry, Mapping):

@@ -92,8 +92,8 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> dict[str,
     return found
 
 
-def told(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """By name, a line about each delta: arguments, learned numbers, their share, their bytes."""
+def summaries(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Name to a line about each delta: arguments, learned numbers, their share, their bytes."""
     lines = {}
     for entry in manifest.get(KEY, []):
         params = ", ".join(f"{k}={v}" for k, v in dict(entry.get("params", {})).items())

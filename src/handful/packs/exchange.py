@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handful.errors import InputError
 from handful.packs import format, hub  # noqa: A004 the format of packs
-from handful.packs.about import UNKNOWN, described
+from handful.packs.description import UNKNOWN, described
 from handful.packs.pack import Pack
 from handful.packs.skill_file import is_skill_file
 from handful.packs.storage import FileSource, open_source, skill_name, write_files
@@ -114,7 +114,8 @@ def push(
     else:
         pack, files = read_verified(open_source(Path(skill), format.NAMES))
     if any(text is not None for text in (title, people, data, licence)):
-        pack = described(pack, title=title, people=people, data=data, licence=licence)
+        manifest = described(pack.manifest, title=title, people=people, data=data, licence=licence)
+        pack = replace(pack, manifest=manifest)
         files = pack.files()
     if name is None:
         where = str(target)

@@ -18,7 +18,7 @@ def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """Name to content; nothing where nothing was measured.
 
     Args:
-        manifest: the skill's; of a stranger's, what cannot be drawn is left out.
+        manifest: the skill's, perhaps written by anybody; what cannot be drawn is left out.
     """
     found = confusion(manifest)
     if found is None:
@@ -31,11 +31,11 @@ def caption(manifest: Mapping[str, Any]) -> str:
     found = confusion(manifest)
     if found is None:
         return ""
-    told = "Confusion matrix: a row is a true class, a column an answer, a cell counts images"
+    text = "Confusion matrix: a row is a true class, a column an answer, a cell counts images"
     size = len(found[1])
     if size <= MOST:
-        return told
-    return f"{told}; the {MOST - 1} of {size} classes with most mistakes, and all others together"
+        return text
+    return f"{text}; the {MOST - 1} of {size} classes with most mistakes, and all others together"
 
 
 def shown(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64], list[str]]:

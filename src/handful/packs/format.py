@@ -35,6 +35,9 @@ CONFUSION = "confusion.png"  # beside the card, where the skill was measured
 NAMES = (MANIFEST, WEIGHTS, CARD, CONFUSION)
 
 Tensors = Mapping[str, NDArray[Any]]
+Statements = tuple[
+    dict[str, Any], dict[str, NDArray[Any]]
+]  # entries of a manifest, and tensors beside them
 
 _WRITTEN = ("tensors", "files", "digest")  # derived from the rest each time a pack is written
 _MANIFEST_BYTES = 64 << 20  # 16 digests a class for 40 000 classes; JSON beyond that is an attack

@@ -7,7 +7,7 @@ counter, so no photo of anybody leaks into a pack that is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handful.contracts import Array, Encoder, unit
-from handful.errors import PackError
+from handful.errors import MismatchError, PackError
 from handful.packs.confidence import probabilities
-from handful.packs.format import Tensors
-from handful.packs.restore import REFUSALS
+from handful.packs.format import Tensors, mismatched
+from handful.packs.head import REFUSALS
 
 PICTURES = 8
 TOLERANCE = 0.01  # largest |dp| between two machines that count as one encoder
@@ -59,7 +59,7 @@ def make(adapter: Any, encoder: Encoder, factor: float = 1.0) -> dict[str, NDArr
     return _tensors(golden, np.concatenate([row, first]), adapter, answer)
 
 
-def again(tensors: Tensors, adapter: Any, factor: float = 1.0) -> dict[str, NDArray[Any]]:
+def remake(tensors: Tensors, adapter: Any, factor: float = 1.0) -> dict[str, NDArray[Any]]:
     """The golden tensors of another head on the same encoder, without it.
 
     The picture is chosen anew among the eight whose features are there, so that nothing of the
@@ -117,6 +117,57 @@ def check(tensors: Tensors, adapter: Any, where: str) -> None:
             f"{where}: does not answer as it did when it was made (its golden logits, of size "
             f"{size:.3g}, differ by {gap:.2g}); the method has changed, teach the skill again"
         )
+
+
+def check_encoder(
+    manifest: Mapping[str, Any],
+    tensors: Tensors,
+    encoder: Encoder,
+    probabilities: Callable[[Array], Array],
+    where: str,
+) -> float:
+    """Does this encoder give the features that a skill was taught with?
+
+    Fingerprints must be equal. Precision may differ; then, as in every case, the golden image
+    must get nearly the probabilities it got when the skill was made.
+
+    Args:
+        manifest: of the skill.
+        tensors: of the skill.
+        encoder: the one at hand.
+        probabilities: the skill, `[M, D]` to `[M, C]`.
+        where: what errors call the skill.
+
+    Returns:
+        Largest `|dp|` on the golden image, below `TOLERANCE`.
+
+    Raises:
+        MismatchError: naming what differs, or which precision to use.
+    """
+    stated = manifest["encoder"]
+    differing = mismatched(stated["fingerprint"], encoder.fingerprint)
+    if differing:
+        raise MismatchError(
+            f"{where} was made for another encoder: {'; '.join(differing)}. "
+            f"Load {stated['name']!r} as it was then, or teach the skill again on {encoder.name!r}"
+        )
+    image = Image.fromarray(tensors["golden.image"])
+    given = probabilities(encoder.images([encoder.prepare(image)]))[0]
+    moved = float(np.abs(given - tensors["golden.probabilities"]).max())
+    if moved < TOLERANCE:
+        return moved
+    then, now = stated["precision"], encoder.precision
+    if then != now:
+        cause = f"it was taught in {then} and the encoder computes in {now} here"
+        cure = f"load the encoder with precision={then!r}"
+    else:
+        cause = "weights and precision are the same, so pictures are prepared differently here"
+        cure = "install the versions of Pillow and transformers it was made with"
+    raise MismatchError(
+        f"{where}: its golden image gets other probabilities (they differ by {moved:.3f}, "
+        f"expected less than {TOLERANCE}): {cause}. To put it right, {cure}, or teach "
+        "the skill again"
+    )
 
 
 def _check_shape(

@@ -1,4 +1,4 @@
-"""A skill: the tensors of one fitted head, and everything a stranger must know to use it."""
+"""A skill: the tensors of one fitted head, and all that is needed to use it elsewhere."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
-from handful.errors import InputError, MismatchError
-from handful.packs import card, confidence, deltas, figures, golden, restore, statements
-from handful.packs.format import FORMAT, NAMES, mismatched, read, to_files
+from handful.errors import InputError
+from handful.packs import card, confidence, deltas, figures, golden, head
+from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
+from handful.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +42,11 @@ class Pack:
     tensors: dict[str, NDArray[Any]]
     where: str = "the skill"
     support: Support | None = field(init=False, repr=False)
-    _adapter: Any = field(init=False, repr=False)
+    adapter: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "_adapter", restore.adapter(self.manifest, self.tensors, self.where)
-        )
-        golden.check(self.tensors, self._adapter, self.where)
+        object.__setattr__(self, "adapter", head.restore(self.manifest, self.tensors, self.where))
+        golden.check(self.tensors, self.adapter, self.where)
         confidence.factor(self.manifest, self.where)
         deltas.read(self.manifest, self.tensors, self.where)
         deltas.untouched(self.tensors, len(self.classes), self.where)
@@ -61,27 +60,32 @@ class Pack:
         text: ClassText,
         encoder: Encoder,
         *,
+        task: str = tasks.DEFAULT,
         templates: Sequence[str],
         support_ids: Sequence[str],
         support: Support | None = None,
         untouched: deltas.Untouched | None = None,
+        statements: Statements | None = None,
+        entries: Mapping[str, Any] | None = None,
         training: Mapping[str, Any],
         evaluation: Mapping[str, Any] | None = None,
         licence: str = "unknown",
         created: datetime | None = None,
     ) -> Pack:
-        """A skill from a fitted adapter.
+        """A skill from a fitted estimator.
 
         Args:
             adapter: fitted; its class must be a plug-in, so that its name finds it again.
             text: the classes, in the order of the columns.
             encoder: what the support features came from; it looks at a few synthetic pictures.
+            task: what is asked of the skill, a file of `handful.tasks`.
             templates: prompts of the classes.
             support_ids: digests of the support images.
-            support: their features, labels and names, so that the skill can grow, name wrong labels
-                and give reasons; without it the pack is smaller and says what it cannot do.
-            untouched: of a tuned encoder, what it saw before; so that the skill finds its images
-                in a library.
+            support: their features, labels and names, so that the skill can be edited, examined
+                and explained.
+            untouched: the support set before the encoder was tuned; a library finds skills by it.
+            statements: what the skill states of itself (`handful.skills.statements.state`).
+            entries: further entries of the manifest, those of its task.
             training: facts about the fit (shots, seed, counts, ...), plain values.
             evaluation: numbers on images it has not seen and how they were measured.
             licence: an identifier as the Hugging Face hub knows them, such as `cc-by-4.0`.
@@ -92,36 +96,27 @@ class Pack:
         """
         if not hasattr(adapter, "module_"):
             raise InputError(f"{type(adapter).__name__} is not fitted yet; call fit first")
-        params = plain(adapter.get_params(deep=False), "parameters")
-        made = (created or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+        stated, more = statements or ({}, {})
+        tuned, learned = deltas.of(encoder)
         manifest = {
-            "format": FORMAT,
-            "handful": __version__,
-            "created": f"{made.isoformat()}Z",
-            "license": licence,
-            "method": restore.method_of(adapter),
-            "params": params,
+            **_new_manifest(created, licence),
+            "task": task,
+            "method": head.method_of(adapter, task),
+            "params": plain(adapter.get_params(deep=False), "parameters"),
             "classes": list(text.classes),
             "templates": list(templates),
             "scale": float(text.scale),
-            "encoder": {
-                "name": encoder.name,
-                "fingerprint": encoder.fingerprint,
-                "dim": encoder.dim,
-                "precision": encoder.precision,
-            },
-            "support": _stated(support_ids, support),
+            "encoder": _encoder_facts(encoder),
+            "support": support_facts(support_ids, support),
             "training": plain(training, "training"),
             "evaluation": plain(evaluation, "evaluation"),
+            **plain(dict(stated), "statements"),
+            **plain(tuned, "the tuner"),
+            **plain(dict(entries or {}), "the task"),
         }
-        tuned, learned = deltas.of(encoder)
-        entries, more = (
-            statements.state(adapter, support, tuned=bool(tuned)) if support else ({}, {})
-        )
-        manifest |= plain(entries, "statements") | plain(tuned, "the tuner")
-        made_of = restore.tensors_of(adapter) | (support.tensors() if support else {}) | more
-        made_of |= learned | (untouched.tensors() if untouched else {})
-        return cls(manifest, made_of | golden.make(adapter, encoder, confidence.factor(manifest)))
+        tensors = head.tensors_of(adapter) | (support.tensors() if support else {}) | dict(more)
+        tensors |= learned | (untouched.tensors() if untouched else {})
+        return cls(manifest, tensors | golden.make(adapter, encoder, confidence.factor(manifest)))
 
     @classmethod
     def load(cls, folder: str | Path) -> Pack:
@@ -155,54 +150,6 @@ class Pack:
         drawn = figures.files(self.manifest)
         return to_files(self.manifest, self.tensors, card.write(self.manifest), drawn)
 
-    def taught(self, support: Support, **training: Any) -> Pack:
-        """The same method taught with another support set, without images and encoder.
-
-        Numbers measured on the skill as it was are dropped, and so is what it states of itself,
-        which takes longer: see `stated`.
-
-        Args:
-            support: on the same encoder; its classes are the new skill's.
-            training: facts to state beside or instead of those there are.
-
-        Raises:
-            InputError: the support set does not suit the method.
-        """
-        adapter = type(self._adapter)(**self.manifest["params"])
-        adapter.fit(support.features, np.array(support.labels), support.text)
-        facts = self.manifest["training"] | {"counts": support.counts} | training
-        facts.pop("selection", None)
-        if hasattr(adapter, "explain"):
-            facts["selection"] = adapter.explain()
-        kept_facts = {k: v for k, v in self.manifest.items() if k not in statements.KEYS}
-        manifest = kept_facts | {
-            "handful": __version__,
-            "classes": list(support.text.classes),
-            "support": _stated(support.ids, support),
-            "training": plain(facts, "training"),
-            "evaluation": None,
-        }
-        kept = restore.tensors_of(adapter) | golden.again(self.tensors, adapter)
-        kept |= deltas.kept(self.tensors)
-        return Pack(manifest, kept | support.tensors(), self.where)
-
-    def stated(self) -> Pack:
-        """The same skill with what it can state of itself (`handful.packs.statements`).
-
-        A skill without a support set has nothing to say and stays as it is.
-        """
-        if self.support is None:
-            return self
-        tuned = deltas.KEY in self.manifest
-        entries, more = statements.state(self._adapter, self.support, tuned=tuned)
-        old = tuple(f"{key}." for key in statements.KEYS)
-        tensors = {n: t for n, t in self.tensors.items() if not n.startswith(old)} | more
-        manifest = self.manifest | plain(entries, "statements")
-        factor = confidence.factor(manifest)
-        if factor != confidence.factor(self.manifest):  # other probabilities, another picture
-            tensors |= golden.again(self.tensors, self._adapter, factor)
-        return replace(self, manifest=manifest, tensors=tensors)
-
     def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
         """The same skill with numbers measured on images it has not seen."""
         numbers = plain(evaluation, "evaluation")
@@ -214,6 +161,11 @@ class Pack:
         return tuple(self.manifest["classes"])
 
     @property
+    def task(self) -> Task:
+        """What is asked of the skill."""
+        return tasks.get(tasks.of_manifest(self.manifest))
+
+    @property
     def method(self) -> str:
         """Name of the adapter."""
         return str(self.manifest["method"])
@@ -221,7 +173,7 @@ class Pack:
     @property
     def semantics(self) -> str:
         """`inductive`, `batch` or `stream`: what an answer depends on besides its own image."""
-        return str(getattr(self._adapter, "semantics", "inductive"))
+        return str(getattr(self.adapter, "semantics", "inductive"))
 
     @property
     def fingerprint(self) -> str:
@@ -235,13 +187,13 @@ class Pack:
 
     def logits(self, X: Array) -> Array:
         """`[M, D]` features to `[M, C]` logits."""
-        return cast(Array, self._adapter.logits(X))
+        return cast(Array, self.adapter.logits(X))
 
     def probabilities(self, X: Array) -> Array:
         """`[M, D]` features to `[M, C]` probabilities, calibrated where the skill states how."""
         factor = confidence.factor(self.manifest, self.where)
         if factor == 1:  # also methods whose probabilities are no softmax
-            return cast(Array, self._adapter.predict_proba(X))
+            return cast(Array, self.adapter.predict_proba(X))
         return confidence.probabilities(self.logits(X), factor)
 
     def sets(self, X: Array, error: float) -> NDArray[np.bool_]:
@@ -258,10 +210,7 @@ class Pack:
         return confidence.sets(self.manifest, self.tensors, self.logits(X), error, self.where)
 
     def check_encoder(self, encoder: Encoder) -> float:
-        """Does this encoder see what the skill was taught with?
-
-        Fingerprints must be equal. Precision may differ; then, as in every case, the golden image
-        must get nearly the probabilities it got when the skill was made.
+        """Is this the encoder that the skill was taught on? See `handful.packs.golden`.
 
         Returns:
             Largest `|dp|` on the golden image, below 0.01.
@@ -269,31 +218,30 @@ class Pack:
         Raises:
             MismatchError: naming what differs, or which precision to use.
         """
-        differing = mismatched(self.fingerprint, encoder.fingerprint)
-        name = self.manifest["encoder"]["name"]
-        if differing:
-            raise MismatchError(
-                f"{self.where} was made for another encoder: {'; '.join(differing)}. "
-                f"Load {name!r} as it was then, or teach the skill again on {encoder.name!r}"
-            )
-        seen = encoder.images([encoder.prepare(Image.fromarray(self.tensors["golden.image"]))])
-        given = self.probabilities(seen)[0]
-        moved = float(np.abs(given - self.tensors["golden.probabilities"]).max())
-        if moved < golden.TOLERANCE:
-            return moved
-        then, now = self.manifest["encoder"]["precision"], encoder.precision
-        if then != now:
-            cause = f"it was taught in {then} and the encoder computes in {now} here"
-            cure = f"load the encoder with precision={then!r}"
-        else:
-            cause = "weights and precision are the same, so pictures are prepared differently here"
-            cure = "install the versions of Pillow and transformers it was made with"
-        raise MismatchError(
-            f"{self.where}: its golden image gets other probabilities (they differ by {moved:.3f}, "
-            f"expected less than {golden.TOLERANCE}): {cause}. To put it right, {cure}, or teach "
-            "the skill again"
+        return golden.check_encoder(
+            self.manifest, self.tensors, encoder, self.probabilities, self.where
         )
 
 
-def _stated(ids: Sequence[str], support: Support | None) -> dict[str, Any]:
+def support_facts(ids: Sequence[str], support: Support | None) -> dict[str, Any]:
+    """What stands under `support` in the manifest."""
     return {"images": list(ids), **(support.stated() if support else {})}
+
+
+def _new_manifest(created: datetime | None, licence: str) -> dict[str, Any]:
+    made = (created or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    return {
+        "format": FORMAT,
+        "handful": __version__,
+        "created": f"{made.isoformat()}Z",
+        "license": licence,
+    }
+
+
+def _encoder_facts(encoder: Encoder) -> dict[str, Any]:
+    return {
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "dim": encoder.dim,
+        "precision": encoder.precision,
+    }

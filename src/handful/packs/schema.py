@@ -36,6 +36,7 @@ _KEYS: dict[str, Any] = {
 
 
 _MAY = {  # and if these are there, this is what they hold
+    "task": str,
     "tuner": [
         {
             "name": str,
@@ -47,11 +48,11 @@ _MAY = {  # and if these are there, this is what they hold
             "bytes": int,
             "share": (int, float),
         }
-    ]
+    ],
 }
 
 
-KEYS = frozenset({"format", "digest", *_KEYS})  # what every pack of this format states
+KEYS = frozenset({"format", "digest", "task", *_KEYS})  # what a pack of this format states
 
 
 def check(manifest: Mapping[str, Any], path: Path) -> None:
@@ -63,8 +64,10 @@ def check(manifest: Mapping[str, Any], path: Path) -> None:
     _check_kind(manifest, _KEYS, path, "")
     for key in _MAY.keys() & manifest.keys():
         _check_kind(manifest[key], _MAY[key], path, key)
-    if not _METHOD.fullmatch(manifest["method"]):
-        raise PackError(f"{path}: 'method': {manifest['method']!r} cannot be a method's name")
+    for key in ("method", "task"):
+        name = manifest.get(key, "classify")
+        if not _METHOD.fullmatch(name):
+            raise PackError(f"{path}: {key!r}: {name!r} cannot be a {key}'s name")
     _check_classes(manifest["classes"], path)
     if not (manifest["scale"] > 0 and manifest["encoder"]["dim"] > 0):
         raise PackError(f"{path}: 'scale' and 'encoder.dim' must be greater than zero")

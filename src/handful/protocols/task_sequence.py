@@ -18,10 +18,10 @@ from handful.contracts import Array, ClassText
 from handful.library.ensemble import SkillEnsemble
 from handful.library.skill import Skill
 from handful.library.zero_shot import known_class_discount
-from handful.packs import confidence
-from handful.packs.restore import tensors_of
+from handful.packs.head import tensors_of
 from handful.packs.support import Support
 from handful.protocols.task import Indices, Mask, Task
+from handful.skills.statements import confidence
 
 WAYS = ("named", "routed", "open")  # names given; none; none, and images of no task refused
 
@@ -181,7 +181,7 @@ def _learn(task: Task, method: str, shots: int, seed: int, *, allow_fewer: bool)
     adapter.fit(features, np.array([task.classes[c] for c in labels]), task.text)
     ids = tuple(map(str, drawn))
     support = Support(features, labels, task.text, ids, ids)
-    stated, tensors = confidence.fit(adapter, support)
+    stated, tensors = confidence(adapter, support)
     factor = float(stated.get("factor", 1.0))
     skill = Skill.from_adapter(
         task.name, adapter, task.classes, support, factor, float(task.text.scale)

@@ -1,7 +1,8 @@
-"""A skill and its encoder brought together: the one place where an encoder is found for a pack."""
+"""The encoder of a skill: the one place where an encoder is found for a pack."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from handful import encoders
@@ -10,7 +11,7 @@ from handful.errors import InputError, MismatchError, MissingModelError, PackErr
 from handful.packs import Pack, deltas
 
 
-def join(pack: Pack, encoder: Encoder | str | None = None) -> Encoder:
+def load_encoder(pack: Pack, encoder: Encoder | str | Path | None = None) -> Encoder:
     """The encoder that a skill was taught on, with what the skill changes of it.
 
     Args:
@@ -22,11 +23,11 @@ def join(pack: Pack, encoder: Encoder | str | None = None) -> Encoder:
         MismatchError: another encoder than the skill's.
         MissingModelError: not to be had; says what to do.
     """
-    if encoder is not None and not isinstance(encoder, str):
+    if encoder is not None and not isinstance(encoder, str | Path):
         found = _tuned(pack, encoder)
         pack.check_encoder(found)
         return found
-    name = encoder or pack.manifest["encoder"]["name"]
+    name = str(encoder or pack.manifest["encoder"]["name"])
     then = pack.manifest["encoder"]["precision"]
     try:
         tuned = deltas.KEY in pack.manifest

@@ -1,4 +1,4 @@
-"""How good a skill is: what it answers to labelled images that it has not seen."""
+"""How good a skill is: what it answers on labelled images that it has not seen."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from handful import data, metrics
 from handful.contracts import Array, Encoder, ImageRef
-from handful.data import Dataset
 from handful.errors import InputError
 from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
-from handful.metrics import Evaluation
-from handful.packs import Pack, confidence, multi
+from handful.packs import Pack, confidence
 from handful.skills.predict import Predictor
+from handful.tasks import Source, Task
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Evaluated:
     """How good a skill is on images it has not seen.
 
     Args:
-        result: the numbers.
+        task: what was asked.
+        result: the numbers of the task, `handful.metrics.Evaluation` or `MultiLabelEvaluation`.
         failures: images that could not be read; they count in no number.
         leaks: test images that are byte for byte support images; left out of every number.
         ignored: files passed over while looking for images: how many of each kind.
@@ -34,10 +34,12 @@ class Evaluated:
             there were any (`handful.selection.novelty.detection_errors`), or `cannot` and why;
             else None.
         confidence: calibration error and its bins, with the skill's factor and without, and what
-            sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot.
+            sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot;
+            None for a task without one class an image.
     """
 
-    result: Evaluation
+    task: Task
+    result: Any
     failures: tuple[Failure, ...]
     leaks: tuple[str, ...]
     ignored: Mapping[str, int]
@@ -65,7 +67,7 @@ class Unseen:
 
 def evaluate(
     skill: str | Path | Predictor,
-    source: str | Path | Dataset,
+    source: Source,
     *,
     encoder: str | Path | Encoder | None = None,
     store: FeatureStore | None = None,
@@ -89,52 +91,24 @@ def evaluate(
     Raises:
         InputError: a label that is not among the skill's classes; nothing left to measure on.
     """
-    dataset = data.split_or_all(data.load(source), "test")
-    predictor = predictor_of(skill, encoder, store)
-    pack = predictor.pack
-    if multi.is_multi_label(pack.manifest):
-        raise InputError(
-            f"{pack.where}: says of each class whether an image shows it; measure it with "
-            "handful.skills.multi_label.evaluate"
-        )
-    dataset, none = data.separate_reserved(dataset, None, pack.classes)
-    unknown = sorted(set(dataset.labels) - set(pack.classes))
-    if unknown:
-        raise InputError(
-            f"labels {unknown[:5]} are not among the skill's {len(pack.classes)} classes; "
-            f"it knows: {', '.join(pack.classes[:10])}"
-        )
+    predictor = skill if isinstance(skill, Predictor) else Predictor(skill, encoder, store)
+    pack, store = predictor.pack, store or predictor.store
+    what = pack.task
+    dataset = data.split_or_all(what.load(source), "test")
+    dataset, reserved = what.separate(dataset, known=pack.classes)
+    truth = what.targets(dataset, pack.classes)
     found = unseen(predictor, dataset.images, store, keep_leaks=keep_leaks, progress=progress)
-    features = found.features
-    column = {name: i for i, name in enumerate(pack.classes)}
-    targets = np.array([column[dataset.labels[i]] for i in found.places])
-    if pack.semantics != "inductive":
-        turn = np.random.default_rng(0).permutation(len(targets))
-        features, targets = features[turn], targets[turn]
-    logits = pack.logits(features)
-    strange = None
-    if len(none):
-        strange = extract_features(predictor.encoder, none.images, store or predictor.store)
+    none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
+    features, targets = _shuffled(pack, found.features, truth[list(found.places)])
     return Evaluated(
-        metrics.evaluate(logits, targets, pack.classes),
-        (*found.failures, *(strange.failures if strange else ())),
+        what,
+        what.evaluate(pack.adapter, features, targets, pack.classes),
+        (*found.failures, *(none.failures if none else ())),
         found.leaks,
         dataset.ignored,
-        _unknown(predictor, features, strange, keep_leaks=keep_leaks),
-        _confidence(pack, logits, targets),
+        _unknown(predictor, found.features, none, keep_leaks=keep_leaks),
+        _confidence(pack, pack.logits(features), targets) if what.exclusive else None,
     )
-
-
-def predictor_of(
-    skill: str | Path | Predictor,
-    encoder: str | Path | Encoder | None,
-    store: FeatureStore | None,
-) -> Predictor:
-    """The skill, ready to answer."""
-    if isinstance(skill, Predictor):
-        return skill
-    encoder = str(encoder) if isinstance(encoder, Path) else encoder
-    return Predictor(skill, encoder=encoder, store=store)
 
 
 def unseen(
@@ -150,7 +124,7 @@ def unseen(
     Raises:
         InputError: nothing is left to measure on.
     """
-    found = extract_features(predictor.encoder, images, store or predictor.store, progress=progress)
+    found = extract_features(predictor.encoder, images, store, progress=progress)
     support = frozenset(predictor.pack.support_ids)
     seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
     keep = np.flatnonzero(~seen | keep_leaks)
@@ -169,29 +143,40 @@ def unseen(
     )
 
 
+def _shuffled(pack: Pack, features: Array, targets: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
+    if pack.semantics == "inductive":
+        return features, targets
+    order = np.random.default_rng(0).permutation(len(targets))
+    return features[order], targets[order]
+
+
 def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
     """See `Evaluated.confidence`."""
-    told: dict[str, Any] = {"bins": {}}
+    found: dict[str, Any] = {"bins": {}}
     for key, factor in (("ece", confidence.factor(pack.manifest)), ("ece_uncalibrated", 1.0)):
-        chances = confidence.probabilities(logits, factor)
-        told[key] = metrics.calibration_error(chances, targets)
-        told["bins"][key] = [
+        probabilities = confidence.probabilities(logits, factor)
+        found[key] = metrics.calibration_error(probabilities, targets)
+        found["bins"][key] = [
             {"from": b.low, "to": b.high, "count": b.count}
             | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
-            for b in metrics.reliability(chances, targets)
+            for b in metrics.reliability(probabilities, targets)
         ]
-    told["sets"] = {}
-    for error in confidence.ERRORS:
-        try:
-            among = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
-        except InputError as refused:
-            told["sets"][f"{error:g}"] = {"cannot": str(refused)}
-            continue
-        told["sets"][f"{error:g}"] = {
-            "coverage": float(among[np.arange(len(targets)), targets].mean()),
-            "size": float(among.sum(axis=1).mean()),
-        }
-    return told
+    found["sets"] = {
+        f"{error:g}": _sets(pack, logits, targets, error) for error in confidence.ERRORS
+    }
+    return found
+
+
+def _sets(pack: Pack, logits: Array, targets: NDArray[np.int64], error: float) -> dict[str, Any]:
+    """How many sets at an error rate hold the true class, and how many classes they have."""
+    try:
+        among = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
+    except InputError as refused:
+        return {"cannot": str(refused)}
+    return {
+        "coverage": float(among[np.arange(len(targets)), targets].mean()),
+        "size": float(among.sum(axis=1).mean()),
+    }
 
 
 def _unknown(

@@ -24,8 +24,7 @@ from handful.contracts import Array, Encoder, ImageRef, unit
 from handful.errors import ImageError, InputError
 from handful.features import extract_features
 from handful.features.store import FeatureStore
-from handful.packs import Pack, restore
-from handful.packs.multi import is_multi_label
+from handful.packs import Pack
 from handful.packs.support import Support
 from handful.skills.predict import Predictor
 
@@ -221,7 +220,7 @@ def of_image(
 
 
 def _support(pack: Pack) -> Support:
-    if is_multi_label(pack.manifest):
+    if not pack.task.exclusive:
         raise InputError(
             f"{pack.where}: answers several labels an image, none of which is ahead of another; "
             "reasons are told for skills of one label an image only"
@@ -236,9 +235,9 @@ def _support(pack: Pack) -> Support:
 
 def _doubled(pack: Pack) -> Head:
     """The skill's head with numbers wide enough that contributions add up."""
-    head = restore.adapter(pack.manifest, pack.tensors, pack.where).module_
-    tensors = head.state_dict().items()
-    made: Head = type(head)(
+    formula = pack.adapter.module_
+    tensors = formula.state_dict().items()
+    made: Head = type(formula)(
         **{n: t.double() if t.is_floating_point() else t.clone() for n, t in tensors}
     )
     return made.eval().requires_grad_(False)
@@ -286,10 +285,9 @@ def _terms(
     """`[N, C]` terms of a kernel or cache and `[C, D]` weights beside it; None without one."""
     if not isinstance(head, KernelHead | TipHead) or len(head.keys) != len(support.ids):
         return None
-    _, targets, order, _ = adapter._prepare(
-        support.features, np.array(support.labels), support.text
-    )
-    rows, columns = np.array(order), torch.from_numpy(targets[order])
+    with adapter._support_set(support.features, support.targets, support.text) as prepared:
+        _, columns, _, order = prepared
+    rows = np.array(order)
     affinity = (head.beta * (head.keys @ query - 1)).exp()
     if isinstance(head, KernelHead):
         if not np.allclose(head.keys.numpy(), support.features[rows], atol=1e-5):
@@ -297,7 +295,7 @@ def _terms(
         values, slope = affinity[:, None] * head.coefficients, head.weights
     else:
         rows = rows[torch.argsort(columns, stable=True).numpy()]
-        if not np.array_equal(head.labels.numpy(), targets[rows]):
+        if not np.array_equal(head.labels.numpy(), support.targets[rows]):
             return None
         said = one_hot(head.labels, len(head.weights)).double()
         values, slope = head.alpha * affinity[:, None] * said, head.scale * head.weights

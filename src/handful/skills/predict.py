@@ -14,9 +14,9 @@ from handful.contracts import Array, Encoder
 from handful.errors import InputError
 from handful.features import Progress, stream
 from handful.features.store import FeatureStore
-from handful.packs import Pack, multi
-from handful.packs.unknown import Detector, read
-from handful.skills.encoder import join
+from handful.packs import Pack
+from handful.packs.novelty import Detector, read
+from handful.skills.encoder import load_encoder
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
 
@@ -89,7 +89,7 @@ class Predictor:
     def __init__(
         self,
         pack: Pack | str | Path,
-        encoder: Encoder | str | None = None,
+        encoder: Encoder | str | Path | None = None,
         store: FeatureStore | None = None,
         *,
         unknown: float | None = None,
@@ -99,7 +99,7 @@ class Predictor:
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._ask(unknown, error)  # before an encoder is loaded in vain
-        self.encoder = join(self.pack, encoder)
+        self.encoder = load_encoder(self.pack, encoder)
         self.store = store
 
     def predict(
@@ -221,9 +221,9 @@ class Predictor:
             return []
         pack, classes = self.pack, self.pack.classes
         probabilities = pack.probabilities(features)
-        shown = multi.shown(pack.manifest, pack.tensors, probabilities, pack.where)
+        answered = pack.task.answered(pack.adapter, probabilities)
         best = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
-            for row, yes, order in zip(probabilities, shown, best, strict=True)
+            for row, yes, order in zip(probabilities, answered, best, strict=True)
         ]

@@ -1,217 +1,188 @@
-"""Several classes on one image, or none: a yes/no question a class, over frozen features."""
+"""Several labels an image, or none: a yes/no question for each class."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from handful.adapters import Head, number
-from handful.contracts import Array, ClassText, unit
-from handful.errors import InputError
-from handful.selection.thresholds import (
-    enough_examples,
-    f1_thresholds,
-    platt_scaling,
-    ridge_path_with_offset,
-)
+from handful import data, metrics
+from handful.contracts import Array, class_names
+from handful.data import LabelledImages, MultiLabelDataset
+from handful.data.splits import check_seed
+from handful.errors import InputError, PackError
+from handful.metrics import MultiLabelEvaluation
+from handful.tasks._base import Manifest, Source, Table, Task, Words
+from handful.tasks._multi_label_ridge import MultiLabelRidge
+from handful.tasks.classify import per_class_table
 
-PENALTIES = tuple(float(p) for p in np.geomspace(0.01, 100, 13))
-_PLAIN = (4.0, -2.0)  # a prediction of 0 is the logit -2 and one of 1 is 2: no, rather, and yes
-_OWN = "its own left-out images, drawn to all classes"
-_SHARED = "all classes; with one positive, or no negative, its own images cannot tell"
-_HALF = "one half; no class has the two positives and the negative that it takes to learn one"
+FIXED = 0.5  # the threshold that learned ones are compared with
 
 
-class YesNoHead(Head):
-    """`logits = x Wᵀ + b + g softmax(x Tᵀ)^(1/4)`, and a yes from `thresholds` on.
+class MultiLabel(Task):
+    """Each class is answered from its own threshold on."""
 
-    A threshold belongs to the skill like a weight. The softmax compares the classes with each
-    other, which a cosine alone does not; its fourth root lets several classes show on one image.
+    title: ClassVar[str] = "Multi-label classification"
+    default_method: ClassVar[str] = "multi_label"
+    estimators: ClassVar[Mapping[str, type]] = {"multi_label": MultiLabelRidge}
 
-    Args:
-        weights: W, `[C, D]`.
-        bias: b, `[C]`.
-        text: T, `[C, D]`, unit rows times the encoder's `exp(logit_scale)`.
-        gain: g, `[]`.
-        thresholds: `[C]` smallest probability, the sigmoid of the logit, that is a yes.
-    """
+    def suits(self, source: Source) -> bool:
+        """A data set of label sets, or a table with a column such as `labels` and no single one."""
+        if isinstance(source, str | Path):
+            return data.is_multi_label_table(source)
+        return isinstance(source, MultiLabelDataset)
 
-    weights: Tensor
-    bias: Tensor
-    text: Tensor
-    gain: Tensor
-    thresholds: Tensor
+    def load(self, source: Source) -> MultiLabelDataset:
+        """A table, see `handful.data.multi_label_table`."""
+        if isinstance(source, str | Path):
+            return data.multi_label_table(source)
+        if not isinstance(source, MultiLabelDataset):
+            raise InputError(
+                "the images have one label each, and the skill says of each class whether an image "
+                "shows it; give a table of labels or a MultiLabelDataset"
+            )
+        return source
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[M, D]` unit rows to `[M, C]` logits."""
-        return torch.addmm(self.bias, x, self.weights.T) + self.gain * said(x, self.text)
+    def class_words(self, dataset: LabelledImages, words: Words) -> dict[str, str]:
+        """Class name to its words in a prompt, in the order of the columns."""
+        names = dict(words) if words is not None else {name: name for name in dataset.classes}
+        class_names(tuple(names))
+        if len(names) < 2:
+            raise InputError(
+                f"expected at least two classes, got {len(names)}: {', '.join(names)}; to tell one "
+                "thing from everything else, give the rest a name too"
+            )
+        return names
 
+    def draw(self, dataset: Any, classes: Sequence[str], shots: int, seed: int) -> list[int]:
+        """Images in a random order, until each class and none are on `shots` of them."""
+        return draw(dataset.matrix(classes), shots, seed)
 
-def said(x: Tensor, text: Tensor) -> Tensor:
-    """`[M, C]`, 0 to 1: `softmax(x Tᵀ)^(1/4)`, what the text says of each image."""
-    return ((x @ text.T).log_softmax(dim=1) / 4).exp()
+    def targets(self, dataset: Any, classes: Sequence[str]) -> NDArray[np.int64]:
+        """`[N, C]`, 1 where an image shows a class."""
+        matrix: NDArray[np.int64] = dataset.matrix(classes)
+        return matrix
 
+    def counts(self, targets: NDArray[Any], classes: Sequence[str]) -> dict[str, int]:
+        """Images that show each class."""
+        return dict(zip(classes, targets.sum(0).tolist(), strict=True))
 
-class MultiLabel(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Independent yes/no questions, each a ridge regression on top of its text; closed form.
+    def facts(self, targets: NDArray[Any]) -> dict[str, Any]:
+        """How many images, and how many of them show none of the classes."""
+        return {"images": len(targets), "without labels": int((targets.sum(1) == 0).sum())}
 
-    `min |Y - g softmax(X Tᵀ)^(1/4) - X Wᵀ - b|² + penalty |W|²` for all classes at once. What it
-    predicts for left-out images, exact for a given penalty, decides the rest: the penalty (smallest
-    squared error), the slope and offset that make logits of the scores (Platt's regression, one for
-    all classes), and each class's threshold (`handful.selection.thresholds.f1_thresholds`).
+    def statements(self, estimator: Any) -> dict[str, Any]:
+        """The thresholds, and where they come from."""
+        return {"multi_label": estimator.stated()}
 
-    Args:
-        penalty: lambda; None takes one of 13 between 0.01 and 100 by leave-one-out.
-        pool: positives that all classes together count for in each class's threshold.
+    def answered(self, estimator: Any, probabilities: Array) -> NDArray[np.bool_]:
+        """`[M, C]`: classes whose probability reaches their threshold; an image may have none."""
+        limits = estimator.thresholds_
+        if limits.shape != probabilities.shape[1:]:  # a pack may come from anybody
+            raise PackError(
+                "the skill answers several labels an image, and has no threshold for each of its "
+                f"{probabilities.shape[1]} classes (head.thresholds); teach it again"
+            )
+        return np.asarray(probabilities >= limits, dtype=np.bool_)
 
-    Attributes:
-        module_: the fitted head, `[M, D] -> [M, C]`.
-        classes_: `[C]` names in the order of the columns.
-        thresholds_: `[C]` probability from which on a class is answered.
-        left_out_: `[N, C]` logits of the support images, each predicted without itself.
+    def evaluate(
+        self, estimator: Any, features: Array, targets: NDArray[Any], classes: Sequence[str]
+    ) -> MultiLabelEvaluation:
+        """F1 of the answers, and of those that a threshold of one half would give."""
+        given = estimator.predict_proba(features)
+        answers = self.answered(estimator, given)
+        return metrics.evaluate_multi_label(answers, targets, classes, given >= FIXED)
 
-    >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 10.0)
-    >>> X = [[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [-0.1, 1.0], [0.7, 0.7], [-0.7, -0.7]]
-    >>> Y = [[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [0, 0]]
-    >>> MultiLabel().fit(X, Y, text).predict([[0.7, 0.7], [-0.7, -0.7]])
-    array([[ True,  True],
-           [False, False]])
-    """
-
-    plugin: ClassVar[bool] = True
-    title: ClassVar[str] = "Multi-label ridge"
-    head: ClassVar[type[nn.Module]] = YesNoHead
-    semantics: ClassVar[str] = "inductive"
-
-    def __init__(self, penalty: float | None = None, pool: float = 8.0) -> None:
-        self.penalty = penalty
-        self.pool = pool
-
-    def fit(self, X: ArrayLike, Y: ArrayLike, text: ClassText) -> Self:
-        """Learn from the support set.
-
-        Args:
-            X: `[N, D]` support features.
-            Y: `[N, C]`, 1 where the image shows the class, else 0; a row of zeros shows none.
-            text: class names and text features.
-
-        Raises:
-            InputError: NaN, wrong shapes, less than two images, a class that no image shows.
-        """
-        rows, truth = _checked(X, Y, text)
-        pool = number("pool", self.pool, 0)
-        tried = PENALTIES if self.penalty is None else (number("penalty", self.penalty, 1e-9),)
-        # the order of the images must not show, not even in the last bit
-        order = np.lexsort(np.concatenate([truth.T, rows.T]))
-        features, labels = torch.from_numpy(rows[order]), truth[order]
-        words = torch.from_numpy(text.weights) * text.scale
-        weights, bias, gain, predicted = ridge_path_with_offset(
-            features, torch.from_numpy(labels), said(features, words), tried
-        )
-        best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
-        scores, told = predicted[best].numpy(), enough_examples(labels)
-        line = platt_scaling(scores[:, told], labels[:, told])
-        slope, offset = line or _PLAIN
-        logits = slope * scores + offset
-        self.penalty_, self.calibrated_ = tried[best], line is not None
-        self.given_ = f1_thresholds(logits, labels, pool)
-        self.module_ = YesNoHead(
-            weights=(slope * weights[best]).float(),
-            bias=(slope * bias[best] + offset).float(),
-            text=words,
-            gain=(slope * gain).float(),
-            thresholds=torch.from_numpy(self.given_.values).float(),
-        )
-        self.module_.eval().requires_grad_(False)
-        self.left_out_ = np.empty(logits.shape, dtype=np.float32)
-        self.left_out_[order] = logits
-        self.classes_, self.n_features_in_ = np.array(text.classes), rows.shape[1]
-        self.positives_ = truth.sum(0).astype(np.int64)
-        return self
-
-    @property
-    def thresholds_(self) -> Array:
-        """`[C]` probabilities."""
-        check_is_fitted(self, "module_")
-        return cast(Array, self.module_.thresholds.numpy())
-
-    def logits(self, X: ArrayLike) -> Array:
-        """`[M, D]` features to `[M, C]` logits."""
-        check_is_fitted(self, "module_")
-        rows = _rows(X)
-        if rows.shape[1] != self.n_features_in_:
-            raise InputError(f"expected features [M, {self.n_features_in_}], got {[*rows.shape]}")
-        with torch.inference_mode():
-            return cast(Array, self.module_(torch.from_numpy(rows)).numpy())
-
-    def predict_proba(self, X: ArrayLike) -> Array:
-        """`[M, C]` probabilities, each of its own; they do not add up to one."""
-        return cast(Array, torch.from_numpy(self.logits(X)).double().sigmoid().float().numpy())
-
-    def predict(self, X: ArrayLike) -> NDArray[np.bool_]:
-        """`[M, C]`: which classes each image shows, by their thresholds."""
-        return self.predict_proba(X) >= self.thresholds_
-
-    def stated(self) -> dict[str, Any]:
-        """What a skill states of its thresholds, in the order of the classes."""
-        nobody = not self.given_.own.any()
+    def fit_summary(self, manifest: Manifest) -> list[str | Table]:
+        """How many classes from how many images, and each class's threshold."""
+        facts, stated = manifest["training"], manifest["multi_label"]
         rows = [
-            {
-                "threshold": round(float(self.thresholds_[c]), 4),
-                "positives": int(self.positives_[c]),
-                "from": _HALF if nobody else _OWN if self.given_.own[c] else _SHARED,
-            }
-            for c in range(len(self.classes_))
+            [name, str(row["positives"]), f"{row['threshold']:.3f}", row["from"]]
+            for name, row in zip(manifest["classes"], stated["thresholds"], strict=True)
         ]
+        return [
+            f"Taught {len(rows)} classes from {facts['images']} images, "
+            f"{facts['without labels']} of them with none, as yes/no questions",
+            Table(["class", "images", "yes from", "learned from"], rows, right=[1, 2]),
+        ]
+
+    def fit_warnings(self, manifest: Manifest) -> list[str]:
+        """Classes that every image shows."""
+        stated = manifest["multi_label"]["thresholds"]
+        return [
+            f"every image shows {name}; it will always be answered"
+            for name, row in zip(manifest["classes"], stated, strict=True)
+            if row["positives"] == manifest["training"]["images"]
+        ]
+
+    def fit_json(self, manifest: Manifest) -> dict[str, Any]:
+        """Images without labels, and the thresholds."""
         return {
-            "thresholds": rows,
-            "shared": round(self.given_.shared, 4),
-            "penalty": self.penalty_,
-            "calibrated": self.calibrated_,
+            "images": manifest["training"]["images"],
+            "without_labels": manifest["training"]["without labels"],
+            "multi_label": manifest["multi_label"],
         }
 
+    def evaluation_summary(self, result: MultiLabelEvaluation) -> list[str | Table]:
+        """Precision, recall and F1 of each class, then the F1 of all."""
+        return [
+            per_class_table(result.per_class),
+            f"micro-F1 {result.micro_f1:.3f}, macro-F1 {result.macro_f1:.3f} "
+            f"(with every threshold at 0.5: {result.fixed['micro_f1']:.3f}, "
+            f"{result.fixed['macro_f1']:.3f}), {100 * result.exact:.1f} % of images told exactly, "
+            f"{result.count} images, {result.unlabelled} of them with no class",
+        ]
 
-def _rows(X: ArrayLike) -> Array:
-    """`[N, D]` unit rows."""
-    try:
-        rows = np.asarray(X, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expected features [N, D] of numbers ({error})") from error
-    if rows.ndim != 2 or not rows.shape[1]:
-        raise InputError(f"expected features [N, D], got {[*rows.shape]}")
-    return unit(rows)
+    def description(self, classes: int) -> str:
+        """The first sentence of a card."""
+        return f"Tells of each of {classes} things whether a photo shows it: several, one or none."
+
+    def limits(self) -> list[str]:
+        """Sentences of the card's limits."""
+        return [
+            "Each class is a question of its own: scores do not add up to one, and there may be no "
+            "answer at all.",
+            "Where photos show a class much more often or more rarely than the images it was "
+            "taught with, another threshold would be better.",
+        ]
+
+    def card_table(self, manifest: Manifest) -> tuple[str, Table]:
+        """Each class's threshold."""
+        rows = [
+            [name, f"{row['threshold']:.3f}", row["from"]]
+            for name, row in zip(
+                manifest["classes"], manifest["multi_label"]["thresholds"], strict=False
+            )
+        ]
+        text = (
+            "## When it says yes\n\nA class is answered from this probability on. The thresholds "
+            "were learned from the support images alone, each as a fit sees it that had not seen "
+            "it.\n"
+        )
+        return text, Table(["class", "threshold", "learned from"], rows, right=[1])
 
 
-def _checked(X: ArrayLike, Y: ArrayLike, text: ClassText) -> tuple[Array, NDArray[np.float64]]:
-    if not isinstance(text, ClassText):
-        raise InputError(
-            f"expected a ClassText, got {type(text).__name__}; "
-            "build one with ClassText(embeddings, classes, scale)"
-        )
-    rows, truth = _rows(X), np.asarray(Y)
-    if truth.shape != (len(rows), len(text.classes)):
-        raise InputError(
-            f"expected labels [N, C] = [{len(rows)}, {len(text.classes)}], one column a class, "
-            f"got {[*truth.shape]}"
-        )
-    if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
-        raise InputError("expected labels of 0 and 1 only: whether an image shows a class")
-    if len(rows) < 2:
-        raise InputError(f"yes/no questions need at least two images, got {len(rows)}")
-    if text.embeddings.shape[2] != rows.shape[1]:
-        raise InputError(
-            f"expected features of the text's width {text.embeddings.shape[2]}, got "
-            f"{rows.shape[1]}; image and text features must come from one encoder"
-        )
-    empty = [text.classes[c] for c in np.flatnonzero((truth > 0).sum(0) == 0)]
-    if empty:
-        raise InputError(
-            f"no image shows {', '.join(empty[:5])}; add images of it or take it off the classes"
-        )
-    return rows, truth.astype(np.float64)
+def draw(labels: NDArray[np.int64], shots: int, seed: int) -> list[int]:
+    """Images in a random order, until each kind is on `shots` of them.
+
+    None is passed over on the way, so that classes stay as frequent as they are: a threshold
+    depends on that. Of a kind of which there are fewer, all are taken.
+
+    Args:
+        labels: `[N, C]`, 0 or 1; rows without a 1 are a kind of their own.
+        shots: images of each kind.
+        seed: of the order.
+
+    >>> draw(np.array([[1, 0], [0, 1], [1, 0], [0, 1]]), 2, seed=0)
+    [0, 1, 2, 3]
+    """
+    if shots < 1:
+        raise InputError(f"expected shots of 1 or more, got {shots}")
+    order = np.random.default_rng(check_seed(seed)).permutation(len(labels))
+    shown = labels[order] > 0
+    kinds = np.concatenate([shown, ~shown.any(1, keepdims=True)], axis=1)
+    short = (kinds.cumsum(0) < np.minimum(kinds.sum(0), shots)).any(1)
+    return sorted(order[: int(short.sum()) + 1].tolist())

@@ -17,7 +17,6 @@ from handful.errors import InputError
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
-from handful.packs.multi import is_multi_label
 from handful.packs.support import Support
 from handful.skills import support_images
 from handful.skills.doctor._examine import SIMILAR, examine
@@ -110,7 +109,7 @@ def diagnose(
 
 
 def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
-    if is_multi_label(pack.manifest):
+    if not pack.task.exclusive:
         raise InputError(
             f"{pack.where}: answers several labels an image; the doctor knows skills of one label "
             "an image only"

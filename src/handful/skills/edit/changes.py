@@ -2,7 +2,7 @@
 
 Everything is refitted from the features that the skill holds, so the result is what a fit of the
 changed support set gives. Numbers measured on the skill as it was are dropped, and what it states
-of itself as well: `Pack.stated` finds that out anew, which takes longer than the change. Classes
+of itself as well: `refit.restate` finds that out anew, which takes longer than the change. Classes
 keep their order and new ones follow; so do images.
 """
 
@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike
 
 from handful.contracts import ClassText, class_names
 from handful.errors import InputError
-from handful.packs import deltas, statements
+from handful.packs import deltas
 from handful.packs.pack import Pack
 from handful.packs.support import Reserved
-from handful.skills.edit.refit import again, of
-from handful.skills.edit.refit import words as words_of
+from handful.skills.edit.refit import class_words, refit, support_of, without_statements
 from handful.skills.edit.support_sets import (
     NONE,
     check_names,
@@ -34,6 +33,7 @@ from handful.skills.edit.support_sets import (
     without,
 )
 from handful.skills.edit.union import clashes, differences, merge
+from handful.skills.statements import ENTRIES
 
 __all__ = [
     "add",
@@ -42,9 +42,9 @@ __all__ = [
     "differences",
     "drop",
     "merge",
-    "of",
     "remove",
     "rename",
+    "support_of",
 ]
 
 
@@ -76,7 +76,7 @@ def add(
             reserved name, an image that the skill holds in another class.
         PackError: the skill was saved without its support set.
     """
-    old = of(pack)
+    old = support_of(pack)
     new = new_text.classes if new_text else ()
     check_names(new)
     text = together(old.text, new_text) if new_text else old.text
@@ -88,7 +88,7 @@ def add(
     if not rows:
         return pack
     said = {name: (words or {}).get(name, name) for name in new}
-    return again(pack, joined(old, given.subset(rows), text), words=words_of(pack) | said)
+    return refit(pack, joined(old, given.subset(rows), text), words=class_words(pack) | said)
 
 
 def add_reserved(pack: Pack, features: ArrayLike, ids: Sequence[str], names: Sequence[str]) -> Pack:
@@ -104,14 +104,13 @@ def add_reserved(pack: Pack, features: ArrayLike, ids: Sequence[str], names: Seq
         InputError: sizes that disagree, an image that the skill holds in a class.
         PackError: the skill was saved without its support set.
     """
-    support = of(pack)
+    support = support_of(pack)
     more = Reserved(np.asarray(features, np.float32), tuple(ids), tuple(names))
     if not fresh(support, more.ids, [NONE] * len(more.ids)):
         return pack
     both = replace(support, reserved=reserved_of_both(support, replace(support, reserved=more)))
-    facts = {key: value for key, value in pack.manifest.items() if key not in statements.KEYS}
-    old = tuple(f"{key}." for key in statements.KEYS)
-    tensors = {name: t for name, t in pack.tensors.items() if not name.startswith(old)}
+    facts = {key: value for key, value in pack.manifest.items() if key not in ENTRIES}
+    tensors = without_statements(pack)
     facts |= {"support": both.stated(), "evaluation": None}
     return Pack(facts, tensors | both.tensors(), pack.where)
 
@@ -128,12 +127,12 @@ def remove(pack: Pack, images: Iterable[int | str]) -> Pack:
         InputError: no such image, a name that several have, or a class would have none left.
         PackError: the skill was saved without its support set.
     """
-    support = of(pack)
+    support = support_of(pack)
     gone = {row for image in images for row in find(support, image)}
     if not gone:
         raise InputError("no images given; name some that the skill was taught with")
     _check_forgets(pack)
-    return again(pack, without(support, gone))
+    return refit(pack, without(support, gone))
 
 
 def drop(pack: Pack, classes: Collection[str]) -> Pack:
@@ -143,7 +142,7 @@ def drop(pack: Pack, classes: Collection[str]) -> Pack:
         InputError: a class that the skill does not have, or fewer than two would be left.
         PackError: the skill was saved without its support set.
     """
-    support = of(pack)
+    support = support_of(pack)
     _check_known(pack, classes)
     _check_forgets(pack)
     kept = [c for c, name in enumerate(pack.classes) if name not in classes]
@@ -156,8 +155,8 @@ def drop(pack: Pack, classes: Collection[str]) -> Pack:
     text = ClassText(told.embeddings[kept], tuple(told.classes[c] for c in kept), told.scale)
     part = support.subset(np.flatnonzero(np.isin(support.targets, kept)))
     left = replace(part, text=text, targets=np.searchsorted(kept, part.targets))
-    words = {name: said for name, said in words_of(pack).items() if name not in classes}
-    return again(pack, left, words=words)
+    words = {name: said for name, said in class_words(pack).items() if name not in classes}
+    return refit(pack, left, words=words)
 
 
 def rename(pack: Pack, names: Mapping[str, str]) -> Pack:
@@ -176,7 +175,7 @@ def rename(pack: Pack, names: Mapping[str, str]) -> Pack:
     _check_known(pack, names)
     check_names([new for old, new in names.items() if new != old])
     class_names([names.get(name, name) for name in pack.classes])
-    facts = pack.manifest | {"training": pack.manifest["training"] | {"words": words_of(pack)}}
+    facts = pack.manifest | {"training": pack.manifest["training"] | {"words": class_words(pack)}}
     return replace(pack, manifest=_called(facts, pack.classes, names))
 
 

@@ -21,6 +21,7 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.packs.support import Support
 from handful.skills.edit import changes, more, support_sets
+from handful.skills.edit.refit import restate
 from handful.skills.predict import Predictor
 
 
@@ -103,7 +104,7 @@ def add(
         PackError: the skill was saved without its support set.
     """
     pack = _load(skill)
-    old = changes.of(pack)
+    old = changes.support_of(pack)
     dataset = data.split_or_all(data.load(source), "train")
     said = more.new_words(pack, dataset, words)
     unread, held, failures = more.sorted_out(pack, dataset)
@@ -155,7 +156,7 @@ def remove(
         PackError: the skill was saved without its support set.
     """
     pack = _load(skill)
-    support = changes.of(pack)
+    support = changes.support_of(pack)
     if not images and not drop:
         raise InputError("nothing to remove: name images by name or digest, or classes to drop")
     if label is not None and label not in pack.classes and not data.is_reserved(label):
@@ -203,7 +204,7 @@ def merge(
     notes = tuple(changes.differences(one, two))
     done = _timed(one, lambda: changes.merge(one, two, join=join))
     held = frozenset(one.support_ids)
-    support = changes.of(two)
+    support = changes.support_of(two)
     twice = [n for n, id_ in zip(support.names, support.ids, strict=True) if id_ in held]
     return replace(done, repeated=tuple(twice), notes=notes)
 
@@ -224,7 +225,7 @@ def _timed(pack: Pack, change: Callable[[], Pack]) -> Grown:
     made = change()
     changed = time.perf_counter()
     if made is not pack:
-        made = made.stated()
+        made = restate(made)
     return Grown(made, pack, changed - began, time.perf_counter() - changed)
 
 

@@ -50,7 +50,7 @@ def sorted_out(
     pack: Pack, dataset: Dataset
 ) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
     """Positions to encode; positions and digests of those the skill holds; those without bytes."""
-    support = changes.of(pack)
+    support = changes.support_of(pack)
     ids = {*support.ids, *(support.reserved.ids if support.reserved else ())}
     unread, held, failures = [], [], []
     for i, image in enumerate(dataset.images):

@@ -1,4 +1,4 @@
-"""Teaching a skill again from its own support set: what every change of one comes down to."""
+"""A skill fitted again from a changed support set: what every edit comes down to."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from handful._version import __version__
 from handful.errors import PackError
-from handful.packs import deltas
-from handful.packs.pack import Pack
+from handful.packs import Pack, confidence, deltas, golden, head
+from handful.packs.pack import support_facts
 from handful.packs.schema import KEYS
+from handful.packs.strict_json import plain
 from handful.packs.support import Support
+from handful.skills.statements import ENTRIES, state
 
 
-def of(pack: Pack) -> Support:
-    """The support set of a skill that can change.
+def support_of(pack: Pack) -> Support:
+    """The support set of a skill that can be edited.
 
     Raises:
         PackError: it was saved without one.
     """
-    if pack.support is None and pack.manifest.get("multi_label"):
+    if pack.support is None and not pack.task.keeps_support:
         raise PackError(
             f"{pack.where}: a skill of several labels an image does not keep its images' features "
             "yet, so it cannot grow or forget; teach it again with handful fit"
@@ -32,23 +35,64 @@ def of(pack: Pack) -> Support:
     return pack.support
 
 
-def again(pack: Pack, support: Support, **training: Any) -> Pack:
-    """Taught again; what is stated of the former support set goes.
+def refit(pack: Pack, support: Support, **training: Any) -> Pack:
+    """The same method on another support set, without images and encoder.
 
-    That is: how many images a class were asked for, and keys that nobody here knows and that
-    teaching did not make anew, for what an unlearned image left in them cannot be told.
+    What is stated of the former support set is dropped: measured numbers, how many images a class
+    were asked for, what the skill states of itself (`restate` makes that anew, which takes longer),
+    and keys unknown here that the fit did not make, for an unlearned image may have left traces in
+    them.
+
+    Args:
+        pack: a skill.
+        support: on the same encoder; its classes are the new skill's.
+        training: facts to state beside or instead of those there are.
+
+    Raises:
+        InputError: the support set does not suit the method.
     """
-    made_anew = pack.taught(support, shots=None, **training)
-    kept = {
-        key: value
-        for key, value in made_anew.manifest.items()
-        if key in (*KEYS, deltas.KEY) or value is not pack.manifest.get(key)
+    adapter = type(pack.adapter)(**pack.manifest["params"])
+    adapter.fit(support.features, support.targets, support.text)
+    facts = pack.manifest["training"] | {"counts": support.counts, "shots": None} | training
+    facts.pop("selection", None)
+    if hasattr(adapter, "explain"):
+        facts["selection"] = adapter.explain()
+    known = {k: v for k, v in pack.manifest.items() if k in (*KEYS, deltas.KEY)}
+    manifest = known | {
+        "handful": __version__,
+        "classes": list(support.text.classes),
+        "support": support_facts(support.ids, support),
+        "training": plain(facts, "training"),
+        "evaluation": None,
     }
-    return replace(made_anew, manifest=kept) if len(kept) < len(made_anew.manifest) else made_anew
+    tensors = head.tensors_of(adapter) | golden.remake(pack.tensors, adapter)
+    return Pack(manifest, tensors | deltas.kept(pack.tensors) | support.tensors(), pack.where)
 
 
-def words(pack: Pack) -> dict[str, str]:
-    """What the prompts call each class; of a skill that does not say, its name."""
-    said = pack.manifest["training"].get("words")
-    said = said if isinstance(said, Mapping) else {}
-    return {name: str(said.get(name, name)) for name in pack.classes}
+def restate(pack: Pack) -> Pack:
+    """The same skill with what it can state of itself (`handful.skills.statements`).
+
+    A skill without a support set has nothing to state and stays as it is.
+    """
+    if pack.support is None:
+        return pack
+    entries, more = state(pack.adapter, pack.support, tuned=deltas.KEY in pack.manifest)
+    tensors = without_statements(pack) | dict(more)
+    manifest = pack.manifest | plain(dict(entries), "statements")
+    factor = confidence.factor(manifest)
+    if factor != confidence.factor(pack.manifest):  # other probabilities, another golden image
+        tensors |= golden.remake(pack.tensors, pack.adapter, factor)
+    return replace(pack, manifest=manifest, tensors=tensors)
+
+
+def without_statements(pack: Pack) -> dict[str, Any]:
+    """The tensors of a skill besides those that belong to its statements."""
+    old = tuple(f"{key}." for key in ENTRIES)
+    return {name: t for name, t in pack.tensors.items() if not name.startswith(old)}
+
+
+def class_words(pack: Pack) -> dict[str, str]:
+    """The words of each class in prompts; of a skill that does not state them, its name."""
+    words = pack.manifest["training"].get("words")
+    words = words if isinstance(words, Mapping) else {}
+    return {name: str(words.get(name, name)) for name in pack.classes}

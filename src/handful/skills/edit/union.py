@@ -9,8 +9,7 @@ from handful.contracts import ClassText
 from handful.errors import InputError, MismatchError
 from handful.packs.format import mismatched
 from handful.packs.pack import Pack
-from handful.skills.edit.refit import again, of
-from handful.skills.edit.refit import words as words_of
+from handful.skills.edit.refit import class_words, refit, support_of
 from handful.skills.edit.support_sets import fresh, joined, reserved_of_both, together
 
 
@@ -34,7 +33,7 @@ def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
             in different classes.
         PackError: one of them was saved without its support set.
     """
-    old, other = of(first), of(second)
+    old, other = support_of(first), support_of(second)
     differing = mismatched(first.fingerprint, second.fingerprint)
     if differing:
         told = "; ".join(d.replace("encoder ", "the second ") for d in differing)
@@ -63,9 +62,9 @@ def merge(first: Pack, second: Pack, *, join: bool = False) -> Pack:
     rows = fresh(replace(old, reserved=None), other.ids, other.labels)
     both = joined(old, other.subset(rows), text) if rows else replace(old, text=text)
     both = replace(both, reserved=reserved_of_both(both, other))
-    words, others = words_of(first), words_of(second)
+    words, others = class_words(first), class_words(second)
     words |= {name: word for name, word in others.items() if name not in same}
-    merged = again(first, both, words=words, **_lost(first, second))
+    merged = refit(first, both, words=words, **_lost(first, second))
     return replace(merged, manifest=merged.manifest | {"license": _licence(first, second)})
 
 
@@ -83,7 +82,7 @@ def differences(first: Pack, second: Pack) -> list[str]:
         told.append(
             f"features of the first are means of {views[0]} views, the second's of {views[1]}"
         )
-    words, others = words_of(first), words_of(second)
+    words, others = class_words(first), class_words(second)
     for name, same in clashes(first, second).items():
         if words[same] != others[name]:
             told.append(f"the prompts call {same!r} {words[same]!r}, as in the first")

@@ -1,4 +1,4 @@
-"""The answer "unknown": what a skill states about it, and how it is given again from disk."""
+"""The answer "unknown": the entry `unknown` of a manifest, made, read, and answered by."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class Detector:
     """Tells images that show none of a skill's classes.
 
     Args:
-        look: what the support set makes of an image.
-        learned: weights and the scores of images that were left out.
+        signals: what tells familiar images from others, computed by the support set.
+        scorer: weights of the signals, and the scores of images that were left out.
     """
 
-    look: NoveltySignals
-    learned: novelty.NoveltyScorer
+    signals: NoveltySignals
+    scorer: novelty.NoveltyScorer
 
     @property
     def smallest(self) -> float:
         """The smallest false-accept rate that can be promised."""
-        return self.learned.smallest_rate
+        return self.scorer.smallest_rate
 
     def rates(self, X: Array) -> NDArray[np.float64]:
         """`[M, D]` features to `[M]` shares of unknown images that look as familiar, or more so."""
-        parts = [self.look(rows) for rows in torch.split(_rows(X), _CHUNK)]
-        return self.learned.rates(self.learned.scores(np.concatenate(parts)))
+        parts = [self.signals(rows) for rows in torch.split(_rows(X), _CHUNK)]
+        return self.scorer.rates(self.scorer.scores(np.concatenate(parts)))
 
     def measure(self, known: Array, strange: Array) -> dict[str, Any]:
         """False accepts and rejects on features of images with and without a class.
@@ -70,13 +70,13 @@ class Detector:
         if rate < self.smallest:
             raise InputError(
                 f"cannot promise that at most {100 * rate:g} % of unknown images are taken for "
-                f"known ones: {_told(self.learned)} promise {100 * self.smallest:.1f} % at best; "
+                f"known ones: {_sources(self.scorer)} promise {100 * self.smallest:.1f} % at best; "
                 f"ask for {_above(self.smallest):g} or more, or teach more classes, more images, "
                 "or images of something else in a folder 'background'"
             )
 
 
-def learned_from(support: Support) -> Detector | None:
+def fit_detector(support: Support) -> Detector | None:
     """What tells unknown images, learned now; None where nothing can be left out."""
     found = novelty.fit_novelty_detector(*_tensors(support))
     return Detector(*found) if found else None
@@ -88,10 +88,10 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     Args:
         support: the support set, with reserved images where there are any.
     """
-    found = learned_from(support)
+    found = fit_detector(support)
     if found is None:
         return {"cannot": _TOO_FEW}, {}
-    learned = found.learned
+    learned = found.scorer
     scores = learned.rates(learned.known)
     statement = {
         "images": len(learned.left_out),
@@ -128,7 +128,7 @@ def read(
         )
     statement = manifest.get("unknown")
     if not isinstance(statement, Mapping):  # taught again, or made before: learned now
-        found = learned_from(support)
+        found = fit_detector(support)
         if found is None:
             raise InputError(f"{where}: cannot say 'unknown': {_TOO_FEW}")
         return found
@@ -146,12 +146,12 @@ def read(
     return Detector(NoveltySignals.of(*_tensors(support)), learned)
 
 
-def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The card's section about it; nothing where the skill states nothing that we understand.
+def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card about it; "" where the skill states nothing that we understand.
 
     Args:
         manifest: of the skill.
-        cell: keeps what a stranger wrote from being read as markdown.
+        cell: escapes text, which may come from anybody, for markdown.
     """
     statement = manifest.get("unknown")
     if not isinstance(statement, Mapping):
@@ -176,7 +176,7 @@ def told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
             f"%. How: {cell(statement['how'])}. For one kind of thing the share can be well "
             "above or below."
         )
-    except (KeyError, TypeError, ValueError):  # another version's, or a stranger's
+    except (KeyError, TypeError, ValueError):  # of another version, or made by hand
         return ""
     table = [
         "| photos of something else taken for a class, at most, % | support photos kept, % |",
@@ -218,7 +218,7 @@ def _how(learned: novelty.NoveltyScorer) -> str:
     return f"from the support set alone: {taken}; rates hold on average over such {such}"
 
 
-def _told(learned: novelty.NoveltyScorer) -> str:
+def _sources(learned: novelty.NoveltyScorer) -> str:
     if learned.uses_reserved:
         return f"{len(learned.reserved)} reserved images"
     classes = len(np.unique(learned.groups))

@@ -1,18 +1,14 @@
-"""What only the people behind a skill can say of it: whom it is for, on what data, which licence.
+"""What the makers of a skill say of it on its card: title, intended use, data, licence.
 
-They stand in the manifest under `about` and `license`; the card tells them, or that nobody said.
+It stands in the manifest under `about` and `license`; where it is missing the card says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from handful.errors import InputError
-
-if TYPE_CHECKING:
-    from handful.packs.pack import Pack
 
 _LONGEST = 2000  # letters of a statement; a card is read, not studied
 _TITLE = 100
@@ -34,17 +30,17 @@ _LICENCES = frozenset(_NAMES.split())
 
 
 def described(
-    pack: Pack,
+    manifest: Mapping[str, Any],
     *,
     title: str | None = None,
     people: str | None = None,
     data: str | None = None,
     licence: str | None = None,
-) -> Pack:
-    """The same skill with what its makers say of it; what is not given stays as it was.
+) -> dict[str, Any]:
+    """A manifest with what the skill's makers say of it; what is not given stays as it was.
 
     Args:
-        pack: a skill.
+        manifest: of a skill.
         title: what it is called, one line.
         people: for whom and for what it is meant.
         data: where the images come from that it was taught with.
@@ -53,18 +49,18 @@ def described(
     Raises:
         InputError: empty or too long.
     """
-    said = {"title": title, "for": people, "data": data}
-    about = _stated(pack.manifest) | {
+    given = {"title": title, "for": people, "data": data}
+    about = _stated(manifest) | {
         key: _line(text, key, _TITLE if key == "title" else _LONGEST)
-        for key, text in said.items()
+        for key, text in given.items()
         if text is not None
     }
-    manifest = dict(pack.manifest)
+    result = dict(manifest)
     if about:
-        manifest["about"] = about
+        result["about"] = about
     if licence is not None:
-        manifest["license"] = _known(_line(licence, "licence", _TITLE))
-    return replace(pack, manifest=manifest)
+        result["license"] = _known(_line(licence, "licence", _TITLE))
+    return result
 
 
 def front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,44 +83,44 @@ def title(manifest: Mapping[str, Any]) -> str:
     return str(_stated(manifest).get("title") or f"A skill of {len(manifest['classes'])} classes")
 
 
-def people_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The section of a card that tells for whom a skill is."""
-    said = _stated(manifest).get("for")
-    told = cell(said) if said else "Its makers did not say."
+def intended_use(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card about the people and the use that a skill is meant for."""
+    stated = _stated(manifest).get("for")
+    text = cell(stated) if stated else "Its makers did not say."
     return (
-        f"## Who it is for\n\n{told}\n\nIt suits photos of its classes that look like those it was "
+        f"## Who it is for\n\n{text}\n\nIt suits photos of its classes that look like those it was "
         "taught with. Try it on photos of your own before anything depends on it: "
         "`handful evaluate SKILL FOLDER`.\n"
     )
 
 
-def data_told(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The section of a card that tells what a skill was taught with."""
-    said = _stated(manifest).get("data")
+def training_data(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
+    """The section of a card about the images that a skill was taught with."""
+    stated = _stated(manifest).get("data")
     support = manifest["support"]
-    told = cell(said) if said else "Its makers did not say where the photos come from."
+    text = cell(stated) if stated else "Its makers did not say where the photos come from."
     kept = "their features and the names of their files" if "names" in support else "no feature"
     reserved = support.get("reserved")
-    strange = len(reserved.get("images", ())) if isinstance(reserved, Mapping) else 0
-    more = f", and {strange} that show none of its classes" if strange else ""
+    others = len(reserved.get("images", ())) if isinstance(reserved, Mapping) else 0
+    more = f", and {others} that show none of its classes" if others else ""
     return (
-        f"## On what data\n\n{told}\n\nIt was taught with {len(support['images'])} labelled photos"
+        f"## On what data\n\n{text}\n\nIt was taught with {len(support['images'])} labelled photos"
         f"{more}. None of them is in the skill; of them it holds {kept}, and SHA-256 digests "
         "(`support` in `pack.json`), so that a test set can be cleared of them.\n"
     )
 
 
-def licence_told(manifest: Mapping[str, Any], code: Callable[[Any], str]) -> str:
-    """The section of a card that tells the licence."""
+def licence_section(manifest: Mapping[str, Any], code: Callable[[Any], str]) -> str:
+    """The section of a card about the licence."""
     name = manifest["license"]
-    told = f"{code(name)}, as stated by its makers."
+    text = f"{code(name)}, as stated by its makers."
     if name == UNKNOWN:
-        told = "No licence was stated; ask whoever gave it to you before you pass it on."
-    return f"## Licence\n\n{told} The encoder has a licence of its own.\n"
+        text = "No licence was stated; ask whoever gave it to you before you pass it on."
+    return f"## Licence\n\n{text} The encoder has a licence of its own.\n"
 
 
 def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a manifest says; of a stranger's, what is not text is left out."""
+    """What a manifest says under `about`; what is not text is left out."""
     about = manifest.get("about")
     items = about.items() if isinstance(about, Mapping) else ()
     return {key: text for key, text in items if isinstance(text, str) and text.strip()}

@@ -1,4 +1,4 @@
-"""From a fitted adapter to named tensors and back, knowing of the method its name alone."""
+"""From a fitted estimator to named tensors and back, knowing of its method the name alone."""
 
 from __future__ import annotations
 
@@ -9,64 +9,57 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handful import plugins
+from handful import plugins, tasks
 from handful.errors import InputError, PackError, UnknownNameError
 from handful.packs.format import Tensors
 
 HEAD = "head."
-_PLACES = ("adapters", "tasks")  # kinds of plug-ins that a skill can be made with
 # what a head that we do not know may raise over tensors that we do not trust
 REFUSALS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError)
 
 
-def method_of(adapter: Any) -> str:
-    """The name under which plug-ins hold the adapter's class: its file's, as a rule.
+def method_of(estimator: Any, task: str) -> str:
+    """The name by which the task finds the estimator's class: that of its file, as a rule.
 
     Raises:
-        InputError: no plug-in, so no pack could name it.
+        InputError: no method of the task, so no pack could name it.
     """
-    kind = type(adapter)
+    kind = type(estimator)
     own = kind.__module__.rpartition(".")[2]
-    for place in _PLACES:
-        for name in sorted(plugins.names(place), key=lambda n: n != own):
-            if plugins.get(place, name) is kind:
-                return name
+    methods = tasks.get(task).estimators or plugins.names("adapters")
+    for name in sorted(methods, key=lambda n: n != own):
+        if tasks.get(task).estimator(name) is kind:
+            return name
     raise InputError(
         f"{kind.__name__} is no plug-in, so no skill could name it; put the class into a file of "
         "its own in a folder 'adapters' and add the folder above with handful.plugins.add_folder"
     )
 
 
-def method(name: str) -> Any:
-    """The class of the plug-in that a skill names, an adapter or a task.
-
-    Raises:
-        UnknownNameError: neither.
-    """
-    task = name not in plugins.names("adapters") and name in plugins.names("tasks")
-    return plugins.get("tasks" if task else "adapters", name)
-
-
-def tensors_of(adapter: Any) -> dict[str, NDArray[Any]]:
+def tensors_of(estimator: Any) -> dict[str, NDArray[Any]]:
     """Copies of the tensors of a fitted head, under `head.`."""
-    state = adapter.module_.state_dict()
+    state = estimator.module_.state_dict()
     return {HEAD + n: t.detach().cpu().contiguous().numpy().copy() for n, t in state.items()}
 
 
-def adapter(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Any:
-    """The fitted adapter, from its method's name, its parameters and the tensors of its head.
+def restore(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Any:
+    """The fitted estimator, from its task, its method, its parameters and the tensors of its head.
 
     Raises:
-        PackError: the method is not installed, or the tensors are not what its head takes.
+        PackError: task or method are not installed, or the tensors are not what its head takes.
     """
     named = manifest["method"]
     try:
-        kind = method(named)
+        estimator = tasks.get(tasks.of_manifest(manifest)).estimator(named)
     except UnknownNameError as error:
+        missing = "method" if named in str(error) else "task"
+        name = named if missing == "method" else tasks.of_manifest(manifest)
         raise PackError(
-            f"{where}: needs the method {named!r}, which is not installed here; install the "
+            f"{where}: needs the {missing} {name!r}, which is not installed here; install the "
             f"plug-in that provides it or add its folder to HANDFUL_PLUGINS ({error})"
         ) from error
+    except InputError as error:
+        raise PackError(f"{where}: {error}; teach the skill again") from error
     # copies: torch aligns memory, so that products come out bit for bit as they did before saving
     head = {
         name.removeprefix(HEAD): torch.from_numpy(values).clone()
@@ -74,8 +67,8 @@ def adapter(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Any:
         if name.startswith(HEAD)
     }
     try:
-        made = kind(**manifest["params"])
-        made.module_ = kind.head(**head).eval().requires_grad_(False)
+        made = estimator(**manifest["params"])
+        made.module_ = estimator.head(**head).eval().requires_grad_(False)
     except REFUSALS as error:
         raise PackError(
             f"{where}: its parameters and tensors do not make a {named!r} ({error}); the method "

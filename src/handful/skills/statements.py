@@ -1,0 +1,108 @@
+"""What a skill can state of itself from its support set alone: how sure it is, what is unknown.
+
+The entries go into `pack.json`, tensors into `weights.safetensors`; `handful.packs.confidence` and
+`handful.packs.novelty` read them again and answer by them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.packs import novelty
+from handful.packs.confidence import SCORES
+from handful.packs.format import Statements
+from handful.packs.support import Support
+from handful.selection import calibration, conformal
+
+TUNED = (
+    "the encoder was tuned on the support images, which therefore look easier to it than new ones "
+    "will; how sure it may be is not known"
+)
+_ONE_EACH = "every class has one image, and none can be left out; its scores are the method's own"
+_NOT_INDUCTIVE = "an answer of this method depends on other images; its scores are the method's own"
+_SCORES_ARE = "1 - p of their true class"
+_HOW = (
+    "softmax of the factor times the logits; the factor is the likeliest for support images by "
+    f"fits without them (one of each class at a time), the scores are {_SCORES_ARE}"
+)
+_HOW_CALIBRATED = (
+    "softmax of the logits, whose weights are the likeliest for support images left out one at a "
+    f"time; the scores are {_SCORES_ARE} by the same left-out answers"
+)
+_FOLDS = 8
+ENTRIES = ("confidence", "unknown")  # of the manifest; their tensors have these names and a dot
+
+
+def state(adapter: Any, support: Support, *, tuned: bool = False) -> Statements:
+    """The entries `confidence` and `unknown` of a skill, and their tensors.
+
+    Args:
+        adapter: fitted on the support set.
+        support: features, labels and text.
+        tuned: whether the features come from an encoder that was trained on these images; leaving
+            one out of the head does not leave it out of the encoder then.
+    """
+    if tuned:
+        return {"confidence": {"cannot": TUNED}, "unknown": {"cannot": TUNED}}, {}
+    entry, tensors = novelty.fit(support)
+    sure, scores = confidence(adapter, support)
+    return {"confidence": sure, "unknown": entry}, tensors | scores
+
+
+def confidence(adapter: Any, support: Support) -> Statements:
+    """The factor on the logits, and the scores that sets of answers are made from.
+
+    Args:
+        adapter: fitted on the support set; others like it are fitted on parts of it.
+        support: the support set.
+    """
+    if getattr(adapter, "semantics", "inductive") != "inductive":
+        return {"cannot": _NOT_INDUCTIVE}, {}
+    others = np.bincount(support.targets)[support.targets] > 1  # images of a class with several
+    if others.sum() < 2:
+        return {"cannot": _ONE_EACH}, {}
+    targets = support.targets[others]
+    if adapter.calibrated:
+        left_out = adapter.leave_one_out(support.features, support.targets, support.text)
+        logits, factor = left_out[others], 1.0
+    else:
+        logits = logits_by_folds(adapter, support)[others]
+        factor = calibration.inverse_temperature(logits, targets)
+    scores = conformal.nonconformity_scores(calibration.softmax(logits, factor), targets)
+    statement = {
+        "factor": factor,
+        "images": len(scores),
+        "smallest": round(conformal.smallest_error(len(scores)), 6),
+        "how": _HOW_CALIBRATED if adapter.calibrated else _HOW,
+    }
+    return statement, {SCORES: scores}
+
+
+def logits_by_folds(adapter: Any, support: Support) -> NDArray[Any]:
+    """`[N, C]` logits of the support images, each by a fit that leaves one of each class out.
+
+    Leaving a single image out takes a shot from its own class only, and every method then believes
+    in that class less than in the others: factors come out too small by a half at four shots.
+    Up to eight folds; the only image of a class stays in all of them, its own row is zero.
+    """
+    folds = _folds(support.targets)
+    logits = np.zeros((len(support.targets), len(support.text.classes)))
+    for fold in range(int(folds.max()) + 1):
+        out = folds == fold
+        fresh = type(adapter)(**adapter.get_params(deep=False))
+        fresh.fit(support.features[~out], support.targets[~out], support.text)
+        logits[out] = fresh.logits(support.features[out])
+    return logits
+
+
+def _folds(targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`[N]` in which fold each image is left out, -1 for the only one of its class."""
+    folds = np.full(len(targets), -1)
+    for c in np.unique(targets):
+        rows = np.flatnonzero(targets == c)
+        if len(rows) > 1:
+            folds[rows] = np.arange(len(rows)) % _FOLDS
+    return folds

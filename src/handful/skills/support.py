@@ -1,0 +1,121 @@
+"""The support set on its way into a skill: labelled images read, then encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import data
+from handful.contracts import Array, ClassText, Encoder, ImageRef
+from handful.data import LabelledImages
+from handful.features import Failure, Progress, extract_features
+from handful.features.store import FeatureStore
+from handful.packs.support import Reserved, Support
+from handful.tasks import Source, Task
+
+
+@dataclass(frozen=True, eq=False)
+class SupportImages:
+    """LabelledImages images before the encoder.
+
+    Args:
+        images: N labelled images that a skill is taught with.
+        reserved: images that show none of the classes.
+        words: class name to its words in a prompt, in the order of the classes.
+        ignored: files passed over while looking for images: how many of each kind.
+    """
+
+    images: LabelledImages
+    reserved: LabelledImages
+    words: dict[str, str]
+    ignored: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SupportFeatures:
+    """The support set after the encoder, without the images that could not be used.
+
+    Args:
+        images: N images.
+        features: `[N, D]` unit rows.
+        ids: N image digests.
+        targets: N entries or rows, what the task makes of the labels.
+        counts: images of each class.
+        reserved: images that show none of the classes, if there are any.
+        failures: images that could not be used, by name, with the reason.
+        encoded: images that went through the encoder now.
+    """
+
+    images: tuple[ImageRef, ...]
+    features: Array
+    ids: tuple[str, ...]
+    targets: NDArray[np.int64]
+    counts: dict[str, int]
+    reserved: Reserved | None
+    failures: tuple[Failure, ...]
+    encoded: int
+
+    def as_support(self, text: ClassText) -> Support:
+        """As a skill keeps it, where an image has one class."""
+        names = tuple(data.short_name(image.name) for image in self.images)
+        return Support(self.features, self.targets, text, self.ids, names, self.reserved)
+
+
+def read(
+    task: Task,
+    source: Source,
+    words: Mapping[str, str] | None = None,
+    shots: int | None = None,
+    seed: int = 0,
+) -> SupportImages:
+    """The images of the split `train` where splits are stated, of which `shots` a class are drawn.
+
+    Raises:
+        InputError: the data or the class names have to be put right, a class has too few images.
+    """
+    dataset = data.split_or_all(task.load(source), "train")
+    dataset, reserved = task.separate(dataset, words)
+    names = task.class_words(dataset, words)
+    data.require_images(names, task.counts(task.targets(dataset, [*names]), [*names]))
+    drawn = dataset
+    if shots is not None:
+        drawn = dataset.subset(task.draw(dataset, [*names], shots, seed))
+    return SupportImages(drawn, reserved, names, dataset.ignored)
+
+
+def encode(
+    task: Task,
+    support: SupportImages,
+    encoder: Encoder,
+    *,
+    views: int = 1,
+    seed: int = 0,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> SupportFeatures:
+    """Features of all images that can be used; reserved images are never augmented.
+
+    Raises:
+        InputError: no image of a class can be used.
+    """
+    found = extract_features(
+        encoder, support.images.images, store, views=views, seed=seed, progress=progress
+    )
+    kept = support.images.subset(found.kept)
+    targets = task.targets(kept, [*support.words])
+    counts = task.counts(targets, [*support.words])
+    data.require_images(support.words, counts, found.failures)
+    reserved, failures, encoded = None, found.failures, found.encoded
+    if len(support.reserved):
+        none = extract_features(encoder, support.reserved.images, store)
+        names = tuple(data.short_name(support.reserved.images[i].name) for i in none.kept)
+        if names:
+            reserved = Reserved(none.features.values, none.features.ids, names)
+        failures, encoded = (*failures, *none.failures), encoded + none.encoded
+    rows = found.features
+    return SupportFeatures(
+        kept.images, rows.values, rows.ids, targets, counts, reserved, failures, encoded
+    )

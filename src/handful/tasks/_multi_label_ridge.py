@@ -1,0 +1,216 @@
+"""Ridge regression for several labels an image: one yes/no decision a class, in closed form."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from handful.adapters import Head, number
+from handful.contracts import Array, ClassText, unit
+from handful.errors import InputError
+from handful.selection.thresholds import (
+    enough_examples,
+    f1_thresholds,
+    platt_scaling,
+    ridge_path_with_offset,
+)
+
+PENALTIES = tuple(float(p) for p in np.geomspace(0.01, 100, 13))
+_PLAIN = (4.0, -2.0)  # a prediction of 0 is the logit -2 and one of 1 is 2: no, rather, and yes
+_OWN = "its own left-out images, drawn to all classes"
+_SHARED = "all classes; with one positive, or no negative, its own images cannot tell"
+_HALF = "one half; no class has the two positives and the negative that it takes to learn one"
+
+
+class MultiLabelHead(Head):
+    """`logits = x Wᵀ + b + g softmax(x Tᵀ)^(1/4)`, and a yes from `thresholds` on.
+
+    A threshold belongs to the skill like a weight. The softmax compares the classes with each
+    other, which a cosine alone does not; its fourth root lets several classes show on one image.
+
+    Args:
+        weights: W, `[C, D]`.
+        bias: b, `[C]`.
+        text: T, `[C, D]`, unit rows times the encoder's `exp(logit_scale)`.
+        gain: g, `[]`.
+        thresholds: `[C]` smallest probability, the sigmoid of the logit, that is a yes.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    text: Tensor
+    gain: Tensor
+    thresholds: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[M, D]` unit rows to `[M, C]` logits."""
+        return torch.addmm(self.bias, x, self.weights.T) + self.gain * said(x, self.text)
+
+
+def said(x: Tensor, text: Tensor) -> Tensor:
+    """`[M, C]`, 0 to 1: `softmax(x Tᵀ)^(1/4)`, what the text says of each image."""
+    return ((x @ text.T).log_softmax(dim=1) / 4).exp()
+
+
+class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Independent yes/no questions, each a ridge regression on top of its text; closed form.
+
+    `min |Y - g softmax(X Tᵀ)^(1/4) - X Wᵀ - b|² + penalty |W|²` for all classes at once. What it
+    predicts for left-out images, exact for a given penalty, decides the rest: the penalty (smallest
+    squared error), the slope and offset that make logits of the scores (Platt's regression, one for
+    all classes), and each class's threshold (`handful.selection.thresholds.f1_thresholds`).
+
+    Args:
+        penalty: lambda; None takes one of 13 between 0.01 and 100 by leave-one-out.
+        pool: positives that all classes together count for in each class's threshold.
+
+    Attributes:
+        module_: the fitted head, `[M, D] -> [M, C]`.
+        classes_: `[C]` names in the order of the columns.
+        thresholds_: `[C]` probability from which on a class is answered.
+        left_out_: `[N, C]` logits of the support images, each predicted without itself.
+
+    >>> text = ClassText([[[1.0, 0.0]], [[0.0, 1.0]]], ("cat", "dog"), 10.0)
+    >>> X = [[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [-0.1, 1.0], [0.7, 0.7], [-0.7, -0.7]]
+    >>> Y = [[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [0, 0]]
+    >>> MultiLabelRidge().fit(X, Y, text).predict([[0.7, 0.7], [-0.7, -0.7]])
+    array([[ True,  True],
+           [False, False]])
+    """
+
+    title: ClassVar[str] = "Multi-label ridge"
+    head: ClassVar[type[nn.Module]] = MultiLabelHead
+    semantics: ClassVar[str] = "inductive"
+
+    def __init__(self, penalty: float | None = None, pool: float = 8.0) -> None:
+        self.penalty = penalty
+        self.pool = pool
+
+    def fit(self, X: ArrayLike, Y: ArrayLike, text: ClassText) -> Self:
+        """Learn from the support set.
+
+        Args:
+            X: `[N, D]` support features.
+            Y: `[N, C]`, 1 where the image shows the class, else 0; a row of zeros shows none.
+            text: class names and text features.
+
+        Raises:
+            InputError: NaN, wrong shapes, less than two images, a class that no image shows.
+        """
+        rows, truth = _checked(X, Y, text)
+        pool = number("pool", self.pool, 0)
+        tried = PENALTIES if self.penalty is None else (number("penalty", self.penalty, 1e-9),)
+        # the order of the images must not show, not even in the last bit
+        order = np.lexsort(np.concatenate([truth.T, rows.T]))
+        features, labels = torch.from_numpy(rows[order]), truth[order]
+        words = torch.from_numpy(text.weights) * text.scale
+        weights, bias, gain, predicted = ridge_path_with_offset(
+            features, torch.from_numpy(labels), said(features, words), tried
+        )
+        best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
+        scores, told = predicted[best].numpy(), enough_examples(labels)
+        line = platt_scaling(scores[:, told], labels[:, told])
+        slope, offset = line or _PLAIN
+        logits = slope * scores + offset
+        self.penalty_, self.calibrated_ = tried[best], line is not None
+        self.given_ = f1_thresholds(logits, labels, pool)
+        self.module_ = MultiLabelHead(
+            weights=(slope * weights[best]).float(),
+            bias=(slope * bias[best] + offset).float(),
+            text=words,
+            gain=(slope * gain).float(),
+            thresholds=torch.from_numpy(self.given_.values).float(),
+        )
+        self.module_.eval().requires_grad_(False)
+        self.left_out_ = np.empty(logits.shape, dtype=np.float32)
+        self.left_out_[order] = logits
+        self.classes_, self.n_features_in_ = np.array(text.classes), rows.shape[1]
+        self.positives_ = truth.sum(0).astype(np.int64)
+        return self
+
+    @property
+    def thresholds_(self) -> Array:
+        """`[C]` probabilities."""
+        check_is_fitted(self, "module_")
+        return cast(Array, self.module_.thresholds.numpy())
+
+    def logits(self, X: ArrayLike) -> Array:
+        """`[M, D]` features to `[M, C]` logits."""
+        check_is_fitted(self, "module_")
+        rows = _rows(X)
+        if rows.shape[1] != self.n_features_in_:
+            raise InputError(f"expected features [M, {self.n_features_in_}], got {[*rows.shape]}")
+        with torch.inference_mode():
+            return cast(Array, self.module_(torch.from_numpy(rows)).numpy())
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """`[M, C]` probabilities, each of its own; they do not add up to one."""
+        return cast(Array, torch.from_numpy(self.logits(X)).double().sigmoid().float().numpy())
+
+    def predict(self, X: ArrayLike) -> NDArray[np.bool_]:
+        """`[M, C]`: which classes each image shows, by their thresholds."""
+        return self.predict_proba(X) >= self.thresholds_
+
+    def stated(self) -> dict[str, Any]:
+        """What a skill states of its thresholds, in the order of the classes."""
+        nobody = not self.given_.own.any()
+        rows = [
+            {
+                "threshold": round(float(self.thresholds_[c]), 4),
+                "positives": int(self.positives_[c]),
+                "from": _HALF if nobody else _OWN if self.given_.own[c] else _SHARED,
+            }
+            for c in range(len(self.classes_))
+        ]
+        return {
+            "thresholds": rows,
+            "shared": round(self.given_.shared, 4),
+            "penalty": self.penalty_,
+            "calibrated": self.calibrated_,
+        }
+
+
+def _rows(X: ArrayLike) -> Array:
+    """`[N, D]` unit rows."""
+    try:
+        rows = np.asarray(X, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected features [N, D] of numbers ({error})") from error
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise InputError(f"expected features [N, D], got {[*rows.shape]}")
+    return unit(rows)
+
+
+def _checked(X: ArrayLike, Y: ArrayLike, text: ClassText) -> tuple[Array, NDArray[np.float64]]:
+    if not isinstance(text, ClassText):
+        raise InputError(
+            f"expected a ClassText, got {type(text).__name__}; "
+            "build one with ClassText(embeddings, classes, scale)"
+        )
+    rows, truth = _rows(X), np.asarray(Y)
+    if truth.shape != (len(rows), len(text.classes)):
+        raise InputError(
+            f"expected labels [N, C] = [{len(rows)}, {len(text.classes)}], one column a class, "
+            f"got {[*truth.shape]}"
+        )
+    if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
+        raise InputError("expected labels of 0 and 1 only: whether an image shows a class")
+    if len(rows) < 2:
+        raise InputError(f"yes/no questions need at least two images, got {len(rows)}")
+    if text.embeddings.shape[2] != rows.shape[1]:
+        raise InputError(
+            f"expected features of the text's width {text.embeddings.shape[2]}, got "
+            f"{rows.shape[1]}; image and text features must come from one encoder"
+        )
+    empty = [text.classes[c] for c in np.flatnonzero((truth > 0).sum(0) == 0)]
+    if empty:
+        raise InputError(
+            f"no image shows {', '.join(empty[:5])}; add images of it or take it off the classes"
+        )
+    return rows, truth.astype(np.float64)

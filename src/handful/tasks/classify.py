@@ -1,0 +1,108 @@
+"""Classification: which one of these classes is on the image?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import data, metrics
+from handful.contracts import Array
+from handful.data import Dataset, LabelledImages
+from handful.errors import InputError
+from handful.tasks._base import Manifest, Source, Table, Task, Words
+
+
+class Classify(Task):
+    """One label an image; every adapter is a method of it."""
+
+    title: ClassVar[str] = "Classification"
+    exclusive: ClassVar[bool] = True
+    keeps_support: ClassVar[bool] = True
+    default_method: ClassVar[str] = "auto"
+    default_top_k: ClassVar[int | None] = 1
+
+    def load(self, source: Source) -> Dataset:
+        """A folder per class, a table or a split file; see `handful.data.load`."""
+        if isinstance(source, Dataset):
+            return source
+        if isinstance(source, LabelledImages) or data.is_multi_label_table(source):
+            where = "the images" if isinstance(source, LabelledImages) else source
+            raise InputError(
+                f"{where}: any number of labels on an image, and classification answers "
+                "with one class an image; give images with one label each, or teach a skill of "
+                "several labels with --multi-label"
+            )
+        return data.load(source)
+
+    def separate(
+        self, dataset: Any, words: Words = None, known: Sequence[str] = ()
+    ) -> tuple[Dataset, Dataset]:
+        """Labels such as `background` are no class; see `handful.data.separate_reserved`."""
+        return data.separate_reserved(dataset, words, known)
+
+    def class_words(self, dataset: Any, words: Words) -> dict[str, str]:
+        """See `handful.data.class_words`."""
+        return data.class_words(dataset, words)
+
+    def draw(
+        self, dataset: LabelledImages, classes: Sequence[str], shots: int, seed: int
+    ) -> list[int]:
+        """`shots` images of each class, of as many groups as there are; see `data.draw_shots`."""
+        return data.draw_shots(dataset.labels, shots, seed, dataset.groups or None)
+
+    def targets(self, dataset: LabelledImages, classes: Sequence[str]) -> NDArray[np.int64]:
+        """`[N]` positions in `classes`."""
+        unknown = sorted(set(dataset.labels) - set(classes))
+        if unknown:
+            raise InputError(
+                f"labels {unknown[:5]} are not among the skill's {len(classes)} classes; "
+                f"it knows: {', '.join(classes[:10])}"
+            )
+        column = {name: i for i, name in enumerate(classes)}
+        return np.array([column[label] for label in dataset.labels], dtype=np.int64)
+
+    def counts(self, targets: NDArray[Any], classes: Sequence[str]) -> dict[str, int]:
+        """Images of each class."""
+        found = Counter(targets.tolist())
+        return {name: found[i] for i, name in enumerate(classes)}
+
+    def evaluate(
+        self, estimator: Any, features: Array, targets: NDArray[Any], classes: Sequence[str]
+    ) -> metrics.Evaluation:
+        """Accuracy with its interval, macro-F1 and the confusion matrix."""
+        return metrics.evaluate(estimator.logits(features), targets, classes)
+
+    def fit_summary(self, manifest: Manifest) -> list[str | Table]:
+        """How many classes from how many images."""
+        counts = manifest["training"]["counts"]
+        return [
+            f"Taught {len(counts)} classes from {sum(counts.values())} images "
+            f"with {manifest['method']} on {manifest['encoder']['name']}"
+        ]
+
+    def evaluation_summary(self, result: metrics.Evaluation) -> list[str | Table]:
+        """Precision, recall and F1 of each class, then accuracy."""
+        low, high = result.interval
+        return [
+            per_class_table(result.per_class),
+            f"accuracy {100 * result.accuracy:.2f} % "
+            f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
+            f"macro-F1 {result.macro_f1:.3f}, {result.count} images",
+        ]
+
+    def description(self, classes: int) -> str:
+        """The first sentence of a card."""
+        return f"Tells on a photo which of {classes} things it shows."
+
+
+def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
+    """Precision, recall, F1 and images of each class."""
+    rows = [
+        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", f"{c['support']:g}"]
+        for name, c in per_class.items()
+    ]
+    return Table(["class", "precision", "recall", "F1", "images"], rows, right=[1, 2, 3, 4])
