@@ -42,7 +42,7 @@ _TOKENIZER = (
     "model_max_length", "bos_token", "eos_token", "pad_token", "unk_token", "cls_token",
     "sep_token",
 )  # fmt: skip
-_KINDS = {  # torch's names of types as safetensors writes them, so that both files say the same
+_KINDS = {  # dtypes of torch as safetensors names them, so that both formats have one digest
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
     "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
@@ -60,8 +60,8 @@ def fingerprint(
         towers: configurations of the whole and of both towers.
         processor: the image processor as loaded.
     """
-    on = {key: facts for key, facts in _PREPROCESSING.items() if getattr(processor, key, None)}
-    used = [*on, *(fact for facts in on.values() for fact in facts)]
+    on = {key: of for key, of in _PREPROCESSING.items() if getattr(processor, key, None)}
+    used = [*on, *(setting for of in on.values() for setting in of)]
     return join(
         family,
         weights,
@@ -87,11 +87,11 @@ def join(
 
 @contextmanager
 def hashing(files: Iterable[Path]) -> Iterator[Future[str]]:
-    """Hash weight files while the body loads them: one waits for the disk, the other for the CPU.
+    """Hash weight files while the body loads them: hashing waits for the disk, loading for the CPU.
 
     Raises:
-        InputError: of the hashing before that of the body, for it knows better what is wrong with
-            a damaged file.
+        InputError: an error of the hashing is raised before one of the body, because it names what
+            is wrong with a damaged file.
     """
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(weights_digest, files)
@@ -138,7 +138,7 @@ def _safetensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
 
 
 def _pickled(path: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
-    """Tensors of a pytorch_model.bin, read by the unpickler that knows tensors and nothing else."""
+    """Tensors of a pytorch_model.bin, read by torch's unpickler that accepts tensors alone."""
     import torch
 
     try:
@@ -168,7 +168,7 @@ def _raw(tensor: Any) -> Any:
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """Vocabulary bytes and settings; `tokenizer.json` alone where it lies, for it says it all."""
+    """Digest of vocabulary bytes and settings; of `tokenizer.json` alone where there is one."""
     whole, *others = VOCABULARIES
     names = [whole] if (folder / whole).is_file() else [*others, "merges.txt", "added_tokens.json"]
     found = hashlib.sha256()

@@ -10,7 +10,7 @@ from PIL import Image
 from handful.encoders import fingerprint
 from handful.encoders.backends import _libraries, _preprocessing
 from handful.encoders.backends._base import TwoTowerEncoder, find_device, preprocessing_errors
-from handful.encoders.backends._open_clip import build, towers
+from handful.encoders.backends._open_clip import loading, towers
 from handful.encoders.backends._open_clip.fingerprint import fingerprint as identify
 from handful.encoders.backends._open_clip.source import FOLDER, HUB, Source, find
 from handful.encoders.backends._tokens import OpenClipTokens
@@ -32,9 +32,9 @@ class OpenClipEncoder(TwoTowerEncoder):
     def __init__(self, name: str, source: Source, precision: str, device: torch.device) -> None:
         self.name, self.device = name, device
         with fingerprint.hashing([source.weights]) as weights:
-            self.tokenizer = build.tokenizer(source)
-            self.model = build.model(source).to(device)
-        self.transform = build.transform(self.model, source)
+            self.tokenizer = loading.tokenizer(source)
+            self.model = loading.model(source).to(device)
+        self.transform = loading.transform(self.model, source)
         self.fingerprint = identify(source, weights.result(), self.model, self.tokenizer)
         with preprocessing_errors(source.weights.parent):
             self._preprocessing = _preprocessing.of_transform(self.transform)

@@ -1,1 +1,1 @@
-"""The open_clip backend in parts: where a checkpoint is, what is built of it, who it is."""
+"""Parts of the open_clip backend: finding a checkpoint, loading, fingerprint, towers."""

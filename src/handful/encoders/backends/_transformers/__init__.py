@@ -1,1 +1,1 @@
-"""The transformers backend in parts: loading, pictures, tokens, towers."""
+"""Parts of the transformers backend: loading and towers."""

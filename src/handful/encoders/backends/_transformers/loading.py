@@ -1,4 +1,4 @@
-"""Model, tokenizer and image processor from a folder; nothing in the folder is ever run."""
+"""Model, tokenizer and image processor of a checkpoint by transformers; none of its code is run."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def model(folder: Path, found: Family) -> Any:
 
 
 def _names(info: Any, key: str) -> list[str]:
+    """Names of tensors in the library's report, whose form changes between versions."""
     values = info[key] if isinstance(info, dict) else getattr(info, key)
     return [v if isinstance(v, str) else str(v[0]) for v in values]
 

@@ -1,4 +1,4 @@
-"""The library's own model, tokenizer and picture transform of a checkpoint; no code is run."""
+"""Model, tokenizer and image transform of a checkpoint by open_clip; none of its code is run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def model(source: Source) -> Any:
     settings["vision_cfg"].pop("timm_model_pretrained", None)
     text = settings["text_cfg"]
     if source.text_config is not None:
-        _check_text(source.text_config)
+        _check_text_model(source.text_config)
         text["hf_model_name"], text["hf_model_pretrained"] = str(source.text_config), False
     custom = bool(settings.pop("custom_text", False)) or source.text_config is not None
     kind = "CLIP"
     if custom:
         kind = "CoCa" if "multimodal_cfg" in settings else "CustomTextCLIP"
     with quietly(source.weights.parent):
-        # Building draws random weights only to replace them; nobody's random numbers move.
+        # Building draws random weights only to replace them; the caller's generator stays as it is.
         with torch.random.fork_rng(devices=[]):
             built = getattr(open_clip(), kind)(**settings)
         factory = import_module("open_clip.factory")
@@ -43,7 +43,7 @@ def model(source: Source) -> Any:
 
 
 def transform(built: Any, source: Source) -> Any:
-    """The library's picture transform for inference (a torchvision `Compose`)."""
+    """The library's image transform for inference (a torchvision `Compose`)."""
     module = import_module("open_clip.transform")
     with quietly(source.weights.parent):
         settings = module.PreprocessCfg(**built.visual.preprocess_cfg)
@@ -59,7 +59,7 @@ def tokenizer(source: Source) -> Any:
     """
     text = source.model["text_cfg"]
     settings = dict(text.get("tokenizer_kwargs") or {})
-    settings.pop("reduction_mask", None)  # it draws at random what to leave out of a long text
+    settings.pop("reduction_mask", None)  # it shortens long texts at random
     length = text.get("context_length", 77)
     if source.tokenizer is None:
         with quietly(source.weights.parent):
@@ -83,7 +83,7 @@ def tokenizer(source: Source) -> Any:
 
 
 def _preprocess(source: Source, built: Any) -> dict[str, Any]:
-    """The library's defaults, what the checkpoint says, and the size the picture tower has."""
+    """Defaults of the library, settings of the checkpoint, and the image tower's input size."""
     module = import_module("open_clip.transform")
     own = asdict(module.PreprocessCfg())
     merged: dict[str, Any] = module.merge_preprocess_dict(own, source.preprocess)
@@ -92,8 +92,8 @@ def _preprocess(source: Source, built: Any) -> dict[str, Any]:
     return merged
 
 
-def _check_text(folder: Path) -> None:
-    """Only text towers that the library names: for others, code of the hub would be asked for.
+def _check_text_model(folder: Path) -> None:
+    """Refuse text towers that the library does not list: it would want their code from the hub.
 
     Raises:
         InputError: another kind of model.
