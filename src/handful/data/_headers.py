@@ -26,8 +26,8 @@ def kind(data: bytes) -> str | None:
     return next((name for name, starts in SIGNATURES.items() if data.startswith(starts)), None)
 
 
-def stranger(data: bytes) -> str:
-    """What a file that is none of those seems to be, and what to do about it."""
+def describe_unknown(data: bytes) -> str:
+    """For an error: what a file of no known kind seems to be, and what to do about it."""
     if not data:
         return "is empty (0 bytes); copy or download it again"
     if data[4:8] == b"ftyp":

@@ -142,9 +142,7 @@ def _coloured(pixels: Tensor, params: SemanticParams, enhance: Any) -> Tensor:
 
 def _kornia() -> tuple[Any, Any, Any]:
     try:
-        with (
-            _import_lock
-        ):  # pictures are prepared by many threads, and the first ones all come here
+        with _import_lock:  # pictures are prepared by many threads, all of which come here first
             from kornia import enhance, filters
             from kornia.geometry import transform
     except ImportError as error:

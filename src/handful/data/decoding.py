@@ -1,4 +1,4 @@
-"""The one safe decoder: an image file of an allowed kind to upright RGB, or an `ImageError`.
+"""The safe decoder: an image file of an allowed kind to upright RGB, or an `ImageError`.
 
 Pillow's plug-in classes are called directly. `PIL.Image.open` would warn of large pictures before
 a caller can see their size, and silencing a warning is not thread-safe; nothing global is touched.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -42,7 +44,7 @@ _CLASSES: dict[str, type[ImageFile]] = {
 }
 _LIGHT = (JpegImageFile, PngImageFile, BmpImageFile)  # hold nothing large beside the pixels
 
-# What Pillow raises on bytes that lie: its plug-ins leave struct, zlib, index and number errors
+# What Pillow raises on malformed bytes: its plug-ins leave struct, zlib, index and number errors
 # through while decoding. A warning is among them for callers who turn warnings into errors.
 _DAMAGE = (
     OSError,
@@ -109,27 +111,20 @@ def decode(
     if ref.pixels is not None:
         return Image.fromarray(ref.pixels)
     if ref.image is not None:
-        return _converted(ref.name, ref.image, background)
+        what = f"this PIL image of mode {ref.image.mode} cannot be made RGB ({{}})"
+        with _image_errors(ref.name, what):
+            return _upright(ref.image, background)
     data = ref.content()
     kind = _headers.kind(data)
     if kind is None:
-        raise ImageError(f"{ref.name}: {_headers.stranger(data)}")
+        raise ImageError(f"{ref.name}: {_headers.describe_unknown(data)}")
     limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)
-    try:
-        return _decoded(ref.name, kind, data, limit, background)
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{ref.name}: needs more memory than there is; make it smaller") from error
-    except _DAMAGE as error:
-        cause = str(error) or type(error).__name__
-        raise ImageError(
-            f"{ref.name}: this {kind} file is damaged or cut short ({cause}); "
-            "replace it by a sound copy"
-        ) from error
+    what = f"this {kind} file is damaged or cut short ({{}}); replace it by a sound copy"
+    with _image_errors(ref.name, what):
+        return _decode_file(ref.name, kind, data, limit, background)
 
 
-def _decoded(
+def _decode_file(
     name: str, kind: str, data: bytes, limit: int, background: tuple[int, int, int]
 ) -> Image.Image:
     stated = _headers.canvas(data) if kind in ("WebP", "GIF") else None
@@ -143,16 +138,18 @@ def _decoded(
     return _upright(image, background)
 
 
-def _converted(name: str, image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+@contextmanager
+def _image_errors(name: str, message: str) -> Iterator[None]:
+    """Whatever Pillow raises becomes an `ImageError` with `message`, `{}` in it being the cause."""
     try:
-        return _upright(image, background)
+        yield
+    except ImageError:
+        raise
     except MemoryError as error:
         raise ImageError(f"{name}: needs more memory than there is; make it smaller") from error
     except _DAMAGE as error:
         cause = str(error) or type(error).__name__
-        raise ImageError(
-            f"{name}: this PIL image of mode {image.mode} cannot be made RGB ({cause})"
-        ) from error
+        raise ImageError(f"{name}: {message.format(cause)}") from error
 
 
 def _upright(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
