@@ -348,7 +348,7 @@ def scenes(tmp_path_factory) -> Path:
     for i in range(60):
         scene = playground.scene(8_000_000 + i, objects=1 + i % 3)
         Image.fromarray(np.asarray(playground.render(scene))).save(folder / f"{i}.png")
-        labels = sorted({thing.colour for thing in scene.things} & {*COLOURS})
+        labels = sorted({thing.colour for thing in scene.objects} & {*COLOURS})
         rows.append(f"{i}.png,{'|'.join(labels)},{'train' if i < 40 else 'test'}")
     (folder / "t.csv").write_text("\n".join(rows))
     return folder

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._rows import is_file, read
+from handful.data._files import is_file
+from handful.data._rows import read
 from handful.data.dataset import SPLITS
 from handful.errors import InputError
 
@@ -114,15 +114,6 @@ def cell_text(cell: Any) -> str:
     if cell is None or cell != cell:  # NaN, as data frames write gaps
         return ""
     return unicodedata.normalize("NFC", str(cell)).strip()
-
-
-@contextmanager
-def file_in_errors(source: Path) -> Iterator[None]:
-    """Put the file's name before the message of an `InputError`."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
 
 
 def _first(items: Sequence[str]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from handful.data._files import parse_json, read_text
 from handful.errors import InputError, MissingExtraError
 
 Row = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and its cells by column
@@ -51,23 +51,6 @@ def metadata_file(folder: Path) -> Path | None:
     return next((c for c in candidates if c.is_file()), None)
 
 
-def is_file(path: Path) -> bool:
-    """Whether a path from a table leads to a regular file; false for a path no disk can have."""
-    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises on a name too long
-
-
-def read_text(path: Path) -> str:
-    """A text file's content, in UTF-8, with or without a byte order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: is not UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def _csv(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
     content = read_text(path)
     candidates = [_header(content, d) for d in ",;\t"]
@@ -104,10 +87,7 @@ def _jsonl(path: Path, _: Accepts) -> tuple[list[str], list[Row]]:
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            cells = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {number} is not JSON ({error})") from error
+        cells = parse_json(path, line, f"line {number} ")
         if not isinstance(cells, dict):
             raise InputError(f"{path}: line {number}: expected an object, got {line[:40]}")
         rows.append((f"line {number}", cells))

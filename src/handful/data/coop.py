@@ -5,12 +5,11 @@ Layout: https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._rows import is_file, read_text
+from handful.data._files import is_file, parse_json, read_text
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
@@ -60,10 +59,7 @@ def coop(path: str | Path) -> Dataset:
 
 
 def _rows_of(source: Path) -> list[tuple[str, tuple[str, int, str]]]:
-    try:
-        content: Any = json.loads(read_text(source))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{source}: is not JSON ({error})") from error
+    content = parse_json(source, read_text(source))
     if not isinstance(content, dict) or not any(content.get(part) for part in _PARTS):
         raise InputError(
             f"{source}: expected a split file of the form "

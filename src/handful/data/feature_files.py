@@ -1,7 +1,7 @@
 """Features that someone has computed already: files of arrays instead of images.
 
 A file (`.safetensors` or `.npz`) holds `images` `[N, D]`, `labels` `[N]`, `prompts` `[C, P, D]` or
-`text` `[C, D]`, and optionally `splits` `[N]`. Class names, the logit scale and what else is words
+`text` `[C, D]`, and optionally `splits` `[N]`. Class names, the logit scale and other text
 stand in a `meta.json` beside it, or in the file's own header. Reading runs none of its bytes.
 """
 
@@ -20,6 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from handful.contracts import ClassText
+from handful.data._files import file_in_errors, parse_json
 from handful.data.features import FeatureSet
 from handful.errors import InputError, StorageError
 
@@ -40,14 +41,12 @@ def feature_file(path: str | Path) -> FeatureSet:
         InputError: naming the file and what is wrong: not such a file, arrays missing, shapes that
             disagree, NaN, labels outside the classes, no class names, no logit scale, pickled data.
     """
-    source = _the_file(Path(path))
+    source = _only_file(Path(path))
     arrays, header = _npz(source) if source.suffix.lower() == ".npz" else _safetensors(source)
     beside = source.parent / "meta.json"
     meta = {**(_json(beside) if beside.is_file() else {}), **header}
-    try:
-        return _assembled(source, arrays, meta)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+    with file_in_errors(source):
+        return _feature_set(source, arrays, meta)
 
 
 def save_features(path: str | Path, features: FeatureSet) -> Path:
@@ -99,13 +98,14 @@ def save_features(path: str | Path, features: FeatureSet) -> Path:
     return target
 
 
-def _the_file(path: Path) -> Path:
+def _only_file(path: Path) -> Path:
     if path.is_dir():
         found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
         if len(found) != 1:
-            told = ", ".join(f.name for f in found) or "none"
+            names = ", ".join(f.name for f in found) or "none"
             raise InputError(
-                f"{path}: expected one .safetensors or .npz file in it, found {told}; name the file"
+                f"{path}: expected one .safetensors or .npz file in it, found {names}; "
+                "name the file"
             )
         return found[0]
     if not path.is_file():
@@ -154,10 +154,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _object(path: Path, content: str) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error})") from error
+    found = parse_json(path, content)
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found
@@ -171,7 +168,7 @@ def _plain(value: str) -> Any:
         return value
 
 
-def _assembled(
+def _feature_set(
     source: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
 ) -> FeatureSet:
     missing = [name for name in ("images", "labels") if name not in arrays]
@@ -186,10 +183,10 @@ def _assembled(
         labels=arrays["labels"],
         text=_text(arrays, meta),
         splits=splits,
-        ids=_words(meta, "ids"),
+        ids=_strings(meta, "ids"),
         encoder=str(meta.get("encoder") or meta.get("fingerprint") or ""),
-        groups=_words(meta, "groups"),
-        notes=_words(meta, "notes"),
+        groups=_strings(meta, "groups"),
+        notes=_strings(meta, "notes"),
     )
 
 
@@ -200,7 +197,7 @@ def _text(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ClassT
     values = arrays[name][:, None] if arrays[name].ndim == 2 else arrays[name]
     if not np.issubdtype(values.dtype, np.floating):
         raise InputError(f"expected text features as fractions, got {values.dtype}")
-    classes = _words(meta, "classes") or tuple(
+    classes = _strings(meta, "classes") or tuple(
         map(str, arrays.get("classes", np.empty(0)).tolist())
     )
     if not classes:
@@ -218,7 +215,7 @@ def _text(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ClassT
     return ClassText(values, classes, number)
 
 
-def _words(meta: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def _strings(meta: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = meta.get(key) or ()
     if not isinstance(found, list | tuple) or not all(isinstance(w, str) for w in found):
         raise InputError(f'expected a list of texts as "{key}", got {found!r:.80}')
@@ -227,12 +224,12 @@ def _words(meta: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _splits(stored: NDArray[Any] | None, meta: Mapping[str, Any]) -> tuple[str, ...]:
     if stored is None:
-        return _words(meta, "splits")
+        return _strings(meta, "splits")
     if stored.ndim != 1:
         raise InputError(f"expected splits [N], got {list(stored.shape)}")
     if stored.dtype.kind == "U":
         return tuple(map(str, stored.tolist()))
-    names = _words(meta, "split_names") or _PARTS
+    names = _strings(meta, "split_names") or _PARTS
     if not np.issubdtype(stored.dtype, np.integer) or (
         stored.size and not -1 <= stored.min() <= stored.max() < len(names)
     ):

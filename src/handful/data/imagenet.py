@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from handful.data._rows import read_text
+from handful.data._files import read_text
 from handful.data.dataset import Dataset
 from handful.data.folder import entries, find_images
 from handful.errors import InputError

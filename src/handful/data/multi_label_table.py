@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from handful.contracts import ImageRef
+from handful.data._files import file_in_errors
 from handful.data._image_table import (
     GROUP,
     PATH,
     SPLIT,
     ImageTable,
     cell_text,
-    file_in_errors,
     find_column,
 )
 from handful.data._rows import READERS, metadata_file, read

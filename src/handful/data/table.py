@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from handful.contracts import ImageRef
-from handful.data._image_table import PATH, ImageTable, cell_text, file_in_errors, find_column
+from handful.data._files import file_in_errors
+from handful.data._image_table import PATH, ImageTable, cell_text, find_column
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
+from handful.data._files import file_in_errors
 from handful.data.feature_files import feature_file
 from handful.data.features import FeatureSet
 from handful.errors import InputError
@@ -56,14 +57,14 @@ def tip_cache(
     shots = _shots(folder, shots)
     keys_file, values_file = (folder / f"{n}_{shots}shots.pt" for n in ("keys", "values"))
     values = _one_hot(values_file, _tensor(values_file))
-    keys, note = _rows(keys_file, _tensor(keys_file), len(values), transposed=True)
+    keys, note = _feature_rows(keys_file, _tensor(keys_file), len(values), transposed=True)
     parts, notes = [("train", keys, values.argmax(axis=1))], [note]
     for split in ("val", "test"):
         files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
         if not files[0].is_file() and not files[1].is_file():
             continue
         labels = _tensor(files[1]).reshape(-1)
-        rows, note = _rows(files[0], _tensor(files[0]), len(labels), transposed=False)
+        rows, note = _feature_rows(files[0], _tensor(files[0]), len(labels), transposed=False)
         if rows.shape[1] != keys.shape[1]:
             raise InputError(
                 f"{files[0]}: expected features of the keys' width {keys.shape[1]}, "
@@ -80,7 +81,7 @@ def tip_cache(
         raise InputError(
             f"{values_file}: has {values.shape[1]} classes, but the text has {len(text.classes)}"
         )
-    try:
+    with file_in_errors(folder):
         return FeatureSet(
             name=folder.resolve().name,
             values=np.concatenate([rows for _, rows, _ in parts]),
@@ -89,8 +90,6 @@ def tip_cache(
             splits=tuple(split for split, rows, _ in parts for _ in range(len(rows))),
             notes=tuple(n for n in notes if n),
         )
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
 
 
 def is_tip_cache(path: str | Path) -> bool:
@@ -125,14 +124,14 @@ def _shots(folder: Path, shots: int | None) -> int:
         raise InputError(f"{folder}: is no folder; expected one that holds keys_16shots.pt")
     matches = [_KEYS.fullmatch(f.name) for f in folder.iterdir()]
     found = sorted(int(m[1]) for m in matches if m)
-    told = ", ".join(map(str, found)) or "none"
+    listed = ", ".join(map(str, found)) or "none"
     if shots is None and len(found) == 1:
         return found[0]
     if shots is None and found:
-        raise InputError(f"{folder}: holds caches of several shot counts ({told}); choose one")
+        raise InputError(f"{folder}: holds caches of several shot counts ({listed}); choose one")
     if shots is None or shots not in found:
         wanted = "keys_<K>shots.pt" if shots is None else f"keys_{shots}shots.pt"
-        raise InputError(f"{folder}: expected {wanted}; shot counts found: {told}")
+        raise InputError(f"{folder}: expected {wanted}; shot counts found: {listed}")
     return shots
 
 
@@ -141,18 +140,18 @@ def _tensor(path: Path) -> Array:
     import torch
 
     try:
-        with warnings.catch_warnings():  # of pickles by other programs, which are refused anyway
+        with warnings.catch_warnings():  # about pickles of other programs, which are refused anyway
             warnings.simplefilter("ignore", UserWarning)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: does not exist; it belongs to the cache") from error
     except pickle.UnpicklingError as error:
-        # torch's own words tell the reader how to run the program; only the name in them is of use
+        # torch's message says how to run the program all the same; only the name in it is of use
         named = _CALLED.search(str(error))
-        told = f"it asks for {named[1]}; " if named else ""
+        asks = f"it asks for {named[1]}; " if named else ""
         raise InputError(
             f"{path}: refused and not run: it is damaged, or holds something other than a tensor, "
-            f"which can be a program ({told}expected what torch.save writes of one tensor)"
+            f"which can be a program ({asks}expected what torch.save writes of one tensor)"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -182,7 +181,7 @@ def _one_hot(path: Path, values: Array) -> Array:
     raise InputError(f"{path}: expected one-hot rows [NK, C]: a single 1 in each")
 
 
-def _rows(path: Path, values: Array, count: int, *, transposed: bool) -> tuple[Array, str]:
+def _feature_rows(path: Path, values: Array, count: int, *, transposed: bool) -> tuple[Array, str]:
     """`[count, D]` from a matrix of either orientation, and what had to be assumed."""
     if values.ndim != 2 or count not in values.shape:
         layout = f"[D, {count}]" if transposed else f"[{count}, D]"
@@ -208,9 +207,9 @@ def _own_text(
     """The folder's text features, and what had to be assumed."""
     found = sorted(f for f in folder.glob("*weights*.pt") if f.is_file())
     if len(found) != 1:
-        told = f"several ({', '.join(f.name for f in found)})" if found else "none"
+        there = f"several ({', '.join(f.name for f in found)})" if found else "none"
         raise InputError(
-            f"{folder}: expected one file of text features such as clip_weights.pt, found {told}; "
+            f"{folder}: expected one file of text features such as clip_weights.pt, found {there}; "
             "give a ClassText as text"
         )
     values = _tensor(found[0])
@@ -218,15 +217,13 @@ def _own_text(
     if values.ndim == 2:
         if sorted(values.shape) != sorted((count, width)):
             raise InputError(f"{found[0]}: expected [{width}, {count}], got {list(values.shape)}")
-        values, note = _rows(found[0], values, count, transposed=True)
+        values, note = _feature_rows(found[0], values, count, transposed=True)
         values = values[:, None]
     if values.ndim != 3 or (values.shape[0], values.shape[2]) != (count, width):
         raise InputError(f"{found[0]}: expected [{width}, {count}], got {list(values.shape)}")
     names = tuple(classes) if classes is not None else _names(folder, count)
-    try:
+    with file_in_errors(found[0]):
         return ClassText(values, names, scale), note
-    except InputError as error:
-        raise InputError(f"{found[0]}: {error}") from error
 
 
 def _names(folder: Path, count: int) -> tuple[str, ...]:
