@@ -135,8 +135,9 @@ def main() -> None:
         "tasks": len(pools),
         "seed": options.seed,
     }
-    meta.save(refiner, meta.place(meta.SHIPPED), facts)
-    print(f"{sum(p.numel() for p in refiner.parameters())} numbers in {meta.place(meta.SHIPPED)}")
+    path = meta.weights_path(meta.SHIPPED)
+    meta.save(refiner, path, facts)
+    print(f"{sum(p.numel() for p in refiner.parameters())} numbers in {path}")
 
 
 if __name__ == "__main__":

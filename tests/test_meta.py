@@ -50,7 +50,7 @@ def test_training_tasks_share_nothing_with_those_it_is_judged_by():
 
 
 def test_the_shipped_weights_are_few_and_say_how_they_were_made():
-    path = meta.place(meta.SHIPPED)
+    path = meta.weights_path(meta.SHIPPED)
     facts = json.loads(path.with_suffix(".json").read_text())
     assert path.stat().st_size < 10_000
     assert "scripts/train_meta.py" in facts["command"]
@@ -128,7 +128,7 @@ def test_weights_are_made_named_and_used_from_the_command_line(photos, tmp_path,
     )
     assert code == 0, err
     before = Pack.load(skill)
-    meta.place("mine").unlink()  # a skill holds all it needs
+    meta.weights_path("mine").unlink()  # a skill holds all it needs
     after = Pack.load(skill)
     rows = before.support.features
     assert np.array_equal(before.logits(rows), after.logits(rows))
@@ -145,7 +145,7 @@ def test_names_that_cannot_be_or_are_not_there_are_told(name):
 
 
 def test_damaged_weights_are_told(tmp_path):
-    path = meta.place("broken")
+    path = meta.weights_path("broken")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"broken\.safetensors.*train them again"):

@@ -10,7 +10,7 @@ import torch
 
 from handful import metrics
 from handful.adapters import transclip
-from handful.adapters.tda import Tda, stays
+from handful.adapters.tda import Tda, queue_intervals
 from handful.adapters.transclip import TransClip
 from handful.contracts import ClassText, ImageRef
 from handful.features import extract_features
@@ -36,21 +36,21 @@ def test_a_queue_holds_the_surest_and_the_doubtful_make_room():
     answers = torch.tensor([0, 0, 1, 0, 0, 0])
     entropy = rows([0.3, 0.5, 0.9, 0.4, 0.6, 0.1])
     everyone = torch.ones(6, dtype=torch.bool)
-    enter, leave = stays(answers, entropy, everyone, 2)
+    enter, leave = queue_intervals(answers, entropy, everyone, 2)
     assert enter.tolist() == [0, 1, 2, 3, 5]  # 4 is less sure than both in the full queue
     assert leave.tolist() == [6, 3, 6, 5, 6]
 
 
 def test_an_equal_entropy_does_not_replace():
-    enter, leave = stays(torch.tensor([0, 0]), rows([0.2, 0.2]), torch.ones(2) > 0, 1)
+    enter, leave = queue_intervals(torch.tensor([0, 0]), rows([0.2, 0.2]), torch.ones(2) > 0, 1)
     assert (enter.tolist(), leave.tolist()) == ([0], [2])
 
 
 def test_only_those_allowed_enter_and_no_room_means_none():
     allowed = torch.tensor([False, True, False])
-    enter, _ = stays(torch.tensor([0, 0, 1]), rows([0.1, 0.2, 0.3]), allowed, 3)
+    enter, _ = queue_intervals(torch.tensor([0, 0, 1]), rows([0.1, 0.2, 0.3]), allowed, 3)
     assert enter.tolist() == [1]
-    enter, leave = stays(torch.tensor([0, 0, 1]), rows([0.1, 0.2, 0.3]), ~allowed, 0)
+    enter, leave = queue_intervals(torch.tensor([0, 0, 1]), rows([0.1, 0.2, 0.3]), ~allowed, 0)
     assert len(enter) == len(leave) == 0
 
 
@@ -131,8 +131,8 @@ def objective(head: torch.nn.Module, x: torch.Tensor) -> float:
     near = transclip._neighbours(x, x, int(head.neighbours), own=True)
     voters = transclip._neighbours(head.keys, x, int(head.neighbours), own=False)
     share = 1 / (2 * int(head.neighbours))
-    joined = transclip._joined(near, share).to_dense().double()
-    given = share * transclip._given(text.float(), voters, head.labels)
+    joined = transclip._affinity_graph(near, share).to_dense().double()
+    given = share * transclip._support_votes(text.float(), voters, head.labels)
     mean, variance = head._gaussians(x, z.float(), known, head.weights)
     heavy = max(1.0, float(head.labelled) * len(x) / len(head.weights))
     weight = torch.cat([z, heavy * known.double()])
@@ -189,7 +189,7 @@ def test_neighbours_by_hand():
     places, cosines = transclip._neighbours(x, x, 1, own=True)
     assert places[:3, 0].tolist() == [1, 0, 1]
     torch.testing.assert_close(cosines[:, 0], torch.tensor([0.8, 0.8, 0.6, 0.0]))
-    joined = transclip._joined((places[:3], cosines[:3]), 0.5).to_dense()
+    joined = transclip._affinity_graph((places[:3], cosines[:3]), 0.5).to_dense()
     expected = torch.tensor([[0.0, 0.8, 0.0], [0.8, 0.0, 0.3], [0.0, 0.3, 0.0]])
     torch.testing.assert_close(joined, expected)
     places, _ = transclip._neighbours(x[:1], x[:1], 3, own=True)

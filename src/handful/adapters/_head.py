@@ -96,7 +96,7 @@ class KernelHead(Head):
         weights: W, `[C, D]`.
         bias: b, `[C]`.
         keys: F, `[N, D]` unit rows.
-        coefficients: A, `[N, C]`, what each key says of each class.
+        coefficients: A, `[N, C]`, votes of each key for each class.
         beta: `[]`, sharpness of the affinity.
     """
 
@@ -108,6 +108,7 @@ class KernelHead(Head):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
+        # exp(beta z - beta), as one fused product
         affinity = torch.addmm(-self.beta, self.beta * x, self.keys.T).exp()
         return torch.addmm(self.bias, x, self.weights.T) + affinity @ self.coefficients
 

@@ -1,7 +1,7 @@
-"""What is learned once over many tasks, so that a new one needs no gradient.
+"""The network of Meta-Adapter: learned once over many tasks, so that a new one needs no gradient.
 
-Everything that a small network reads here is a cosine, a share or a count, never a feature itself.
-So the learned numbers know nothing of an encoder's width, nor which directions it has.
+The inputs of its small perceptrons are cosines, shares and counts, never features. So the weights
+depend neither on the width of an encoder nor on its directions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-_SHOT, _TASK, _CLASS = 3, 6, 2  # numbers told of an image, of a task, of a class beside its task
+_SHOT, _TASK, _CLASS = 3, 6, 2  # inputs of an image, of a task, of a class beside its task
 _TINY = 1e-8
 
 
@@ -23,17 +23,17 @@ class MetaNetwork(nn.Module):
     between them and where its text suggests, `m_c = (n_c p_c + k_c q_c) / (n_c + k_c)` with
     `q_c = mu + l_c (t_c - tau)`; a Gaussian classifier with the shrunk covariance
     `(1 - r) S + r I` and the zero-shot classifier add up, each through a gate. e, k, l, r and the
-    gates are small networks of cosines and counts.
+    gates are small perceptrons of cosines and counts.
 
     Args:
-        hidden: width of the networks' middle.
+        hidden: width of the perceptrons' hidden layer.
     """
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        self.shot = _network(_SHOT, hidden, 1)
-        self.task = _network(_TASK, hidden, 3)
-        self.each = _network(_TASK + _CLASS, hidden, 2)
+        self.shot = _perceptron(_SHOT, hidden, 1)
+        self.task = _perceptron(_TASK, hidden, 3)
+        self.each = _perceptron(_TASK + _CLASS, hidden, 2)
 
     def forward(
         self, features: Tensor, targets: Tensor, text: Tensor, scale: float
@@ -57,8 +57,9 @@ class MetaNetwork(nn.Module):
         own = agree.gather(1, targets[:, None])[:, 0]
         others = agree.masked_fill(shots.bool(), -1).amax(dim=1)
         typical = (images * _unit(means - middle)[targets]).sum(dim=1)
-        told = torch.stack([own, typical, own - others], dim=1)
-        attention = self._attend(self.shot(told)[:, 0], targets, classes)
+        inputs = torch.stack([own, typical, own - others], dim=1)
+        # p_c = sum_i softmax(e(i)) f_i over the images of each class
+        attention = self._attend(self.shot(inputs)[:, 0], targets, classes)
         points = (shots * attention[:, None]).T @ features  # [C, D], zero without shots
         points = torch.where(seen[:, None], points, middle)
         aligned = (_unit(points - middle) * words).sum(dim=1) * seen
@@ -70,11 +71,14 @@ class MetaNetwork(nn.Module):
         )
         prior, pull = self.each(each).clamp(-6, 6).exp().unbind(1)
         length = (points - middle)[seen].norm(dim=1).mean() + _TINY
+        # q_c = mu + l_c (t_c - tau): the text as a direction, the length from the images
         suggested = middle + pull[:, None] * length * words
+        # m_c = (n_c p_c + k_c q_c) / (n_c + k_c)
         centres = (counts[:, None] * points + prior[:, None] * suggested) / (counts + prior)[
             :, None
         ]
         weights, bias = _gaussian(centres, spread, counts, torch.sigmoid(shrink))
+        # of unit rows in the mean, so that a gate means the same whatever the covariance
         norm = weights.norm(dim=1).mean() + _TINY
         strong = visual.clamp(-4, 4).exp() * scale / norm
         zero_shot = textual.clamp(-4, 4).exp() * scale * text
@@ -83,6 +87,7 @@ class MetaNetwork(nn.Module):
     @staticmethod
     def _attend(scores: Tensor, targets: Tensor, classes: int) -> Tensor:
         """`[N]` weights that add up to one in each class."""
+        # softmax over each class; the clamp keeps the sum of every class above zero
         exponent = (scores - scores.max()).clamp(min=-30).exp()
         sums = exponent.new_zeros(classes).index_add(0, targets, exponent)
         return exponent / sums[targets]
@@ -99,7 +104,7 @@ class MetaNetwork(nn.Module):
         scale: float,
         middle: Tensor,
     ) -> Tensor:
-        """What is told of a task: shots, ways, how text and images agree, how classes spread."""
+        """`[6]` inputs of a task: shots, classes, agreement of text and images, spread."""
         sure = (scale * features @ text.T).softmax(dim=1).gather(1, targets[:, None]).mean()
         within = spread.square().sum() / ((features - middle).square().sum() + _TINY)
         several = (counts > 1).float().mean()
@@ -138,7 +143,8 @@ def _unit(rows: Tensor) -> Tensor:
     return rows / (lengths + _TINY)
 
 
-def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Of one hidden layer; the last starts at zero, so that training starts at plain means."""
     last = nn.Linear(hidden, outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

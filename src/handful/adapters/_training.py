@@ -89,6 +89,7 @@ def train(
                     f"lower learning_rate={recipe.learning_rate}"
                 )
             gradients = torch.autograd.grad(loss, optimiser.parameters)
+            # half a cosine from the full rate to zero
             rate = recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
             optimiser.step(gradients, rate)
     return head.frozen()
@@ -99,7 +100,7 @@ def few_threads(work: int) -> Iterator[None]:
     """One thread where a step of `work` multiplications is too small to share.
 
     On a busy machine threads that wait for each other at every small product cost a hundred times
-    what they bring; on an idle one a single thread is as fast. The count is restored.
+    what they gain; on an idle one a single thread is as fast. The count is restored.
     """
     before = torch.get_num_threads()
     if work < _WORTH_SHARING:
@@ -157,9 +158,11 @@ class AdamW:
     def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
         """Move every parameter once; `gradients` in the order of `parameters`."""
         self._steps += 1
+        # m and v start at zero: divided by these they are unbiased
         first, second = 1 - 0.9**self._steps, 1 - 0.999**self._steps
         for p, g, m, v in zip(self.parameters, gradients, self._mean, self._square, strict=True):
             p.mul_(1 - rate * self._decay)
+            # m = 0.9 m + 0.1 g, v = 0.999 v + 0.001 g², p -= rate m^ / (sqrt(v^) + epsilon)
             m.lerp_(g, 0.1)
             v.mul_(0.999).addcmul_(g, g, value=0.001)
             denominator = (v.sqrt() / math.sqrt(second)).add_(self._epsilon)

@@ -11,12 +11,12 @@ from handful.selection import ClassMeans, class_means_leave_one_out, modality_ga
 
 
 class ClassMean(Adapter):
-    """Classify by the nearest class mean; the text speaks only for classes without shots.
+    """Classify by the nearest class mean; text is used only for classes without shots.
 
     `logits = scale * x Wᵀ`, W the class means of the support set, scaled to length one. Images and
     texts lie apart, so a text among means would lose against all of them: a class without shots
-    stands where its text suggests that its images lie, which the other classes' texts and means
-    tell (`handful.selection.modality_gap`). A class whose images cancel each other has its text.
+    stands where its text suggests that its images lie, estimated from the other classes' texts and
+    means (`handful.selection.modality_gap`). A class whose images cancel each other has its text.
 
     Source: Snell et al., "Prototypical Networks for Few-shot Learning", NeurIPS 2017, with frozen
     features and cosine in place of the squared distance.

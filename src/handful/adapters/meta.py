@@ -1,4 +1,4 @@
-"""Meta-Adapter: a skill predicted from its few examples by what was learned over many tasks."""
+"""Meta-Adapter: a network learned over many tasks predicts the head of a new one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from handful.adapters import Adapter, AffineHead
 from handful.adapters._meta_network import MetaNetwork as MetaNetwork
 from handful.contracts import ClassText
 from handful.errors import InputError
+from handful.features.store import default_folder
 
 SHIPPED = "playground"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20  # the weights are a few kilobytes; a file given by name may be anything
 
 
 @dataclass(eq=False, repr=False)
@@ -57,14 +58,12 @@ class MetaAdapter(Adapter):
         return AffineHead(weights=weights.contiguous(), bias=bias.contiguous())
 
 
-def folder() -> Path:
+def weights_folder() -> Path:
     """Where weights that were made on this machine are kept: beside the user's features."""
-    from handful.features.store import default_folder
-
     return default_folder() / "meta"
 
 
-def place(name: str) -> Path:
+def weights_path(name: str) -> Path:
     """The file of weights by name.
 
     Raises:
@@ -76,7 +75,7 @@ def place(name: str) -> Path:
         )
     if name == SHIPPED:
         return Path(__file__).parent / "meta.safetensors"
-    return folder() / f"{name}.safetensors"
+    return weights_folder() / f"{name}.safetensors"
 
 
 def load(name: str) -> MetaNetwork:
@@ -85,11 +84,13 @@ def load(name: str) -> MetaNetwork:
     Raises:
         InputError: not there, damaged, or not such weights.
     """
-    path = place(name)
+    path = weights_path(name)
     try:
         return _read(path, path.stat().st_mtime_ns)
     except OSError as error:
-        known = ", ".join([SHIPPED, *sorted(p.stem for p in folder().glob("*.safetensors"))])
+        known = ", ".join(
+            [SHIPPED, *sorted(p.stem for p in weights_folder().glob("*.safetensors"))]
+        )
         raise InputError(
             f"no meta-learned weights called {name!r}; known: {known}. Make some with "
             "handful meta-train"
@@ -98,7 +99,8 @@ def load(name: str) -> MetaNetwork:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> MetaNetwork:
-    data = path.read_bytes()[: _BYTES + 1]
+    """Weights of a file; `changed`, its time of change, makes the cache forget an older one."""
+    data = path.read_bytes()[: _MAX_BYTES + 1]
     try:
         tensors = safetensors.torch.load(data)
         network = MetaNetwork(hidden=tensors["shot.0.weight"].shape[0])
@@ -113,7 +115,7 @@ def _read(path: Path, changed: int) -> MetaNetwork:
 
 
 def save(network: MetaNetwork, path: Path, facts: dict[str, Any]) -> None:
-    """Write weights, with what is known of their making in the header and beside them."""
+    """Write weights, and the facts of how they were made as JSON beside them."""
     tensors = {n: t.detach().contiguous() for n, t in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")

@@ -62,5 +62,6 @@ class SsText(Adapter):
         seen = counts[:, 0] > 0
         common = (sums[seen] / counts[seen]).mean(0)
         pull = text.scale / len(features) * counts * (sums - repel * counts * common)
+        # w_c = t_c + strength scale N_c / N sum_i (f_i - repel m); sums in float64, they may cancel
         rows = normalize(weights + strength * pull, dim=1).float()
         return LinearHead(weights=rows, scale=scalar(text.scale))

@@ -1,4 +1,4 @@
-"""TDA: queues of confident and doubtful queries, filled as the stream goes by; no training."""
+"""TDA: queues of confident and of uncertain queries, filled as the stream goes by; no training."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class TdaHead(Head):
         negative_alpha: `[]`, weight of the negative queues.
         negative_beta: `[]`, sharpness of psi.
         negative_capacity: `[]` int64, rows a class in the negative queues.
-        window: `[2]`, a row between these two shares of the largest entropy is doubtful.
-        floor: `[]`, a class more probable than this is one that a doubtful row may be.
+        window: `[2]`, a row between these two shares of the largest entropy is uncertain.
+        floor: `[]`, a class more probable than this is one that a uncertain row may be.
     """
 
     weights: Tensor
@@ -53,10 +53,10 @@ class TdaHead(Head):
         entropy = -(chances * logs).sum(1) / math.log(len(self.weights))
         answers = logits.argmax(1)
         low, high = self.window
-        doubtful = (entropy > low) & (entropy < high)
-        everyone = torch.ones_like(doubtful)
-        sure = stays(answers, entropy, everyone, int(self.capacity))
-        unsure = stays(answers, entropy, doubtful, int(self.negative_capacity))
+        uncertain = (entropy > low) & (entropy < high)
+        always = torch.ones_like(uncertain)
+        sure = queue_intervals(answers, entropy, always, int(self.capacity))
+        unsure = queue_intervals(answers, entropy, uncertain, int(self.negative_capacity))
         labels = nn.functional.one_hot(answers, len(self.weights)).to(x.dtype)
         maybe = ((chances > self.floor) & (chances < 1)).to(x.dtype)
         return (
@@ -66,10 +66,10 @@ class TdaHead(Head):
         )
 
 
-def stays(
+def queue_intervals(
     answers: Tensor, entropy: Tensor, allowed: Tensor, capacity: int
 ) -> tuple[Tensor, Tensor]:
-    """Who enters a queue, and when each of them has to leave; no answer is needed to know.
+    """Which rows enter a queue and when each leaves it, which the entropies alone decide.
 
     A class's queue takes a row while it has room; then a row of lower entropy than the highest in
     the queue takes that one's place.
@@ -83,14 +83,14 @@ def stays(
     Returns:
         `[E]` rows that enter, ascending; `[E]` rows at which they are gone, M where never.
     """
-    answer, doubt = answers.tolist(), entropy.tolist()
+    answer, entropies = answers.tolist(), entropy.tolist()
     queues: dict[int, list[int]] = {}
     leaves: dict[int, int] = {}
     for row in allowed.nonzero()[:, 0].tolist() if capacity else []:
         queue = queues.setdefault(answer[row], [])
         if len(queue) == capacity:
-            worst = max(queue, key=doubt.__getitem__)
-            if not doubt[row] < doubt[worst]:
+            worst = max(queue, key=entropies.__getitem__)
+            if not entropies[row] < entropies[worst]:
                 continue
             queue.remove(worst)
             leaves[worst] = row
@@ -107,6 +107,7 @@ def _votes(x: Tensor, enter: Tensor, leave: Tensor, values: Tensor, beta: Tensor
     now = torch.arange(len(x), device=x.device)
     parts = []
     for rows, times in zip(torch.split(x, _CHUNK), torch.split(now, _CHUNK), strict=True):
+        # row t counts the keys that entered by t and have not left: the stream in one product
         there = (enter <= times[:, None]) & (times[:, None] < leave)
         parts.append((torch.addmm(-beta, beta * rows, keys.T).exp() * there) @ values)
     return torch.cat(parts)
@@ -121,7 +122,7 @@ class Tda(Adapter):
     An answer depends on the images that came before it: each call of `logits` is one stream and
     begins with empty queues, so cutting a stream into calls changes its answers, and so does
     another order. Every row comes with zero-shot's label for it. P holds, for each class, the
-    `capacity` rows of lowest entropy so far; N those that are in doubt, and they speak against
+    `capacity` rows of lowest entropy so far; N those that are uncertain, which count against
     the classes that they may be. **The support images are not used**, and seed no queue: the
     method is the same at every number of shots.
 
@@ -132,9 +133,9 @@ class Tda(Adapter):
         negative_alpha: weight of the negative queues.
         negative_beta: sharpness of their affinity.
         negative_capacity: rows a class in the negative queues.
-        low: doubt begins at this share of the largest possible entropy, `ln C`.
-        high: and ends at this one.
-        floor: a class more probable than this is one that a doubtful row may be.
+        low: a row is uncertain from this share of the largest possible entropy, `ln C`, on.
+        high: and up to this one.
+        floor: a class more probable than this is one that a uncertain row may be.
 
     Source: Karmanov et al., "Efficient Test-Time Adaptation of Vision-Language Models", CVPR 2024.
     The published code has a file of settings for each data set, tuned with labels, which a method

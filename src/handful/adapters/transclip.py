@@ -1,4 +1,4 @@
-"""TransCLIP: all queries answered together, by classes that are Gaussians among them."""
+"""TransCLIP: all queries answered together, by a Gaussian mixture of them and their graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 from handful.adapters import Adapter, Head, number, scalar, whole
 from handful.contracts import ClassText
 
-_CHUNK = 1024  # rows whose neighbours are sought together
+_CHUNK = 1024  # rows whose neighbours are searched together
 _CONFIDENT = 8  # queries that a class without shots starts from, as published
 _THINNEST = 1e-3  # the least variance of a channel, as a share of an even spread, 1 / D
 _WIDTH = 10.0  # a likelihood over D channels is divided by D / 10
@@ -57,16 +57,17 @@ class TransClipHead(Head):
         near = _neighbours(x, x, int(self.neighbours), own=True)
         voters = _neighbours(self.keys, x, int(self.neighbours), own=False)
         share = 1 / (2 * max(1, int(self.neighbours)))
-        fixed = self.prior * text + share * _given(text, voters, self.labels)
-        joined = _joined(near, share)
+        fixed = self.prior * text + share * _support_votes(text, voters, self.labels)
+        graph = _affinity_graph(near, share)
         z = logits = text.exp()
         mean, variance = self._start(x, z, known)
         for turn in range(int(self.rounds) + 1):
             if turn:
                 mean, variance = self._gaussians(x, z, known, mean)
+            # z-step: each block update has the closed form softmax(fixed + likelihood + graph z)
             alone = fixed + _likelihood(x, mean, variance)
             for _ in range(int(self.inner)):
-                logits = alone + torch.sparse.mm(joined, z)
+                logits = alone + torch.sparse.mm(graph, z)
                 z = logits.softmax(1)
         return logits.log_softmax(1)
 
@@ -108,7 +109,7 @@ def _neighbours(rows: Tensor, x: Tensor, count: int, *, own: bool) -> tuple[Tens
     places, cosines = [], []
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK] @ x.T
-        if own:  # nobody is a neighbour of itself
+        if own:  # no row is a neighbour of itself
             part.diagonal(start).fill_(-2.0)
         found = part.topk(count, dim=1)
         places.append(found.indices)
@@ -116,16 +117,16 @@ def _neighbours(rows: Tensor, x: Tensor, count: int, *, own: bool) -> tuple[Tens
     return torch.cat(places), torch.cat(cosines)
 
 
-def _given(like: Tensor, voters: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
-    """`[M, C]`: what the keys say to the queries that they are joined to."""
+def _support_votes(like: Tensor, voters: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    """`[M, C]`: votes of the keys for the queries that they are joined to."""
     places, cosines = voters
     cells = places * like.shape[1] + labels[:, None]
     votes = torch.zeros_like(like).flatten().index_add(0, cells.flatten(), cosines.flatten())
     return votes.view_as(like)
 
 
-def _joined(near: tuple[Tensor, Tensor], share: float) -> Tensor:
-    """`[M, M]` sparse: who hears whom and how much, whichever of the two chose the other."""
+def _affinity_graph(near: tuple[Tensor, Tensor], share: float) -> Tensor:
+    """`[M, M]` sparse, symmetric: weights of pairs of which one is a neighbour of the other."""
     places, cosines = near
     rows = torch.arange(len(places), device=places.device).repeat_interleave(places.shape[1])
     pairs = torch.stack([rows, places.flatten()])
@@ -136,7 +137,7 @@ def _joined(near: tuple[Tensor, Tensor], share: float) -> Tensor:
 
 @dataclass(eq=False, repr=False)
 class TransClip(Adapter):
-    """TransCLIP (batch): answers all test images at once, each with the help of the others.
+    """TransCLIP (batch): answers all test images at once, each using the others.
 
     `logits = log z`, z as in `TransClipHead`.
 

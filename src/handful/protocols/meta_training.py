@@ -117,7 +117,7 @@ def free_place(name: str, *, overwrite: bool = False) -> Path:
     Raises:
         InputError: a name that cannot be one, is taken, or is that of the shipped ones.
     """
-    place = meta.place(name)
+    place = meta.weights_path(name)
     if name == meta.SHIPPED:
         raise InputError(f"{name!r} are the weights that come with Handful; choose another name")
     if place.exists() and not overwrite:
