@@ -170,7 +170,7 @@ HOSTILE: dict[str, tuple[Callable[[Zip], Any], str]] = {
         "is no plain file",
     ),
     "twice": (lambda z: z.writestr("pack.json", b"{}"), "holds 'pack.json' twice"),
-    "twice, in capitals": (lambda z: z.writestr("PACK.json", b"{}"), "twice, and nobody knows"),
+    "twice, in capitals": (lambda z: z.writestr("PACK.json", b"{}"), "twice, and it is not clear"),
     "not listed": (lambda z: z.writestr("notes.md", b"hello"), "which pack.json does not list"),
     "bomb": (bomb, "as in a zip bomb"),
     "other packing": (
@@ -179,10 +179,10 @@ HOSTILE: dict[str, tuple[Callable[[Zip], Any], str]] = {
     ),
     "many": (lambda z: [z.writestr(f"{i}.md", b"") for i in range(40)], "expected at most 32"),
     "comment": (lambda z: setattr(z, "comment", b"read me"), "stands at its end"),
-    "member's comment": (lambda z: z.writestr(info("a.md", comment=b"x"), b""), "bytes of nobody"),
+    "member's comment": (lambda z: z.writestr(info("a.md", comment=b"x"), b""), "hidden bytes"),
     "notes": (
         lambda z: z.writestr(info("a.md", extra=b"BB\xf0\x00" + bytes(240)), b""),
-        "bytes of nobody",
+        "hidden bytes",
     ),
 }
 
@@ -205,7 +205,7 @@ def test_nothing_hides_behind_a_packed_member(files: dict[str, bytes], tmp_path:
     path.write_bytes(content)
     with zipfile.ZipFile(path) as zipped:  # to others it is as sound as any
         assert zipped.read("README.md") == card
-    with pytest.raises(PackError, match="bytes of nobody"):
+    with pytest.raises(PackError, match="hidden bytes"):
         Pack.load(path)
 
 
@@ -256,7 +256,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a zip before": (lambda c: c + c, "stands at its end"),
     "a gap": (
         lambda c: moved(c[: directory(c)] + b"hidden" + c[directory(c) :], 6),
-        "bytes of nobody",
+        "hidden bytes",
     ),
     "overlap": (overlapping, "members overlap"),
     "a part": (lambda c: patched(c, len(c) - 18, b"\1\0"), "one part of a zip of several"),

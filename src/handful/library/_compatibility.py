@@ -28,7 +28,7 @@ def check_compatible(pack: Pack, name: str, encoder: Mapping[str, Any]) -> None:
     frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
     tuned = deltas.KEY in pack.manifest
     width = frozen.features.shape[1] if frozen else pack.manifest["encoder"]["dim"]
-    # without features of the frozen encoder a tuned skill's width says nothing of that one
+    # without features of the frozen encoder a tuned skill's width need not be that encoder's
     if width != encoder["dim"] and (frozen or not tuned):
         differing.append(f"width differs (skill {width}, encoder {encoder['dim']})")
     if differing:

@@ -29,8 +29,8 @@ def find_encoder(
 ) -> tuple[Encoder, dict[str, str]]:
     """The frozen encoder, and skills that do not fit it, each with why.
 
-    A skill's golden image tells whether this machine prepares images as the one that made the skill
-    did, which a fingerprint cannot; so skills are tried until one fits, the untuned ones first.
+    A skill's golden image shows whether this machine prepares images as the one that made the skill
+    did, which no fingerprint does; so skills are tried until one fits, the untuned ones first.
 
     Args:
         folder: of the library.

@@ -36,8 +36,8 @@ class EnsemblePrediction:
         probabilities: `[M, C]`, of each class of each task; 0 for tasks whose skill did not run.
         tasks: `[M]` indices of the most likely class's task.
         task_probabilities: `[M]` of that task, were the image of one of the library's.
-        false_accept_rates: `[M]` share of images of unknown tasks that look as familiar; None where
-            nobody asked.
+        false_accept_rates: `[M]` share of images of unknown tasks that look as familiar; None
+            where no rate was given.
     """
 
     probabilities: Array
@@ -51,7 +51,7 @@ class SkillEnsemble:
 
     Args:
         skills: with different names.
-        detector: name to what tells unknown images of one skill, for ensembles of one or two.
+        detector: skill name to its own detector of unknown images, for ensembles of one or two.
         max_tuned: of the skills that tune the encoder so many run for an image: the likeliest.
 
     Attributes:
@@ -157,12 +157,12 @@ class SkillEnsemble:
 
     @cached_property
     def router(self) -> Router:
-        """What tells the tasks apart; fitted when it is first needed."""
+        """Task probabilities of images; fitted when it is first needed."""
         return Router.fit(self._named_supports())
 
     @cached_property
     def open_set(self) -> OpenSetDetector | None:
-        """What tells images of no task; None of fewer than three."""
+        """Detects images of no task; None of fewer than three tasks."""
         return OpenSetDetector.fit(self._named_supports())
 
     @cached_property

@@ -48,7 +48,7 @@ class LibraryEvaluation:
 
     Args:
         tasks: name to shares.
-        unknown_images: how many images of no task were asked about.
+        unknown_images: how many images of no task were classified.
         false_accept: share of them taken for one of a task at the stated rate, if any.
         failures: images that could not be read; they count in no number.
     """

@@ -80,7 +80,7 @@ class LibraryFolder:
 
     @classmethod
     def open(cls, folder: str | Path) -> LibraryFolder:
-        """Read which encoder the library is for; writes nothing, now or later, unless asked to.
+        """Read which encoder the library is for; writes nothing.
 
         Raises:
             PackError: not a library, made by a newer Handful, or damaged.
@@ -170,7 +170,7 @@ class LibraryFolder:
     def load_all(self) -> Iterator[tuple[str, Pack | PackError]]:
         """Every skill by name, or why it cannot be used; one that cannot stops no other.
 
-        One that somebody takes out or replaces meanwhile is left out, or read again.
+        One that another process removes or replaces meanwhile is left out, or read again.
         """
         for name in self.names():
             found = self._try_load(name)
@@ -198,7 +198,7 @@ class LibraryFolder:
         """The name, if there is such a skill.
 
         Raises:
-            InputError: there is none; tells which there are.
+            InputError: there is none; names those there are.
         """
         names = self.names()
         if name not in names:

@@ -84,7 +84,7 @@ def affine_form(head: nn.Module, support: Tensor) -> tuple[Tensor, Tensor] | Non
             logits = torch.addmm(bias[0], torch.cat([a + b, images]), weights.T)
             size = max(size, float(expected.abs().max()), _TOLERANCE)
             close = float((logits - expected).abs().max()) <= _TOLERANCE * size
-    except REFUSALS:  # a head of somebody else's that takes unit rows only
+    except REFUSALS:  # a plug-in's head may take unit rows only
         return None
     return (weights.clone(), bias[0].clone()) if close else None
 

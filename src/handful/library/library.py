@@ -170,7 +170,7 @@ class Library:
 
         Args:
             images: paths, bytes, PIL images, arrays or `ImageRef`s, mixed; or a single one.
-            task: the skill to ask; without it every image finds its own, whatever the others are.
+            task: the skill that answers; by default every image is routed by itself.
             unknown: a false-accept rate: of images of no known task at most this share is taken for
                 one of a task. The others are answered by zero-shot over all classes and marked.
             top_k: answers an image; all that are possible when not given.

@@ -15,7 +15,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class TaskSupport:
-    """The support set of one task, seen by the library's frozen encoder.
+    """The support set of one task, encoded by the library's frozen encoder.
 
     Args:
         features: `[N, D]` unit rows.

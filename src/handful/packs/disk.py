@@ -167,7 +167,7 @@ def _unfinished(path: Path, target: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):  # the error above is the one to tell
+        with suppress(OSError):  # or it would hide the error above
             part.unlink()
 
 

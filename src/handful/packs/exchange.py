@@ -32,7 +32,7 @@ class Transfer:
         where: the folder, file or address at which it is now.
         files: bytes of each of its files.
         commit: of the hub, which one it came from; None elsewhere.
-        notes: what its makers, or those who take it, should know.
+        notes: what its makers (push) or its users (pull) should know.
     """
 
     pack: Pack
@@ -154,7 +154,7 @@ def open_skill(name: str | Path, *, revision: str | None = None, token: Token = 
 
 
 def read_verified(files: FileSource) -> tuple[Pack, dict[str, bytes]]:
-    """The skill and its files as they are, the manifest last; its encoder is not looked at.
+    """The skill and its files as they are, the manifest last; its encoder is not checked.
 
     Raises:
         PackError: as `Pack.load` does.
@@ -202,14 +202,14 @@ def _sizes(files: Mapping[str, bytes]) -> dict[str, int]:
 
 
 def _notes_for_users(pack: Pack) -> tuple[str, ...]:
-    """For those who take a skill."""
+    """What users of a skill should know."""
     if pack.manifest["license"] == UNKNOWN:
         return ("no licence is stated; ask its makers before you pass it on",)
     return ()
 
 
 def _notes_for_makers(pack: Pack) -> tuple[str, ...]:
-    """For those who give a skill away: what others will miss, and what they will see."""
+    """What makers should know: what users will miss, and what a skill discloses."""
     notes = []
     if pack.manifest["license"] == UNKNOWN:
         notes.append("its card states no licence, so nobody may use it; say which with --license")

@@ -25,8 +25,8 @@ class Repository:
 
     Args:
         name: `owner/name`.
-        revision: what was asked for: a branch, tag or commit; None for the main branch.
-        commit: which one that is; None where the cache alone may be asked.
+        revision: the requested branch, tag or commit; None for the main branch.
+        commit: which one that is; None offline, where the cache alone is read.
         sizes: bytes of each file as the hub states them; None likewise.
         token: as the client takes it.
     """
@@ -89,7 +89,7 @@ class Repository:
         size, most = (self.sizes or {}).get(name) or 0, min(most, MAX_BYTES)
         if size > most:
             raise PackError(f"{where}: has {size} bytes, expected at most {most}")
-        # the manifest by what was asked for, or the cache could not tell offline which commit that
+        # the manifest by its revision, or the cache would not know offline which commit that
         # was; the rest by that commit, so that all files are of one moment
         by_name = name == MANIFEST or self.commit is None
         with _client_errors(self.name, self.revision, MissingModelError):

@@ -147,7 +147,7 @@ def read(path: Path) -> Archive:
     counts = Counter(info.filename.lower() for info in infos)  # some disks ignore the case
     twice = next((i.filename for i in infos if counts[i.filename.lower()] > 1), None)
     if twice:
-        raise PackError(f"{path}: holds {twice!r} twice, and nobody knows which counts. {_CURE}")
+        raise PackError(f"{path}: holds {twice!r} twice, and it is not clear which counts. {_CURE}")
     return Archive(path, content, {info.filename: info for info in infos})
 
 
@@ -250,7 +250,7 @@ def _check_layout(infos: list[zipfile.ZipInfo], content: bytes, end: int, path: 
 
 
 def _has_hidden_bytes(info: zipfile.ZipInfo, content: bytes) -> bool:
-    """Whether a deflated member goes on behind the end of its stream, which no size tells."""
+    """Whether bytes follow the end of a deflated member's stream, which no size shows."""
     if info.compress_type != zipfile.ZIP_DEFLATED:
         return False
     head = content[info.header_offset : info.header_offset + _LOCAL.size]
@@ -262,6 +262,6 @@ def _has_hidden_bytes(info: zipfile.ZipInfo, content: bytes) -> bool:
 
 def _layout_error(path: Path, name: str) -> str:
     return (
-        f"{path}: members overlap, or bytes of nobody stand between them (at {name}). It is "
+        f"{path}: members overlap, or there are hidden bytes between them (at {name}). It is "
         f"damaged or made to deceive. {_CURE}"
     )

@@ -51,7 +51,7 @@ def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
 
     Args:
         path: a folder, or a file whose name ends in `.skill`.
-        known: names of a skill's files, to tell somebody who names one of them.
+        known: names of a skill's files, for a better error where one of them is given.
 
     Raises:
         PackError: there is nothing, or something else; a `.skill` file that is not sound.
