@@ -18,8 +18,8 @@ from torch import nn
 from handful.errors import InputError
 from handful.tuners import MLflow, Recipe, TensorBoard, WandB
 from handful.tuners.training import loop, schedule
-from handful.tuners.training.loop import MixedPrecisionWarning
 from handful.tuners.training.memory import gradient_checkpointing
+from handful.tuners.training.trainer import MixedPrecisionWarning
 
 train = partial(loop.train, device=torch.device("cpu"))  # also where there is a GPU
 COUNT = 20

@@ -14,8 +14,8 @@ from handful.tuners._tuner import Tuner
 from handful.tuners.training.callbacks import Callback, MLflow, TensorBoard, WandB
 from handful.tuners.training.fit import Trained, fit
 from handful.tuners.training.interpolation import fit_interpolated
-from handful.tuners.training.loop import TrainingProgress
 from handful.tuners.training.recipe import Recipe
+from handful.tuners.training.trainer import TrainingProgress
 from handful.tuners.training.tune import Tuning, tune
 
 __all__ = [

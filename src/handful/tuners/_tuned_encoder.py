@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from handful import plugins
 from handful.contracts import Array, unit
-from handful.encoders.towers import Tower, Tunable
+from handful.encoders.towers import Tunable
 from handful.errors import InputError, MismatchError
 from handful.tuners._base import BaseTuner
 from handful.tuners._delta import Delta
@@ -53,42 +53,13 @@ class TunedEncoder:
         check_single_prompt([m.tuner for m in self.modules])
         digests = "+".join(delta.digest for delta in deltas.values())
         self.fingerprint = f"{base.fingerprint} tuner:{digests}"
-        self.name, self.precision = base.name, base.precision
+        self.name, self.precision, self.device = base.name, base.precision, base.device
+        # Shared with the frozen encoder; in the towers the deltas count only inside `attached`.
+        self.model, self.vision, self.text = base.model, base.vision, base.text
+        self.pixels, self.tokens, self.prepare = base.pixels, base.tokens, base.prepare
         # a soft prompt that depends on the image gives features of another width
         self.dim = int(self.transform(np.eye(1, base.dim, dtype=np.float32)).shape[1])
         self.scale = logit_scale(base, self.modules)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.base.device
-
-    @property
-    def model(self) -> nn.Module:
-        """The library's model, shared with the frozen encoder."""
-        return self.base.model
-
-    @property
-    def vision(self) -> Tower:
-        """The frozen image tower; the deltas count only inside `attached`."""
-        return self.base.vision
-
-    @property
-    def text(self) -> Tower:
-        """The frozen text tower; the deltas count only inside `attached`."""
-        return self.base.text
-
-    def pixels(self, batch: Sequence[Any]) -> dict[str, Tensor]:
-        """As the frozen encoder does."""
-        return self.base.pixels(batch)
-
-    def tokens(self, batch: Sequence[str]) -> dict[str, Tensor]:
-        """As the frozen encoder does."""
-        return self.base.tokens(batch)
-
-    def prepare(self, image: Any) -> Any:
-        """As the frozen encoder does."""
-        return self.base.prepare(image)
 
     def images(self, batch: Sequence[Any]) -> Array:
         """N prepared images to `[N, D]` float32 unit rows."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,6 @@ FILE_NAME = "training.safetensors"
 # Fields of the recipe that save memory or time and do not change the result.
 _WITHOUT_EFFECT = ("accumulation", "checkpointing", "chunk", "cache")
 _ADAMW_STATE = ("exp_avg", "exp_avg_sq", "step")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Parameters and the optimiser's state of each at one moment."""
-
-    values: list[Tensor]
-    state: list[dict[str, Tensor]]
 
 
 def checkpoint_file(folder: Path) -> Path:
@@ -63,44 +55,47 @@ def training_identity(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def snapshot(learned: Sequence[nn.Parameter], optimiser: Any) -> Snapshot:
-    """A copy of everything that an epoch changes."""
-    return Snapshot(
-        [p.detach().clone() for p in learned],
-        [{k: v.clone() for k, v in _state(optimiser, p).items()} for p in learned],
-    )
+def state_tensors(learned: Sequence[nn.Parameter], optimiser: Any) -> dict[str, Tensor]:
+    """Everything that an epoch changes, not copied: `0.value`, `0.exp_avg`, ... by parameter."""
+    tensors: dict[str, Tensor] = {}
+    for i, p in enumerate(learned):
+        tensors[f"{i}.value"] = p.detach()
+        state = _unwrapped(optimiser).state.get(p, {})
+        tensors |= {f"{i}.{key}": state[key] for key in _ADAMW_STATE if key in state}
+    return tensors
 
 
-def restore(taken: Snapshot, learned: Sequence[nn.Parameter], optimiser: Any) -> None:
-    """Back to a snapshot."""
-    for p, value, state in zip(learned, taken.values, taken.state, strict=True):
-        p.data.copy_(value)
-        p.grad = None
-        _unwrapped(optimiser).state[p] = {k: v.clone() for k, v in state.items()}
-
-
-def write(
-    path: Path,
-    identity: str,
-    learned: Sequence[nn.Parameter],
-    optimiser: Any,
-    report: Any,
-    epoch: int,
+def load_state_tensors(
+    tensors: Mapping[str, Tensor], learned: Sequence[nn.Parameter], optimiser: Any
 ) -> None:
+    """Go back to what `state_tensors` gave; the optimiser takes its tensors over."""
+    for i, p in enumerate(learned):
+        p.data.copy_(tensors[f"{i}.value"])
+        p.grad = None
+        state = {key: tensors[f"{i}.{key}"] for key in _ADAMW_STATE if f"{i}.{key}" in tensors}
+        # AdamW keeps its step count on the CPU
+        moved = {key: t if key == "step" else t.to(p.device) for key, t in state.items()}
+        _unwrapped(optimiser).state[p] = moved
+
+
+def write(path: Path, identity: str, tensors: Mapping[str, Tensor], facts: Any) -> None:
     """Replace the file; whoever reads it finds the one before or the new one, never a half.
+
+    Args:
+        path: the file.
+        identity: see `training_identity`.
+        tensors: see `state_tensors`.
+        facts: plain values that are kept beside them.
 
     Raises:
         StorageError: the disk refused; the file before is as it was.
     """
-    tensors = {}
-    for i, p in enumerate(learned):
-        for key, value in {"value": p, **_state(optimiser, p)}.items():
-            tensors[f"{i}.{key}"] = value.detach().cpu().contiguous()
-    facts = {key: getattr(report, key) for key in ("losses", "precision", "fell_back")}
-    training = json.dumps({"epoch": epoch, **facts})
     new = path.with_suffix(f".{os.getpid()}.new")
     try:
-        data = safetensors.torch.save(tensors, {"identity": identity, "training": training})
+        data = safetensors.torch.save(
+            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+            {"identity": identity, "training": json.dumps(facts)},
+        )
         with new.open("wb") as out:
             out.write(data)
             out.flush()
@@ -111,10 +106,8 @@ def write(
         raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def read(
-    path: Path, identity: str, learned: Sequence[nn.Parameter], optimiser: Any, report: Any
-) -> int:
-    """Go back to what the file holds; returns the epochs that are done.
+def read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and plain values of the file.
 
     Raises:
         InputError: of another training, or damaged; says what to do.
@@ -123,7 +116,7 @@ def read(
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        training = json.loads(metadata["training"])
+        facts = json.loads(metadata["training"])
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise InputError(
             f"{path}: cannot be read as a checkpoint ({error}); remove it to begin anew"
@@ -133,20 +126,7 @@ def read(
             f"{path}: belongs to another training (other images, tuner, arguments or seed); give "
             "another --checkpoint folder, or remove it to begin anew"
         )
-    for i, p in enumerate(learned):
-        p.data.copy_(tensors[f"{i}.value"])
-        state = {k: tensors[f"{i}.{k}"] for k in _ADAMW_STATE if f"{i}.{k}" in tensors}
-        if state:  # AdamW keeps its step count on the CPU
-            moved = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
-            _unwrapped(optimiser).state[p] = moved
-    report.losses = list(training["losses"])
-    report.precision, report.fell_back = training["precision"], bool(training["fell_back"])
-    return int(training["epoch"])
-
-
-def _state(optimiser: Any, p: nn.Parameter) -> dict[str, Tensor]:
-    held = _unwrapped(optimiser).state.get(p, {})
-    return {k: v for k, v in held.items() if k in _ADAMW_STATE and isinstance(v, Tensor)}
+    return tensors, facts
 
 
 def _unwrapped(optimiser: Any) -> torch.optim.Optimizer:

@@ -28,11 +28,11 @@ from handful.tuners._tuned_encoder import (
 from handful.tuners.training import loop
 from handful.tuners.training.callbacks import Callback
 from handful.tuners.training.images import TrainingImages, prepare_images
-from handful.tuners.training.loop import Report, TrainingProgress
 from handful.tuners.training.memory import gradient_checkpointing
 from handful.tuners.training.objective import Objective
 from handful.tuners.training.recipe import Recipe
 from handful.tuners.training.text import TrainingText, encode_classes
+from handful.tuners.training.trainer import Report, TrainingProgress
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from handful.tuners._base import BaseTuner
 from handful.tuners.training.callbacks import Callback
 from handful.tuners.training.fit import Trained
 from handful.tuners.training.interpolation import fit_interpolated
-from handful.tuners.training.loop import TrainingProgress
 from handful.tuners.training.recipe import Recipe
+from handful.tuners.training.trainer import TrainingProgress
 
 WEIGHT = "weight"
 
