@@ -55,6 +55,11 @@ class BaseTuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is un
     max_learning_rate: ClassVar[float] = math.inf  # above it training destroys the encoder
     class_specific: ClassVar[bool] = False  # whether what it learns belongs to certain classes
 
+    @property
+    def name(self) -> str:
+        """Its name among the plug-ins, which is its file's."""
+        return type(self).__module__.rpartition(".")[2]
+
     @abstractmethod
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
         """New tensors to learn, drawn from torch's generator; attached, they change nothing yet."""

@@ -28,6 +28,18 @@ class TunerModule:
     tuner: BaseTuner
     module: nn.Module
 
+    def to_delta(self, base: Tunable, classes: tuple[str, ...], facts: Mapping[str, Any]) -> Delta:
+        """The tensors as values, learned on `base` for classes that prompts call `classes`."""
+        state = self.module.state_dict()
+        return Delta(
+            self.tuner.name,
+            self.tuner.get_params(deep=False),
+            classes if self.tuner.class_specific else (),
+            {name: tensor.detach().cpu().float().numpy() for name, tensor in state.items()},
+            base.fingerprint,
+            facts,
+        )
+
 
 class TunedEncoder:
     """An encoder and named deltas, which are attached for the length of each call.

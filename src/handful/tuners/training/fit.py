@@ -122,12 +122,7 @@ def fit(
         extra = None
         if len(unlabelled):
             extra = prepare_images(encoder, unlabelled, first.vision, recipe, store, progress)
-            if not len(extra):
-                failure = extra.failures[0]
-                raise InputError(
-                    "no image without a label could be read, such as "
-                    f"{failure.name}: {failure.reason}"
-                )
+            _check_unlabelled(extra)
         kept = [labels[i] for i in labelled.kept]
         targets = torch.tensor([text.classes.index(label) for label in kept])
         classes = TrainingText(base, (*below, *made), prompts, first.text, recipe)
@@ -147,8 +142,9 @@ def fit(
             identity=_identity(encoder, made, text, (labelled, extra), kept) if checkpoint else "",
             callbacks=callbacks,
         )
+    facts = {"recipe": asdict(recipe), "training": report.to_dict()}
     for m in made:
-        deltas[_free_name(_name(m.tuner), deltas)] = _delta(m, base, text, recipe, report)
+        deltas[_free_name(m.tuner.name, deltas)] = m.to_delta(base, text.names, facts)
     failures = (*labelled.failures, *(extra.failures if extra is not None else ()))
     return Trained(TunedEncoder(base, deltas), report, failures, templates)
 
@@ -184,6 +180,14 @@ def _check(
         )
 
 
+def _check_unlabelled(images: TrainingImages) -> None:
+    if not len(images):
+        failure = images.failures[0]
+        raise InputError(
+            f"no image without a label could be read, such as {failure.name}: {failure.reason}"
+        )
+
+
 def _learning_rates(
     modules: Sequence[TunerModule], recipe: Recipe
 ) -> dict[torch.nn.Parameter, float]:
@@ -210,7 +214,7 @@ def _identity(
     labels: Sequence[str],
 ) -> str:
     """Everything that the result depends on besides the recipe; a checkpoint belongs to it."""
-    tuners = [(_name(m.tuner), sorted(m.tuner.get_params().items())) for m in modules]
+    tuners = [(m.tuner.name, sorted(m.tuner.get_params().items())) for m in modules]
     digests = [[ref.digest() for ref in part.refs] if part else [] for part in images]
     # Spelt out: it is hashed into checkpoints, which must not depend on the name of a class.
     prompts = (
@@ -228,21 +232,6 @@ def _trained_blocks(base: Tunable, first: FirstChanged) -> list[torch.nn.Module]
         if index is not None
         for block in tower.blocks[max(0, index) :]
     ]
-
-
-def _delta(
-    m: TunerModule, base: Tunable, text: ClassPrompts, recipe: Recipe, report: Report
-) -> Delta:
-    tensors = {n: v.detach().cpu().float().numpy() for n, v in m.module.state_dict().items()}
-    classes = text.names if m.tuner.class_specific else ()
-    params = m.tuner.get_params(deep=False)
-    facts = {"recipe": asdict(recipe), "training": report.to_dict()}
-    return Delta(_name(m.tuner), params, classes, tensors, base.fingerprint, facts)
-
-
-def _name(tuner: BaseTuner) -> str:
-    """The tuner's name, which is its file's."""
-    return type(tuner).__module__.rpartition(".")[2]
 
 
 def _free_name(name: str, taken: Mapping[str, Delta]) -> str:
