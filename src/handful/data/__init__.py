@@ -17,7 +17,7 @@ from handful.data.coop import coop
 from handful.data.dataset import Dataset, LabelledImages, MultiLabelDataset
 from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
-from handful.data.features import FeatureSet
+from handful.data.feature_set import FeatureSet
 from handful.data.folder import find_images, folder
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
 from handful.data.sources import load, short_name, split_or_all

@@ -88,7 +88,7 @@ def apply_params(
         pixels = _coloured(pixels, params, enhance)
         if params.blur:
             sigma = params.blur * math.sqrt(pixels.shape[2] * pixels.shape[3])
-            width = 2 * math.ceil(3 * sigma) + 1
+            width = 2 * math.ceil(3 * sigma) + 1  # odd, 99.7 % of the Gaussian
             pixels = filters.gaussian_blur2d(
                 pixels, (width, width), (sigma, sigma), border_type="replicate"
             )
@@ -118,6 +118,7 @@ def _window(image: Image.Image, params: SemanticParams, side: float, geometry: A
     turn = math.radians(params.angle)
     cos, sin = math.cos(turn), math.sin(turn)
     x, y = left + (w - 1) / 2, top + (h - 1) / 2
+    # [2, 3] affine matrix: a turn about the window's middle (x, y), which then moves to its place
     placed = [
         [cos, sin, x - left - cos * x - sin * y],
         [-sin, cos, y - top + sin * x - cos * y],

@@ -98,7 +98,7 @@ def _semantic_view(
 def _crop(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
     """(left, top, width, height) inside a picture."""
     area = width * height
-    low, high = (math.log(r) for r in RATIO)
+    low, high = (math.log(r) for r in RATIO)  # log-uniform: 3:4 is as likely as 4:3
     for _ in range(_ATTEMPTS):
         shown = area * (SCALE[0] + (SCALE[1] - SCALE[0]) * random.random())
         ratio = math.exp(low + (high - low) * random.random())

@@ -1,4 +1,4 @@
-"""The classes of labelled images: their words in a prompt, images of none of them, missing ones."""
+"""Classes of labelled images: their words in prompts, reserved labels, classes without images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from handful.contracts import class_names
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
-# labels of images that show none of the classes: they teach a skill what to call unknown
+# labels of images that show none of the classes: negatives for the detection of unknown ones
 RESERVED = frozenset({"background", "none", "noise", "other"})
 
 
-class Failed(Protocol):
+class FailedImage(Protocol):
     """An image that could not be used, such as `handful.features.Failure`."""
 
     @property
@@ -87,7 +87,7 @@ def class_words(dataset: Dataset, words: Mapping[str, str] | None = None) -> dic
 def require_images(
     classes: Sequence[str] | Mapping[str, str],
     counts: Mapping[str, int],
-    failures: Sequence[Failed] = (),
+    failures: Sequence[FailedImage] = (),
 ) -> None:
     """Refuse classes without images, naming the images that could not be used.
 
@@ -102,7 +102,7 @@ def require_images(
         )
 
 
-def describe_failures(failures: Sequence[Failed]) -> str:
+def describe_failures(failures: Sequence[FailedImage]) -> str:
     """Why the first images failed, in brackets, for an error; "" where none did."""
     if not failures:
         return ""

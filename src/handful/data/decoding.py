@@ -79,7 +79,7 @@ def decode(
 ) -> Image.Image:
     """One picture, upright, RGB, without its metadata; the first frame of an animation.
 
-    JPEG (also MPO), PNG, WebP, BMP, TIFF and GIF, told by their first bytes and not by their name.
+    JPEG (also MPO), PNG, WebP, BMP, TIFF and GIF, recognised by their first bytes.
 
     - Grey of 16 bits (or 12 in a TIFF) is scaled by what the format can hold: its white becomes
       255, `v * 255 / 65535`. Integers of 32 bits and floating point have no white; they are
@@ -196,6 +196,7 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
         bits = tags.get(Tag.BitsPerSample, (16,))[0]
         white = (1 << bits) - 1
+        # a table of all values, v * 255 / white rounded to nearest in whole numbers
         levels = (np.arange(1 << 16) * 255 + white // 2) // white
         grey = levels.clip(0, 255).astype(np.uint8)[values]
     else:
@@ -211,7 +212,7 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _turn(image: Image.Image) -> Transpose | None:
-    """What makes it upright, as the camera's EXIF says; a broken EXIF block says nothing.
+    """The turn that makes it upright, by the camera's EXIF; None where that block is broken.
 
     Pillow has turned a TIFF already, and then reports no orientation any more.
     """

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from handful.contracts import ClassText
 from handful.data._files import file_in_errors, parse_json
-from handful.data.features import FeatureSet
+from handful.data.feature_set import FeatureSet
 from handful.errors import InputError, StorageError
 
 SUFFIXES = (".safetensors", ".npz")
@@ -82,6 +82,7 @@ def save_features(path: str | Path, features: FeatureSet) -> Path:
     }
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     content = safetensors.numpy.save(arrays, {_HEADER: json.dumps(meta)})
+    # written beside it, synced, then renamed: a reader sees the old file or the whole new one
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -65,17 +65,17 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
     """
     found: dict[str, Path] = {}
     skipped: Counter[str] = Counter()
-    asked = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    for path in asked:
+    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    for path in given:
         inside = sorted(_images(path, skipped), key=_natural) if path.is_dir() else [path]
         for image in inside:
             found.setdefault(os.path.abspath(image), image)  # noqa: PTH100  # keeps links apart
-    if not asked:
+    if not given:
         raise InputError("no images given; name image files or folders")
     if not found:
-        raise InputError(_nothing(asked[0], skipped, "the folder"))
+        raise InputError(_nothing(given[0], skipped, "the folder"))
     if not any(os.path.lexists(p) for p in found.values()):
-        raise InputError(f"{asked[0]}: does not exist; check the path")
+        raise InputError(f"{given[0]}: does not exist; check the path")
     return [_ref(p) for p in found.values()]
 
 

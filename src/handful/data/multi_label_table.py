@@ -34,10 +34,10 @@ _EXPECTED = (
 def multi_label_table(path: str | Path) -> MultiLabelDataset:
     """Images with several labels or none, from a table: CSV, JSON lines or Parquet.
 
-    Two forms, told apart by the columns. With a column `labels` (or `label`, `class`, ...), a cell
-    holds names separated by `|` or by `;`, one of the two in a whole table, or in JSON lines and
-    Parquet a list of names; rows of the same path are one image with the labels of all of them; an
-    empty cell is an image that shows none. Without it, every column but path, split and group is a
+    Two forms, by the columns. With a column `labels` (or `label`, `class`, ...), a cell holds
+    names separated by `|` or by `;`, one of the two in a whole table, or in JSON lines and Parquet
+    a list of names; rows of the same path are one image with the labels of all of them; an empty
+    cell is an image that shows none. Without it, every column but path, split and group is a
     class, with 1 or 0 in every cell.
 
     Raises:
@@ -86,7 +86,7 @@ def is_multi_label_table(path: str | Path) -> bool:
     """Whether a path is a table of label sets and not of one label an image, by its columns.
 
     That is: a column whose name is a plural such as `labels` or `tags` and none for a single label.
-    False too where it cannot be read: whoever reads it then says why.
+    False too where it cannot be read: reading it then raises the reason.
     """
     source = Path(path)
     if source.suffix.lower() not in READERS or not source.is_file():

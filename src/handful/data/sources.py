@@ -23,7 +23,7 @@ EXPECTED = (
 
 
 def load(path: str | Path | Dataset) -> Dataset:
-    """Labelled images from a folder per class, a table or a CoOp split file, told apart by looking.
+    """Labelled images from a folder per class, a table or a CoOp split file, whichever it is.
 
     A folder with a `metadata.csv`, `.jsonl` or `.parquet` in it (or in its `train`, `val`, `test`)
     is read by that table; one with a `split_zhou_*.json` by that file. A `Dataset` is returned as

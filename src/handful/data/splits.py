@@ -19,6 +19,8 @@ def seeded_generator(*parts: object) -> np.random.Generator:
     >>> seeded_generator(0, "cat").integers(1000, size=3).tolist()
     [556, 418, 339]
     """
+    # each part with its length, so that ("a", "bc") and ("ab", "c") differ; Python's hash() would
+    # differ from run to run
     key = "\x1f".join(f"{len(str(p))}:{p}" for p in parts)
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()))
 
@@ -86,7 +88,8 @@ def draw_shots(
         ranked = []
         for rank, i in enumerate(order):
             group = home[rows[i]]
-            ranked.append((turn[group], rank, rows[i]))  # every group once, then again
+            # sorting by turn first takes one image of every group before a second one of any
+            ranked.append((turn[group], rank, rows[i]))
             turn[group] += 1
         drawn += [row for _, _, row in sorted(ranked)[:shots]]
     return sorted(drawn)
@@ -129,6 +132,7 @@ def holdout(
     test: list[int] = []
     for unit in _units(labels, home, seed):
         has = Counter(labels[i] for i in unit)
+        # greedy: a group goes to the test part where that brings the counts nearer to the wanted
         better = sum(abs(wanted[c] - n) - abs(wanted[c]) for c, n in has.items()) < 0
         if better and all(left[c] > n for c, n in has.items()):
             test += unit
@@ -215,7 +219,7 @@ def _homes(labels: Sequence[str], groups: Sequence[str] | None) -> list[str]:
 
 
 def _units(labels: Sequence[str], home: Sequence[str], seed: int) -> list[list[int]]:
-    """What must stay together, in a random order that other classes do not change."""
+    """Images that must stay together, in a random order that other classes do not change."""
     units: dict[str, list[int]] = defaultdict(list)
     for i, group in enumerate(home):
         units[group].append(i)

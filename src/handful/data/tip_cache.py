@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from handful.contracts import Array, ClassText
 from handful.data._files import file_in_errors
 from handful.data.feature_files import feature_file
-from handful.data.features import FeatureSet
+from handful.data.feature_set import FeatureSet
 from handful.errors import InputError
 
 SCALE = 100.0  # the factor that these codes write out
@@ -99,7 +99,7 @@ def is_tip_cache(path: str | Path) -> bool:
 
 
 def load_features(path: str | Path, **options: Any) -> FeatureSet:
-    """Features from a file, a folder with one, or a Tip-Adapter cache, told apart by looking.
+    """Features from a file, a folder with one, or a Tip-Adapter cache, whichever it is.
 
     Args:
         path: the file or folder.
@@ -175,6 +175,7 @@ def _one_hot(path: Path, values: Array) -> Array:
     """`[NK, C]`, checked."""
     if values.ndim != 2 or not np.isin(values, (0, 1)).all():
         raise InputError(f"{path}: expected one-hot rows [NK, C], got {list(values.shape)}")
+    # some relatives store it transposed
     for candidate in (values, values.T):
         if (candidate.sum(axis=1) == 1).all():
             return candidate
@@ -188,6 +189,7 @@ def _feature_rows(path: Path, values: Array, count: int, *, transposed: bool) ->
         raise InputError(f"{path}: expected {layout}, got {list(values.shape)}")
     if values.shape[0] != values.shape[1]:
         return (values if len(values) == count else values.T), ""
+    # square: only one side of an encoder's features has unit length
     across, down = (_is_unit(np.linalg.norm(values, axis=a)) for a in (1, 0))
     if across != down:
         return (values if across else values.T), ""

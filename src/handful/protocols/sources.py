@@ -11,7 +11,7 @@ import numpy as np
 
 from handful import data
 from handful.data.feature_files import SUFFIXES, feature_file
-from handful.data.features import FeatureSet
+from handful.data.feature_set import FeatureSet
 from handful.data.imagenet import imagenet, is_imagenet
 from handful.data.tip_cache import is_tip_cache, tip_cache
 from handful.encoders import prompts

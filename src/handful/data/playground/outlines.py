@@ -12,10 +12,10 @@ Points = np.ndarray  # [n, 2] float64, x to the right, y down
 
 # What a shape's outline takes; a task may give other values through `SceneObject.form`.
 DEFAULT_FORMS: dict[str, tuple[tuple[str, float], ...]] = {
-    "oval": (("aspect", 0.58),),
     "star": (("points", 5), ("inner", 0.45)),
-    "ring": (("inner", 0.55), ("gap", 0.0)),
+    "oval": (("aspect", 0.58),),
     "flower": (("petals", 6),),
+    "ring": (("inner", 0.55), ("gap", 0.0)),
     "polygon": (("sides", 5),),
 }
 
@@ -49,30 +49,32 @@ def outline(shape: str, form: Mapping[str, float]) -> list[Points]:
     if shape == "polygon":
         return [_regular(int(p["sides"]), -90.0)]
     if shape not in _FIXED:
-        raise InputError(f"unknown shape {shape!r}; known: {', '.join([*_FIXED, 'polygon'])}")
+        raise InputError(f"unknown shape {shape!r}; known: {', '.join([*_FIXED, *DEFAULT_FORMS])}")
     return [_FIXED[shape]]
 
 
+def _polar(degrees: np.ndarray, radius: np.ndarray | float = 1.0) -> Points:
+    """Points at angles from the x axis, towards y."""
+    t = np.radians(degrees)
+    return np.stack([radius * np.cos(t), radius * np.sin(t)], 1)
+
+
 def _arc(start: float, stop: float, n: int) -> Points:
-    t = np.radians(np.linspace(start, stop, n, endpoint=stop - start < 360))
-    return np.stack([np.cos(t), np.sin(t)], 1)
+    return _polar(np.linspace(start, stop, n, endpoint=stop - start < 360))
 
 
 def _regular(sides: int, first: float) -> Points:
-    t = np.radians(first + np.arange(sides) * 360 / sides)
-    return np.stack([np.cos(t), np.sin(t)], 1)
+    return _polar(first + np.arange(sides) * 360 / sides)
 
 
 def _star(points: int, inner: float) -> Points:
-    t = np.radians(-90 + np.arange(2 * points) * 180 / points)
-    r = np.where(np.arange(2 * points) % 2 == 0, 1.0, inner)
-    return np.stack([r * np.cos(t), r * np.sin(t)], 1)
+    corners = np.arange(2 * points)
+    return _polar(-90 + corners * 180 / points, np.where(corners % 2 == 0, 1.0, inner))
 
 
 def _flower(petals: int) -> Points:
-    t = np.radians(np.linspace(0, 360, 72, endpoint=False))
-    r = 0.72 + 0.28 * np.cos(petals * t)
-    return np.stack([r * np.cos(t), r * np.sin(t)], 1)
+    degrees = np.linspace(0, 360, 72, endpoint=False)
+    return _polar(degrees, 0.72 + 0.28 * np.cos(petals * np.radians(degrees)))  # a rose curve
 
 
 def _ring(inner: float, gap: float) -> list[Points]:
@@ -84,6 +86,7 @@ def _ring(inner: float, gap: float) -> list[Points]:
 
 
 def _heart() -> Points:
+    """The heart curve x = 16 sin^3 t, scaled into the unit circle; y grows downwards."""
     t = np.radians(np.linspace(0, 360, 48, endpoint=False))
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -94,7 +97,7 @@ def _crescent() -> Points:
     outer = _arc(50, 310, 36)
     tip = outer[0]
     bite = _arc(65, 295, 30) * 0.82
-    shift = tip[0] - bite[0][0]
+    shift = tip[0] - bite[0][0]  # so that both arcs start at one tip
     inner = bite + (shift, 0)
     inner[:, 1] *= tip[1] / inner[0, 1]
     return np.concatenate([outer, inner[::-1]]) + (0.2, 0)
@@ -111,9 +114,4 @@ _FIXED: dict[str, Points] = {
     "crescent": _crescent(),
     "arrow": np.asarray(_ARROW),
     "bolt": np.asarray(_BOLT),
-    # names with parameters; listed so that the error message above is complete
-    "star": _star(5, 0.45),
-    "oval": _arc(0, 360, 40) * (1.0, 0.58),
-    "flower": _flower(6),
-    "ring": _arc(0, 360, 40),
 }

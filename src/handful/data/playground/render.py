@@ -35,6 +35,7 @@ def render(scene: Scene, size: int = 64) -> Pixels:
     if scene.style not in STYLES:
         raise InputError(f"unknown style {scene.style!r}; known: {', '.join(STYLES)}")
     factor = _oversampling(size)
+    # a stream of its own: noise does not depend on how many numbers the scene took
     rng = np.random.default_rng([scene.seed, 0xA17])
     canvas = _background_image(scene.background, size, rng, scene.style == "sketch")
     canvas = canvas.resize((size * factor, size * factor), Image.Resampling.NEAREST)
@@ -117,6 +118,7 @@ def _texture_mask(
     x = (np.arange(w, dtype=np.float32) + corner[0])[None, :] / edge - np.float32(item.x)
     t = np.radians(item.slant + item.rotation)
     c, s, p = np.float32(np.cos(t)), np.float32(np.sin(t)), np.float32(item.period)
+    # coordinates along and across the texture, in periods
     u, v = (x * c + y * s) / p, (y * c - x * s) / p
     if item.texture == "striped":
         on = (u - np.floor(u)) < 0.42
@@ -138,7 +140,7 @@ def _texture_mask(
 def _paint(canvas: Image.Image, item: SceneObject, edge: int, light: float) -> None:
     mask, corner = _mask(item, edge)
     shade = round(0.018 * edge)
-    shadow = mask.point(lambda v: v // 4)
+    shadow = mask.point(lambda v: v // 4)  # a quarter opaque, away from the light
     canvas.paste(
         (0, 0, 0), (corner[0] + (shade if light > 0 else -shade), corner[1] + shade), shadow
     )
@@ -218,7 +220,7 @@ def _blurred(image: np.ndarray, rng: np.random.Generator) -> Pixels:
 
 
 def _dusk(image: np.ndarray, rng: np.random.Generator) -> Pixels:
-    tint = np.array([0.20, 0.25, 0.42], np.float32)
+    tint = np.array([0.20, 0.25, 0.42], np.float32)  # dark, and bluer than red
     return _to_uint8(image * tint + rng.standard_normal(image.shape, np.float32) * 4)
 
 

@@ -56,7 +56,7 @@ def scene(
     >>> scene(1) == scene(1)
     True
     """
-    rng = np.random.default_rng([seed, 0x5CE])
+    rng = np.random.default_rng([seed, 0x5CE])  # a stream of its own: render uses another
     n = objects if objects is not None else int(rng.choice([1, 2, 3], p=[0.45, 0.40, 0.15]))
     background = _background(rng)
     found: list[SceneObject] = []
@@ -175,7 +175,7 @@ def _place(
 def _contrasting(rng: np.random.Generator, colour: str, background: Background) -> Rgb:
     """The colour's value, jittered, and pushed off a background of nearly the same value."""
     rgb = np.asarray(COLOURS[colour], float) * rng.uniform(0.9, 1.06) + rng.normal(0, 7, 3)
-    gap = np.abs(rgb - background.rgb).max()
+    gap = np.abs(rgb - background.rgb).max()  # the largest difference of a channel, grey levels
     if gap < 45:
         rgb += (45 - gap) * (1 if rgb.mean() > np.mean(background.rgb) else -1)
     return _rgb(rgb)
@@ -183,7 +183,7 @@ def _contrasting(rng: np.random.Generator, colour: str, background: Background) 
 
 def _mark(rng: np.random.Generator, rgb: Rgb) -> Rgb:
     base = np.asarray(rgb, float)
-    brightness = float(base @ (0.3, 0.59, 0.11))
+    brightness = float(base @ (0.3, 0.59, 0.11))  # luma, ITU-R BT.601
     darker = base * rng.uniform(0.3, 0.45)
     lighter = base + (255 - base) * rng.uniform(0.6, 0.8)
     if brightness > 170:

@@ -144,7 +144,7 @@ def _image(spec: TaskSpec, label: str, seed: int, size: int) -> Pixels:
     drawn = scene(seed, objects=spec.objects, compositions="any", fixed=fixed, style=spec.style)
     if spec.background is not None:
         tone, hue, kind = spec.background
-        rng = np.random.default_rng([seed, 0xBAC])
+        rng = np.random.default_rng([seed, 0xBAC])  # apart from the stream of the scene
         rgb = background_colour(rng, tone, hue)
         angle, period = float(rng.uniform(0, 180)), float(rng.uniform(0.12, 0.3))
         drawn = replace(drawn, background=Background(tone, hue, kind, rgb, angle, period))

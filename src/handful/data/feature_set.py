@@ -1,4 +1,4 @@
-"""Labelled features instead of labelled images."""
+"""Image features that are computed already, with labels and the text of their classes."""
 
 from __future__ import annotations
 
@@ -67,23 +67,24 @@ class FeatureSet:
                 f"expected image features of the text's width {width}, got {values.shape[1]}; "
                 "both must come from one encoder"
             )
+        # the rows' own digests, so that byte-identical copies are found as leaks
         ids = self.ids or tuple(hashlib.sha256(row.tobytes()).hexdigest() for row in values)
         object.__setattr__(self, "ids", tuple(ids))
         object.__setattr__(self, "groups", tuple(self.groups) or ("",) * count)
-        told = tuple(SPLITS.get(s.casefold(), s) for s in self.splits) or ("",) * count
-        object.__setattr__(self, "splits", told)
+        splits = tuple(SPLITS.get(s.casefold(), s) for s in self.splits) or ("",) * count
+        object.__setattr__(self, "splits", splits)
         for field in ("splits", "ids", "groups"):
             if len(getattr(self, field)) != count:
                 raise InputError(f"expected {count} {field}, got {len(getattr(self, field))}")
-        torn = groups_in_several_splits(self.groups, self.splits)
-        if torn:
-            raise InputError(f"groups in more than one split: {', '.join(torn[:5])}")
+        shared = groups_in_several_splits(self.groups, self.splits)
+        if shared:
+            raise InputError(f"groups in more than one split: {', '.join(shared[:5])}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def check_encoder(self, expected: str) -> None:
-        """Refuse features of another encoder; where theirs is not stated, nothing can be said.
+        """Refuse features of another encoder; without a stated one, nothing is checked.
 
         Raises:
             MismatchError: naming both.
