@@ -62,7 +62,11 @@ def run(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Of a library: the skill to ask; by default each photo finds its own."),
+        typer.Option(
+            "--skill",
+            "--task",
+            help="Of a library: the skill to ask; by default each photo finds its own.",
+        ),
     ] = None,
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
@@ -78,17 +82,17 @@ def run(
     several = is_library(skill)
     predictions: Sequence[Prediction]
     if several:
-        told = "none of the tasks of the library; the class is what its text alone suggests"
+        meaning = "none of the tasks of the library; the class is what its text alone suggests"
         if error is not None:
             raise InputError("--error: a library gives no sets of classes; ask one of its skills")
         predictions = _library.predict(
             skill, images, top_k=top_k, encoder=encoder, task=task, unknown=unknown
         )
     elif task is not None:
-        raise InputError(f"--task {task}: {skill} is a single skill; leave --task out")
+        raise InputError(f"--skill {task}: {skill} is a single skill; leave --skill out")
     else:
         predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
-        told = (
+        meaning = (
             f"none of the {len(predictor.pack.classes)} classes; its score is the share of such "
             "photos that look as familiar, or more so"
         )
@@ -105,7 +109,7 @@ def run(
             report.save(text, out)
             _console.complain(f"wrote {len(predictions)} answers to {out}")
     if unknown is not None and form is Format.table:
-        _console.complain(f"unknown: {told}")
+        _console.complain(f"unknown: {meaning}")
     failed = [p for p in predictions if p.error]
     for prediction in failed:
         _console.complain(f"skipped {prediction.error}")

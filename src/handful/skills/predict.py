@@ -1,4 +1,7 @@
-"""A skill and its encoder, joined: images in, answers out. What the command line calls."""
+"""Images to answers of one skill.
+
+images -> features -> probabilities -> the classes that its task answers
+"""
 
 from __future__ import annotations
 
@@ -53,14 +56,12 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What answers are to tell beside the class: see `Predictor`."""
+class _Options:
+    """What is asked for beside the class; see `Predictor`."""
 
+    top_k: int | None = None
     unknown: float | None = None
     error: float | None = None
-
-
-_NOTHING = _Asked()
 
 
 class Predictor:
@@ -98,7 +99,7 @@ class Predictor:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
-        self._ask(unknown, error)  # before an encoder is loaded in vain
+        self._check(unknown, error)  # before an encoder is loaded in vain
         self.encoder = load_encoder(self.pack, encoder)
         self.store = store
 
@@ -127,14 +128,17 @@ class Predictor:
         Raises:
             InputError: as the constructor does.
         """
-        asked = self._ask(
-            self.unknown if unknown is None else unknown, self.error if error is None else error
+        options = _Options(
+            top_k,
+            self.unknown if unknown is None else unknown,
+            self.error if error is None else error,
         )
-        several = [images] if stream.is_single_image(images) else list(images)
-        size, held = BATCH, None
+        self._check(options.unknown, options.error)
+        given = [images] if stream.is_single_image(images) else list(images)
+        size, limit = BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
-            size, held = max(1, len(several)), sys.maxsize
-        return list(self._answers(several, top_k, size, progress, len(several), held, asked))
+            size, limit = max(1, len(given)), sys.maxsize
+        return list(self._predict(given, options, size, limit, progress, len(given)))
 
     def iter_predict(
         self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
@@ -148,54 +152,11 @@ class Predictor:
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
         """
-        return self._answers(images, top_k, batch, None, 0, asked=_Asked(self.unknown, self.error))
+        return self._predict(images, _Options(top_k, self.unknown, self.error), batch)
 
     def logits(self, features: Array) -> Array:
         """`[M, D]` features of this encoder to `[M, C]` logits."""
         return self.pack.logits(features)
-
-    def _answers(
-        self,
-        images: Iterable[Any],
-        top_k: int | None,
-        size: int,
-        progress: Progress | None,
-        total: int,
-        held: int | None = None,
-        asked: _Asked = _NOTHING,
-    ) -> Iterator[Prediction]:
-        for name, value in (("top_k", top_k), ("batch", size)):
-            if value is not None and value < 1:
-                raise InputError(f"expected {name} of 1 or more, got {value}")
-        runs = stream.encode_batches(
-            self.encoder, images, size, self.store, max_bytes=held, total=total, progress=progress
-        )
-        for run in runs:
-            said = self._said(run.names, run.features, top_k, asked)
-            yield from run.in_order(said, (Prediction(f.name, [], f.reason) for f in run.failures))
-
-    def _said(
-        self, names: list[str], features: Array, top_k: int | None, asked: _Asked
-    ) -> list[Prediction]:
-        if not len(features):
-            return []
-        said = [
-            Prediction(name, scores)
-            for name, scores in zip(names, self._scores(features, top_k), strict=True)
-        ]
-        if asked.unknown is not None:
-            rates = self.detector().rates(features)
-            said = [
-                replace(one, unknown=bool(rate > asked.unknown), familiar=float(rate))
-                for one, rate in zip(said, rates, strict=True)
-            ]
-        if asked.error is not None:
-            sets = self.pack.sets(features, asked.error)
-            said = [
-                replace(one, among=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
-                for one, row in zip(said, sets, strict=True)
-            ]
-        return said
 
     def detector(self) -> Detector:
         """What tells images that show none of the classes.
@@ -208,22 +169,65 @@ class Predictor:
             self._detector = read(pack.manifest, pack.tensors, pack.support, pack.where)
         return self._detector
 
-    def _ask(self, unknown: float | None, error: float | None) -> _Asked:
-        """Refuse what the skill cannot promise before any image is looked at."""
+    def _check(self, unknown: float | None, error: float | None) -> None:
+        """Refuse rates that the skill cannot promise."""
         if unknown is not None:
             self.detector().check(unknown)
         if error is not None:
             self.pack.sets(self.pack.tensors["golden.features"][:1], error)
-        return _Asked(unknown, error)
 
-    def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
+    def _predict(
+        self,
+        images: Iterable[Any],
+        options: _Options,
+        batch: int,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+        total: int = 0,
+    ) -> Iterator[Prediction]:
+        for name, value in (("top_k", options.top_k), ("batch", batch)):
+            if value is not None and value < 1:
+                raise InputError(f"expected {name} of 1 or more, got {value}")
+        batches = stream.encode_batches(
+            *(self.encoder, images, batch, self.store),
+            max_bytes=max_bytes,
+            total=total,
+            progress=progress,
+        )
+        for found in batches:
+            answers = self._answer(found.names, found.features, options)
+            failures = (Prediction(f.name, [], f.reason) for f in found.failures)
+            yield from found.in_order(answers, failures)
+
+    def _answer(self, names: list[str], features: Array, options: _Options) -> list[Prediction]:
+        """One prediction a row of `[M, D]` features."""
         if not len(features):
             return []
+        answers = [
+            Prediction(name, scores)
+            for name, scores in zip(names, self._scores(features, options.top_k), strict=True)
+        ]
+        if options.unknown is not None:
+            rates = self.detector().rates(features)
+            answers = [
+                replace(one, unknown=bool(rate > options.unknown), familiar=float(rate))
+                for one, rate in zip(answers, rates, strict=True)
+            ]
+        if options.error is not None:
+            sets = self.pack.sets(features, options.error)
+            answers = [
+                replace(one, among=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
+                for one, row in zip(answers, sets, strict=True)
+            ]
+        return answers
+
+    def _scores(self, features: Array, top_k: int | None) -> list[list[Score]]:
+        """The answered classes of each row, the likeliest first."""
         pack, classes = self.pack, self.pack.classes
         probabilities = pack.probabilities(features)
         answered = pack.task.answered(pack.adapter, probabilities)
-        best = np.argsort(-probabilities, axis=1, kind="stable")
+        order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            [{"label": classes[c], "score": float(row[c])} for c in order[yes[order]][:top_k]]
-            for row, yes, order in zip(probabilities, answered, best, strict=True)
+            [{"label": classes[c], "score": float(row[c])} for c in best[yes[best]][:top_k]]
+            for row, yes, best in zip(probabilities, answered, order, strict=True)
         ]
