@@ -196,12 +196,12 @@ def test_class_names_that_two_tasks_share_are_kept_apart():
 )  # fmt: skip
 def test_which_heads_go_into_the_product(method, affine):
     head = World(1).skill("t", 0, method)
-    found = affine_form(head.head, torch.from_numpy(head.support.features))
+    found = affine_form(head.adapter.module_, torch.from_numpy(head.support.features))
     assert (found is not None) == affine
     if found is not None:
         x = torch.from_numpy(World(1, seed=3).draw(0, 5)[0])
         weights, bias = found
-        expected = head.head(x)
+        expected = head.adapter.module_(x)
         torch.testing.assert_close(x @ weights.T + bias, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -32,7 +32,7 @@ def predict(
         with _console.progress("looking") as progress:
             return library.predict(images, task, unknown, top_k=top_k or 1, progress=progress)
     finally:
-        for name, reason in library.broken.items():  # some are found out on the way
+        for name, reason in library.broken.items():  # some turn out not to fit on the way
             _console.complain(f"left out {name}: {reason}")
 
 

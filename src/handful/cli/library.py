@@ -47,7 +47,7 @@ def add(
         added = folder.add(skill, name)
         _console.say(f"added {added}")
         twins = folder.same_support(added)
-        if twins:
+        if twins:  # the router cannot tell them apart
             _console.complain(
                 f"{added} was taught with the same images as {', '.join(twins)}: an image finds "
                 "one of them at most; remove one, or name the task when you ask"
@@ -163,7 +163,7 @@ def remove(
     from handful.library import LibraryFolder
 
     folder = LibraryFolder.open(library)
-    for name in names:
+    for name in names:  # all or none
         folder.require(name)
     for name in dict.fromkeys(names):
         folder.remove(name)

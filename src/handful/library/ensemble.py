@@ -17,7 +17,7 @@ from handful.library.names import union_labels
 from handful.library.open_set import OpenSetDetector
 from handful.library.router import Router
 from handful.library.skill import Skill
-from handful.library.task_support import Indices, TaskSupport, Values
+from handful.library.task_support import Indices, Values
 from handful.packs import confidence
 from handful.packs.novelty import Detector
 
@@ -77,8 +77,8 @@ class SkillEnsemble:
         self.owners = np.repeat(np.arange(len(sizes)), sizes)
         self.columns = [slice(int(a), int(b)) for a, b in pairwise(np.cumsum([0, *sizes]))]
         self._detector = detector
-        supports = {i: s.support for i, s in enumerate(self.skills)}
-        self._supports = {i: found for i, found in supports.items() if found is not None}
+        self._routed = [i for i, s in enumerate(self.skills) if s.support is not None]
+        self._supports = {s.name: s.support for s in self.skills if s.support is not None}
         self._tuned = [i for i, s in enumerate(self.skills) if s.tuned]
         self._stack, self._stacked = self._stack_heads()
 
@@ -158,12 +158,12 @@ class SkillEnsemble:
     @cached_property
     def router(self) -> Router:
         """Task probabilities of images; fitted when it is first needed."""
-        return Router.fit(self._named_supports())
+        return Router.fit(self._supports)
 
     @cached_property
     def open_set(self) -> OpenSetDetector | None:
         """Detects images of no task; None of fewer than three tasks."""
-        return OpenSetDetector.fit(self._named_supports())
+        return OpenSetDetector.fit(self._supports)
 
     @cached_property
     def _detectors(self) -> dict[int, Detector]:
@@ -173,18 +173,17 @@ class SkillEnsemble:
                 f"cannot say 'unknown' with {len(self._supports)} tasks: none can be left out of "
                 "so few; add a third"
             )
-        return {i: self._detector(self.names[i]) for i in self._supports}
-
-    def _named_supports(self) -> dict[str, TaskSupport]:
-        return {self.names[i]: support for i, support in self._supports.items()}
+        return {i: self._detector(self.names[i]) for i in self._routed}
 
     def _stack_heads(self) -> tuple[StackedHeads, list[int]]:
         """The heads that one product answers, and the indices of their skills."""
         heads, indices = [], []
-        for i, support in self._supports.items():
-            if self.skills[i].tuned:  # its head takes features of another encoder
+        for i, support in zip(self._routed, self._supports.values(), strict=True):
+            skill = self.skills[i]
+            if skill.tuned:  # its head takes features of another encoder
                 continue
-            found = affine_form(self.skills[i].head, torch.from_numpy(unit_rows(support.features)))
+            rows = torch.from_numpy(unit_rows(support.features))
+            found = affine_form(skill.adapter.module_, rows)
             if found is not None:
                 heads.append(found)
                 indices.append(i)
@@ -195,14 +194,14 @@ class SkillEnsemble:
     ) -> tuple[Array, Values]:
         """`[m, C]` class and `[m, T]` task probabilities of rows `start`, ... of all images."""
         routed = np.zeros((len(X), len(self.skills)))
-        routed[:, list(self._supports)] = self.router.probabilities(X)
+        routed[:, self._routed] = self.router.probabilities(X)
         result = np.zeros((len(X), len(self.labels)), dtype=np.float32)
         with torch.inference_mode():
             stacked = [logits.numpy() for logits in self._stack(torch.from_numpy(unit_rows(X)))]
         for i, logits in zip(self._stacked, stacked, strict=True):
             own = confidence.probabilities(logits, self.skills[i].factor)
             result[:, self.columns[i]] = routed[:, [i]] * own
-        for i in sorted({*self._supports} - {*self._stacked}):
+        for i in sorted({*self._routed} - {*self._stacked}):
             rows = np.flatnonzero(self.runs_for(routed, i))
             if not len(rows):
                 continue

@@ -105,6 +105,7 @@ def evaluate(
         raise InputError("no tasks given; name test images of at least one")
     if unknown_sources and unknown is None:
         raise InputError("images of no task need a false-accept rate to be judged at (--unknown)")
+    # before any image is encoded, which takes long
     ensemble = library.ensemble
     ensemble.check(unknown)
     classes = {name: ensemble.skills[ensemble.index(name)].classes for name in sources}
@@ -122,11 +123,12 @@ def evaluate(
         if wrong:
             raise InputError(f"labels {wrong[:5]} are not among the classes of the skill {name!r}")
         found = encode(dataset)
+        # an image that the skill was fitted on is no test of it
         support = frozenset(library.folder.load(name).support_ids)
         kept = [i for i, id_ in enumerate(found.features.ids) if id_ not in support]
         if not kept:
             raise InputError(f"{name}: no readable image that its skill has not seen")
-        places = [found.kept[i] for i in kept]
+        places = [found.kept[i] for i in kept]  # in the data set, where unreadable ones stand too
         targets = np.array([classes[name].index(dataset.labels[i]) for i in places])
         tuned = library.tuned_features([dataset.images[i] for i in places])
         rows, leaks = found.features.values[kept], len(found.kept) - len(kept)
@@ -155,6 +157,7 @@ def _evaluate_task(
     task = ensemble.index(name)
     named = ensemble.predict_task(rows, name, tuned_features).argmax(1) == targets
     answers = ensemble.predict(rows, unknown, tuned_features)
+    # over the union a class stands at its task's first column plus its own index
     unnamed = answers.probabilities.argmax(1) == ensemble.columns[task].start + targets
     accepted = _accepted(answers, unknown)
     return TaskEvaluation(

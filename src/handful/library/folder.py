@@ -17,9 +17,9 @@ from typing import Any
 from handful._version import __version__
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
-from handful.library._compatibility import check_compatible
 from handful.library.listing import SkillEntry
 from handful.library.names import check_skill_name, fold
+from handful.library.skill import check_compatible
 from handful.packs import disk
 from handful.packs.exchange import read_verified
 from handful.packs.format import LIBRARY as MANIFEST
@@ -110,6 +110,7 @@ class LibraryFolder:
 
     def names(self) -> tuple[str, ...]:
         """Names of all skills, sorted, whether they can be used or not."""
+        # hidden folders are skills that are being written
         held = (f.name for f in self.path.iterdir() if f.is_dir() and f.name[0] != ".")
         return tuple(sorted(held))
 
@@ -139,6 +140,7 @@ class LibraryFolder:
             given = skill_name(Path(skill)) if name is None else name
         self._check_name(given)
         check_compatible(pack, given, self.encoder)
+        # another process may take the name until here: then this refuses
         disk.write_folder(self.path / given, files, overwrite=False, known=NAMES)
         return given
 
@@ -174,7 +176,7 @@ class LibraryFolder:
         """
         for name in self.names():
             found = self._try_load(name)
-            if isinstance(found, PackError):
+            if isinstance(found, PackError):  # perhaps read while it was being replaced
                 found = self._try_load(name)
             if found is not None:
                 yield name, found

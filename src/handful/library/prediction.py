@@ -72,12 +72,13 @@ def predict_features(
     ]
     if found.false_accept_rates is None or unknown is None:
         return answers
+    # the less familiar an image, the less likely any class of the library is
     discount = known_class_discount(found.false_accept_rates, unknown)
     labels, by_text = zero_shot(ensemble, features, extra_classes, discount)
     text_scores = _top_scores(labels, by_text, top_k)
     return [
         replace(answer, unknown=False, familiar=float(rate))
-        if rate <= unknown
+        if rate <= unknown  # accepted as an image of one of the tasks
         else LibraryPrediction(answer.name, row, None, True, float(rate), zero_shot=True)
         for answer, rate, row in zip(answers, found.false_accept_rates, text_scores, strict=True)
     ]
@@ -87,6 +88,7 @@ def _top_scores(
     labels: Sequence[str], probabilities: Array, top_k: int | None
 ) -> list[list[Score]]:
     """Of each row the most likely labels, in order; those of probability 0 are left out."""
+    # stable: equal scores stay in the order of the classes
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
     return [
         [{"label": labels[c], "score": float(row[c])} for c in best if row[c] > 0]

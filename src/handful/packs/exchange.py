@@ -18,7 +18,7 @@ from handful.packs.pack import Pack
 from handful.packs.skill_file import is_skill_file
 from handful.packs.storage import FileSource, open_source, skill_name, write_files
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")  # owner/name
 _SCHEMES = ("hf://", "https://huggingface.co/", "https://hf.co/")
 Token = str | bool | None
 
@@ -145,6 +145,7 @@ def open_skill(name: str | Path, *, revision: str | None = None, token: Token = 
         MissingModelError: not to be had from the hub.
     """
     place, certain = _hub_name(name)
+    # owner/name may also be a folder on this disk, which then counts
     here = Path(name).exists() or is_skill_file(Path(name))
     if place is not None and (certain or not here):
         return hub.Repository.open(place, revision, token)
@@ -177,7 +178,7 @@ def hub_target(target: str | Path) -> str | None:
         return place
     if is_skill_file(path):
         return None
-    if path.parent.is_dir():
+    if path.parent.is_dir():  # to write there or to send it to the hub: not for us to guess
         raise InputError(
             f"{target}: the folder {path.parent} is here, and it may be a hub name as well; write "
             f"./{target} for the folder or hf://{target} for the hub"
@@ -216,6 +217,7 @@ def _notes_for_makers(pack: Pack) -> tuple[str, ...]:
     if not pack.manifest["evaluation"]:
         notes.append("its card has no numbers; measure it: handful evaluate SKILL FOLDER --record")
     encoder = str(pack.manifest["encoder"]["name"])
+    # models of the hub and the one in this package are the same everywhere
     if encoder != "tiny" and not _HUB_NAME.fullmatch(encoder):
         notes.append(
             f"it names its encoder by a place on this machine ({encoder}), which others see and do "

@@ -58,6 +58,7 @@ def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
     """
     if path.is_dir():
         return FolderSource(path)
+    # a process that was killed while it replaced the folder left the former one under this name
     former = disk.former(path)
     if former.is_dir():
         raise PackError(
