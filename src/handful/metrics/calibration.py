@@ -50,6 +50,7 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) ->
     best, right = chances.max(axis=1).astype(np.float64), chances.argmax(axis=1) == truth
     if best.min() < 0 or best.max() > 1 + 1e-6:
         raise InputError("expected probabilities from 0 to 1; logits need a softmax first")
+    # a probability of exactly 1 belongs to the last bin
     place = np.minimum((best * bins).astype(int), bins - 1)
     found = []
     for i in range(bins):

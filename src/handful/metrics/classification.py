@@ -75,6 +75,7 @@ def evaluate(logits: ArrayLike, targets: ArrayLike, classes: Sequence[str]) -> E
             f"expected one column a class, got {scores.shape[1]} columns for {len(classes)} classes"
         )
     answers = scores.argmax(axis=1)
+    # all columns, or scikit-learn would drop classes that neither truth nor answers have
     columns = np.arange(len(classes))
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, answers, labels=columns, zero_division=0
@@ -93,6 +94,7 @@ def evaluate(logits: ArrayLike, targets: ArrayLike, classes: Sequence[str]) -> E
         classes=tuple(map(str, classes)),
         accuracy=right / len(truth),
         interval=wilson_interval(right, len(truth)),
+        # the F1 of a class without images is undefined
         macro_f1=float(f1[support > 0].mean()),
         per_class=per_class,
         confusion=confusion_matrix(truth, answers, labels=columns).astype(np.int64),

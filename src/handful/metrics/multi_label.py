@@ -1,4 +1,4 @@
-"""Yes/no answers and the truth to numbers, where an image may show several classes, or none."""
+"""F1 of multi-label classification: an image may show several classes, or none."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def evaluate_multi_label(
             f"{[*yes.shape]} and {[*wanted.shape]}"
         )
     hits, answered, images = (yes & wanted).sum(0), yes.sum(0), wanted.sum(0)
+    # F1 = 2 TP / (2 TP + FP + FN), and answered + images = 2 TP + FP + FN
     f1 = 2 * hits / np.maximum(answered + images, 1)
     micro, macro = _f1(yes, wanted)
     return MultiLabelEvaluation(
@@ -109,6 +110,7 @@ def evaluate_multi_label(
 
 def _f1(yes: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[float, float]:
     """Micro and macro; where neither truth nor answer has any class, all is right."""
+    # micro: all cells as one class; macro: mean over the classes that have images
     hits, both, there = (yes & wanted).sum(0), yes.sum(0) + wanted.sum(0), wanted.any(0)
     micro = float(2 * hits.sum() / both.sum()) if both.any() else 1.0
     macro = float((2 * hits[there] / both[there]).mean()) if there.any() else micro

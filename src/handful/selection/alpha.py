@@ -8,7 +8,7 @@ of right answers is known for every alpha there is. No grid, and no step to choo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
 
@@ -68,14 +68,10 @@ def best_alpha(
         )
     columns = checked_columns("targets", targets, first.shape)
     _check_range(low, high)
-    starts, ends = np.empty(len(first)), np.empty(len(first))
-    strength = np.zeros(2)
-    for rows in _chunks(len(first), first.shape[1]):
-        lead, fixed = _leads(first[rows].T, columns[rows])
-        pull = _pull(second[rows].T, columns[rows])
-        starts[rows], ends[rows] = intervals(lead, pull, fixed)
-        strength += np.abs(lead).sum(), np.abs(pull).sum()
-    return sweep(starts, ends, low, high, balance_of(strength), default)[0]
+    width = first.shape[1]
+    return _best_of_each(
+        first, columns, width, 1, lambda rows: [second[rows].T], (low, high), default
+    )[0][0]
 
 
 def best_alpha_beta(
@@ -124,28 +120,54 @@ def best_alpha_beta(
     if not sharpness or not all(isfinite(b) and b >= 0 for b in sharpness):
         raise InputError(f"expected betas that are finite and not negative, got {list(betas)!r}")
     _check_range(low, high)
-    starts, ends = np.empty((len(sharpness), len(first))), np.empty((len(sharpness), len(first)))
-    strength = np.zeros((len(sharpness), 2))
     order = np.argsort(keys, kind="stable")
-    for rows in _chunks(len(first), max(classes, len(keys))):
-        lead, fixed = _leads(first[rows].T, columns[rows])
-        lead_strength = np.abs(lead).sum()
+
+    def votes(rows: slice) -> Iterator[NDArray[np.float32]]:
         apart = (closeness[rows].T - 1)[order].astype(np.float32)
-        if leave_one_out:
-            here = np.arange(len(first))[rows]
-            apart[order[:, None] == here] = -inf
-        for b, beta in enumerate(sharpness):
-            votes = _votes(apart, beta, keys[order], classes)
-            pull = _pull(votes, columns[rows])
-            starts[b, rows], ends[b, rows] = intervals(lead, pull, fixed)
-            strength[b] += lead_strength, np.abs(pull).sum()
-    found = [
-        sweep(starts[b], ends[b], low, high, balance_of(strength[b]), None)
-        for b in range(len(sharpness))
-    ]
+        if leave_one_out:  # exp(-inf): the key of the sample itself does not vote
+            apart[order[:, None] == np.arange(len(first))[rows]] = -inf
+        return (_votes(apart, beta, keys[order], classes) for beta in sharpness)
+
+    width = max(classes, len(keys))
+    found = _best_of_each(first, columns, width, len(sharpness), votes, (low, high), None)
     b = max(range(len(found)), key=lambda i: (found[i][0].right, found[i][1], -i))
     best = found[b][0]
     return BestCache(best.alpha, best.right, best.interval, sharpness[b])
+
+
+def _best_of_each(
+    base: NDArray[np.floating],
+    columns: NDArray[np.int64],
+    width: int,
+    count: int,
+    others: Callable[[slice], Iterable[NDArray[np.floating]]],
+    span: tuple[float, float],
+    default: float | None,
+) -> list[tuple[Best, float]]:
+    """The best alpha, and how wide its interval is, for each of several sources beside `base`.
+
+    Args:
+        base: `[N, C]` logits.
+        columns: `[N]` true classes.
+        width: numbers a sample in the largest temporary.
+        count: how many sources.
+        others: for a slice of n samples, `[C, n]` logits of each source.
+        span: smallest and largest alpha.
+        default: an alpha to stay at when none is better.
+    """
+    starts, ends = np.empty((count, len(base))), np.empty((count, len(base)))
+    strength = np.zeros((count, 2))
+    step = max(1, _CELLS // width)
+    for rows in (slice(i, i + step) for i in range(0, len(base), step)):
+        lead, fixed = _leads(base[rows].T, columns[rows])
+        lead_strength = np.abs(lead).sum()
+        for k, other in enumerate(others(rows)):
+            pull = _pull(other, columns[rows])
+            starts[k, rows], ends[k, rows] = intervals(lead, pull, fixed)
+            strength[k] += lead_strength, np.abs(pull).sum()
+    return [
+        sweep(starts[k], ends[k], *span, balance_of(strength[k]), default) for k in range(count)
+    ]
 
 
 def matrix(name: str, values: ArrayLike) -> NDArray[np.floating]:
@@ -180,11 +202,6 @@ def checked_columns(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDA
 def _check_range(low: float, high: float) -> None:
     if isnan(low) or isnan(high) or not low < high or low == inf:
         raise InputError(f"expected low below high, got {low} and {high}")
-
-
-def _chunks(count: int, width: int) -> list[slice]:
-    step = max(1, _CELLS // width)
-    return [slice(i, i + step) for i in range(0, count, step)]
 
 
 def _pull(source: NDArray[np.floating], columns: NDArray[np.int64]) -> Doubles:

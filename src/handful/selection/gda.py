@@ -1,4 +1,8 @@
-"""Gaussian discriminant analysis, one covariance for all classes, and its exact leave-one-out."""
+"""Gaussian discriminant analysis, one covariance for all classes, and its exact leave-one-out.
+
+Over 250 lines: the closed forms of a fit and of all fits without one sample share their steps, and
+a change of one is a change of the other.
+"""
 
 from __future__ import annotations
 

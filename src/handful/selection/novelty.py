@@ -3,6 +3,8 @@
 Learned by leaving classes out of the support set: the images of each class in turn, seen by a fit
 on the others, are unknown ones of the same kind as the known classes. No method is known here and
 none is fitted again; everything is in closed form from features, labels and text.
+
+Over 250 lines: the scorer's error rates rest on how `fit_novelty_detector` left classes out.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class NoveltyScorer:
         """
         if self.uses_reserved:
             return _share(self.reserved, scores)
-        parts = [_share(self.left_out, scores), self._of_new_class(scores)]
+        parts = [_share(self.left_out, scores), self._new_class_rates(scores)]
         if len(self.reserved):
             parts.append(_share(self.reserved, scores) - 1 / (len(self.reserved) + 1))
         return np.asarray(np.max(parts, axis=0))
@@ -114,7 +116,8 @@ class NoveltyScorer:
         between = max(float(means.var(ddof=1)) - within / size, 0.0) if len(means) > 1 else 0.0
         return between, within, len(classes), means
 
-    def _of_new_class(self, scores: Values) -> Values:
+    def _new_class_rates(self, scores: Values) -> Values:
+        """`[M]` Student's t of the scores for a class not seen before; see `rates`."""
         between, within, count, means = self._variances()
         size, total = len(self.left_out) / count, between * (1 + 1 / count) + within
         if count < 2 or total <= 0:
@@ -242,7 +245,7 @@ def _weights(known: Values, unknown: Values, first: Values, pull: float) -> Valu
         loss = share @ np.logaddexp(0, -lead) + pull * ((w - first) ** 2).sum()
         return float(loss), np.append(rows.T @ slope + 2 * pull * (w - first), slope.sum())
 
-    bounds: list[Any] = [(0, None)] * len(first) + [(None, None)]
+    bounds: list[Any] = [*[(0, None)] * len(first), (None, None)]
     found = minimize(objective, np.append(first, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x[:-1])
 
