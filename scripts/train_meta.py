@@ -22,7 +22,8 @@ from handful.data import playground
 from handful.data.playground.sampling import scene_seed
 from handful.data.playground.tasks import TASKS
 from handful.encoders import prompts
-from handful.protocols.meta_training import TaskPool, train
+from handful.protocols.meta_training import train
+from handful.protocols.task import Task
 
 STYLES = ("photo", "photo", "poster", "blurred", "noisy", "faint", "mono")
 WORDS = (
@@ -94,7 +95,7 @@ def _phrase(fixed: Fixed) -> str:
     return " ".join(words if "shape" in fixed else [*words, "shape"])
 
 
-def pool(encoder: Any, made: TrainingTask, seed: int) -> TaskPool:
+def pool(encoder: Any, made: TrainingTask, seed: int) -> Task:
     """Features of a task's images."""
     pictures, targets = [], []
     for column, (name, fixed) in enumerate(made.classes.items()):
@@ -109,9 +110,7 @@ def pool(encoder: Any, made: TrainingTask, seed: int) -> TaskPool:
 
     values = encoder.images([encoder.prepare(Image.fromarray(p)) for p in pictures])
     text = prompts.embed(encoder, list(made.classes))
-    return TaskPool(
-        made.name, values, np.array(targets), text.weights, text.scale, encoder.fingerprint
-    )
+    return Task.of_features(made.name, values, np.array(targets), text, encoder=encoder.fingerprint)
 
 
 def main() -> None:

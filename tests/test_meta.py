@@ -18,21 +18,23 @@ from handful.errors import InputError
 from handful.packs import Pack
 from handful.protocols import meta_training
 from handful.protocols.demo import draw
-from handful.protocols.meta_training import TaskPool
+from handful.protocols.meta_training import EpisodeSampler
+from handful.protocols.task import Task
 from test_library import run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import train_meta
 
 
-def made(classes: int = 4, width: int = 24, images: int = 12, seed: int = 0) -> TaskPool:
+def made(classes: int = 4, width: int = 24, images: int = 12, seed: int = 0) -> Task:
     rng = np.random.default_rng(seed)
     text = rng.standard_normal((classes, width))
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     targets = np.repeat(np.arange(classes), images)
     rows = 0.6 * text[targets] + 0.25 * rng.standard_normal((len(targets), width)) + 0.5
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return TaskPool(f"t{seed}", rows.astype("f4"), targets, text.astype("f4"), 50.0)
+    classes_text = ClassText(text[:, None], tuple("abcdefgh"[:classes]), 50.0)
+    return Task.of_features(f"t{seed}", rows.astype("f4"), targets, classes_text)
 
 
 def test_training_tasks_share_nothing_with_those_it_is_judged_by():
@@ -75,9 +77,8 @@ def test_it_is_above_zero_shot_and_tip_on_tasks_it_never_saw(shots):
 @pytest.mark.parametrize("width", [8, 24, 700])
 def test_the_same_weights_serve_any_width(width):
     task = made(width=width)
-    text = ClassText(task.text[:, None], ("a", "b", "c", "d"), 50.0)
-    adapter = plugins.get("adapters", "meta")().fit(task.features[::3], task.targets[::3], text)
-    assert (adapter.predict(task.features) == task.targets).mean() > 0.5
+    adapter = plugins.get("adapters", "meta")().fit(task.values[::3], task.labels[::3], task.text)
+    assert (adapter.predict(task.values) == task.labels).mean() > 0.5
 
 
 def test_learning_is_deterministic_and_lowers_the_loss():
@@ -91,7 +92,8 @@ def test_learning_is_deterministic_and_lowers_the_loss():
     differ = [torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
     assert not all(differ)
     assert [t[0] for t in told] == list(range(1, 41))
-    asked = [meta_training.draw(made(seed=9), np.random.default_rng(i)) for i in range(30)]
+    sampler = EpisodeSampler(made(seed=9))
+    asked = [sampler.draw(np.random.default_rng(i)) for i in range(30)]
     before, after = (
         np.mean([meta_training.loss(r, e).item() for e in asked])
         for r in (meta.MetaNetwork(), meta_training.train(tasks, steps=200))
@@ -100,9 +102,9 @@ def test_learning_is_deterministic_and_lowers_the_loss():
 
 
 def test_an_episode_never_asks_about_its_support_images():
-    task, rng = made(images=5), np.random.default_rng(0)
+    sampler, rng = EpisodeSampler(made(images=5)), np.random.default_rng(0)
     for _ in range(50):
-        e = meta_training.draw(task, rng)
+        e = sampler.draw(rng)
         assert set(e.labels.tolist()) == set(range(len(e.text)))
         known = {r.numpy().tobytes() for r in e.support}
         assert not any(q.numpy().tobytes() in known for q in e.queries)
@@ -110,9 +112,8 @@ def test_an_episode_never_asks_about_its_support_images():
 
 def test_weights_are_made_named_and_used_from_the_command_line(photos, tmp_path, capsys):
     task = made()
-    text = ClassText(task.text[:, None], ("a", "b", "c", "d"), 50.0)
     file = save_features(
-        tmp_path / "other.safetensors", FeatureSet("o", task.features, task.targets, text)
+        tmp_path / "other.safetensors", FeatureSet("o", task.values, task.labels, task.text)
     )
     asked = ["meta-train", photos, file, "--name", "mine", "--steps", 5, "--json"]
     code, out, err = run(capsys, *asked)
@@ -139,9 +140,7 @@ def test_weights_are_made_named_and_used_from_the_command_line(photos, tmp_path,
 def test_names_that_cannot_be_or_are_not_there_are_told(name):
     task = made()
     with pytest.raises(InputError, match="meta-learned weights"):
-        plugins.get("adapters", "meta")(weights=name).fit(
-            task.features, task.targets, ClassText(task.text[:, None], ("a", "b", "c", "d"), 50.0)
-        )
+        plugins.get("adapters", "meta")(weights=name).fit(task.values, task.labels, task.text)
 
 
 def test_damaged_weights_are_told(tmp_path):
@@ -153,4 +152,4 @@ def test_damaged_weights_are_told(tmp_path):
     with pytest.raises(InputError, match="two classes of two images"):
         meta_training.train([made(images=1)], steps=1)
     with pytest.raises(InputError, match="come with Handful"):
-        meta_training.free_place(meta.SHIPPED)
+        meta_training.weights_path(meta.SHIPPED)

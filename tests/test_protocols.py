@@ -321,7 +321,7 @@ def test_only_what_is_needed_is_encoded_and_a_broken_image_is_replaced(photos, t
     broken.write_bytes(b"no picture")
     own = FeatureStore(tmp_path / "store")
     ready = prepare([folder], Request(methods=["tip"], shots=[1], seeds=1), store=own)
-    (task,) = [one.task for one in ready.loaded]
+    (task,) = ready.tasks
     assert (task.rows >= 0).sum() == len(source.split("test")) + len(classes)
     done = ready.run()
     assert [f.name for f in done.failures] == [str(broken)]
@@ -379,9 +379,8 @@ def test_too_many_shots_are_refused_before_the_work(tmp_path, photos):
     ready = prepare(
         [photos], Request(methods=["tip"], shots=[99], seeds=1, allow_fewer=True), store=nowhere
     )
-    assert len(ready.configurations[0].episodes[0].support) == 8 * len(
-        ready.loaded[0].task.text.classes
-    )
+    classes = ready.tasks[0].classes
+    assert len(ready.configurations[0].episodes[0].support) == 8 * len(classes)
 
 
 @pytest.mark.parametrize(

@@ -28,36 +28,38 @@ def run(
     from handful.encoders import prompts
     from handful.protocols import meta_training
 
-    place = meta_training.free_place(name, overwrite=overwrite)
+    path = meta_training.weights_path(name, overwrite=overwrite)
     templates = prompts.expand_templates(template or prompts.DEFAULT)
     with _console.progress("encoding") as progress:
-        pools = meta_training.pools(sources, encoder, templates, progress=progress)
-    with _console.training_progress("meta-training") as (_, live):
-        refiner = meta_training.train(pools, steps=steps, seed=seed, progress=_told(live))
+        tasks = meta_training.load_tasks(sources, encoder, templates, progress=progress)
+    with _console.training_progress("meta-training") as (_, show):
+        network = meta_training.train(tasks, steps=steps, seed=seed, progress=_with_time_left(show))
     facts = {
-        "tasks": [pool.name for pool in pools],
-        "encoders": sorted({pool.encoder for pool in pools}),
+        "tasks": [task.name for task in tasks],
+        "encoders": sorted({task.encoder for task in tasks}),
         "steps": steps,
         "seed": seed,
     }
-    meta_training.keep(refiner, place, facts)
+    meta_training.save_weights(network, path, facts)
     if as_json:
-        _console.say_json({"weights": name, "file": str(place), **facts})
+        _console.say_json({"weights": name, "file": str(path), **facts})
     else:
         _console.say(
-            f"Learned from {len(pools)} task{'s' * (len(pools) > 1)}. "
+            f"Learned from {len(tasks)} task{'s' * (len(tasks) > 1)}. "
             f"Try: handful fit PHOTOS --out SKILL --method meta --param weights={name}"
         )
     return 0
 
 
-def _told(live: Callable[..., None] | None) -> Callable[[int, int, float], None] | None:
+def _with_time_left(
+    show: Callable[..., None] | None,
+) -> Callable[[int, int, float], None] | None:
     """Steps and loss for the bar, and the time left by the pace so far."""
-    if live is None:
+    if show is None:
         return None
-    began, tell = time.perf_counter(), live
+    began = time.perf_counter()
 
-    def told(done: int, total: int, loss: float) -> None:
-        tell(done, total, loss, (time.perf_counter() - began) / done * (total - done))
+    def progress(done: int, total: int, loss: float) -> None:
+        show(done, total, loss, (time.perf_counter() - began) / done * (total - done))
 
-    return told
+    return progress

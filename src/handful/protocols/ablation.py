@@ -136,4 +136,4 @@ def _encoded(
     else:
         needed = [replace(draws, views=value) for draws in needed]
     pairs = zip(opened, needed, strict=True)
-    return [sources.load(source, encoding, draws).task for source, draws in pairs]
+    return [sources.load(source, encoding, draws) for source, draws in pairs]

@@ -14,7 +14,7 @@ from handful.errors import InputError
 from handful.features import Progress
 from handful.features.store import FeatureStore
 from handful.protocols import ablation, episodes, sources
-from handful.protocols.encoding import Encoding, Loaded, SupportDraws
+from handful.protocols.encoding import Encoding, SupportDraws
 from handful.protocols.episodes import Episode
 from handful.protocols.journal import Journal
 from handful.protocols.methods import inductive_methods
@@ -73,13 +73,13 @@ class PreparedBench:
     Args:
         request: what was asked for.
         configurations: the rows of the table.
-        loaded: the data sets.
+        tasks: the data sets.
         journal: what is known already.
     """
 
     request: Request
     configurations: Sequence[Configuration]
-    loaded: Sequence[Loaded]
+    tasks: Sequence[Task]
     journal: Journal
 
     def run(self, progress: Progress | None = None) -> BenchResult:
@@ -88,16 +88,15 @@ class PreparedBench:
         Args:
             progress: called with (trials done, trials in all).
         """
-        tasks = [one.task for one in self.loaded]
         return BenchResult(
             self.request.protocol,
             tuple(run(self.configurations, self.journal, progress)),
-            facts(self.request.protocol, self.request.seeds, self.configurations, tasks),
-            {task.name: task.facts for task in tasks},
-            tuple(f for one in self.loaded for f in one.failures),
-            _anchors(self.request, tasks),
+            facts(self.request.protocol, self.request.seeds, self.configurations, self.tasks),
+            {task.name: task.facts for task in self.tasks},
+            tuple(f for task in self.tasks for f in task.failures),
+            _anchors(self.request, self.tasks),
             self.request.anchors is not None,
-            sum((Counter(one.ignored) for one in self.loaded), Counter()),
+            sum((Counter(task.ignored) for task in self.tasks), Counter()),
         )
 
 
@@ -137,8 +136,7 @@ def prepare(
     draws = [(k, seed) for k in shots for seed in range(request.seeds)]
     needed = [SupportDraws(draws if s in trained else (), 1, request.allow_fewer) for s in opened]
     journal = Journal(None if out is None else out / JOURNAL)
-    loaded = [sources.load(s, encoding, n) for s, n in zip(opened, needed, strict=True)]
-    tasks = [one.task for one in loaded]
+    tasks = [sources.load(s, encoding, n) for s, n in zip(opened, needed, strict=True)]
 
     def drawn(of: Sequence[Task]) -> list[Episode]:
         protocol = PROTOCOLS[request.protocol]
@@ -148,7 +146,7 @@ def prepare(
         rows = ablation.configurations(varied, opened, tasks, needed, encoding, drawn)
     else:
         rows = configurations_of(request.methods or inductive_methods(), drawn(tasks))
-    return PreparedBench(request, rows, loaded, journal)
+    return PreparedBench(request, rows, tasks, journal)
 
 
 def _check(paths: Sequence[str | Path], request: Request) -> None:

@@ -19,7 +19,7 @@ from handful.features.store import FeatureStore
 from handful.protocols import sources
 from handful.protocols.bench import Request
 from handful.protocols.continual_result import ContinualResult
-from handful.protocols.encoding import Encoding, ImageSource, Loaded, SupportDraws
+from handful.protocols.encoding import Encoding, ImageSource, SupportDraws
 from handful.protocols.methods import semantics
 from handful.protocols.task import Task, check_same_encoder
 from handful.protocols.task_sequence import learn_sequence
@@ -35,22 +35,17 @@ class PreparedContinual:
 
     Args:
         request: what was asked for.
-        loaded: the data sets, in the first seed's order.
+        tasks: the data sets, in the first seed's order.
         method: of every skill.
         shots: images a class.
         rate: share of images of unknown tasks that may be taken for known ones.
     """
 
     request: Request
-    loaded: Sequence[Loaded]
+    tasks: Sequence[Task]
     method: str
     shots: int
     rate: float
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The data sets as features."""
-        return tuple(one.task for one in self.loaded)
 
     def run(self, progress: Progress | None = None) -> ContinualResult:
         """Every seed's sequence.
@@ -87,8 +82,8 @@ class PreparedContinual:
             tuple(sequences),
             facts,
             {task.name: task.facts for task in tasks},
-            tuple(f for one in self.loaded for f in one.failures),
-            sum((Counter(one.ignored) for one in self.loaded), Counter()),
+            tuple(f for task in tasks for f in task.failures),
+            sum((Counter(task.ignored) for task in tasks), Counter()),
         )
 
 
@@ -145,9 +140,9 @@ def prepare(
         sources.check_shots(source, (shots,), allow_fewer=request.allow_fewer)
     draws = [(shots, seed) for seed in range(request.seeds)]
     needed = SupportDraws(draws, 1, request.allow_fewer)
-    loaded = [sources.load(source, encoding, needed) for source in opened]
-    check_same_encoder([one.task for one in loaded])
-    return PreparedContinual(request, loaded, method, shots, rate)
+    tasks = [sources.load(source, encoding, needed) for source in opened]
+    check_same_encoder(tasks)
+    return PreparedContinual(request, tasks, method, shots, rate)
 
 
 def _order(count: int, seed: int) -> list[int]:

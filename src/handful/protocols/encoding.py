@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handful import encoders
-from handful.contracts import Array, ClassText, Encoder
+from handful.contracts import ClassText, Encoder
 from handful.data import Dataset
 from handful.encoders import prompts
 from handful.features import Failure, Progress, extract_features
@@ -103,16 +103,7 @@ class Encoding:
         return str(self.model) if isinstance(self.model, str | Path) else self.model.name
 
 
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A task, and the images that could not be used."""
-
-    task: Task
-    failures: tuple[Failure, ...] = ()
-    ignored: Mapping[str, int] = field(default_factory=dict)
-
-
-def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Loaded:
+def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Task:
     """The features that are needed, from the store where it knows them.
 
     An image that cannot be read is left out, and another one is drawn in its place.
@@ -120,41 +111,39 @@ def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Loa
     encoder, dataset, labels = encoding.encoder, source.dataset, source.labels
     templates = prompts.expand_templates(encoding.templates or source.templates)
     text = class_text(encoder, source.words, templates)
-    blank = Task(
-        name=source.name,
-        labels=labels,
-        text=text,
+    task = Task.of_features(
+        source.name,
+        np.empty((0, encoder.dim), dtype=np.float32),
+        labels,
+        text,
         splits=np.array(dataset.splits),
-        usable=np.ones(len(labels), dtype=bool),
         rows=np.full(len(labels), -1),
-        values=np.empty((0, encoder.dim), dtype=np.float32),
-        ids=("",) * len(labels),
-        digest="",
         encoder=encoder.name,
         groups=dataset.groups if any(dataset.groups) else None,
     )
     failures: dict[int, Failure] = {}
+    drawn = _drawn(task, needed)
     while True:
-        drawn = _drawn(blank, needed)
-        images = np.flatnonzero(blank.testable | drawn)
+        images = np.flatnonzero(task.testable | drawn)
         found = _extract(source, encoding, images)
         lost = [int(images[f.index]) for f in found.failures]
         failures |= {i: replace(f, index=i) for i, f in zip(lost, found.failures, strict=True)}
-        blank.usable[lost] = False
+        task.usable[lost] = False
         if not drawn[lost].any():
             break
-        # draws change when an image leaves the pool: the new ones may need other images
+        drawn = _drawn(task, needed)  # others in their places, which may not be encoded yet
     kept = images[list(found.kept)]
-    blank.rows[kept] = np.arange(len(kept))
+    task.rows[kept] = np.arange(len(kept))
     ids = np.full(len(labels), "", dtype=object)
     ids[kept] = found.features.ids
     values, support_values = found.features.values, None
-    if needed.views > 1:
-        support_values = _averaged_views(
-            blank, values, np.flatnonzero(drawn & blank.usable), source, encoding, needed.views
-        )
+    if needed.views > 1:  # of support images the mean over augmented views
+        images = np.flatnonzero(drawn & task.usable)
+        augmented = _extract(source, encoding, images, needed.views)
+        support_values = values.copy()
+        support_values[task.rows[images[list(augmented.kept)]]] = augmented.features.values
     facts = {
-        **image_counts(blank),
+        **image_counts(task),
         "encoder": encoder.name,
         "fingerprint": encoder.fingerprint,
         "precision": encoder.precision,
@@ -163,16 +152,16 @@ def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Loa
         "repeats": len(kept) - len(set(found.features.ids)),
     }
     known = [encoder.fingerprint, encoder.precision, needed.views, text_digest(text)]
-    known += [labels, blank.rows, *dataset.splits, *dataset.groups, *ids]
-    task = replace(
-        blank,
+    return replace(
+        task,
         values=values,
         support_values=support_values,
         ids=tuple(ids),
-        digest=digest(known),
+        digest=digest([*known, labels, task.rows, *dataset.splits, *dataset.groups, *ids]),
         facts=facts,
+        failures=tuple(failures[i] for i in sorted(failures)),
+        ignored=dataset.ignored,
     )
-    return Loaded(task, tuple(failures[i] for i in sorted(failures)), dataset.ignored)
 
 
 def class_text(encoder: Encoder, words: Mapping[str, str], templates: Sequence[str]) -> ClassText:
@@ -196,16 +185,6 @@ def _drawn(task: Task, needed: SupportDraws) -> Mask:
     result = np.zeros(len(task.labels), dtype=bool)
     for shots, seed in needed.draws:
         result[task.draw(shots, seed, allow_fewer=needed.allow_fewer)[0]] = True
-    return result
-
-
-def _averaged_views(
-    task: Task, values: Array, images: Indices, source: ImageSource, encoding: Encoding, views: int
-) -> Array:
-    """`[R, D]` features; those of support images are means over augmented views."""
-    found = _extract(source, encoding, images, views)
-    result = values.copy()
-    result[task.rows[images[list(found.kept)]]] = found.features.values
     return result
 
 

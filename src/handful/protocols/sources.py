@@ -19,7 +19,6 @@ from handful.errors import InputError
 from handful.protocols.encoding import (
     Encoding,
     ImageSource,
-    Loaded,
     SupportDraws,
     class_text,
     encode,
@@ -127,9 +126,9 @@ def _cache(path: Path, words: Mapping[str, str] | None, encoding: Encoding) -> F
     return replace(found, notes=(*found.notes, note))
 
 
-def load(source: ImageSource | Task, encoding: Encoding, needed: SupportDraws) -> Loaded:
+def load(source: ImageSource | Task, encoding: Encoding, needed: SupportDraws) -> Task:
     """The task of a source; features are ready as they are."""
-    return Loaded(source) if isinstance(source, Task) else encode(source, encoding, needed)
+    return source if isinstance(source, Task) else encode(source, encoding, needed)
 
 
 def _open_images(path: Path, words: Mapping[str, str] | None) -> ImageSource:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handful import data
 from handful.contracts import Array, ClassText
 from handful.errors import InputError, MismatchError
+from handful.features import Failure
 
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -42,6 +43,8 @@ class Task:
         digest: of everything above; equal digests, equal results.
         encoder: what the encoder is called.
         facts: what a reader must know of it.
+        failures: images that could not be read.
+        ignored: files passed over while looking for images.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Task:
     support_values: Array | None = None
     groups: tuple[str, ...] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_features(
