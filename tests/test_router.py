@@ -47,7 +47,7 @@ class World:
         text = ClassText(self.means[task][:, None] + 1, labels, 20.0)
         adapter: Adapter = create_adapter(method, 0).fit(X, np.array(labels)[y], text)
         ids = tuple(map(str, range(len(y))))
-        return Skill.from_adapter(name, adapter, labels, Support(X, y, text, ids, ids), 1.0, 20.0)
+        return Skill.from_adapter(name, adapter, Support(X, y, text, ids, ids), 1.0)
 
 
 def test_images_find_their_task_and_the_shares_are_honest():
@@ -214,7 +214,7 @@ def test_a_narrow_kernel_is_not_taken_for_affine(method):
     adapter = create_adapter(method, 0, {"beta": 40.0}).fit(X, np.array(text.classes)[y], text)
     ids = tuple(map(str, range(len(y))))
     support = Support(X, y, text, ids, ids)
-    narrow = Skill.from_adapter("n", adapter, text.classes, support, 1.0, 20.0)
+    narrow = Skill.from_adapter("n", adapter, support, 1.0)
     skills = SkillEnsemble([narrow, world.skill("other", 1, "text_gda")])
     found = skills.predict(X)
     own, mine = skills.predict_task(X, "n"), skills.columns[skills.index("n")]

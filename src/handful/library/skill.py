@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,28 +46,19 @@ class Skill:
     def from_pack(cls, name: str, pack: Pack) -> Skill:
         """Of a pack, leaving behind what answers do not need."""
         factor = confidence.factor(pack.manifest, pack.where)
-        scale = float(pack.manifest["scale"])
-        if deltas.KEY not in pack.manifest:
-            return cls.from_adapter(name, pack.adapter, pack.classes, pack.support, factor, scale)
-        frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
+        tuned = deltas.KEY in pack.manifest
+        if pack.support is not None and not tuned:
+            return cls.from_adapter(name, pack.adapter, pack.support, factor)
+        frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where) if tuned else None
         support = TaskSupport(frozen.features, frozen.targets) if frozen else None
-        text = frozen.text if frozen else None
-        return cls(name, pack.classes, pack.adapter, factor, support, text, scale, tuned=True)
+        text, scale = frozen.text if frozen else None, float(pack.manifest["scale"])
+        return cls(name, pack.classes, pack.adapter, factor, support, text, scale, tuned)
 
     @classmethod
-    def from_adapter(
-        cls,
-        name: str,
-        adapter: Any,
-        classes: Sequence[str],
-        support: Support | None,
-        factor: float,
-        scale: float,
-    ) -> Skill:
+    def from_adapter(cls, name: str, adapter: Any, support: Support, factor: float) -> Skill:
         """Of a fitted adapter and its support set, both on the frozen encoder."""
-        rows = TaskSupport(support.features, support.targets) if support else None
-        text = support.text.weights if support else None
-        return cls(name, tuple(classes), adapter, factor, rows, text, scale)
+        rows, text = TaskSupport(support.features, support.targets), support.text
+        return cls(name, text.classes, adapter, factor, rows, text.weights, float(text.scale))
 
     def probabilities(self, X: Array) -> Array:
         """`[M, D]` features to `[M, C]`, bit for bit those of the pack by itself."""
