@@ -27,7 +27,7 @@ from handful.skills.evaluate import evaluate
 from handful.skills.fit import fit
 from handful.skills.predict import Predictor
 from handful.tasks import get
-from handful.tasks._multi_label_ridge import MultiLabelRidge, said
+from handful.tasks._multi_label_ridge import MultiLabelRidge, text_scores
 from handful.tasks.multi_label import MultiLabel, draw
 
 COLOURS = ("blue", "green", "red", "yellow")
@@ -156,7 +156,7 @@ def test_a_plain_table_keeps_its_meaning_and_points_here(table):
 def test_left_out_predictions_equal_refits(count, width):
     X, Y, text = made(count, 5, width)
     features, labels = torch.from_numpy(X), torch.from_numpy(Y)
-    told = said(features, torch.from_numpy(text.weights) * text.scale)
+    told = text_scores(features, torch.from_numpy(text.weights) * text.scale)
     penalties = (0.03, 2.0)
     left_out = ridge_path_with_offset(features, labels, told, penalties)[3]
     for i in range(count):

@@ -1,5 +1,7 @@
 """The vocabulary: what an image, a class text and a feature are, and what an encoder promises.
 
+Longer than other files because every room speaks these words and none below may import more.
+
 Rows are things, always: `[N, D]` support features, `[C, D]` class weights, `[M, C]` logits. N is
 support images, M queries, C classes, D feature width, P prompts a class.
 """
@@ -98,7 +100,7 @@ class ImageRef:
             facts = (i.mode, i.size, i.getpalette("RGBA"), sorted(i.info.items()))
             return repr(facts).encode() + i.tobytes()
         path = self.path
-        if path is None:  # excluded by __post_init__; tells the type checker so
+        if path is None:  # excluded by __post_init__; for the type checker
             raise InputError(f"{self.name}: has no content")
         with image_file(self.name, path) as file:
             return file.read()
@@ -152,7 +154,7 @@ def _at_once(path: str, flags: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class ClassText:
-    """Class names and what the text tower says of them.
+    """Class names and the text features of their prompts.
 
     Deliberately *not* array-like (no `__len__`, `shape` or `__array__`): scikit-learn slices any
     array-like fit argument whose length equals the number of samples, without a word.

@@ -9,15 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
-
 from handful import plugins, tasks
 from handful.errors import UnknownNameError
 from handful.packs import confidence, deltas, description, figures, novelty
+from handful.packs.card_metadata import encoder_name, front_matter
 from handful.packs.format import CONFUSION
-
-# anything else is a folder on somebody's machine, which is nobody else's business
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def write(manifest: Mapping[str, Any]) -> str:
@@ -27,7 +23,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         manifest: see `docs/packs.md`; of `training` and `evaluation` what is there is written.
     """
     sections = [
-        f"---\n{_front_matter(manifest)}\n---\n",
+        f"---\n{front_matter(manifest)}\n---\n",
         _what(manifest),
         description.intended_use(manifest, _cell),
         _USE,
@@ -83,41 +79,6 @@ alone, or those above. No test image took part.
 """
 
 
-def _front_matter(manifest: Mapping[str, Any]) -> str:
-    zero_shot = manifest["method"] == "zero_shot"
-    task = "zero-shot-image-classification" if zero_shot else "image-classification"
-    name = manifest["encoder"]["name"]
-    base = name if _HUB_NAME.fullmatch(name) else None
-    results = _results(manifest["evaluation"], task)
-    more = description.front_matter(manifest) | ({"base_model_relation": "adapter"} if base else {})
-    facts = ModelCardData(
-        **more,
-        library_name="handful",
-        pipeline_tag=task,
-        tags=["handful", "few-shot", manifest["method"].replace("_", "-")],
-        base_model=base,
-        metrics=[result.metric_type for result in results] or None,
-        model_name=description.title(manifest),
-        eval_results=results or None,
-    )
-    return str(facts.to_yaml()).strip()
-
-
-def _results(evaluation: Mapping[str, Any] | None, task: str) -> list[EvalResult]:
-    numbers = evaluation or {}
-    return [
-        EvalResult(
-            task_type=task,
-            dataset_type="images",
-            dataset_name=str(numbers.get("dataset", "not stated")),
-            metric_type=kind,
-            metric_value=round(numbers[key], 4),
-        )
-        for key, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"))
-        if isinstance(numbers.get(key), float)
-    ]
-
-
 def _tuned(manifest: Mapping[str, Any]) -> str:
     lines = [
         f"- `{_cell(name)}`: {_cell(line)}" for name, line in deltas.summaries(manifest).items()
@@ -143,7 +104,7 @@ def _what(manifest: Mapping[str, Any]) -> str:
         [
             f"# {_cell(description.title(manifest))}\n",
             f"{_description(manifest)} It is a small head on the {kind} "
-            f"vision-language model {_code(_encoder(manifest))}, taught with "
+            f"vision-language model {_code(encoder_name(manifest))}, taught with "
             f"{len(manifest['support']['images'])} labelled images by Handful.\n",
             "| class | images taught with |",
             "|---|---|",
@@ -225,7 +186,7 @@ def _made(manifest: Mapping[str, Any]) -> str:
         "method": manifest["method"],
         "parameters": json.dumps(params, ensure_ascii=False) if params else "none",
         "prompts": " | ".join(manifest["templates"]),
-        "encoder": _encoder(manifest),
+        "encoder": encoder_name(manifest),
         "fingerprint": encoder["fingerprint"],
         "precision": encoder["precision"],
         **{k: v for k, v in training.items() if isinstance(v, str | int | float)},
@@ -286,12 +247,6 @@ def _numbers(evaluation: Mapping[str, Any] | None, figure: str) -> str:
     if figure:
         lines.append(f"\n![{figure}]({CONFUSION})")
     return "\n".join(["## How good it is\n", *lines, ""])
-
-
-def _encoder(manifest: Mapping[str, Any]) -> str:
-    """The encoder's name; of a local folder only the last part."""
-    name = str(manifest["encoder"]["name"])
-    return name if _HUB_NAME.fullmatch(name) else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,7 @@ _TITLE = 100
 UNKNOWN = "unknown"
 
 # Identifiers that the hub takes, huggingface.co/docs/hub/repositories-licenses. One that is newer
-# than this list is told as `other` with its name, which the hub takes as well.
+# than this list is written as `other` with its name, which the hub takes as well.
 _NAMES = """
     apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
     bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear

@@ -27,7 +27,7 @@ def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def caption(manifest: Mapping[str, Any]) -> str:
-    """What the card says of the figure; "" where there is none."""
+    """The caption of the figure on the card; "" where there is none."""
     found = confusion(manifest)
     if found is None:
         return ""

@@ -55,7 +55,7 @@ def to_files(
     """The files of a pack, the manifest last; the same skill always gives the same bytes.
 
     Args:
-        manifest: what `pack.json` is to say.
+        manifest: the content of `pack.json`.
         tensors: what `weights.safetensors` is to hold.
         card: the text of `README.md`.
         figures: pictures that the card shows, name to content.
@@ -113,7 +113,7 @@ def manifest_of(files: FileSource) -> tuple[dict[str, Any], bytes]:
 
 
 def contents_of(files: FileSource, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """Every file that a verified manifest lists, each as it says.
+    """Every file that a verified manifest lists, each with the digest and size it states.
 
     Raises:
         PackError: missing, changed, cut short; or more than those where nothing more may be.

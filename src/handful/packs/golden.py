@@ -63,7 +63,7 @@ def remake(tensors: Tensors, adapter: Any, factor: float = 1.0) -> dict[str, NDA
     """The golden tensors of another head on the same encoder, without it.
 
     The picture is chosen anew among the eight whose features are there, so that nothing of the
-    former head remains, not even which picture told it best. Where `make` would search between
+    former head remains, not even the choice of the picture. Where `make` would search between
     pictures, this cannot, and takes the best of the eight.
     """
     rows = tensors["golden.features"][1:]  # [PICTURES, D]
@@ -73,7 +73,7 @@ def remake(tensors: Tensors, adapter: Any, factor: float = 1.0) -> dict[str, NDA
 
 
 def _answer(adapter: Any, factor: float) -> Callable[[Array], Array]:
-    """What the skill will say; a method of several labels an image has no softmax to be scaled."""
+    """Probabilities of the skill; without a factor, those of methods without a softmax too."""
     if factor == 1:
         return cast(Callable[[Array], Array], adapter.predict_proba)
     return lambda rows: probabilities(adapter.logits(rows), factor)

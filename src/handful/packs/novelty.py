@@ -18,7 +18,7 @@ from handful.packs.support import Support
 from handful.selection import novelty
 from handful.selection.novelty_signals import SIGNAL_NAMES, NoveltySignals
 
-RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card tells about
+RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card reports
 
 _CHUNK = 1024  # images at once against all support images
 _TOO_FEW = (
@@ -33,7 +33,7 @@ class Detector:
     """Tells images that show none of a skill's classes.
 
     Args:
-        signals: what tells familiar images from others, computed by the support set.
+        signals: numbers of an image that differ between familiar images and others.
         scorer: weights of the signals, and the scores of images that were left out.
     """
 
@@ -50,14 +50,14 @@ class Detector:
         parts = [self.signals(rows) for rows in torch.split(_rows(X), _CHUNK)]
         return self.scorer.rates(self.scorer.scores(np.concatenate(parts)))
 
-    def measure(self, known: Array, strange: Array) -> dict[str, Any]:
+    def measure(self, known: Array, unknown: Array) -> dict[str, Any]:
         """False accepts and rejects on features of images with and without a class.
 
         At the rates of `RATES` that can be promised, or at the smallest; see
         `handful.selection.novelty.detection_errors`.
         """
         at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
-        return novelty.detection_errors(self.rates(known), self.rates(strange), at)
+        return novelty.detection_errors(self.rates(known), self.rates(unknown), at)
 
     def check(self, rate: float) -> None:
         """Refuse a false-accept rate that the support set is too small to promise.
@@ -77,7 +77,7 @@ class Detector:
 
 
 def fit_detector(support: Support) -> Detector | None:
-    """What tells unknown images, learned now; None where nothing can be left out."""
+    """A detector fitted now; None where neither a class nor an image can be left out."""
     found = novelty.fit_novelty_detector(*_tensors(support))
     return Detector(*found) if found else None
 
@@ -115,7 +115,7 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def read(
     manifest: Mapping[str, Any], tensors: Tensors, support: Support | None, where: str
 ) -> Detector:
-    """What tells unknown images, as the skill has it on disk.
+    """The detector that a skill holds.
 
     Raises:
         InputError: it has nothing of the kind, and why.

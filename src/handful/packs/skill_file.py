@@ -55,7 +55,7 @@ class Archive:
     Args:
         where: the file.
         content: its bytes.
-        members: name to what the directory says of it.
+        members: name to its entry in the directory.
     """
 
     where: Path

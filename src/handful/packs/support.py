@@ -133,7 +133,7 @@ def check_support(
     classes: int,
     width: int | None = None,
 ) -> None:
-    """Refuse tensors of a stranger by which other skills' images would be judged too.
+    """Refuse tensors of a pack that anybody may have made; a library judges images by them.
 
     Args:
         features: `[N, D]`, unit rows.
@@ -206,15 +206,15 @@ def _checked(tensors: Tensors) -> list[NDArray[Any]]:
 
 
 def _reserved(stated: Mapping[str, Any], tensors: Tensors) -> Reserved | None:
-    values, told = tensors.get(_RESERVED), stated.get("reserved")
-    if values is None and told is None:
+    values, facts = tensors.get(_RESERVED), stated.get("reserved")
+    if values is None and facts is None:
         return None
-    if values is None or str(values.dtype) != "float32" or not isinstance(told, Mapping):
+    if values is None or str(values.dtype) != "float32" or not isinstance(facts, Mapping):
         raise InputError(f"expected the tensor {_RESERVED} float32 and 'support.reserved' together")
-    ids = told.get("images")
+    ids = facts.get("images")
     if not (isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids)):
         raise InputError("'support.reserved.images': expected a list of texts")
-    return Reserved(values, tuple(ids), _names({"images": ids, **told}))
+    return Reserved(values, tuple(ids), _names({"images": ids, **facts}))
 
 
 def _names(stated: Mapping[str, Any]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def evaluate(
     """Measure a skill on labelled images; support images found among them are left out.
 
     A method that learns from the images it is asked (`semantics` is not `inductive`) gets them in
-    a shuffled order, always the same: as they lie on disk, by class, their order tells labels.
+    a shuffled order, always the same: by class, as on disk, their order would give labels away.
 
     Args:
         skill: a pack's folder or a `Predictor`.

@@ -98,12 +98,12 @@ def fit(
     support = read(what, source, words, shots, seed)
     wording = prompts.class_prompts(support.words, prompts.expand_templates(templates))
     tower = encoders.load(encoder, precision="float32" if tuning else "auto")
-    trained, spoken = None, wording
+    trained, used = None, wording
     if tuning is not None:
         trained = _tune(what, tuning, tower, support, wording, create, seed, store, progress)
         if trained.weight:  # at 0 nothing of the training is kept
-            tower, spoken = trained.encoder, replace(wording, templates=trained.templates)
-    text = prompts.encode_prompts(tower, spoken)
+            tower, used = trained.encoder, replace(wording, templates=trained.templates)
+    text = prompts.encode_prompts(tower, used)
     found = encode(what, support, tower, views=views, seed=seed, store=store, progress=progress)
     began = time.perf_counter()
     adapter.fit(found.features, found.targets, text)
@@ -111,7 +111,7 @@ def fit(
     facts = {"shots": shots, "counts": found.counts, **what.facts(found.targets)}
     facts |= {"words": support.words, "seed": seed, "views": views, "failed": len(found.failures)}
     untouched = _untouched(tower, wording, found, store)
-    pack = _pack(what, adapter, tower, spoken.templates, text, found, untouched, facts)
+    pack = _pack(what, adapter, tower, used.templates, text, found, untouched, facts)
     return Fitted(pack, found.failures, found.encoded, seconds, support.ignored, trained)
 
 

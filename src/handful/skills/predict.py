@@ -33,7 +33,7 @@ class Score(TypedDict):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a skill says of one image.
+    """The answer of a skill to one image.
 
     Args:
         name: the image's name: its path where it has one.
@@ -41,10 +41,10 @@ class Prediction:
             several labels an image, the classes that it shows, perhaps none, with a probability
             each.
         error: why there is no answer, naming the image; None where there is one.
-        unknown: true where the image shows none of the classes; None where nobody asked.
+        unknown: true where the image shows none of the classes; None where it was not asked for.
         familiar: share of unknown images that look as familiar as this one, or more so; None where
-            nobody asked. What has at most the false-accept rate is taken for known.
-        among: the classes that it may be, at the error that was asked for; None where nobody did.
+            it was not asked for. What has at most the false-accept rate is taken for known.
+        among: the classes that it may be, at the error that was asked for; else None.
     """
 
     name: str
@@ -159,7 +159,7 @@ class Predictor:
         return self.pack.logits(features)
 
     def detector(self) -> Detector:
-        """What tells images that show none of the classes.
+        """The detector of images that show none of the classes.
 
         Raises:
             InputError: the skill has nothing of the kind, and why.

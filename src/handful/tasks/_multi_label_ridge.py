@@ -50,11 +50,11 @@ class MultiLabelHead(Head):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[M, D]` unit rows to `[M, C]` logits."""
-        return torch.addmm(self.bias, x, self.weights.T) + self.gain * said(x, self.text)
+        return torch.addmm(self.bias, x, self.weights.T) + self.gain * text_scores(x, self.text)
 
 
-def said(x: Tensor, text: Tensor) -> Tensor:
-    """`[M, C]`, 0 to 1: `softmax(x Tᵀ)^(1/4)`, what the text says of each image."""
+def text_scores(x: Tensor, text: Tensor) -> Tensor:
+    """`[M, C]`, 0 to 1: `softmax(x Tᵀ)^(1/4)`, how well each class text fits each image."""
     return ((x @ text.T).log_softmax(dim=1) / 4).exp()
 
 
@@ -111,11 +111,11 @@ class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         features, labels = torch.from_numpy(rows[order]), truth[order]
         words = torch.from_numpy(text.weights) * text.scale
         weights, bias, gain, predicted = ridge_path_with_offset(
-            features, torch.from_numpy(labels), said(features, words), tried
+            features, torch.from_numpy(labels), text_scores(features, words), tried
         )
         best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
-        scores, told = predicted[best].numpy(), enough_examples(labels)
-        line = platt_scaling(scores[:, told], labels[:, told])
+        scores, enough = predicted[best].numpy(), enough_examples(labels)
+        line = platt_scaling(scores[:, enough], labels[:, enough])
         slope, offset = line or _PLAIN
         logits = slope * scores + offset
         self.penalty_, self.calibrated_ = tried[best], line is not None
@@ -158,13 +158,13 @@ class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         return self.predict_proba(X) >= self.thresholds_
 
     def stated(self) -> dict[str, Any]:
-        """What a skill states of its thresholds, in the order of the classes."""
-        nobody = not self.given_.own.any()
+        """The thresholds for the manifest of a skill, in the order of the classes."""
+        none = not self.given_.own.any()
         rows = [
             {
                 "threshold": round(float(self.thresholds_[c]), 4),
                 "positives": int(self.positives_[c]),
-                "from": _HALF if nobody else _OWN if self.given_.own[c] else _SHARED,
+                "from": _HALF if none else _OWN if self.given_.own[c] else _SHARED,
             }
             for c in range(len(self.classes_))
         ]
