@@ -37,7 +37,7 @@ SHOTS = (1, 4, 16)
 RATES = (0.05, 0.1, 0.2)
 
 
-@table("continual", title="Tasks one after another", seconds=2400, seeds=1, shots=(1,), worlds=4)
+@table("continual", title="Tasks one after another", seconds=2400, seeds=1, shots=(4,), worlds=6)
 def one_after_another(
     features: str | None = None,
     photos: tuple[str, ...] = (),

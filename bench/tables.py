@@ -46,6 +46,17 @@ class Table:
         """Name to default."""
         return {k: p.default for k, p in inspect.signature(self.lines).parameters.items()}
 
+    @property
+    def duration(self) -> str:
+        """Roughly, in words."""
+        return f"{self.seconds} s" if self.seconds < 120 else f"{round(self.seconds / 60)} min"
+
+    @property
+    def listed(self) -> str:
+        """Its line of `--list`."""
+        options = " ".join(f"--{name}" for name in self.settings)
+        return f"{self.name:13}{self.duration:>9}  {self.title}  {options}"
+
 
 TABLES: dict[str, Table] = {}
 

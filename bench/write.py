@@ -36,73 +36,64 @@ def main() -> None:
             importlib.import_module(file.stem)
     from tables import TABLES
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="tables; see --list")
-    parser.add_argument("--list", action="store_true", help="names, times and settings")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        usage="write.py [NAME ...] [--list] [--print] [--quick] [settings of the tables]",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="tables; all that the page has")
+    parser.add_argument("--list", action="store_true", help="names, rough times and settings")
     parser.add_argument("--print", action="store_true", help="show, write nothing")
     parser.add_argument("--quick", action="store_true", help="show the smallest run of each")
-    settings = {k: v for table in TABLES.values() for k, v in table.settings.items()}
-    for name, default in sorted(settings.items()):
-        add_option(parser, name, default)
-    found = parser.parse_args()
-    if found.list:
-        for _, table in sorted(TABLES.items()):
-            options = " ".join(f"--{name}" for name in table.settings)
-            print(f"{table.name:13}{duration(table.seconds):>9}  {table.title}  {options}")
+    for name in sorted({name for table in TABLES.values() for name in table.settings}):
+        # their kinds differ from table to table, see `converted`
+        parser.add_argument(f"--{name}", nargs="*", dest=f"set {name}", help=argparse.SUPPRESS)
+    found = vars(parser.parse_args())
+    if found["list"]:
+        print("\n".join(TABLES[name].listed for name in sorted(TABLES)))
         return
-    given = {k: v for k, v in vars(found).items() if k in settings and v is not None}
-    names = found.names or [name for name in sections() if name in TABLES]
-    if problem := wrong_options(names, given, TABLES, named=bool(found.names)):
-        parser.error(problem)
-    for table in (TABLES[name] for name in names):
-        own = {k: v for k, v in given.items() if k in table.settings}
-        if not all(own.get(k) for k in table.needs):
-            needed = " and ".join(f"--{k}" for k in table.needs)
-            print(f"{table.name} is left as it is: it needs {needed}", file=sys.stderr)
-        elif found.print or found.quick:
-            for line in table.lines(**{**(table.quick if found.quick else {}), **own}):
+    given = {k[4:]: v for k, v in found.items() if k.startswith("set ") and v is not None}
+    names = found["names"] or [name for name in sections() if name in TABLES]
+    try:
+        jobs = [(TABLES[name], chosen(TABLES[name], given)) for name in names]
+    except KeyError as error:
+        parser.error(f"no table {error}; see --list")
+    except ValueError as error:
+        parser.error(str(error))
+    if idle := given.keys() - {k for table, _ in jobs for k in table.settings}:
+        parser.error(f"none of the tables has --{min(idle)}")
+    for table, settings in jobs:
+        if missing := [k for k in table.needs if not settings.get(k)]:
+            print(f"{table.name} is left out: it needs --{missing[0]}", file=sys.stderr)
+        elif found["print"] or found["quick"]:
+            for line in table.lines(**{**(table.quick if found["quick"] else {}), **settings}):
                 print(line, flush=True)
         else:
-            print(f"measuring {table.name}, {duration(table.seconds)}", file=sys.stderr, flush=True)
+            print(f"measuring {table.name}, {table.duration}", file=sys.stderr, flush=True)
+            own = {k: words for k, words in given.items() if k in settings}
             write_section(table, measure(table, own))
 
 
-def wrong_options(
-    names: Sequence[str], given: Mapping[str, Any], tables: Mapping[str, Table], *, named: bool
-) -> str | None:
-    """What is wrong with the names and the options, if anything."""
-    if unknown := [name for name in names if name not in tables]:
-        return f"no such table: {', '.join(unknown)}; see --list"
-    if idle := [k for k in given if not any(k in tables[n].settings for n in names)]:
-        return f"none of the tables has --{idle[0]}"
-    for folder in given.get("photos", ()):  # a table named after --photos is taken for one
-        if not Path(folder).is_dir():
-            return f"{folder} is no folder; names of tables stand before --photos"
-    missing = [(n, k) for n in names for k in tables[n].needs if not given.get(k)]
-    return f"{missing[0][0]} needs --{missing[0][1]}" if named and missing else None
+def chosen(table: Table, given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The settings of one table that were given."""
+    return {k: converted(k, d, given[k]) for k, d in table.settings.items() if k in given}
 
 
-def duration(seconds: int) -> str:
-    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
+def converted(name: str, default: Any, words: Sequence[str]) -> Any:
+    """A setting, of the kind that its default has; a path or a word where that is None."""
+    if isinstance(default, bool) and not words:
+        return True
+    if name == "photos" and (no_folders := [word for word in words if not Path(word).is_dir()]):
+        raise ValueError(f"{no_folders[0]} is no folder; names of tables stand before --photos")
+    if isinstance(default, tuple):
+        return tuple(map(type(default[0]) if default else str, words))
+    if len(words) != 1:
+        raise ValueError(f"--{name} takes one value; names of tables stand before the settings")
+    return words[0] if default is None else type(default)(words[0])
 
 
-def add_option(parser: argparse.ArgumentParser, name: str, default: Any) -> None:
-    """The option of a setting; its kind is that of the default, a path or a name for None."""
-    if isinstance(default, bool):
-        parser.add_argument(f"--{name}", action="store_true", default=None)
-    elif isinstance(default, tuple):
-        kind = type(default[0]) if default else str
-        parser.add_argument(f"--{name}", nargs="+", type=kind)
-    else:
-        parser.add_argument(f"--{name}", type=str if default is None else type(default))
-
-
-def measure(table: Table, settings: Mapping[str, Any]) -> str:
+def measure(table: Table, given: Mapping[str, Sequence[str]]) -> str:
     """Text of a section, printed by a process of its own: no table disturbs the next one."""
-    flags: list[str] = []
-    for key, value in settings.items():
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        flags += [f"--{key}", *map(str, values)]
+    flags = [word for name, words in given.items() for word in (f"--{name}", *words)]
     command = [sys.executable, str(Path(__file__)), table.name, "--print", *flags]
     if "figures" in table.settings:
         command += ["--figures", str(DOCS / "images")]
