@@ -67,11 +67,14 @@ def random_view(
         raise InputError(f"expected an index from 0 and a size from 1, got {index} and {size}")
     if kind not in KINDS:
         raise InputError(f"expected a kind of view among {', '.join(KINDS)}, got {kind!r}")
+    seed = check_seed(seed)  # the whole number: it is the text of the seed that is drawn from
     if kind == "semantic":
-        return _semantic_view(
-            image, seeded_generator("semantic view", check_seed(seed), index, key), size
-        )
-    random = seeded_generator("view", check_seed(seed), index, key)
+        return _semantic_view(image, seeded_generator("semantic view", seed, index, key), size)
+    return _crop_view(image, seeded_generator("view", seed, index, key), size)
+
+
+def _crop_view(image: Image.Image, random: np.random.Generator, size: int | None) -> Image.Image:
+    """A random crop made square, mirrored half of the time."""
     left, top, width, height = _crop(image.width, image.height, random)
     side = size or max(1, min(LARGEST, round(math.sqrt(width * height))))
     shown = image.resize(

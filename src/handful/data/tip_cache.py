@@ -60,20 +60,11 @@ def tip_cache(
     keys, note = _feature_rows(keys_file, _tensor(keys_file), len(values), transposed=True)
     parts, notes = [("train", keys, values.argmax(axis=1))], [note]
     for split in ("val", "test"):
-        files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
-        if not files[0].is_file() and not files[1].is_file():
-            continue
-        labels = _tensor(files[1]).reshape(-1)
-        rows, note = _feature_rows(files[0], _tensor(files[0]), len(labels), transposed=False)
-        if rows.shape[1] != keys.shape[1]:
-            raise InputError(
-                f"{files[0]}: expected features of the keys' width {keys.shape[1]}, "
-                f"got {rows.shape[1]}"
-            )
-        if not np.array_equal(labels, np.round(labels)):
-            raise InputError(f"{files[1]}: expected whole numbers as labels")
-        parts.append((split, rows, labels.astype(np.int64)))
-        notes.append(note)
+        features_file, labels_file = (folder / f"{split}_{n}.pt" for n in ("f", "l"))
+        if features_file.is_file() or labels_file.is_file():
+            rows, labels, note = _split(features_file, labels_file, keys.shape[1])
+            parts.append((split, rows, labels))
+            notes.append(note)
     if text is None:
         text, note = _own_text(folder, values.shape[1], keys.shape[1], classes, scale)
         notes.append(note)
@@ -90,6 +81,21 @@ def tip_cache(
             splits=tuple(split for split, rows, _ in parts for _ in range(len(rows))),
             notes=tuple(n for n in notes if n),
         )
+
+
+def _split(
+    features_file: Path, labels_file: Path, width: int
+) -> tuple[Array, NDArray[np.int64], str]:
+    """`[N, D]` features and `[N]` labels of a split, and what had to be assumed."""
+    labels = _tensor(labels_file).reshape(-1)
+    rows, note = _feature_rows(features_file, _tensor(features_file), len(labels), transposed=False)
+    if rows.shape[1] != width:
+        raise InputError(
+            f"{features_file}: expected features of the keys' width {width}, got {rows.shape[1]}"
+        )
+    if not np.array_equal(labels, np.round(labels)):
+        raise InputError(f"{labels_file}: expected whole numbers as labels")
+    return rows, labels.astype(np.int64), note
 
 
 def is_tip_cache(path: str | Path) -> bool:
