@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from handful import plugins
 from handful.contracts import Array, ClassText
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.skills.edit import changes
+from handful.skills.edit.add import add_features
+from handful.skills.edit.edited import Edited
+from handful.skills.edit.merge import merge
+from handful.skills.edit.refit import restate
+from handful.skills.edit.remove import remove
 from handful.skills.statements import state
 from samples import StandIn, support_of, with_modality_gap
 from tables import head, row, seconds, table, timed
@@ -23,7 +28,7 @@ METHODS = ("tip", "class_mean", "gda", "text_gda", "zero_shot", "ss_text", "line
 
 
 @table(
-    "living", title="Changing a skill", seconds=120,
+    "edit", title="Changing a skill", seconds=120,
     classes=6, shots=4, repeats=1, methods=("tip", "gda"),
 )  # fmt: skip
 def edit(
@@ -39,7 +44,7 @@ def edit(
     Each result is compared with a fit of the same images from nothing: the largest difference of a
     logit on queries, over the largest logit. Everything that a change does is timed; nothing is
     encoded. "States" is what the commands do besides: finding out anew what the skill states of
-    itself (`Pack.stated`).
+    itself (`restate`).
     """
     torch.set_num_threads(threads)
     task = with_modality_gap(classes, shots, width)
@@ -71,10 +76,10 @@ def measured(method: str, support: Support, queries: Array, repeats: int) -> lis
     ]
     new = (last.features, last.labels, last.ids, last.names, last.text)
     cases = (
-        (partial(changes.add, before, *new), whole),
-        (partial(changes.drop, whole, last.text.classes), before),
-        (partial(changes.remove, whole, [0]), less),
-        (partial(changes.merge, *halves), whole),
+        (partial(add_features, before, *new), whole),
+        (partial(edited, remove, whole, drop=last.text.classes), before),
+        (partial(edited, remove, whole, [0]), less),
+        (partial(edited, merge, *halves), whole),
     )
     cells, gaps = [], []
     for change, expected in cases:
@@ -82,7 +87,12 @@ def measured(method: str, support: Support, queries: Array, repeats: int) -> lis
         given, wanted = change().logits(queries), expected.logits(queries)
         gaps.append(float(np.abs(given - wanted).max() / np.abs(wanted).max()))
     cells[0] += f" ({1000 * alone:.0f})"
-    return [*cells, f"{1000 * timed(whole.stated)[0]:.0f} ms", f"{max(gaps):.1g}"]
+    return [*cells, f"{1000 * timed(lambda: restate(whole))[0]:.0f} ms", f"{max(gaps):.1g}"]
+
+
+def edited(change: Callable[..., Edited], *skills: Any, **how: Any) -> Pack:
+    """The new skill alone, without what it states of itself."""
+    return change(*skills, statements=False, **how).pack
 
 
 def fit(method: str, support: Support) -> tuple[Pack, float]:

@@ -24,7 +24,7 @@ from handful.selection.label_errors import estimate_label_errors, ridge_influenc
 from handful.skills.doctor import diagnose, examine
 from handful.skills.explain import explain
 from tasks import make
-from test_living import multi_label_pack
+from test_edit import multi_label_pack
 
 WRONG = 2
 

@@ -28,8 +28,8 @@ from handful.errors import InputError, MissingModelError, PackError, StorageErro
 from handful.packs import Pack, exchange, figures, skill_file
 from handful.packs.description import described
 from handful.packs.support import Support
-from handful.skills.edit import changes
 from handful.skills.edit.refit import refit
+from handful.skills.edit.rename import rename
 from test_packs import Fake, forge, made
 
 MEASURED = {
@@ -441,7 +441,7 @@ def test_a_figure_of_former_numbers_goes(pack: Pack, tmp_path: Path) -> None:
 
 
 def test_a_figure_follows_the_names_and_a_change_drops_it(pack: Pack, tmp_path: Path) -> None:
-    renamed = changes.rename(pack, {"red": "crimson"})
+    renamed = rename(pack, {"red": "crimson"}).pack
     assert renamed.files()["confusion.png"] != pack.files()["confusion.png"]
     features = pack.tensors["golden.features"][1:]
     targets = np.arange(len(features)) % 4

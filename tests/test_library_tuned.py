@@ -18,7 +18,7 @@ from handful.library.evaluation import evaluate
 from handful.library.prediction import predict_features
 from handful.library.zero_shot import zero_shot
 from handful.packs import Pack, deltas
-from handful.skills.edit.commands import add
+from handful.skills.edit.add import add
 from handful.tuners import TunedEncoder, Tuning
 
 QUICK = {"epochs": 2, "views": 1, "augmentation": "none", "weight": 1.0}

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from handful.cli import _changed, _console, _options
+from handful.cli import _console, _edit, _options
 
 
 def run(
     skill: _options.Skill,
     images: _options.Images,
-    out: _changed.Out = None,
-    overwrite: _changed.Overwrite = False,
+    out: _edit.Out = None,
+    overwrite: _edit.Overwrite = False,
     classes: _options.Classes = None,
     encoder: _options.OtherEncoder = None,
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill more photos of its classes, and new classes, without its old photos."""
-    from handful.skills.edit import commands
+    from handful.skills.edit.add import add
 
-    target = _changed.destination(skill, out, overwrite=overwrite)
+    target = _edit.destination(skill, out, overwrite=overwrite)
     with _console.progress("encoding") as progress:
-        done = commands.add(
+        edited = add(
             skill,
             images,
             encoder=encoder,
             words=_options.read_classes(classes),
             progress=progress,
         )
-    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)
+    return _edit.save(edited, target, overwrite=overwrite, as_json=as_json)

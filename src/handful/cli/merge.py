@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _changed, _options
+from handful.cli import _edit, _options
 
 
 def run(
@@ -25,9 +25,9 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Make one skill of two, of all their classes and photos."""
-    from handful.skills.edit import commands
+    from handful.skills.edit.merge import merge
 
-    called = _changed.pairs(rename or [], "--rename")
-    target = _changed.destination(first, out, overwrite=overwrite)
-    done = commands.merge(first, second, join=join, rename=called)
-    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)
+    new_names = _edit.read_renames(rename or [], "--rename")
+    target = _edit.destination(first, out, overwrite=overwrite)
+    edited = merge(first, second, join=join, rename=new_names)
+    return _edit.save(edited, target, overwrite=overwrite, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _changed, _options
+from handful.cli import _edit, _options
 
 
 def run(
@@ -15,8 +15,8 @@ def run(
         list[str] | None,
         typer.Argument(help="Names as the skill holds them (cat/1.jpg), files, or digests."),
     ] = None,
-    out: _changed.Out = None,
-    overwrite: _changed.Overwrite = False,
+    out: _edit.Out = None,
+    overwrite: _edit.Overwrite = False,
     label: Annotated[
         str | None, typer.Option("--class", help="Look among the images of this class alone.")
     ] = None,
@@ -26,8 +26,8 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Unlearn photos as if the skill had never seen them, or drop classes."""
-    from handful.skills.edit import commands
+    from handful.skills.edit.remove import remove
 
-    target = _changed.destination(skill, out, overwrite=overwrite)
-    done = commands.remove(skill, images or (), label=label, drop=drop or ())
-    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json)
+    target = _edit.destination(skill, out, overwrite=overwrite)
+    edited = remove(skill, images or (), label=label, drop=drop or ())
+    return _edit.save(edited, target, overwrite=overwrite, as_json=as_json)

@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _changed, _console, _options
+from handful.cli import _console, _edit, _options
 
 
 def run(
     skill: _options.Skill,
     names: Annotated[list[str], typer.Argument(help="OLD=NEW; two may change places.")],
-    out: _changed.Out = None,
-    overwrite: _changed.Overwrite = False,
+    out: _edit.Out = None,
+    overwrite: _edit.Overwrite = False,
     as_json: _options.Json = False,
 ) -> int:
     """Give classes other labels; prompts, answers and numbers stay as they are."""
-    from handful.skills.edit import commands
+    from handful.skills.edit.rename import rename
 
-    called = _changed.pairs(names, "rename")
-    target = _changed.destination(skill, out, overwrite=overwrite)
-    done = commands.rename(skill, called)
+    new_names = _edit.read_renames(names, "rename")
+    target = _edit.destination(skill, out, overwrite=overwrite)
+    edited = rename(skill, new_names)
     if not as_json:
-        for old, new in called.items():
+        for old, new in new_names.items():
             _console.say(f"{old} is now {new}")
-    return _changed.tell(done, target, overwrite=overwrite, as_json=as_json, counts=False)
+    return _edit.save(edited, target, overwrite=overwrite, as_json=as_json, counts=False)

@@ -16,7 +16,7 @@ from handful.packs.support import Support
 from handful.skills.statements import ENTRIES, state
 
 
-def support_of(pack: Pack) -> Support:
+def require_support(pack: Pack) -> Support:
     """The support set of a skill that can be edited.
 
     Raises:
@@ -80,19 +80,20 @@ def restate(pack: Pack) -> Pack:
     tensors = without_statements(pack) | dict(more)
     manifest = pack.manifest | plain(dict(entries), "statements")
     factor = confidence.factor(manifest)
-    if factor != confidence.factor(pack.manifest):  # other probabilities, another golden image
+    # the golden image is chosen by probabilities, which this factor multiplies into
+    if factor != confidence.factor(pack.manifest):
         tensors |= golden.remake(pack.tensors, pack.adapter, factor)
     return replace(pack, manifest=manifest, tensors=tensors)
 
 
 def without_statements(pack: Pack) -> dict[str, Any]:
     """The tensors of a skill besides those that belong to its statements."""
-    old = tuple(f"{key}." for key in ENTRIES)
-    return {name: t for name, t in pack.tensors.items() if not name.startswith(old)}
+    prefixes = tuple(f"{key}." for key in ENTRIES)
+    return {name: t for name, t in pack.tensors.items() if not name.startswith(prefixes)}
 
 
-def class_words(pack: Pack) -> dict[str, str]:
-    """The words of each class in prompts; of a skill that does not state them, its name."""
+def prompt_words(pack: Pack) -> dict[str, str]:
+    """Class name to its words in prompts; the name itself where the skill does not state them."""
     words = pack.manifest["training"].get("words")
     words = words if isinstance(words, Mapping) else {}
     return {name: str(words.get(name, name)) for name in pack.classes}

@@ -1,4 +1,4 @@
-"""Support sets found in, compared, put together: what a skill that changes is made of."""
+"""Operations on support sets: find images, remove them, append others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from handful.errors import InputError
 from handful.packs.support import Reserved, Support
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits tell one's own photos apart
-NONE = "none of the classes"  # what a reserved image is called where a class would be
+NO_CLASS = "none of the classes"  # the label of a reserved image
 
 
-def made(
+def from_labels(
     features: ArrayLike, labels: Sequence[str], ids: Sequence[str], names: Sequence[str],
     text: ClassText,
 ) -> Support:  # fmt: skip
-    """A support set from labels.
+    """A support set from class names instead of positions.
 
     Raises:
         InputError: sizes that disagree, a label that is no class.
@@ -38,7 +38,7 @@ def made(
     return Support(np.asarray(features, np.float32), targets, text, tuple(ids), tuple(names))
 
 
-def find(support: Support, image: int | str, label: str | None = None) -> list[int]:
+def find_rows(support: Support, image: int | str, label: str | None = None) -> list[int]:
     """Rows of one image, also where it was given more than once.
 
     Rows from N on are those of the reserved images.
@@ -52,17 +52,18 @@ def find(support: Support, image: int | str, label: str | None = None) -> list[i
     Raises:
         InputError: no such image; different images of that name.
     """
-    ids, names, labels = _listed(support)
+    ids, names, labels = _all_images(support)
     if isinstance(image, int):
         if not 0 <= image < len(ids):
             raise InputError(f"expected a row from 0 to {len(ids) - 1}, got {image}")
         return [i for i, id_ in enumerate(ids) if id_ == ids[image]]
-    wanted = NONE if is_reserved(label or "") and label not in support.text.classes else label
-    rows = [i for i in range(len(ids)) if wanted in (None, labels[i])]
+    if label is not None and is_reserved(label) and label not in support.text.classes:
+        label = NO_CLASS
+    rows = [i for i in range(len(ids)) if label in (None, labels[i])]
+    path = image.replace("\\", "/")
     found = [i for i in rows if _DIGEST.fullmatch(image) and ids[i].startswith(image)]
-    asked = image.replace("\\", "/")
-    found = found or [i for i in rows if names[i] and names[i] == asked]
-    found = found or [i for i in rows if ("/" + names[i]).endswith("/" + asked)]
+    found = found or [i for i in rows if names[i] and names[i] == path]
+    found = found or [i for i in rows if ("/" + names[i]).endswith("/" + path)]
     if not found:
         raise InputError(
             f"{image}: no image of this name or digest among the {len(rows)} that the skill was "
@@ -70,16 +71,16 @@ def find(support: Support, image: int | str, label: str | None = None) -> list[i
         )
     different = {ids[i]: names[i] for i in found}
     if len(different) > 1:
-        told = ", ".join(f"{name} ({id_[:12]})" for id_, name in [*different.items()][:5])
+        shown = ", ".join(f"{name} ({id_[:12]})" for id_, name in [*different.items()][:5])
         raise InputError(
-            f"{image}: {len(different)} images are called so: {told}; name the class (--class), "
+            f"{image}: {len(different)} images are called so: {shown}; name the class (--class), "
             "or give the digest in brackets"
         )
     return [i for i in range(len(ids)) if ids[i] in different]
 
 
-def without(support: Support, rows: Collection[int]) -> Support:
-    """The support set without some rows, as `find` counts them.
+def remove_rows(support: Support, rows: Collection[int]) -> Support:
+    """The support set without some rows, as `find_rows` counts them.
 
     Raises:
         InputError: a class would have no image left.
@@ -94,21 +95,21 @@ def without(support: Support, rows: Collection[int]) -> Support:
             f"{first!r} would have no image left; a class is known by its images here: drop it "
             f"(--drop {first!r}), or add others of it first"
         )
-    other = support.reserved
-    if other is not None:
-        left = [i for i in range(len(other.ids)) if count + i not in gone]
-        other = _part(other, left)
-    return replace(support.subset(kept), reserved=other)
+    reserved = support.reserved
+    if reserved is not None:
+        left = [i for i in range(len(reserved.ids)) if count + i not in gone]
+        reserved = _subset(reserved, left)
+    return replace(support.subset(kept), reserved=reserved)
 
 
-def fresh(support: Support, ids: Sequence[str], labels: Sequence[str]) -> list[int]:
+def new_rows(support: Support, ids: Sequence[str], labels: Sequence[str]) -> list[int]:
     """Positions of the images that the support set does not hold yet, each image once.
 
     Raises:
         InputError: an image that is in one class there and in another here.
     """
-    held: dict[str, dict[str, str]] = {}
-    for id_, name, label in zip(*_listed(support), strict=True):
+    held: dict[str, dict[str, str]] = {}  # digest to label to name
+    for id_, name, label in zip(*_all_images(support), strict=True):
         held.setdefault(id_, {})[label] = name
     rows = []
     for i, (id_, label) in enumerate(zip(ids, labels, strict=True)):
@@ -126,54 +127,54 @@ def fresh(support: Support, ids: Sequence[str], labels: Sequence[str]) -> list[i
     return rows
 
 
-def reserved_of_both(one: Support, two: Support) -> Reserved | None:
-    """Reserved images of both, each once, less those that are images of a class now."""
-    other = [r for r in (one.reserved, two.reserved) if r is not None]
-    if not other:
-        return None
-    features = np.concatenate([r.features for r in other])
-    ids = tuple(id_ for r in other for id_ in r.ids)
-    names = tuple(name for r in other for name in r.names)
-    seen = {*one.ids, *two.ids}
-    rows = []
-    for i, id_ in enumerate(ids):
-        if id_ not in seen:
-            rows.append(i)
-        seen.add(id_)
-    return _part(Reserved(features, ids, names), rows)
+def concatenate(support: Support, more: Support, text: ClassText) -> Support:
+    """Images of both under the classes of `text`, which begins with those of `support`.
+
+    Reserved images stay those of `support`; `united_reserved` gives those of both.
+    """
+    column = {name: c for c, name in enumerate(text.classes)}
+    targets: NDArray[np.int64] = np.array([column[label] for label in more.labels], dtype=np.int64)
+    return replace(
+        support,
+        features=np.concatenate([support.features, more.features]),
+        targets=np.concatenate([support.targets, targets]),
+        text=text,
+        ids=support.ids + more.ids,
+        names=support.names + more.names,
+    )
 
 
-def together(one: ClassText, two: ClassText) -> ClassText:
+def concatenate_texts(first: ClassText, second: ClassText) -> ClassText:
     """Classes of both; the second's follow.
 
     Raises:
         InputError: other prompts or another width, names that repeat.
     """
-    expected, got = one.embeddings.shape[1:], two.embeddings.shape[1:]
+    expected, got = first.embeddings.shape[1:], second.embeddings.shape[1:]
     if expected != got:
         raise InputError(
             f"expected {expected[0]} prompts a class of width {expected[1]}, as the skill has, "
             f"got {got[0]} of {got[1]}; use the skill's own templates and encoder"
         )
-    both = np.concatenate([one.embeddings, two.embeddings])
-    return ClassText(both, one.classes + two.classes, one.scale)
+    embeddings = np.concatenate([first.embeddings, second.embeddings])
+    return ClassText(embeddings, first.classes + second.classes, first.scale)
 
 
-def joined(old: Support, more: Support, text: ClassText) -> Support:
-    """Images of both under the classes of `text`, which begins with those of `old`."""
-    column = {name: c for c, name in enumerate(text.classes)}
-    targets: NDArray[np.int64] = np.array([column[label] for label in more.labels], dtype=np.int64)
-    return replace(
-        old,
-        features=np.concatenate([old.features, more.features]),
-        targets=np.concatenate([old.targets, targets]),
-        text=text,
-        ids=old.ids + more.ids,
-        names=old.names + more.names,
-    )
+def united_reserved(first: Support, second: Support) -> Reserved | None:
+    """Reserved images of both, each once, less those that are images of a class of either."""
+    parts = [s.reserved for s in (first, second) if s.reserved is not None]
+    if not parts:
+        return None
+    features = np.concatenate([part.features for part in parts])
+    ids = tuple(id_ for part in parts for id_ in part.ids)
+    names = tuple(name for part in parts for name in part.names)
+    first_row = {id_: i for i, id_ in reversed([*enumerate(ids)])}
+    in_classes = {*first.ids, *second.ids}
+    rows = [i for i, id_ in enumerate(ids) if first_row[id_] == i and id_ not in in_classes]
+    return _subset(Reserved(features, ids, names), rows)
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_class_names(names: Iterable[str]) -> None:
     """Refuse names that mean "none of the classes".
 
     Raises:
@@ -188,17 +189,30 @@ def check_names(names: Iterable[str]) -> None:
         )
 
 
-def _listed(support: Support) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def check_known(classes: Sequence[str], names: Iterable[str]) -> None:
+    """Refuse names that are no class of the skill.
+
+    Raises:
+        InputError: naming the first of them and the classes that there are.
+    """
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise InputError(
+            f"the skill has no class {unknown[0]!r}; it knows: {', '.join(classes[:10])}"
+        )
+
+
+def _all_images(support: Support) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Digests, names and labels of all images, the reserved ones last."""
-    other = support.reserved
-    if other is None:
+    reserved = support.reserved
+    if reserved is None:
         return support.ids, support.names, support.labels
-    labels = support.labels + (NONE,) * len(other.ids)
-    return support.ids + other.ids, support.names + other.names, labels
+    labels = support.labels + (NO_CLASS,) * len(reserved.ids)
+    return support.ids + reserved.ids, support.names + reserved.names, labels
 
 
-def _part(other: Reserved, rows: Sequence[int]) -> Reserved | None:
+def _subset(reserved: Reserved, rows: Sequence[int]) -> Reserved | None:
     if not rows:
         return None
-    ids, names = (tuple(values[i] for i in rows) for values in (other.ids, other.names))
-    return Reserved(other.features[list(rows)], ids, names)
+    ids, names = (tuple(values[i] for i in rows) for values in (reserved.ids, reserved.names))
+    return Reserved(reserved.features[list(rows)], ids, names)

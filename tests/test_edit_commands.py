@@ -53,7 +53,7 @@ def test_add_encodes_what_is_new_alone(desk, tmp_path, capsys, monkeypatch):
         looked.append(len(images))
         return features(encoder, images, *more, **named)
 
-    monkeypatch.setattr("handful.skills.edit.more.extract_features", watch)
+    monkeypatch.setattr("handful.skills.edit.add.extract_features", watch)
     before = content(desk / "skill")
     code, out, err = run(capsys, "add", desk / "skill", desk / "all", "--out", tmp_path / "s")
     assert code == 0

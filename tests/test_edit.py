@@ -1,4 +1,4 @@
-"""A skill that lives: what comes and goes leaves exactly what a fit of the rest would be."""
+"""A changed skill is exactly what a fit of the changed support set gives."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from handful.errors import InputError, MismatchError, PackError
 from handful.packs import Pack
 from handful.packs.format import to_files
 from handful.packs.support import Reserved, Support
-from handful.skills.edit import changes
+from handful.skills.edit import merge as merging
+from handful.skills.edit import remove as removing
+from handful.skills.edit.add import add_features
 from handful.skills.edit.refit import refit, restate
+from handful.skills.edit.rename import rename as edit_rename
 from handful.skills.statements import state
 from handful.tasks._multi_label_ridge import MultiLabelRidge
 from tasks import make
@@ -110,6 +113,22 @@ def made(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pac
     )
 
 
+def remove(pack: Pack, images: Any) -> Pack:
+    return removing.remove(pack, images, statements=False).pack
+
+
+def drop(pack: Pack, classes: Any) -> Pack:
+    return removing.remove(pack, drop=classes, statements=False).pack
+
+
+def merge(first: Pack, second: Pack, **how: Any) -> Pack:
+    return merging.merge(first, second, statements=False, **how).pack
+
+
+def rename(pack: Pack, names: dict[str, str]) -> Pack:
+    return edit_rename(pack, names).pack
+
+
 def head(pack: Pack) -> dict[str, bytes]:
     return {n: t.tobytes() for n, t in pack.tensors.items() if n.startswith("head.")}
 
@@ -133,7 +152,7 @@ def added(pack: Pack, more: Support, new: list[str] | None = None) -> Pack:
     if new:
         rows = [more.text.classes.index(name) for name in new]
         text = ClassText(more.text.embeddings[rows], tuple(new), 100.0)
-    return changes.add(pack, more.features, more.labels, more.ids, more.names, text)
+    return add_features(pack, more.features, more.labels, more.ids, more.names, text)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case[0])
@@ -150,14 +169,14 @@ def test_unlearned_is_never_learned(case):
     whole = fitted(support_of(), case)
     gone = [3, 9]
     rest = [i for i in range(len(TASK.y)) if i not in gone]
-    left = changes.remove(whole, [whole.support.ids[3], "9.png"])
+    left = remove(whole, [whole.support.ids[3], "9.png"])
     assert files(left) == anew(support_of(rest), case)
 
 
 def test_nothing_remains_in_what_it_states():
     whole = fitted(support_of())
     rest = support_of(range(1, len(TASK.y)))
-    left = restate(changes.remove(whole, [0]))
+    left = restate(remove(whole, [0]))
     assert files(left) == files(restate(refit(fitted(rest), rest)))
     assert {*left.manifest} == {*whole.manifest}
     assert {*left.tensors} == {*whole.tensors}
@@ -169,7 +188,7 @@ def test_added_it_is_a_fit_of_all(case):
     order = EARLY + LATE
     assert more.support_ids == tuple(f"{i:02x}" * 32 for i in order)
     assert head(more) == head(fitted(support_of(), case))
-    assert files(changes.remove(more, support_of(LATE).ids)) == anew(support_of(EARLY), case)
+    assert files(remove(more, support_of(LATE).ids)) == anew(support_of(EARLY), case)
 
 
 def test_a_class_comes_and_goes(case):
@@ -177,17 +196,17 @@ def test_a_class_comes_and_goes(case):
     four = fitted(support_of(classes=names[:4]), case)
     five = added(four, support_of(classes=names[4:]), names[4:])
     assert files(five) == anew(support_of(), case)
-    assert files(changes.drop(five, names[4:])) == anew(support_of(classes=names[:4]), case)
+    assert files(drop(five, names[4:])) == anew(support_of(classes=names[:4]), case)
 
 
 def test_merged_halves_are_a_fit_of_the_whole(case):
     names = list(TASK.text.classes)
-    by_class = changes.merge(
+    by_class = merge(
         fitted(support_of(classes=names[:2]), case), fitted(support_of(classes=names[2:]), case)
     )
     assert files(by_class) == anew(support_of(), case)
     first, second = fitted(support_of(EARLY), case), fitted(support_of(LATE), case)
-    by_image = changes.merge(first, second, join=True)
+    by_image = merge(first, second, join=True)
     assert by_image.classes == TASK.text.classes
     assert head(by_image) == head(fitted(support_of(), case))
 
@@ -207,31 +226,31 @@ def test_an_image_counts_once():
 def test_names_find_images():
     pack = fitted(support_of())
     by_name, by_digest = (
-        changes.remove(pack, ["class d0/1.png"]),
-        changes.remove(pack, ["01010101"]),
+        remove(pack, ["class d0/1.png"]),
+        remove(pack, ["01010101"]),
     )
-    assert files(by_name) == files(by_digest) == files(changes.remove(pack, [1]))
+    assert files(by_name) == files(by_digest) == files(remove(pack, [1]))
     same = replace(pack.support, names=("x/1.png", *pack.support.names[1:]))
     with pytest.raises(InputError, match=r"2 images are called so: x/1.png \(00000000"):
-        changes.remove(refit(pack, same), ["1.png"])
+        remove(refit(pack, same), ["1.png"])
     for strange in ("nobody.png", "fffffffff", "0101"):
         with pytest.raises(InputError, match="no image of this name or digest among the 20"):
-            changes.remove(pack, [strange])
+            remove(pack, [strange])
     with pytest.raises(InputError, match="expected a row from 0 to 19, got 20"):
-        changes.remove(pack, [20])
-    with pytest.raises(InputError, match="no images given"):
-        changes.remove(pack, [])
+        remove(pack, [20])
+    with pytest.raises(InputError, match="nothing to remove"):
+        remove(pack, [])
 
 
 def test_the_last_of_a_class_and_of_two_classes():
     names = TASK.text.classes
     pack = fitted(support_of())
     with pytest.raises(InputError, match=r"'class d0' would have no image left.*--drop 'class d0'"):
-        changes.remove(pack, [i for i, name in enumerate(TASK.y) if name == "class d0"])
+        remove(pack, [i for i, name in enumerate(TASK.y) if name == "class d0"])
     with pytest.raises(InputError, match="at least two classes apart, and 1 of 5 would be left"):
-        changes.drop(pack, names[1:])
+        drop(pack, names[1:])
     with pytest.raises(InputError, match="no class 'cow'"):
-        changes.drop(pack, ["cow"])
+        drop(pack, ["cow"])
 
 
 def test_new_classes_that_are_refused():
@@ -240,14 +259,14 @@ def test_new_classes_that_are_refused():
     for reserved in ("background", "None"):
         text = replace(more.text, classes=(reserved,))
         with pytest.raises(InputError, match=f"'{reserved}' cannot be a class"):
-            changes.add(pack, more.features, [reserved] * 4, more.ids, more.names, text)
+            add_features(pack, more.features, [reserved] * 4, more.ids, more.names, text)
     with pytest.raises(InputError, match="not among the 4 classes"):
         added(pack, more)
     with pytest.raises(InputError, match="no image of the new class"):
-        changes.add(pack, TASK.X[:1], names[:1], ["ff" * 32], ["a"], more.text)
+        add_features(pack, TASK.X[:1], names[:1], ["ff" * 32], ["a"], more.text)
     thin = ClassText(more.text.embeddings[:, :1], more.text.classes, 100.0)
     with pytest.raises(InputError, match="expected 3 prompts a class of width 24"):
-        changes.add(pack, more.features, more.labels, more.ids, more.names, thin)
+        add_features(pack, more.features, more.labels, more.ids, more.names, thin)
     with pytest.raises(InputError, match="class names repeat"):
         added(pack, support_of(), names[:1])
 
@@ -255,7 +274,7 @@ def test_new_classes_that_are_refused():
 def test_renamed_it_answers_the_same():
     names = TASK.text.classes
     pack = fitted(support_of()).with_evaluation({"per_class": {name: {} for name in names}})
-    swapped = changes.rename(pack, {names[0]: names[1], names[1]: names[0], names[2]: "cow"})
+    swapped = rename(pack, {names[0]: names[1], names[1]: names[0], names[2]: "cow"})
     assert swapped.classes == (names[1], names[0], "cow", *names[3:])
     assert all(np.array_equal(swapped.tensors[n], t) for n, t in pack.tensors.items())
     assert swapped.manifest["training"]["words"] == dict(zip(swapped.classes, names, strict=True))
@@ -264,37 +283,35 @@ def test_renamed_it_answers_the_same():
     assert swapped.support.labels[0] == names[1]
     for new in ("other", names[1], names[1].upper(), ""):
         with pytest.raises(InputError):
-            changes.rename(pack, {names[0]: new})
+            rename(pack, {names[0]: new})
     with pytest.raises(InputError, match="no class 'cow'"):
-        changes.rename(pack, {"cow": "dog"})
+        rename(pack, {"cow": "dog"})
 
 
 def test_merging_what_clashes():
     names = TASK.text.classes
     first, second = fitted(support_of(EARLY)), fitted(support_of(LATE))
     with pytest.raises(InputError, match=r"both skills have 'class d0', .*--join.*--rename"):
-        changes.merge(first, second)
-    loud = changes.rename(second, {name: name.upper() for name in names})
-    assert changes.merge(first, loud, join=True).classes == names
+        merge(first, second)
+    loud = rename(second, {name: name.upper() for name in names})
+    assert merge(first, loud, join=True).classes == names
     other = fitted(support_of(LATE), encoder=Fake("model:fake weights:11"))
     with pytest.raises(MismatchError, match=r"weights differs .skill 00, the second 11"):
-        changes.merge(first, other, join=True)
+        merge(first, other, join=True)
     with pytest.raises(InputError, match="the prompts differ"):
-        changes.merge(
-            first, fitted(support_of(LATE), templates=["x {}", "y {}", "z {}"]), join=True
-        )
-    moved = changes.rename(second, {names[0]: names[1], names[1]: names[0]})
+        merge(first, fitted(support_of(LATE), templates=["x {}", "y {}", "z {}"]), join=True)
+    moved = rename(second, {names[0]: names[1], names[1]: names[0]})
     with pytest.raises(InputError, match="byte for byte the same"):
-        changes.merge(fitted(support_of()), moved, join=True)
+        merge(fitted(support_of()), moved, join=True)
 
 
 def test_merging_says_whose_is_taken():
     first, second = fitted(support_of(EARLY)), fitted(support_of(LATE), ("gda", {}), licence="mit")
-    told = changes.differences(first, second)
+    told = merging.differences(first, second)
     assert any("the method is the first's, tip" in note for note in told)
-    merged = changes.merge(first, second, join=True)
+    merged = merge(first, second, join=True)
     assert (merged.method, merged.manifest["license"]) == ("tip", "unknown")
-    assert changes.differences(first, first) == []
+    assert merging.differences(first, first) == []
 
 
 def test_reserved_images_come_and_go():
@@ -306,21 +323,21 @@ def test_reserved_images_come_and_go():
     names = list(TASK.text.classes)
     one = fitted(with_none(support_of(classes=names[:3]), [0, 1]))
     two = fitted(with_none(support_of(classes=names[3:]), [1, 2]))
-    left = changes.remove(one, ["background/0.png"])
+    left = remove(one, ["background/0.png"])
     assert files(left) == anew(with_none(support_of(classes=names[:3]), [1]), ("tip", {}))
-    assert changes.remove(left, ["f1" * 32]).support.reserved is None
-    both = changes.merge(one, two)
+    assert remove(left, ["f1" * 32]).support.reserved is None
+    both = merge(one, two)
     assert files(both) == anew(with_none(support_of(), [0, 1, 2]), ("tip", {}))
     with pytest.raises(InputError, match="'none of the classes' already"):
-        changes.add(one, TASK.queries[:1], names[:1], ["f0" * 32], ["a"])
+        add_features(one, TASK.queries[:1], names[:1], ["f0" * 32], ["a"])
 
 
 def test_nothing_stale_stays():
     pack = fitted(support_of())
     noted = replace(pack, manifest=pack.manifest | {"stranger": {"likes": pack.support.ids[0]}})
-    assert "stranger" not in changes.remove(noted, [0]).manifest
+    assert "stranger" not in remove(noted, [0]).manifest
     counted = replace(pack, manifest=pack.manifest | {"training": {"shots": 4}})
-    assert changes.remove(counted, [0]).manifest["training"]["shots"] is None
+    assert remove(counted, [0]).manifest["training"]["shots"] is None
 
 
 def multi_label_pack() -> Pack:
@@ -337,14 +354,14 @@ def test_a_skill_without_its_support_set():
     bare = {n: t for n, t in pack.tensors.items() if n.startswith(("head.", "golden."))}
     old = Pack(pack.manifest, bare, "old")
     for change in (
-        lambda: changes.remove(old, [0]),
-        lambda: changes.drop(old, ["class d0"]),
-        lambda: changes.merge(pack, old),
+        lambda: remove(old, [0]),
+        lambda: drop(old, ["class d0"]),
+        lambda: merge(pack, old),
         lambda: added(old, support_of()),
     ):
         with pytest.raises(PackError, match="old: was saved without the features of its images"):
             change()
-    assert changes.rename(old, {"class d0": "cow"}).classes[0] == "cow"
+    assert rename(old, {"class d0": "cow"}).classes[0] == "cow"
     several = multi_label_pack()
     with pytest.raises(PackError, match="several labels an image does not keep"):
-        changes.remove(several, [0])
+        remove(several, [0])

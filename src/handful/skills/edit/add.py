@@ -1,0 +1,291 @@
+"""Add images to a skill, of its classes and of new ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from handful import data
+from handful.contracts import Array, ClassText, Encoder
+from handful.data import Dataset
+from handful.encoders import prompts
+from handful.errors import ImageError, InputError
+from handful.features import Failure, Progress, extract_features
+from handful.features.store import FeatureStore
+from handful.packs import Pack, deltas
+from handful.packs.support import Reserved, Support
+from handful.skills.edit.edited import Edited, apply, load_pack
+from handful.skills.edit.refit import prompt_words, refit, require_support, without_statements
+from handful.skills.edit.support_sets import (
+    NO_CLASS,
+    check_class_names,
+    concatenate,
+    concatenate_texts,
+    from_labels,
+    new_rows,
+    united_reserved,
+)
+from handful.skills.encoder import load_encoder
+from handful.skills.statements import ENTRIES
+
+
+def add(
+    skill: str | Path | Pack,
+    source: str | Path | Dataset,
+    *,
+    encoder: str | Path | Encoder | None = None,
+    words: Mapping[str, str] | None = None,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> Edited:
+    """Teach a skill more images of its classes, and new classes.
+
+    Images labelled `background`, `none`, `noise` or `other` show what is none of the classes, as in
+    `handful.fit`. Only images that the skill does not hold are encoded, in the views it was taught
+    with; only new classes are read by the text tower, in the skill's own templates.
+
+    Args:
+        skill: a pack or its folder, with its support set.
+        source: labelled images, as for `handful.fit`; one class is enough. Where it states splits,
+            only `train` is used.
+        encoder: to use instead of the one the skill names.
+        words: what the prompts call new classes, where the labels themselves will not do.
+        store: where features are kept; the user's own store when not given.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: anything about the images or labels that has to be put right first.
+        MismatchError: the encoder is not the skill's.
+        PackError: the skill was saved without its support set.
+    """
+    pack = load_pack(skill)
+    support = require_support(pack)
+    dataset = data.split_or_all(data.load(source), "train")
+    new_classes = _new_classes(pack, dataset, words)
+    dataset = _with_skill_labels(dataset, pack.classes)
+    unknown, held, failures = _split_by_digest(support, dataset)
+    # refuses images that the skill holds in another class
+    new_rows(support, [digest for _, digest in held], [dataset.labels[i] for i, _ in held])
+    repeated = [dataset.images[i].name for i, _ in held]
+    if not unknown:
+        data.require_images(new_classes, {}, failures)
+        return Edited(
+            pack, pack, repeated=tuple(repeated), failures=failures, ignored=dataset.ignored
+        )
+    loaded = load_encoder(pack, encoder)
+    images = dataset.subset(unknown)
+    found = _encode(pack, loaded, images, store, progress)
+    failures += tuple(replace(f, index=unknown[f.index]) for f in found.failures)
+    data.require_images(new_classes, Counter(found.labels), failures)
+    once = frozenset(new_rows(support, found.ids, found.labels))
+    repeated += [name for i, name in enumerate(found.names) if i not in once]
+    text = None
+    if new_classes:
+        text = prompts.embed(loaded, new_classes, pack.manifest["templates"])
+
+    def change() -> Pack:
+        changed = _with_images(pack, found, text, new_classes)
+        return _with_untuned(pack, changed, loaded, images, new_classes, store)
+
+    return replace(
+        apply(pack, change),
+        encoded=found.encoded,
+        repeated=tuple(repeated),
+        failures=failures,
+        ignored=dataset.ignored,
+    )
+
+
+def add_features(
+    pack: Pack,
+    features: ArrayLike,
+    labels: Sequence[str],
+    ids: Sequence[str],
+    names: Sequence[str],
+    new_text: ClassText | None = None,
+    words: Mapping[str, str] | None = None,
+) -> Pack:
+    """The same from features; the new skill states nothing of itself until `refit.restate`.
+
+    An image that the skill holds already in its class, by digest, does not count twice; where all
+    are such and no class is new, the same pack comes back.
+
+    Args:
+        pack: a skill with its support set.
+        features: `[K, D]` unit rows from the skill's encoder.
+        labels: K class names, of the skill or of `new_text`.
+        ids: K image digests.
+        names: K names of the images.
+        new_text: text of the new classes, from the skill's templates.
+        words: what the prompts call the new classes, where not by their names.
+
+    Raises:
+        InputError: sizes that disagree, a label that is no class, a new class without images, a
+            reserved name, an image that the skill holds in another class.
+        PackError: the skill was saved without its support set.
+    """
+    support = require_support(pack)
+    new = new_text.classes if new_text else ()
+    check_class_names(new)
+    text = concatenate_texts(support.text, new_text) if new_text else support.text
+    given = from_labels(features, labels, ids, names, text)
+    rows = new_rows(support, given.ids, given.labels)
+    empty = [name for name in new if name not in given.labels]
+    if empty:
+        raise InputError(f"no image of the new class {empty[0]!r}; add some, or leave it out")
+    if not rows:
+        return pack
+    new_words = {name: (words or {}).get(name, name) for name in new}
+    larger = concatenate(support, given.subset(rows), text)
+    return refit(pack, larger, words=prompt_words(pack) | new_words)
+
+
+def _add_reserved(pack: Pack, reserved: Reserved) -> Pack:
+    """More images that show none of the classes, for the answer "unknown"; the head stays."""
+    support = require_support(pack)
+    if not new_rows(support, reserved.ids, [NO_CLASS] * len(reserved.ids)):
+        return pack
+    united = united_reserved(support, replace(support, reserved=reserved))
+    support = replace(support, reserved=united)
+    facts = {key: value for key, value in pack.manifest.items() if key not in ENTRIES}
+    facts |= {"support": support.stated(), "evaluation": None}
+    return Pack(facts, without_statements(pack) | support.tensors(), pack.where)
+
+
+@dataclass(frozen=True, eq=False)
+class _NewImages:
+    """`[K, D]` features, digests, labels and names of K images, and those that failed."""
+
+    features: Array
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    encoded: int
+
+
+def _new_classes(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
+    """New labels and their words in prompts, in the order of `words`, then of the data."""
+    given = dict(words or {})
+    known = {name: pack.manifest["training"].get("words", {}).get(name) for name in pack.classes}
+    other = [n for n, word in given.items() if n in known and word not in (n, known[n])]
+    if other:
+        raise InputError(
+            f"the skill's prompts call {other[0]!r} {known[other[0]] or other[0]!r} already, not "
+            f"{given[other[0]]!r}; the words of a class are given when it is first taught"
+        )
+    present = set(dataset.labels)
+    order = dict.fromkeys([*given, *dataset.classes])
+    new = [n for n in order if n in present and n not in known and not data.is_reserved(n)]
+    return {name: given.get(name, name) for name in new}
+
+
+def _with_skill_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """Labels such as `background` become `NO_CLASS`, unless the skill has such a class."""
+    labels = tuple(
+        NO_CLASS if data.is_reserved(label) and label not in classes else label
+        for label in dataset.labels
+    )
+    return replace(dataset, labels=labels, classes=())
+
+
+def _split_by_digest(
+    support: Support, dataset: Dataset
+) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
+    """Positions to encode; positions and digests of images that are held; unreadable ones."""
+    ids = {*support.ids, *(support.reserved.ids if support.reserved else ())}
+    unknown, held, failures = [], [], []
+    for i, image in enumerate(dataset.images):
+        try:
+            digest = image.digest()
+        except ImageError as error:
+            failures.append(Failure(image.name, str(error), i))
+            continue
+        if digest in ids:
+            held.append((i, digest))
+        else:
+            unknown.append(i)
+    return unknown, held, tuple(failures)
+
+
+def _encode(
+    pack: Pack,
+    encoder: Encoder,
+    dataset: Dataset,
+    store: FeatureStore | None,
+    progress: Progress | None,
+) -> _NewImages:
+    """Features as the skill's own were made; images of the classes first, then the reserved ones.
+
+    Images of the classes get the same number of augmented views from the same seed, so that the
+    result is that of one fit; reserved images are never augmented.
+    """
+    facts = pack.manifest["training"]
+    views, seed = facts.get("views") or 1, facts.get("seed") or 0
+    found = []
+    for count, wanted in ((views, False), (1, True)):
+        rows = [i for i, label in enumerate(dataset.labels) if (label == NO_CLASS) == wanted]
+        if rows:
+            images = [dataset.images[i] for i in rows]
+            got = extract_features(
+                encoder, images, store, views=count, seed=seed, progress=progress
+            )
+            found.append((rows, got))
+    kept = [rows[i] for rows, got in found for i in got.kept]
+    return _NewImages(
+        np.concatenate([got.features.values for _, got in found]),
+        tuple(id_ for _, got in found for id_ in got.features.ids),
+        tuple(dataset.labels[i] for i in kept),
+        tuple(dataset.images[i].name for i in kept),
+        tuple(replace(f, index=rows[f.index]) for rows, got in found for f in got.failures),
+        sum(got.encoded for _, got in found),
+    )
+
+
+def _with_images(
+    pack: Pack, found: _NewImages, text: ClassText | None, words: Mapping[str, str]
+) -> Pack:
+    """The skill with the new images; `text` and `words` are those of the new classes."""
+    names = [data.short_name(name) for name in found.names]
+    # `_encode` puts the K images of the classes before the reserved ones
+    k = sum(label != NO_CLASS for label in found.labels)
+    if k:
+        pack = add_features(
+            pack, found.features[:k], found.labels[:k], found.ids[:k], names[:k], text, words
+        )
+    if k < len(names):
+        pack = _add_reserved(pack, Reserved(found.features[k:], found.ids[k:], tuple(names[k:])))
+    return pack
+
+
+def _with_untuned(
+    pack: Pack,
+    changed: Pack,
+    encoder: Encoder,
+    dataset: Dataset,
+    words: Mapping[str, str],
+    store: FeatureStore | None,
+) -> Pack:
+    """The changed skill with features of the new images from the encoder before it was tuned.
+
+    A library compares skills on one frozen encoder, so a skill with a tuned encoder keeps both.
+    """
+    untuned = deltas.untouched(pack.tensors, len(pack.classes), pack.where)
+    base, support = getattr(encoder, "base", None), changed.support
+    if untuned is None or base is None or support is None:
+        return changed
+    found = extract_features(base, dataset.images, store).features
+    by_id = dict(zip(found.ids, found.values, strict=True))
+    more = [by_id[id_] for id_ in support.ids[len(untuned.features) :]]
+    text = untuned.text
+    if words:
+        new = prompts.embed(base, words, pack.manifest["templates"]).weights
+        text = np.concatenate([text, new])
+    features = np.concatenate([untuned.features, more]) if more else untuned.features
+    tensors = deltas.Untouched(features, support.targets, text).tensors()
+    return replace(changed, tensors=changed.tensors | tensors)
