@@ -141,7 +141,7 @@ def test_cache_is_exact(monkeypatch):
     assert_allclose(cache_leave_one_out(rows, targets, len(text), 5.5), brute, rtol=1e-9)
 
 
-def test_text_as_means_by_hand():
+def test_modality_gap_by_hand():
     # classes 0 and 1 have images, at (2, 0) and (0, 2): their mean x is (1, 1). Their texts (1, 0)
     # and (0, 1) have the mean t (.5, .5). g = sum <T - t, m - x> / sum |T - t|²
     #   = (<(.5, -.5), (1, -1)> + <(-.5, .5), (-1, 1)>) / (.5 + .5) = 2, h = x - 2 t = (0, 0)
