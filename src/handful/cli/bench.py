@@ -75,6 +75,7 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Run a protocol of the field: tables, a figure, intervals over seeds."""
+    # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import report
     from handful.protocols import bench, figures, markdown
 

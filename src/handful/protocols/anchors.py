@@ -62,11 +62,11 @@ class Anchor:
     note: str = ""
 
     def __post_init__(self) -> None:
-        told = (
+        required = (
             self.method, self.encoder, self.data_set, self.text, self.hyper_parameters, self.source
         )  # fmt: skip
         where = f"the anchor {self.method!r} on {self.data_set!r}"
-        if not all(isinstance(value, str) and value.strip() for value in told):
+        if not all(isinstance(value, str) and value.strip() for value in required):
             raise InputError(f"{where}: a field is empty; every number needs its source")
         if self.protocol not in PROTOCOLS or self.semantics not in SEMANTICS:
             raise InputError(

@@ -110,21 +110,9 @@ def compare(
     dataset, _ = data.separate_reserved(data.load(source), words)
     names = data.class_words(dataset, words)
     model = encoders.load(encoder)
-    text = prompts.embed(model, names, templates)
-    found = extract_features(model, dataset.images, store, progress=progress)
-    usable = dataset.subset(found.kept)
-    column = {name: i for i, name in enumerate(text.classes)}
-    task = Task.of_features(
-        "",
-        found.features.values,
-        np.array([column[label] for label in usable.labels]),
-        text,
-        splits=np.array(usable.splits, dtype=str),
-        groups=usable.groups or None,
-        ids=found.features.ids,
-    )
-    drawable = Counter(text.classes[c] for c in task.labels[task.pool])
-    data.require_images(names, drawable, found.failures)
+    task = _encode(dataset, names, model, templates, store, progress)
+    drawable = Counter(task.classes[c] for c in task.labels[task.pool])
+    data.require_images(names, drawable, task.failures)
     trials = compare_features(
         task, methods or inductive_methods(), shots or _possible_shots(task), range(seeds)
     )
@@ -143,7 +131,7 @@ def compare(
         "test": "the test split" if task.has_splits else "all images outside the support set",
         "hyper-parameters": "each method's defaults; no validation set",
     }
-    return Comparison(tuple(trials), facts), found.failures
+    return Comparison(tuple(trials), facts), task.failures
 
 
 def compare_features(
@@ -157,6 +145,31 @@ def compare_features(
         for row in rows
         for score in scores_of(row, episode, fit_and_test(row, episode))
     ]
+
+
+def _encode(
+    dataset: Dataset,
+    names: Mapping[str, str],
+    encoder: Encoder,
+    templates: Sequence[str],
+    store: FeatureStore | None,
+    progress: Progress | None,
+) -> Task:
+    """All readable images of a data set as features."""
+    text = prompts.embed(encoder, names, templates)
+    found = extract_features(encoder, dataset.images, store, progress=progress)
+    usable = dataset.subset(found.kept)
+    column = {name: i for i, name in enumerate(text.classes)}
+    return Task.of_features(
+        "",
+        found.features.values,
+        np.array([column[label] for label in usable.labels], dtype=np.int64),
+        text,
+        splits=np.array(usable.splits, dtype=str),
+        groups=usable.groups or None,
+        ids=found.features.ids,
+        failures=found.failures,
+    )
 
 
 def _possible_shots(task: Task) -> tuple[int, ...]:

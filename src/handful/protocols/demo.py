@@ -1,6 +1,6 @@
 """Methods compared and one skill fitted on the playground with `tiny`: `handful demo`.
 
-The tasks are those where zero-shot is *not* good: class names the text tower never learned, styles
+The tasks are those where zero-shot is *not* good: names that the text tower never learned, styles
 it never saw, differences too fine for its words.
 """
 

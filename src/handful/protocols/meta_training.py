@@ -73,11 +73,11 @@ class EpisodeSampler:
             images = rng.permutation(self.rows[c])
             most = max(1, min(shots, len(images) - 1))
             count = int(rng.integers(1, most + 1)) if uneven else most
-            asked = images[count : count + QUERIES]
+            rest = images[count : count + QUERIES]
             support += images[:count].tolist()
-            queries += asked.tolist()
+            queries += rest.tolist()
             labels += [column] * count
-            targets += [column] * len(asked)
+            targets += [column] * len(rest)
         return TrainingEpisode(
             self._values[support],
             torch.tensor(labels),

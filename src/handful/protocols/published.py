@@ -47,8 +47,8 @@ class Published:
     def label(self) -> str:
         """The method, marked where its number is better than an honest one could be."""
         kind = self.anchor.semantics
-        told = "" if kind == "inductive" else f" ({kind})"
-        return f"{self.anchor.method}{told}{' †' * self.anchor.leaky}"
+        mark = "" if kind == "inductive" else f" ({kind})"
+        return f"{self.anchor.method}{mark}{' †' * self.anchor.leaky}"
 
 
 def encoder_of(name: str) -> str:
@@ -178,5 +178,6 @@ def _number(value: float | None) -> str:
 
 
 def _sorted(rows: Sequence[Published]) -> tuple[Published, ...]:
-    told = [row for row in rows if any(row.cells)]
-    return tuple(sorted(told, key=lambda row: float(next(c for c in row.cells[::-1] if c))))
+    filled = [row for row in rows if any(row.cells)]
+    # by the last number that they have: the mean, or that of the most shots
+    return tuple(sorted(filled, key=lambda row: float(next(c for c in row.cells[::-1] if c))))

@@ -80,7 +80,7 @@ def run(
     trials = [(one, episode) for one in configurations for episode in one.episodes]
     digests: dict[int, str] = {}  # episodes are shared by configurations, and large ones take long
     scores: dict[int, list[Score]] = {}
-    # the most shots first: what does not fit into memory is told at once, not after an hour
+    # the most shots first: what does not fit into memory fails at once, not after an hour
     for i in sorted(range(len(trials)), key=lambda i: -trials[i][1].shots):
         one, episode = trials[i]
         if id(episode) not in digests:

@@ -83,6 +83,7 @@ def harmonic(one: float, other: float) -> float:
 
 def cell(by_seed: Mapping[int, float]) -> Cell:
     """Mean over seeds and its interval by Student's t."""
+    # values of one seed are averaged before: over data sets they are no independent draws
     mean, half = metrics.mean_interval([by_seed[s] for s in sorted(by_seed)])
     return Cell(mean, None if math.isnan(half) else half)
 

@@ -79,12 +79,12 @@ def learn_sequence(
     """
     learned = [_learn(task, method, shots, seed, allow_fewer=allow_fewer) for task in tasks]
     zero_shot = _ZeroShot(learned)
-    count = len(tasks)
-    matrices = {way: np.full((count, count), np.nan) for way in WAYS}
-    accepted, router = np.full((count, count), np.nan), np.zeros(count)
+    empty = np.full((len(tasks), len(tasks)), np.nan)
+    matrices = {way: empty.copy() for way in WAYS}
+    accepted, router = empty.copy(), np.zeros(len(tasks))
     first: dict[int, Array] = {}  # named answers just after their task was learned
     changed: set[int] = set()
-    for t in range(count):
+    for t in range(len(tasks)):
         known = SkillEnsemble(one.skill for one in learned[: t + 1])
         found = 0.0
         for i, one in enumerate(learned):
@@ -109,17 +109,9 @@ def learn_sequence(
                 changed.add(i)
         router[t] = found / (t + 1)
         step(t + 1)
-    return TaskSequence(
-        seed,
-        tuple(task.name for task in tasks),
-        matrices,
-        np.array([_percent(right) for right in zero_shot.own]),
-        np.array([_percent(right) for right in zero_shot.union]),
-        router,
-        accepted,
-        len(changed),
-        tuple(one.bytes for one in learned),
-    )
+    order, sizes = tuple(task.name for task in tasks), tuple(one.bytes for one in learned)
+    own, union = (np.array(list(map(_percent, r))) for r in (zero_shot.own, zero_shot.union))
+    return TaskSequence(seed, order, matrices, own, union, router, accepted, len(changed), sizes)
 
 
 @dataclass(frozen=True, eq=False)
