@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and files that are read with suspicion.
 
-Nothing here knows what a pack is.
+Nothing here knows what a pack is. The file is long because everything that touches the disk stands
+together, so that its guarantees can be checked in one place.
 """
 
 from __future__ import annotations

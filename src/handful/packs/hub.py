@@ -86,9 +86,9 @@ class Repository:
             )
         if self.sizes is not None and name not in self.sizes:
             raise PackError(f"{where}: is missing there; this is no skill, or not all of one")
-        size, most = (self.sizes or {}).get(name) or 0, min(most, MAX_BYTES)
-        if size > most:
-            raise PackError(f"{where}: has {size} bytes, expected at most {most}")
+        size, limit = (self.sizes or {}).get(name) or 0, min(most, MAX_BYTES)
+        if size > limit:  # by what the hub states, before a byte is fetched
+            raise PackError(f"{where}: has {size} bytes, expected at most {limit}")
         # the manifest by its revision, or the cache would not know offline which commit that
         # was; the rest by that commit, so that all files are of one moment
         by_name = name == MANIFEST or self.commit is None

@@ -4,6 +4,8 @@ What a zip can hold and a skill has no use for is refused before a byte of it is
 folders, names that lead elsewhere, encryption, more than one member of a name, members on top of
 one another, bytes between them, members that unpack to far more than they are. Layout: APPNOTE.TXT
 of PKWARE; ours are stored, not deflated, so the same skill is the same bytes wherever it is made.
+
+The file is long because all refusals stand together, to be read as one list.
 """
 
 from __future__ import annotations
