@@ -28,27 +28,27 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str] | None) -> int:
     import warnings
 
-    from handful.cli._console import complain, finish, forget_output, ready
+    from handful.cli._console import discard_output, echo_err, flush, prepare_output
     from handful.errors import HandfulError
 
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, said often
     warnings.showwarning = _show_warning
     try:
-        ready()
+        prepare_output()
         code = _command(arguments)
-        finish()
+        flush()
     except HandfulError as error:
-        complain(f"error: {error}")
+        echo_err(f"error: {error}")
         return 2
     except BrokenPipeError:  # the reader went away, as `| head` does; not our error
-        forget_output()
+        discard_output()
         return 0
     except OSError as error:
         if error.filename is not None:  # not the output, which has no name
-            complain(f"error: {error.filename}: {error.strerror or error}")
+            echo_err(f"error: {error.filename}: {error.strerror or error}")
             return 2
-        forget_output()
-        complain(f"error: the answer cannot be written ({error.strerror or error})")
+        discard_output()
+        echo_err(f"error: the answer cannot be written ({error.strerror or error})")
         return 2
     return code
 
@@ -65,6 +65,6 @@ def _command(arguments: list[str] | None) -> int:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line for a person, without the source line that raised it."""
-    from handful.cli._console import complain
+    from handful.cli._console import echo_err
 
-    complain(f"warning: {message}")
+    echo_err(f"warning: {message}")

@@ -30,7 +30,7 @@ from handful.cli import (
     store,
     verify,
 )
-from handful.cli._console import exits, say
+from handful.cli._console import as_command, echo
 
 app = typer.Typer(
     help="Teach a frozen vision-language model a new skill from a handful of images.",
@@ -60,14 +60,14 @@ for _module in (
     meta_train,
     encoders,
 ):
-    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"))(exits(_module.run))
+    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"))(as_command(_module.run))
 app.add_typer(library.app, name="library")
 app.add_typer(store.app, name="store")
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"handful {__version__}")
+        echo(f"handful {__version__}")
         raise typer.Exit
 
 
@@ -75,7 +75,7 @@ def _tell_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which it is."),
     ] = False,
 ) -> None:
     """Teach a frozen vision-language model a new skill from a handful of images."""

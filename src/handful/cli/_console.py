@@ -1,4 +1,4 @@
-"""How commands talk: answers to standard output, everything else to standard error."""
+"""Output of commands: answers to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -17,31 +17,29 @@ import typer
 from handful.errors import StorageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from handful import tasks
     from handful.features import Failure
 
 P = ParamSpec("P")
 
 
-def exits(command: Callable[P, int]) -> Callable[P, None]:
-    """A command that returns its exit code, as typer wants it: raised."""
+def as_command(function: Callable[P, int]) -> Callable[P, None]:
+    """Make a typer command of a function that returns its exit code."""
 
-    @functools.wraps(command)
+    @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            code = command(*args, **kwargs)
-        except BrokenPipeError:  # typer would make it 1: some images could not be read
-            forget_output()
+            code = function(*args, **kwargs)
+        except BrokenPipeError:  # typer would exit with 1, which means that images failed
+            discard_output()
             code = 0
         raise typer.Exit(code)
 
     return run
 
 
-def ready() -> None:
-    """Prepare the output for names it cannot spell.
+def prepare_output() -> None:
+    """Let both streams escape what their encoding cannot spell.
 
     Raises:
         StorageError: there is no standard output (`>&-`).
@@ -55,107 +53,104 @@ def ready() -> None:
         )
 
 
-def finish() -> None:
-    """Write out what still waits, while an error can be told."""
+def flush() -> None:
+    """Write out the buffer while an error can still be reported."""
     sys.stdout.flush()
 
 
-def forget_output() -> None:
-    """What is still to be written goes nowhere, or Python would complain at its exit."""
+def discard_output() -> None:
+    """Drop what is still in the buffer; Python would report the failed write at its exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):  # not a real file
         sys.stdout = None
 
 
-def say(message: str) -> None:
-    """A line of the answer."""
+def echo(message: str) -> None:
+    """Write a line of the answer to standard output."""
     sys.stdout.write(message + "\n")
 
 
-def complain(message: str) -> None:
-    """A line for the person, not for the pipe; lost where nobody listens."""
+def echo_err(message: str) -> None:
+    """Write an error, a warning or a note to standard error; lost where that is closed."""
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(_harmless(message) + "\n")
+            sys.stderr.write(_escape_controls(message) + "\n")
 
 
-def _harmless(message: str) -> str:
-    """Without letters that steer a screen; an error may quote what a stranger wrote."""
-    steers = {c for c in message if unicodedata.category(c) == "Cc"} - {"\n", "\t"}
-    return "".join(ascii(c)[1:-1] if c in steers else c for c in message)
+def _escape_controls(message: str) -> str:
+    """Escape control characters, which could steer a terminal: errors quote untrusted files."""
+    controls = {c for c in message if unicodedata.category(c) == "Cc"} - {"\n", "\t"}
+    return "".join(ascii(c)[1:-1] if c in controls else c for c in message)
 
 
 def to_json(value: Any) -> str:
-    """Readable where the screen can spell it; a name that is no text is told as its escape."""
+    """Indented JSON; escapes what standard output or UTF-8 (surrogates in names) cannot hold."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     text = json.dumps(value, indent=1, ensure_ascii=encoding != "utf8")
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def say_json(value: Any) -> None:
-    """The answer for a machine."""
-    say(to_json(value))
+def echo_json(value: Any) -> None:
+    """Write the answer of `--json`."""
+    echo(to_json(value))
 
 
-def table(
+def echo_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> Table:
-    """A plain table; columns in `right` hold numbers."""
+) -> None:
+    """Write a plain table; columns in `right` hold numbers.
+
+    It is as wide as the terminal, or at most 160 columns in a pipe.
+    """
     from rich import box
+    from rich.console import Console
     from rich.table import Table
 
-    result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for i, header in enumerate(headers):
-        result.add_column(header, justify="right" if i in right else "left", overflow="fold")
+        table.add_column(header, justify="right" if i in right else "left", overflow="fold")
     for row in rows:
-        result.add_row(*row)
-    return result
-
-
-def say_all(parts: Sequence[str | tasks.Table]) -> None:
-    """Sentences and tables of an answer, in their order."""
-    for part in parts:
-        if isinstance(part, str):
-            say(part)
-        else:
-            say_table(table(part.headers, part.rows, part.right))
-
-
-def say_table(content: Table) -> None:
-    """Print a table as wide as the terminal, or as wide as it needs to be in a pipe."""
-    from rich.console import Console
-
+        table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     with console.capture() as captured:
-        console.print(content)
+        console.print(table)
     for line in captured.get().splitlines():
-        say(line.rstrip())
+        echo(line.rstrip())
 
 
-def tell_ignored(ignored: Mapping[str, int]) -> None:
+def echo_parts(parts: Sequence[str | tasks.Table]) -> None:
+    """Write the sentences and tables of an answer in their order."""
+    for part in parts:
+        if isinstance(part, str):
+            echo(part)
+        else:
+            echo_table(part.headers, part.rows, part.right)
+
+
+def report_ignored(ignored: Mapping[str, int]) -> None:
     """One line about files that were passed over, such as `ignored 3 .heic files, 1 hidden`."""
     if ignored:
-        said = (
+        counts = (
             f"{count} {what} file{'s' * (count > 1)}" if what.startswith(".") else f"{count} {what}"
             for what, count in ignored.items()
         )
-        complain(f"ignored {', '.join(said)}")
+        echo_err(f"ignored {', '.join(counts)}")
 
 
-def named(failures: Sequence[Failure]) -> list[dict[str, str]]:
-    """Failures for a machine."""
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    """Images that failed, for JSON."""
     return [{"file_name": f.name, "error": f.reason} for f in failures]
 
 
 def report_failures(failures: Sequence[Failure], most: int = 20) -> int:
     """Name the images that failed; returns the exit code, 1 where there were any."""
     for failure in failures[:most]:
-        complain(f"skipped {failure.reason}")
+        echo_err(f"skipped {failure.reason}")
     if len(failures) > most:
-        complain(f"skipped {len(failures) - most} more")
+        echo_err(f"skipped {len(failures) - most} more")
     if failures:
-        complain(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
+        echo_err(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
     return int(bool(failures))
 
 
@@ -182,13 +177,13 @@ def training_progress(
         first = bars.add_task(title, total=None)
         training: list[Any] = []
 
-        def live(done: int, total: int, loss: float, left: float) -> None:
-            said = f"training, loss {loss:.3f}, {left:.0f} s left"
+        def on_step(done: int, total: int, loss: float, left: float) -> None:
+            title = f"training, loss {loss:.3f}, {left:.0f} s left"
             if not training:
-                training.append(bars.add_task(said, total=total))
-            bars.update(training[0], completed=done, total=total, description=said)
+                training.append(bars.add_task(title, total=total))
+            bars.update(training[0], completed=done, total=total, description=title)
 
-        yield lambda done, total: bars.update(first, completed=done, total=total), live
+        yield lambda done, total: bars.update(first, completed=done, total=total), on_step
 
 
 @contextmanager

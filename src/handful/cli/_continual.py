@@ -40,14 +40,14 @@ def run(
         text = continual_report.continual_markdown(done, f"continual: {names}")
         text += "\n![figure](figure.png)\n"
         _results.write(done, out, continual_report.continual_figure(done), text)
-        _results.tell_written(out)
-    _console.tell_ignored(done.ignored)
+        _results.report_written(out)
+    _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
 def show(done: ContinualResult) -> None:
     """The table and what stands beside it."""
     _results.show_grid(done.grid)
-    _console.say("")
+    _console.echo("")
     for name, cell in done.numbers().items():
-        _console.say(f"{name}: {cell}" + " %" * name.startswith("images"))
+        _console.echo(f"{name}: {cell}" + " %" * name.startswith("images"))

@@ -29,7 +29,7 @@ def destination(skill: Path, out: Path | None, *, overwrite: bool) -> Path:
             "may be replaced (--overwrite)"
         )
     target = out or skill
-    _options.check_free(target, overwrite=overwrite)
+    _options.check_output(target, overwrite=overwrite)
     return target
 
 
@@ -64,26 +64,26 @@ def save(edited: Edited, out: Path, *, overwrite: bool, as_json: bool, counts: b
         _print_json(edited, out)
     else:
         _print(edited, counts=counts)
-        _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+        _console.echo(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     for note in edited.notes:
-        _console.complain(f"note: {note}")
+        _console.echo_err(f"note: {note}")
     if edited.repeated:
         count = len(edited.repeated)
-        _console.complain(
+        _console.echo_err(
             f"{count} image{'s are' if count > 1 else ' is'} in the skill already, byte for byte; "
             f"each counts once ({', '.join(edited.repeated[:3])}{', ...' if count > 3 else ''})"
         )
     if edited.evaluation_dropped:
-        _console.complain(
+        _console.echo_err(
             "numbers measured on the skill as it was are no longer on its card; measure it again: "
             f"handful evaluate {out} FOLDER --record"
         )
-    _console.tell_ignored(edited.ignored or {})
+    _console.report_ignored(edited.ignored or {})
     return _console.report_failures(edited.failures)
 
 
 def _print_json(edited: Edited, out: Path) -> None:
-    _console.say_json(
+    _console.echo_json(
         {
             "skill": str(out),
             "method": edited.pack.method,
@@ -97,7 +97,7 @@ def _print_json(edited: Edited, out: Path) -> None:
             "stating": round(edited.statement_seconds, 3),
             "notes": list(edited.notes),
             "ignored": dict(edited.ignored or {}),
-            "failures": _console.named(edited.failures),
+            "failures": _console.failures_json(edited.failures),
         }
     )
 
@@ -110,19 +110,19 @@ def _print(edited: Edited, *, counts: bool) -> None:
     ]
     if rows:
         headers = ["class", "images before", "now", "change"]
-        _console.say_table(_console.table(headers, rows, right=[1, 2, 3]))
+        _console.echo_table(headers, rows, right=[1, 2, 3])
     if edited.refitted:
         support = edited.pack.support
         images = len(support.ids) if support else 0
-        _console.say(
+        _console.echo(
             f"Refitted {edited.pack.method} from the {images} features in the skill in "
             f"{edited.seconds:.2f} s: {len(edited.pack.classes)} classes ({edited.encoded} encoded "
             f"now). What it states of itself is made anew ({edited.statement_seconds:.2f} s)."
         )
     elif rows:
-        _console.say(
+        _console.echo(
             f"The head is as it was; what the skill states of itself is made anew "
             f"({edited.statement_seconds:.2f} s)."
         )
     elif edited.pack is edited.original:
-        _console.say("Nothing new: the skill is as it was.")
+        _console.echo("Nothing new: the skill is as it was.")

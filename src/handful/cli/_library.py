@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from handful.cli import _console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from handful.library import LibraryPrediction
     from handful.skills.predict import Prediction
 
@@ -33,10 +31,10 @@ def predict(
             return library.predict(images, task, unknown, top_k=top_k or 1, progress=progress)
     finally:
         for name, reason in library.broken.items():  # some turn out not to fit on the way
-            _console.complain(f"left out {name}: {reason}")
+            _console.echo_err(f"left out {name}: {reason}")
 
 
-def table(answers: Sequence[Prediction]) -> Table:
+def show(answers: Sequence[Prediction]) -> None:
     """Image, task, class and score; of an image of no known task what its text alone suggests."""
     rows = []
     for answer in answers:
@@ -44,7 +42,7 @@ def table(answers: Sequence[Prediction]) -> Table:
         for i, score in enumerate(answer.scores):
             head = ["", ""] if i else [answer.name, task]
             rows.append([*head, score["label"], f"{score['score']:.3f}"])
-    return _console.table(["image", "task", "class", "score"], rows, right=[3])
+    _console.echo_table(["image", "task", "class", "score"], rows, right=[3])
 
 
 def facts(answer: Prediction) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def read_classes(path: Path | None) -> dict[str, str] | None:
     return {pair[0]: pair[-1] for pair in pairs}
 
 
-def check_free(out: Path, *, overwrite: bool) -> None:
+def check_output(out: Path, *, overwrite: bool) -> None:
     """Refuse early what the skill's folder would refuse once the work is done."""
     from handful import report
 
@@ -109,7 +109,7 @@ def read_params(pairs: list[str] | None, option: str = "--param") -> dict[str, A
     return result
 
 
-def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+def read_integers(text: str | None, option: str) -> tuple[int, ...] | None:
     """`1,2,4` to `(1, 2, 4)`."""
     if text is None:
         return None

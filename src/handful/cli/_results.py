@@ -26,23 +26,23 @@ def show_grid(grid: Grid) -> None:
     """A table on the screen, rows apart where their numbers must not be compared."""
     for _, note, rows in grid.blocks():
         if note:
-            _console.say(f"\n{', '.join(row.label for row in rows)}: {note}.")
+            _console.echo(f"\n{', '.join(row.label for row in rows)}: {note}.")
         show_rows(grid, [[row.label, *map(str, row.cells)] for row in rows])
 
 
 def show_rows(grid: Grid, cells: list[list[str]]) -> None:
     """Rows under the headers of a table."""
     headers = ["accuracy, %", *grid.columns]
-    _console.say_table(_console.table(headers, cells, right=range(1, len(headers))))
+    _console.echo_table(headers, cells, right=range(1, len(headers)))
 
 
 def answer(result: Result, show: Callable[[Any], None], *, as_json: bool) -> None:
     """The answer, before any file is written: a bad disk must not lose it."""
     if as_json:
-        _console.say_json(result.as_dict())
+        _console.echo_json(result.as_dict())
     else:
         show(result)
-    _console.finish()
+    _console.flush()
 
 
 def write(result: Result, out: Path, figure: Figure, text: str, name: str = "figure.png") -> None:
@@ -54,6 +54,6 @@ def write(result: Result, out: Path, figure: Figure, text: str, name: str = "fig
     report.save(text, out / "report.md")
 
 
-def tell_written(out: Path, name: str = "figure.png") -> None:
+def report_written(out: Path, name: str = "figure.png") -> None:
     """Where the files are."""
-    _console.complain(f"wrote {out / 'report.md'}, {name} and report.json")
+    _console.echo_err(f"wrote {out / 'report.md'}, {name} and report.json")

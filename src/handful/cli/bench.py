@@ -84,7 +84,7 @@ def run(
     request = bench.Request(
         protocol="ablation" if ablate and protocol == "few-shot" else protocol,
         methods=None if methods is None else [m.strip() for m in methods.split(",")],
-        shots=_options.numbers(shots, "--shots"),
+        shots=_options.read_integers(shots, "--shots"),
         seeds=seeds,
         encoder=encoder,
         templates=template,
@@ -107,8 +107,8 @@ def run(
         names = ", ".join(path.resolve().name for path in sources)
         text = markdown.bench_markdown(done, f"{done.protocol}: {names}")
         _results.write(done, out, figures.bench_figure(done), text)
-        _results.tell_written(out)
-    _console.tell_ignored(done.ignored)
+        _results.report_written(out)
+    _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
@@ -117,17 +117,17 @@ def show(done: BenchResult) -> None:
     from handful.protocols.published import apart
 
     for grid in done.grids():
-        _console.say(f"\n{grid.title}")
+        _console.echo(f"\n{grid.title}")
         _results.show_grid(grid)
         published = done.published(grid)
         for rows in apart(published):
-            _console.say(f"\npublished with {done.anchors}, {rows[0].kind}:")
+            _console.echo(f"\npublished with {done.anchors}, {rows[0].kind}:")
             _results.show_rows(grid, [[row.label, *row.cells] for row in rows])
         if any(row.anchor.leaky for row in published):
-            _console.say("† chosen on images that an honest test keeps apart")
+            _console.echo("† chosen on images that an honest test keeps apart")
     for name in ("equal draws", "fewer"):
         if done.facts[name]:
-            _console.complain("; ".join(done.facts[name]))
+            _console.echo_err("; ".join(done.facts[name]))
 
 
 def _value(text: str) -> Any:

@@ -39,7 +39,7 @@ def run(
             images,
             encoder=encoder,
             methods=None if methods is None else [m.strip() for m in methods.split(",")],
-            shots=_options.numbers(shots, "--shots"),
+            shots=_options.read_integers(shots, "--shots"),
             seeds=seeds,
             templates=template or prompts.DEFAULT,
             words=_options.read_classes(classes),
@@ -48,8 +48,8 @@ def run(
     _results.answer(result, show, as_json=as_json)
     write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
     if not as_json:
-        _results.tell_written(out, "accuracy.png")
-    _console.tell_ignored(result.facts["ignored"])
+        _results.report_written(out, "accuracy.png")
+    _console.report_ignored(result.facts["ignored"])
     return _console.report_failures(failures)
 
 

@@ -29,7 +29,7 @@ def run(
     with _console.progress("comparing methods") as progress:
         done = demo.run(
             out,
-            shots=_options.numbers(shots, "--shots") or (),
+            shots=_options.read_integers(shots, "--shots") or (),
             seeds=seeds,
             jobs=min(_MOST, os.cpu_count() or 1),
             progress=progress,
@@ -41,7 +41,7 @@ def run(
         return 0
     accuracy = 100 * done.evaluated.result.accuracy
     photo = next(p for p in sorted((done.photos / "test").rglob("*.png")))
-    _console.say(f"The skill {done.skill} is right on {accuracy:.1f} % of photos it has not seen.")
-    _console.say(f"Look at {out / 'report.md'} and {out / 'accuracy.png'}, then try:")
-    _console.say(f"  handful predict {done.skill} {photo} --top-k 3")
+    _console.echo(f"The skill {done.skill} is right on {accuracy:.1f} % of photos it has not seen.")
+    _console.echo(f"Look at {out / 'report.md'} and {out / 'accuracy.png'}, then try:")
+    _console.echo(f"  handful predict {done.skill} {photo} --top-k 3")
     return 0

@@ -57,10 +57,10 @@ def run(
         "pictures": len(done.pictures),
         "encoded": done.encoded,
         "ignored": dict(done.ignored),
-        "failures": _console.named(done.failures),
+        "failures": _console.failures_json(done.failures),
     }
     if as_json:
-        _console.say_json(answer)
+        _console.echo_json(answer)
     else:
         _show(done.examination)
     if out is not None:
@@ -68,13 +68,13 @@ def run(
         if done.pictures:
             sheet = photos.contact_sheet(done.examination, done.pictures)
             path = report.save(sheet, out / "doctor.png")
-            _console.complain(f"wrote {path} and doctor.json beside it")
+            _console.echo_err(f"wrote {path} and doctor.json beside it")
         else:
-            _console.complain(
+            _console.echo_err(
                 f"wrote {out / 'doctor.json'}; a skill holds no pixels, so there is no figure: "
                 "name the folder of its images with --images"
             )
-    _console.tell_ignored(done.ignored)
+    _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
@@ -95,23 +95,23 @@ def _show(found: Examination) -> None:
             for f in worst[:_ROWS]
         ]
         headers = ["image", "label", "looks like", "wrong", "distance", "influence", "what"]
-        _console.say_table(_console.table(headers, rows, right=[3, 4, 5]))
+        _console.echo_table(headers, rows, right=[3, 4, 5])
         if len(worst) > _ROWS:
-            _console.say(f"and {len(worst) - _ROWS} more; all of them with --json or --out")
+            _console.echo(f"and {len(worst) - _ROWS} more; all of them with --json or --out")
     by_row = {f.row: f for f in found.images}
     for t in found.twins[:_ROWS]:
         first, second = by_row[t.first], by_row[t.second]
         same = "the same file" if t.exact else f"nearly the same picture (cosine {t.cosine:.3f})"
         classes = f" under two labels, {first.label} and {second.label}" if t.across else ""
-        _console.say(f"{first.name} and {second.name}: {same}{classes}")
+        _console.echo(f"{first.name} and {second.name}: {same}{classes}")
     if len(found.twins) > _ROWS:
-        _console.say(f"and {len(found.twins) - _ROWS} more pairs")
+        _console.echo(f"and {len(found.twins) - _ROWS} more pairs")
     if found.thin:
         told = ", ".join(f"{name} ({found.counts[name]})" for name in found.thin[:5])
-        _console.say(f"few images beside the other classes: {told}")
-    _console.say(_summary(found))
+        _console.echo(f"few images beside the other classes: {told}")
+    _console.echo(_summary(found))
     for note in found.notes:
-        _console.complain(note)
+        _console.echo_err(note)
 
 
 def _summary(found: Examination) -> str:

@@ -13,13 +13,13 @@ def run(as_json: _options.Json = False) -> int:
 
     found = list_encoders()
     if as_json:
-        _console.say_json([asdict(k) for k in found])
+        _console.echo_json([asdict(k) for k in found])
         return 0
     rows = [
         [k.name, str(k.dim or "?"), str(k.image), "yes" if k.here else "", k.licence, k.good_for]
         for k in found
     ]
     headers = ["name", "width", "pixels", "here", "licence", "good for"]
-    _console.say_table(_console.table(headers, rows, right=[1, 2]))
-    _console.say("Any other checkpoint of these families works by its hub name or its folder.")
+    _console.echo_table(headers, rows, right=[1, 2])
+    _console.echo("Any other checkpoint of these families works by its hub name or its folder.")
     return 0

@@ -46,7 +46,7 @@ def run(
         done = evaluate(skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress)
     answer = _answer(done)
     if as_json:
-        _console.say_json(answer)
+        _console.echo_json(answer)
     else:
         _show(done)
     if out is not None:
@@ -55,11 +55,11 @@ def run(
         _record(skill, images, answer)
     if done.leaks:
         treated = "counted all the same" if keep_leaks else "left out"
-        _console.complain(
+        _console.echo_err(
             f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
             f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
         )
-    _console.tell_ignored(done.ignored)
+    _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)
 
 
@@ -69,7 +69,7 @@ def _answer(done: Evaluated) -> dict[str, Any]:
         **done.result.as_dict(),
         "leaks": list(done.leaks),
         "failed": len(done.failures),
-        "failures": _console.named(done.failures),
+        "failures": _console.failures_json(done.failures),
         **({"unknown": dict(done.unknown)} if done.unknown else {}),
         **({"confidence": dict(done.confidence)} if done.confidence else {}),
         "ignored": dict(done.ignored),
@@ -89,7 +89,7 @@ def _write(done: Evaluated, answer: Mapping[str, Any], out: Path) -> None:
         written.append(report.save(figure, out / "reliability.png"))
     first, *others = [*written, report.save(answer, out / "evaluation.json")]
     beside = " and ".join(path.name for path in others)
-    _console.complain(f"wrote {first}" + (f" and {beside} beside it" if beside else ""))
+    _console.echo_err(f"wrote {first}" + (f" and {beside} beside it" if beside else ""))
 
 
 def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
@@ -99,17 +99,17 @@ def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
     facts = {key: value for key, value in answer.items() if key != "failures"}
     facts |= {"dataset": images.resolve().name, "leaks": len(answer["leaks"])}
     Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
-    _console.complain(f"wrote the numbers into {skill}")
+    _console.echo_err(f"wrote the numbers into {skill}")
 
 
 def _show(done: Evaluated) -> None:
-    _console.say_all(done.task.evaluation_summary(done.result))
+    _console.echo_parts(done.task.evaluation_summary(done.result))
     if done.confidence:
         _show_confidence(done.confidence)
     if done.unknown and "cannot" in done.unknown:
-        _console.say(str(done.unknown["cannot"]))
+        _console.echo(str(done.unknown["cannot"]))
     elif done.unknown:
-        _console.say(
+        _console.echo(
             f"{done.unknown['unknown']} images of no class: told from the others with "
             f"AUROC {done.unknown['auroc']:.3f}"
         )
@@ -118,21 +118,21 @@ def _show(done: Evaluated) -> None:
             for rate, found in done.unknown["at"].items()
         ]
         headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
-        _console.say_table(_console.table(headers, rows, right=[0, 1, 2]))
+        _console.echo_table(headers, rows, right=[0, 1, 2])
 
 
 def _show_confidence(found: Mapping[str, Any]) -> None:
-    _console.say(
+    _console.echo(
         f"calibration error (ECE, 15 bins) {100 * found['ece']:.1f} %, "
         f"{100 * found['ece_uncalibrated']:.1f} % of the method's own scores"
     )
     sets = {rate: row for rate, row in found["sets"].items() if "cannot" not in row}
     if not sets:  # one reason holds for all of them, and the highest rate has the mildest
-        _console.say(next(iter(found["sets"].values()))["cannot"])
+        _console.echo(next(iter(found["sets"].values()))["cannot"])
         return
     rows = [
         [f"{100 * float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
         for rate, row in sets.items()
     ]
     headers = ["error asked for, %", "sets without the class, %", "classes in a set"]
-    _console.say_table(_console.table(headers, rows, right=[0, 1, 2]))
+    _console.echo_table(headers, rows, right=[0, 1, 2])

@@ -34,7 +34,7 @@ def run(
         report.check_folder(out.parent)
     why = explain.of_image(skill, image, encoder=encoder)
     if as_json:
-        _console.say_json({"file_name": str(image), **why.as_dict(top)})
+        _console.echo_json({"file_name": str(image), **why.as_dict(top)})
     else:
         _show(why, top)
     if out is not None:
@@ -42,11 +42,11 @@ def run(
         wanted = [why.support.ids[i] for i in rows], [why.support.names[i] for i in rows]
         found = support_images.find(images, *wanted) if images is not None else {}
         figure = photos.reasons_figure(why, ImageRef.of(image), found, top)
-        _console.complain(f"wrote {report.save(figure, out)}")
+        _console.echo_err(f"wrote {report.save(figure, out)}")
         if images is None:
-            _console.complain("a skill holds no pixels: show its photos with --images FOLDER")
+            _console.echo_err("a skill holds no pixels: show its photos with --images FOLDER")
         elif len(found) < len(set(wanted[0])):
-            _console.complain(f"{len(set(wanted[0])) - len(found)} photos are not in {images}")
+            _console.echo_err(f"{len(set(wanted[0])) - len(found)} photos are not in {images}")
     return 0
 
 
@@ -61,5 +61,5 @@ def _show(why: Reasons, top: int) -> None:
         rows.append([f"{len(leads) - top} other support images", "", f"{others:+.3f}"])
     rows.append(["the text", "", f"{why.text_lead:+.3f}"])
     rows.append(["neither", "", f"{why.rest_lead:+.3f}"])
-    _console.say_table(_console.table(["what", "label", "adds to the lead"], rows, right=[2]))
-    _console.say(why.sentence)
+    _console.echo_table(["what", "label", "adds to the lead"], rows, right=[2])
+    _console.echo(why.sentence)

@@ -57,13 +57,13 @@ def run(
     from handful.encoders import prompts
     from handful.skills import fit
 
-    _options.check_free(out, overwrite=overwrite)
+    _options.check_output(out, overwrite=overwrite)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
     asked = _task(task, method, multi_label=multi_label)
     if asked == MULTI_LABEL:
         _tuning.refuse_multi_label(tuning)
     if template and tuning is not None and "soft_prompt" in tuning.tuners:
-        _console.complain(
+        _console.echo_err(
             "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
             "own prompts, which begin as --tune words='a photo of a'"
         )
@@ -88,12 +88,12 @@ def run(
         return 0
     fitted.pack.save(out, overwrite=overwrite)
     if as_json:
-        _console.say_json(_facts(fitted, out))
+        _console.echo_json(_facts(fitted, out))
     else:
         _show(fitted, out, seconds)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
-        _console.complain(line)
-    _console.tell_ignored(fitted.ignored)
+        _console.echo_err(line)
+    _console.report_ignored(fitted.ignored)
     return _console.report_failures(fitted.failures)
 
 
@@ -125,7 +125,7 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
         **fitted.pack.task.fit_json(manifest),
         **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
         "ignored": dict(fitted.ignored),
-        "failures": _console.named(fitted.failures),
+        "failures": _console.failures_json(fitted.failures),
     }
 
 
@@ -134,21 +134,21 @@ def _show(fitted: Fitted, out: Path, seconds: float) -> None:
 
     manifest = fitted.pack.manifest
     first, *others = fitted.pack.task.fit_summary(manifest)
-    _console.say(f"{first} in {fitted.seconds:.2f} s ({fitted.encoded} encoded now).")
-    _console.say_all(others)
+    _console.echo(f"{first} in {fitted.seconds:.2f} s ({fitted.encoded} encoded now).")
+    _console.echo_parts(others)
     if fitted.trained:
-        _console.say(_tuning.summary(fitted.trained, seconds))
+        _console.echo(_tuning.summary(fitted.trained, seconds))
     none = _reserved(manifest)
     if none:
-        _console.say(
+        _console.echo(
             f"{len(none)} images of folders called background, none, noise or other are no "
             "class: they teach it the answer unknown."
         )
     if fitted.selection:
         show(fitted.selection)
         if fitted.trained and fitted.trained.weight:
-            _console.say(deltas.TOO_GOOD)
-    _console.say(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+            _console.echo(deltas.TOO_GOOD)
+    _console.echo(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
 
 
 def _reserved(manifest: Mapping[str, Any]) -> list[str]:
@@ -161,5 +161,5 @@ def show(selection: Mapping[str, Any]) -> None:
     from handful.packs import card
 
     headers, *rows = card.selection_rows(selection)
-    _console.say_table(_console.table(headers, rows, right=range(2, len(headers))))
-    _console.say(selection["reason"])
+    _console.echo_table(headers, rows, right=range(2, len(headers)))
+    _console.echo(selection["reason"])

@@ -14,7 +14,7 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     pack = Pack.load(skill)
     manifest = pack.manifest
     if as_json:
-        _console.say_json(manifest)
+        _console.echo_json(manifest)
         return 0
     counts = manifest["training"].get("counts")
     counts = counts if isinstance(counts, Mapping) else {}  # anybody may have written it
@@ -38,5 +38,5 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
             sum(f.stat().st_size for f in (skill.iterdir() if skill.is_dir() else [skill]))
         ),
     }
-    _console.say_table(_console.table(["fact", "value"], [[k, v] for k, v in facts.items()]))
+    _console.echo_table(["fact", "value"], [[k, v] for k, v in facts.items()])
     return 0

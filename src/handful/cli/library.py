@@ -18,18 +18,18 @@ Folder = Annotated[Path, typer.Argument(help="The library's folder.")]
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
     """Make an empty library for one encoder."""
     from handful.library import Library
 
     made = Library.init(library, encoder)
-    _console.say(f"{library}: an empty library for {made.folder.encoder['name']}")
+    _console.echo(f"{library}: an empty library for {made.folder.encoder['name']}")
     return 0
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def add(
     library: Folder,
     skills: Annotated[list[Path], typer.Argument(help="Skills: folders, or .skill files.")],
@@ -45,10 +45,10 @@ def add(
     folder = LibraryFolder.open(library)
     for skill in skills:
         added = folder.add(skill, name)
-        _console.say(f"added {added}")
+        _console.echo(f"added {added}")
         twins = folder.same_support(added)
         if twins:  # the router cannot tell them apart
-            _console.complain(
+            _console.echo_err(
                 f"{added} was taught with the same images as {', '.join(twins)}: an image finds "
                 "one of them at most; remove one, or name the task when you ask"
             )
@@ -56,7 +56,7 @@ def add(
 
 
 @app.command("list")
-@_console.exits
+@_console.as_command
 def show(library: Folder, as_json: _options.Json = False) -> int:
     """Show what is in a library, as the skills state it; nothing is verified."""
     from handful.library import LibraryFolder
@@ -65,7 +65,7 @@ def show(library: Folder, as_json: _options.Json = False) -> int:
     entries = folder.entries()
     if as_json:
         skills = [asdict(e) for e in entries]
-        _console.say_json({"encoder": dict(folder.encoder), "skills": skills})
+        _console.echo_json({"encoder": dict(folder.encoder), "skills": skills})
         return int(any(e.problem for e in entries))
     rows = [
         [e.name, e.method, str(len(e.classes)), str(e.images), f"{e.bytes / 1e3:.0f}"]
@@ -73,13 +73,13 @@ def show(library: Folder, as_json: _options.Json = False) -> int:
         if not e.problem
     ]
     headers = ["skill", "method", "classes", "images", "kB"]
-    _console.say_table(_console.table(headers, rows, right=[2, 3, 4]))
-    _console.say(f"{len(rows)} skills on {folder.encoder['name']}")
+    _console.echo_table(headers, rows, right=[2, 3, 4])
+    _console.echo(f"{len(rows)} skills on {folder.encoder['name']}")
     return _problems({e.name: e.problem for e in entries if e.problem})
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def check(library: Folder, as_json: _options.Json = False) -> int:
     """Verify every skill: digests, format, answers, encoder; changes nothing."""
     from handful.library import Library
@@ -88,24 +88,24 @@ def check(library: Folder, as_json: _options.Json = False) -> int:
     try:
         read.check_tuned()
     except MissingModelError as error:
-        _console.complain(f"what skills change of the encoder was not tried: {error}")
+        _console.echo_err(f"what skills change of the encoder was not tried: {error}")
     left = read.folder.unfinished()
     if left:
-        _console.complain(
+        _console.echo_err(
             f"{', '.join(left)}: not finished; unless a skill is being added just now, somebody "
             "was stopped while adding one, and these folders can be removed"
         )
     if as_json:
-        _console.say_json({"skills": list(read.names), "broken": read.broken})
+        _console.echo_json({"skills": list(read.names), "broken": read.broken})
         return int(bool(read.broken))
-    _console.say(
+    _console.echo(
         f"{len(read.names)} skills are whole" + (f": {', '.join(read.names)}" * bool(read.names))
     )
     return _problems(read.broken)
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def evaluate(
     library: Folder,
     sources: Annotated[
@@ -132,7 +132,7 @@ def evaluate(
             read, named, unknown=unknown, unknown_sources=stranger or (), progress=progress
         )
     if as_json:
-        _console.say_json(done.as_dict())
+        _console.echo_json(done.as_dict())
         return _console.report_failures(done.failures)
     metrics = done.metrics
     rows = [
@@ -142,20 +142,20 @@ def evaluate(
     rows.append(["mean", "", *(f"{100 * done.mean(metric):.1f}" for metric in metrics)])
     titles = {"unnamed": "not named", "found": "task found"}
     headers = ["task", "images", *(f"{titles.get(metric, metric)}, %" for metric in metrics)]
-    _console.say_table(_console.table(headers, rows, right=range(1, len(headers))))
+    _console.echo_table(headers, rows, right=range(1, len(headers)))
     if done.false_accept is not None:
-        _console.say(
+        _console.echo(
             f"{done.unknown_images} images of no task: {100 * done.false_accept:.1f} % taken for "
             f"one of a task, {100 * (unknown or 0):g} % asked for"
         )
     for name, one in done.tasks.items():
         if one.leaks:
-            _console.complain(f"{name}: {one.leaks} of its images taught the skill; left out")
+            _console.echo_err(f"{name}: {one.leaks} of its images taught the skill; left out")
     return _console.report_failures(done.failures)
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def remove(
     library: Folder, names: Annotated[list[str], typer.Argument(help="Skills to take out.")]
 ) -> int:
@@ -167,7 +167,7 @@ def remove(
         folder.require(name)
     for name in dict.fromkeys(names):
         folder.remove(name)
-        _console.say(f"removed {name}")
+        _console.echo(f"removed {name}")
     return 0
 
 
@@ -191,5 +191,5 @@ def _named_sources(sources: list[str], names: Sequence[str]) -> dict[str, str]:
 def _problems(broken: dict[str, str]) -> int:
     """Name the skills that cannot be used; returns the exit code, 1 where there are any."""
     for name, reason in broken.items():
-        _console.complain(f"left out {name}: {reason}")
+        _console.echo_err(f"left out {name}: {reason}")
     return int(bool(broken))

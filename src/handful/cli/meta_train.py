@@ -42,9 +42,9 @@ def run(
     }
     meta_training.save_weights(network, path, facts)
     if as_json:
-        _console.say_json({"weights": name, "file": str(path), **facts})
+        _console.echo_json({"weights": name, "file": str(path), **facts})
     else:
-        _console.say(
+        _console.echo(
             f"Learned from {len(tasks)} task{'s' * (len(tasks) > 1)}. "
             f"Try: handful fit PHOTOS --out SKILL --method meta --param weights={name}"
         )

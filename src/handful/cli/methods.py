@@ -25,7 +25,7 @@ def run(as_json: _options.Json = False) -> int:
             }
         )
     if as_json:
-        _console.say_json(rows)
+        _console.echo_json(rows)
         return 0
     cells = [
         [
@@ -36,7 +36,5 @@ def run(as_json: _options.Json = False) -> int:
         ]
         for r in rows
     ]
-    _console.say_table(
-        _console.table(["name", "what it does", "an answer is", "parameters"], cells)
-    )
+    _console.echo_table(["name", "what it does", "an answer is", "parameters"], cells)
     return 0

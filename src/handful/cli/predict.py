@@ -15,8 +15,6 @@ from handful.cli import _console, _library, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from handful.skills.predict import Prediction
 
 
@@ -100,21 +98,21 @@ def run(
             most = top_k or predictor.pack.task.default_top_k
             predictions = predictor.predict(images, top_k=most, progress=progress)
     if form is Format.table:
-        _console.say_table(_library.table(predictions) if several else _table(predictions))
+        (_library.show if several else _show)(predictions)
     else:
         text = {Format.csv: as_csv, Format.json: as_json}[form](predictions)
         if out is None:
-            _console.say(text.rstrip("\n"))
+            _console.echo(text.rstrip("\n"))
         else:
             report.save(text, out)
-            _console.complain(f"wrote {len(predictions)} answers to {out}")
+            _console.echo_err(f"wrote {len(predictions)} answers to {out}")
     if unknown is not None and form is Format.table:
-        _console.complain(f"unknown: {meaning}")
+        _console.echo_err(f"unknown: {meaning}")
     failed = [p for p in predictions if p.error]
     for prediction in failed:
-        _console.complain(f"skipped {prediction.error}")
+        _console.echo_err(f"skipped {prediction.error}")
     if failed:
-        _console.complain(f"{len(failed)} of {len(predictions)} images could not be used")
+        _console.echo_err(f"{len(failed)} of {len(predictions)} images could not be used")
     return int(bool(failed))
 
 
@@ -188,7 +186,7 @@ def _answers(p: Prediction, digits: int) -> list[tuple[str, str]]:
     return [(s["label"], f"{s['score']:.{digits}f}") for s in p.scores] or [("", "")]
 
 
-def _table(predictions: Sequence[Prediction]) -> Table:
+def _show(predictions: Sequence[Prediction]) -> None:
     sets = any(p.among is not None for p in predictions)
     rows = [
         [p.name if i == 0 else "", label or "none of the classes", score]
@@ -197,4 +195,4 @@ def _table(predictions: Sequence[Prediction]) -> Table:
         for i, (label, score) in enumerate(_answers(p, 3))
     ]
     headers = ["image", "class", "score", *(["may be"] if sets else [])]
-    return _console.table(headers, rows, right=[2])
+    _console.echo_table(headers, rows, right=[2])

@@ -29,7 +29,7 @@ def run(
 
     done = exchange.pull(name, out, revision=revision, overwrite=overwrite)
     if as_json:
-        _console.say_json(
+        _console.echo_json(
             {
                 "skill": done.where,
                 "from": name,
@@ -42,12 +42,12 @@ def run(
         stated = done.pack.manifest["encoder"]["name"]
         # anybody may have written it: nothing in it may steer the terminal
         encoder = "".join(letter for letter in stated if letter.isprintable())
-        _console.say(
+        _console.echo(
             f"Verified {len(done.pack.classes)} classes, {done.pack.method} on {encoder}, "
             f"{sum(done.files.values())} bytes"
             + (f", commit {done.commit[:12]}." if done.commit else ".")
         )
-        _console.say(f"The skill is in {done.where}. Try: handful predict {done.where} PHOTO...")
+        _console.echo(f"The skill is in {done.where}. Try: handful predict {done.where} PHOTO...")
     for note in done.notes:
-        _console.complain(f"note: {note}")
+        _console.echo_err(f"note: {note}")
     return 0

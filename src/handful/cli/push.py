@@ -51,12 +51,12 @@ def run(
         overwrite=overwrite,
     )
     if as_json:
-        _console.say_json(
+        _console.echo_json(
             {"skill": done.where, "files": dict(done.files), "notes": list(done.notes)}
         )
     else:
         size = sum(done.files.values())
-        _console.say(f"{len(done.files)} files, {size} bytes, are in {done.where}.")
+        _console.echo(f"{len(done.files)} files, {size} bytes, are in {done.where}.")
     for note in done.notes:
-        _console.complain(f"note: {note}")
+        _console.echo_err(f"note: {note}")
     return 0

@@ -24,5 +24,5 @@ def run(
     edited = rename(skill, new_names)
     if not as_json:
         for old, new in new_names.items():
-            _console.say(f"{old} is now {new}")
+            _console.echo(f"{old} is now {new}")
     return _edit.save(edited, target, overwrite=overwrite, as_json=as_json, counts=False)

@@ -21,7 +21,7 @@ Folder = Annotated[
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def look(path: Folder = None, as_json: _options.Json = False) -> int:
     """Show what is kept: one line an encoder and precision, and for activations block and view."""
     from dataclasses import asdict
@@ -33,7 +33,7 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
         larger, taken, budget = activations.summary(), activations.size, activations.budget
     if as_json:
         kept = [asdict(each) | {"bytes": each.bytes} for each in larger]
-        _console.say_json(
+        _console.echo_json(
             {
                 "file": str(store.file),
                 "bytes": size,
@@ -48,8 +48,8 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
         for s in spaces
     ]  # fmt: skip
     headers = ["encoder", "precision", "views", "width", "images", "MB", "last used"]
-    _console.say_table(_console.table(headers, rows, right=[2, 3, 4, 5]))
-    _console.say(f"{store.file}, {size / 1e6:.1f} MB")
+    _console.echo_table(headers, rows, right=[2, 3, 4, 5])
+    _console.echo(f"{store.file}, {size / 1e6:.1f} MB")
     if not larger:
         return 0
     rows = [
@@ -59,9 +59,9 @@ def look(path: Folder = None, as_json: _options.Json = False) -> int:
         for r in larger
     ]  # fmt: skip
     headers = ["encoder", "precision", "tower", "block", "view", "shape", "rows", "MB", "last used"]
-    _console.say("")
-    _console.say_table(_console.table(headers, rows, right=[3, 6, 7]))
-    _console.say(f"activations, {taken / 1e6:.1f} MB of at most {budget / 1e6:.0f} MB")
+    _console.echo("")
+    _console.echo_table(headers, rows, right=[3, 6, 7])
+    _console.echo(f"activations, {taken / 1e6:.1f} MB of at most {budget / 1e6:.0f} MB")
     return 0
 
 
@@ -76,23 +76,23 @@ def _day(seconds: float) -> str:
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def check(path: Folder = None, as_json: _options.Json = False) -> int:
     """Read every row and say what is wrong; changes nothing."""
     from handful.features import store
 
     health = store.check(path)
     if as_json:
-        _console.say_json({"rows": health.rows, "problems": list(health.problems)})
+        _console.echo_json({"rows": health.rows, "problems": list(health.problems)})
     else:
         for problem in health.problems:
-            _console.say(problem)
-        _console.say(f"{health.rows} rows, {'healthy' if not health.problems else 'damaged'}")
+            _console.echo(problem)
+        _console.echo(f"{health.rows} rows, {'healthy' if not health.problems else 'damaged'}")
     return int(bool(health.problems))
 
 
 @app.command()
-@_console.exits
+@_console.as_command
 def prune(
     wanted: Annotated[
         str | None, typer.Argument(help="An encoder's name, or a part such as precision:bfloat16.")
@@ -127,9 +127,9 @@ def prune(
         activations=activations,
     )
     if as_json:
-        _console.say_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": gone.replaced})
+        _console.echo_json({"rows": gone.rows, "bytes": gone.bytes, "replaced": gone.replaced})
     else:
         if gone.replaced:
-            _console.say("the damaged file was removed whole; an empty one is in its place")
-        _console.say(f"removed {gone.rows} rows; {gone.bytes / 1e6:.1f} MB of the disk are free")
+            _console.echo("the damaged file was removed whole; an empty one is in its place")
+        _console.echo(f"removed {gone.rows} rows; {gone.bytes / 1e6:.1f} MB of the disk are free")
     return 0

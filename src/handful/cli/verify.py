@@ -28,7 +28,7 @@ def run(
 
     report = verify.verify(skill, encoder=encoder, check_encoder=not no_encoder, revision=revision)
     if as_json:
-        _console.say_json(
+        _console.echo_json(
             {
                 "skill": report.where,
                 "ok": report.complete,
@@ -40,11 +40,11 @@ def run(
         )
     else:
         for check in report.checks:
-            _console.say(f"{check.name}: {check.state}: {check.detail}")
+            _console.echo(f"{check.name}: {check.state}: {check.detail}")
     if report.failed:
-        _console.complain(f"error: {report.where} must not be trusted as it is")
+        _console.echo_err(f"error: {report.where} must not be trusted as it is")
         return 2
     if not report.complete:
-        _console.complain("right as far as it was checked; its encoder was not")
+        _console.echo_err("right as far as it was checked; its encoder was not")
         return 1
     return 0
