@@ -22,7 +22,7 @@ class Delta:
     Args:
         tuner: the name of the tuner that made it, and can attach it.
         params: the tuner's own arguments, plain values.
-        classes: the words for the classes it was taught, where the tuner depends on them.
+        classes: what prompts call the classes it was trained on, where the tuner depends on them.
         tensors: what was learned, float32.
         base: fingerprint of the encoder it belongs to.
         facts: how it was trained; for people, no feature depends on it.

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from handful.encoders.towers import Tower, Tunable
 from handful.errors import InputError
 
 BEFORE_FIRST_BLOCK = -1  # in a `FirstChanged`: the input of the first block differs already
@@ -100,20 +99,6 @@ class _ParameterTable(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         value = self._below[name]
         return self._adders[name](value) if name in self._adders else value
-
-
-def tower_parameters(encoder: Tunable, tower: Tower, tuner: str) -> dict[str, nn.Parameter]:
-    """All parameters of a tower.
-
-    Raises:
-        InputError: the encoder's weights are rounded, so that they are no parameters any more.
-    """
-    if encoder.precision != "float32":
-        raise InputError(
-            f"{encoder.name} computes in {encoder.precision} here, and its weights are rounded; "
-            f"load it with precision='float32' for the tuner {tuner}"
-        )
-    return tower.parameters()
 
 
 def _submodule(root: nn.Module, path: str) -> nn.Module:

@@ -19,7 +19,8 @@ from handful.tuners._validation import check_integer, check_number, check_option
 from handful.tuners.training.recipe import AUGMENTED, Recipe
 
 PLACES = ("parallel", "attention", "mlp", "both")
-_WIDEST = 4  # times the block's width, as an MLP is; a skill that says more would fill the memory
+# Times the block's width, as an MLP is; a skill from elsewhere could ask for more than fits memory.
+_WIDEST = 4
 
 
 @dataclass(eq=False, repr=False)

@@ -10,13 +10,10 @@ from typing import ClassVar, cast
 from torch import nn
 
 from handful.encoders.towers import Tunable
+from handful.errors import InputError
 from handful.tuners import _placement
 from handful.tuners._base import FirstChanged
-from handful.tuners._reparametrization import (
-    BEFORE_FIRST_BLOCK,
-    Reparametrization,
-    tower_parameters,
-)
+from handful.tuners._reparametrization import BEFORE_FIRST_BLOCK, Reparametrization
 from handful.tuners._tuner import Tuner
 from handful.tuners.training.recipe import AUGMENTED, MAX_BASE_RATE, Recipe
 
@@ -45,10 +42,13 @@ class Full(Tuner):
     towers: str = "both"
 
     def _create_module(self, encoder: Tunable, classes: Sequence[str]) -> nn.Module:
-        found: dict[str, nn.Parameter] = {}
-        for tower in _placement.select_towers(encoder, self.towers):
-            found.update(tower_parameters(encoder, tower, "full"))
-        return Reparametrization(found)
+        towers = _placement.select_towers(encoder, self.towers)
+        if encoder.precision != "float32":  # rounded weights are no parameters any more
+            raise InputError(
+                f"{encoder.name} computes in {encoder.precision} here, and its weights are "
+                "rounded; load it with precision='float32' for the tuner full"
+            )
+        return Reparametrization({k: v for t in towers for k, v in t.parameters().items()})
 
     def _attach(self, encoder: Tunable, delta: nn.Module) -> AbstractContextManager[None]:
         return cast(Reparametrization, delta).attached(encoder.model)

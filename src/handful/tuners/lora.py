@@ -28,7 +28,7 @@ class Lora(Tuner):
 
     CLIP-LoRA (Zanella and Ben Ayed, CVPR Workshops 2024): rank 2 in all blocks of both towers,
     184 320 parameters on a ViT-B, alpha 1, dropout 0.25. The layers are peft's; fused attention is
-    split first (`_qkv_split`), so that the change has the effect it says it has.
+    split first (`_qkv_split`), or the change would have no effect there.
 
     The default recipe was chosen as that of `block`; rates from 0.003 to 0.01 did alike. The
     published one is 0.0002 over 500 updates a shot, 8000 at 16 shots; 8 classes have 160 here.

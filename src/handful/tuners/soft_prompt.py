@@ -46,7 +46,7 @@ class SoftPrompt(Tuner):
     it, so a step costs one pass over the prompts of all classes. CoOp itself is `length=16,
     contexts="shared"`. CoCoOp (Zhou et al., CVPR 2022) is `length=4, contexts="image"`: contexts
     `v_m + h(x)` depend on the image, whose features become its similarities to the C classes. That
-    reads C prompts for every image: with 8 classes of `tiny` on one core 116 ms a step of 32 images
+    encodes C prompts an image: with 8 classes of `tiny` on one core 116 ms a step of 32 images
     instead of 16, and 1.4 ms an image when predicting. Its h begins at zero here. KgCoOp (Yao et
     al., CVPR 2023) adds `pull * mean_c ||t_c - t0_c||^2`, t0 being the hand-written prompts; the
     published weight 8 is of `1 - cos`, which is 4 here.
@@ -63,7 +63,7 @@ class SoftPrompt(Tuner):
         length: M contexts drawn from N(0, 0.02^2); 0 for contexts that begin as `words`.
         position: of the contexts: the class name at the `end`, in the `middle` or at the `front`.
         contexts: `class` for contexts of each class's own, `shared` by all classes, or shared and
-            moved by the `image`. Only shared ones can read classes that were not taught.
+            moved by the `image`. Only shared ones can encode classes that were not in training.
         words: what the contexts begin as; with the name at the `end`, that is the prompt they make.
         pull: weight of the pull towards the hand-written prompts.
         seed: of contexts that are drawn.

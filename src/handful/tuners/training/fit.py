@@ -194,7 +194,7 @@ def _learning_rates(
     """Where several train together, each keeps the learning rate of its own recipe.
 
     The recipe's rate is meant for the first tuner; the others' stand to it as their own recipes'
-    do. The encoder's own weights have the rate that the recipe says.
+    do. The encoder's own weights have `base_rate`.
     """
     rates: dict[torch.nn.Parameter, float] = {}
     first = modules[1 if recipe.base_rate else 0].tuner.recipe.learning_rate

@@ -34,7 +34,7 @@ class Plan:
         tuners: trained together.
         recipe: how.
         weight: how much of the change to keep; `auto` chooses it from the support set, None leaves
-            it to whoever trains.
+            it to the caller of `fit`.
     """
 
     tuners: tuple[BaseTuner, ...]
