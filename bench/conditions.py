@@ -26,7 +26,8 @@ as many folds. What answers by the batch or the stream does its work when it ans
 
 @table(
     "conditions", title="Which method wins when", seconds=480,
-    seeds=1, methods=("zero_shot", "tip", "auto"), tasks=1, kinds=("13 shapes",), classes=10, processes=1,
+    seeds=1, methods=("zero_shot", "tip", "auto"), tasks=1, kinds=("13 shapes",), classes=10,
+    processes=1,
 )  # fmt: skip
 def conditions(
     features: str | None = None,

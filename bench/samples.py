@@ -1,4 +1,7 @@
-"""The data of the tables: features drawn at random, tasks of the playground, photos, encoders."""
+"""The data of the tables: features drawn at random, tasks of the playground, photos, encoders.
+
+Long because it holds every kind of data that more than one table is measured on.
+"""
 
 from __future__ import annotations
 

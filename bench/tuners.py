@@ -1,4 +1,7 @@
-"""Inside the encoder or after it: every tuner with its default recipe on the playground."""
+"""Inside the encoder or after it: every tuner with its default recipe on the playground.
+
+Long because it holds the trials, which go on after a stop, and the three tables of them.
+"""
 
 from __future__ import annotations
 
