@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,7 @@ def evaluate(
     ensemble.check(unknown)
     classes = {name: ensemble.skills[ensemble.index(name)].classes for name in sources}
     failures: list[Failure] = []
-
-    def encode(dataset: Dataset) -> Extraction:
-        found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
-        failures.extend(found.failures)
-        return found
-
+    encode = partial(_encode, library, failures, progress)
     tasks = {}
     for name, source in sources.items():
         dataset = data.split_or_all(data.load(source), "test")
@@ -142,6 +138,15 @@ def evaluate(
         accepted += list(_accepted(answers, unknown))
     rate = float(np.mean(accepted)) if accepted else None
     return LibraryEvaluation(tasks, len(accepted), rate, tuple(failures))
+
+
+def _encode(
+    library: Library, failures: list[Failure], progress: Progress | None, dataset: Dataset
+) -> Extraction:
+    """Features by the frozen encoder; what cannot be read is added to `failures`."""
+    found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
+    failures += found.failures
+    return found
 
 
 def _evaluate_task(
