@@ -22,7 +22,8 @@ from typing import Any
 from handful.errors import InputError, UnknownNameError
 
 _PACKAGE = Path(__file__).parent
-_INSIDE = {"encoders": "encoders/backends"}  # where a kind's folder holds more than its plug-ins
+# where a kind of plug-in has a folder inside a room
+_INSIDE = {"encoders": "encoders/backends", "outputs": "skills/outputs"}
 _added: list[Path] = []
 
 

@@ -1,36 +1,33 @@
-"""The commands, put together; imported once somebody stands by for Ctrl-C."""
+"""The commands, found in this folder; imported when Ctrl-C is already answered."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Annotated
 
 import typer
 
+from handful import cli
 from handful._version import __version__
-from handful.cli import (
-    add,
-    bench,
-    compare,
-    demo,
-    doctor,
-    encoders,
-    evaluate,
-    explain,
-    fit,
-    inspect,
-    library,
-    merge,
-    meta_train,
-    methods,
-    predict,
-    pull,
-    push,
-    remove,
-    rename,
-    store,
-    verify,
-)
 from handful.cli._console import as_command, echo
+
+# the order of `handful --help`; a command that is not named here stands at the end
+_ORDER = (
+    *("demo", "fit", "predict", "evaluate", "add", "remove", "rename", "merge", "compare"),
+    *("bench", "inspect", "verify", "pull", "push", "doctor", "explain", "methods"),
+    *("meta_train", "encoders", "library", "store"),
+)
+
+
+def _commands() -> list[str]:
+    """A file of this folder without a leading underscore is a command."""
+    return [module.name for module in pkgutil.iter_modules(cli.__path__) if module.name[0] != "_"]
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
 
 app = typer.Typer(
     help="Teach a frozen vision-language model a new skill from a handful of images.",
@@ -39,30 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _module in (
-    demo,
-    fit,
-    predict,
-    evaluate,
-    add,
-    remove,
-    rename,
-    merge,
-    compare,
-    bench,
-    inspect,
-    verify,
-    pull,
-    push,
-    doctor,
-    explain,
-    methods,
-    meta_train,
-    encoders,
-):
-    app.command(_module.__name__.rpartition(".")[2].replace("_", "-"))(as_command(_module.run))
-app.add_typer(library.app, name="library")
-app.add_typer(store.app, name="store")
+for _name in sorted(_commands(), key=_place):
+    _module = importlib.import_module(f"handful.cli.{_name}")
+    if hasattr(_module, "app"):  # several commands under one name
+        app.add_typer(_module.app, name=_name.replace("_", "-"))
+    else:
+        app.command(_name.replace("_", "-"))(as_command(_module.run))
 
 
 def _print_version(wanted: bool) -> None:

@@ -84,10 +84,14 @@ def _escape_controls(message: str) -> str:
     return "".join(ascii(c)[1:-1] if c in controls else c for c in message)
 
 
+def writes_unicode() -> bool:
+    """Whether standard output can write every letter."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def to_json(value: Any) -> str:
     """Indented JSON; escapes what standard output or UTF-8 (surrogates in names) cannot hold."""
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    text = json.dumps(value, indent=1, ensure_ascii=encoding != "utf8")
+    text = json.dumps(value, indent=1, ensure_ascii=not writes_unicode())
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -38,18 +38,8 @@ def show(answers: Sequence[Prediction]) -> None:
     """Image, task, class and score; of an image of no known task what its text alone suggests."""
     rows = []
     for answer in answers:
-        task = "unknown" if answer.unknown else str(facts(answer)["task"])
+        task = "unknown" if answer.unknown else str(answer.facts["task"])
         for i, score in enumerate(answer.scores):
             head = ["", ""] if i else [answer.name, task]
             rows.append([*head, score["label"], f"{score['score']:.3f}"])
     _console.echo_table(["image", "task", "class", "score"], rows, right=[3])
-
-
-def facts(answer: Prediction) -> dict[str, Any]:
-    """The JSON keys of a library's answer; none for the answer of a single skill."""
-    from handful.library import LibraryPrediction
-
-    if not isinstance(answer, LibraryPrediction):
-        return {}
-    found: dict[str, Any] = {"task": answer.task, "share": answer.share}
-    return found | ({"zero_shot": True} if answer.zero_shot else {})

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +15,7 @@ if TYPE_CHECKING:
     from handful.skills.predict import Prediction
 
 
-class Format(StrEnum):
-    """How answers are written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+TABLE = "table"  # for the screen alone
 
 
 def run(
@@ -37,8 +29,10 @@ def run(
         ),
     ] = None,
     form: Annotated[
-        Format | None,
-        typer.Option("--format", help="How to write them; default a table, or as --out ends."),
+        str | None,
+        typer.Option(
+            "--format", help="How to write them: table, csv, json, ...; default as --out ends."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write to (.csv, .json); default the screen.")
@@ -71,6 +65,7 @@ def run(
     """Classify photos with a skill, or with a library of skills."""
     from handful import data, report
     from handful.library import is_library
+    from handful.skills import outputs
     from handful.skills.predict import Predictor
 
     form = _format(form, out, json_too=json_too)
@@ -97,16 +92,17 @@ def run(
         with _console.progress("looking") as progress:
             most = top_k or predictor.pack.task.default_top_k
             predictions = predictor.predict(images, top_k=most, progress=progress)
-    if form is Format.table:
+    if form == TABLE:
         (_library.show if several else _show)(predictions)
     else:
-        text = {Format.csv: as_csv, Format.json: as_json}[form](predictions)
+        utf8 = _console.writes_unicode()
+        text = outputs.get(form).write(predictions, ascii_only=not utf8)
         if out is None:
             _console.echo(text.rstrip("\n"))
         else:
             report.save(text, out)
             _console.echo_err(f"wrote {len(predictions)} answers to {out}")
-    if unknown is not None and form is Format.table:
+    if unknown is not None and form == TABLE:
         _console.echo_err(f"unknown: {meaning}")
     failed = [p for p in predictions if p.error]
     for prediction in failed:
@@ -116,83 +112,39 @@ def run(
     return int(bool(failed))
 
 
-def _format(form: Format | None, out: Path | None, *, json_too: bool) -> Format:
+def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     """What was asked for, else what the file's name says, else a table."""
-    if json_too and form not in (None, Format.json):
+    from handful import plugins
+    from handful.skills import outputs
+
+    if json_too and form not in (None, "json"):
         raise InputError(f"--json and --format {form} contradict each other; leave one out")
     if json_too:
-        form = Format.json
-    if out is None:
-        return form or Format.table
-    if form is None:
-        form = {".csv": Format.csv, ".json": Format.json}.get(out.suffix.lower())
-    if form in (None, Format.table):
+        form = "json"
+    if out is not None and form is None:
+        ending = outputs.for_file(out)
+        form = None if ending is None else outputs.name_of(ending)
+    if out is not None and form in (None, TABLE):
         raise InputError(
             f"--out {out}: a table is for the screen; add --format csv or --format json, "
             "or end the file's name with .csv or .json"
         )
+    form = form or TABLE
+    known = [TABLE, *plugins.names("outputs")]
+    if form not in known:
+        raise InputError(f"--format {form}: expected one of {', '.join(known)}")
     return form
 
 
-def as_csv(predictions: Sequence[Prediction]) -> str:
-    """`file_name,classification,score`, a row an answer; failed images have no row.
-
-    An image of no class has the one row `unknown`. Where it was asked for, `may be` holds the
-    classes that the image may be of, each in a line of its own; of a library, `task` the skill.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    sets = any(p.among is not None for p in predictions)
-    tasks = any(_library.facts(p) for p in predictions)
-    more = ["may be"] * sets + ["task"] * tasks
-    writer.writerow(["file_name", "classification", "score", *more])
-    for p in predictions:
-        among = ["\n".join(p.among or ())] if sets else []
-        task = [_library.facts(p)["task"] or ""] if tasks else []
-        writer.writerows([p.name, *answer, *among, *task] for answer in _answers(p, 6))
-    return text.getvalue()
-
-
-def as_json(predictions: Sequence[Prediction]) -> str:
-    """A list of `{file_name, predictions: [{label, score}]}`, or `{file_name, error}`.
-
-    Of a library also `task`, its `share`, and `zero_shot` where the text alone answered. Where it
-    was asked for, also `unknown` (true or false) and `familiar`, the share of unknown
-    images that look as familiar; and `among`, the classes that the image may be of.
-    """
-    return _console.to_json([_row(p) for p in predictions]) + "\n"
-
-
-def _row(p: Prediction) -> dict[str, Any]:
-    if p.error:
-        return {"file_name": p.name, "error": p.error}
-    row: dict[str, Any] = {"file_name": p.name, "predictions": p.scores, **_library.facts(p)}
-    if p.unknown is not None:
-        row |= {"unknown": p.unknown, "familiar": p.familiar}
-    if p.among is not None:
-        row["among"] = list(p.among)
-    return row
-
-
-def _answers(p: Prediction, digits: int) -> list[tuple[str, str]]:
-    """What is shown: the classes with their scores, or that it is none of them.
-
-    One empty answer for an image of which a skill of several labels says yes to none.
-    """
-    if p.error:
-        return []
-    if p.unknown:
-        return [("unknown", f"{p.familiar or 0:.{digits}f}")]
-    return [(s["label"], f"{s['score']:.{digits}f}") for s in p.scores] or [("", "")]
-
-
 def _show(predictions: Sequence[Prediction]) -> None:
+    from handful.skills.outputs import answer_rows
+
     sets = any(p.among is not None for p in predictions)
     rows = [
         [p.name if i == 0 else "", label or "none of the classes", score]
         + ([", ".join(p.among or ()) if i == 0 else ""] if sets else [])
         for p in predictions
-        for i, (label, score) in enumerate(_answers(p, 3))
+        for i, (label, score) in enumerate(answer_rows(p, 3))
     ]
     headers = ["image", "class", "score", *(["may be"] if sets else [])]
     _console.echo_table(headers, rows, right=[2])

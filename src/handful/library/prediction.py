@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,12 @@ class LibraryPrediction(Prediction):
     task: str | None = None
     share: float | None = None
     zero_shot: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The task, its share, and whether zero-shot answered."""
+        zero_shot = {"zero_shot": True} if self.zero_shot else {}
+        return {"task": self.task, "share": self.share, **zero_shot}
 
 
 def predict_features(

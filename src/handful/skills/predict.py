@@ -54,6 +54,11 @@ class Prediction:
     familiar: float | None = None
     among: tuple[str, ...] | None = None
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """More of the answer for a file of answers; a library adds the skill that answered."""
+        return {}
+
 
 @dataclass(frozen=True)
 class _Options:
