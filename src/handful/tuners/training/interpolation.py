@@ -46,6 +46,8 @@ def fit_interpolated(
 ) -> Trained:
     """`fit`, and then only `weight` of the change (`Delta.scaled`).
 
+    Half of its 65 lines are arguments and their description.
+
     Without a weight, about a quarter of each class is set apart, groups whole, and the rest is
     trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about the
     images set apart; the weight with the lowest cross-entropy is taken. Unless it is 0, all images
