@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from handful.cli import main
+from processes import run_fresh
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -342,7 +343,7 @@ def test_inspect_takes_any_training(skill, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
-@pytest.mark.parametrize("command", ["methods", "--help"])
+@pytest.mark.parametrize("command", ["encoders", "--help"])
 def test_a_full_output_is_an_error(command):
     with Path("/dev/full").open("w") as full:
         done = in_a_process(command, stdout=full)
@@ -361,7 +362,7 @@ def test_a_closed_output_is_an_error():
 def test_a_reader_that_goes_away_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
-    done = in_a_process("methods", stdout=writing)
+    done = in_a_process("encoders", stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -369,10 +370,10 @@ def test_a_reader_that_goes_away_is_no_error():
 def test_an_output_that_cannot_spell_a_name(tmp_path, skill, photos):
     picture = shutil.copy(next((photos / "test").rglob("*.png")), tmp_path / "café-日本.png")
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    table = in_a_process("predict", skill, picture, env=ascii_only)
+    command = ("predict", skill, picture)
+    table, found = run_fresh(command, (*command, "--json"), env=ascii_only)
     assert table.returncode == 0, table.stderr
     assert "caf\\xe9" in table.stdout
-    found = in_a_process("predict", skill, picture, "--json", env=ascii_only)
     assert json.loads(found.stdout)[0]["file_name"] == str(picture)
 
 

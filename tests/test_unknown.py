@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from handful.packs.support import Reserved, Support
 from handful.selection.novelty import NoveltyScorer, fit_novelty_detector
 from handful.selection.novelty_signals import NoveltySignals
 from handful.skills.edit.refit import refit, restate
+from processes import run_fresh
 from tasks import make
 
 
@@ -241,10 +240,18 @@ def test_a_class_that_is_really_called_so():
         separate_reserved(dataset.subset([2, 5]).__class__(pictures[:1], ("None",)), None)
 
 
-def test_answers_from_a_fresh_process(skill, photos):
-    command = [sys.executable, "-m", "handful", "predict", str(skill), str(photos / "test")]
-    ask = [*command, "--unknown", "0.2", "--json"]
-    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def fresh(skill, photos):
+    commands = {
+        "unknown": ("predict", skill, photos / "test", "--unknown", "0.2", "--json"),
+        "sets": ("predict", skill, photos / "test", "--error", "0.2", "--json"),
+        "evaluate": ("evaluate", skill, photos),
+    }
+    return dict(zip(commands, run_fresh(*commands.values()), strict=True))
+
+
+def test_answers_from_a_fresh_process(skill, fresh):
+    done = fresh["unknown"]
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     images = [row["file_name"] for row in rows]
@@ -268,18 +275,15 @@ def test_evaluate_counts_false_accepts_and_rejects(skill, photos):
     assert shares == sorted(shares)
 
 
-def test_evaluate_tells_them_on_the_command_line(skill, photos):
-    command = [sys.executable, "-m", "handful", "evaluate", str(skill), str(photos)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_evaluate_tells_them_on_the_command_line(fresh):
+    done = fresh["evaluate"]
     assert done.returncode == 0, done.stderr
     assert "16 images of no class" in done.stdout
     assert "taken for a class" in done.stdout
 
 
-def test_sets_of_answers_stand_beside_them(skill, photos):
-    command = [sys.executable, "-m", "handful", "predict", str(skill), str(photos / "test")]
-    ask = [*command, "--error", "0.2", "--json"]
-    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+def test_sets_of_answers_stand_beside_them(skill, fresh):
+    done = fresh["sets"]
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     answers = Predictor(skill, error=0.2).predict([row["file_name"] for row in rows])
