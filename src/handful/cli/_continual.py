@@ -34,12 +34,12 @@ def run(
         prepared = continual.prepare(sources, request, rate=rate, progress=encoding)
     with _console.progress("tasks") as progress:
         done = prepared.run(progress)
-    _results.answer(done, show, as_json=as_json)
+    _results.print_answer(done, show, as_json=as_json)
     if out is not None:
         names = ", ".join(path.name for path in sources)
         text = continual_report.continual_markdown(done, f"continual: {names}")
         text += "\n![figure](figure.png)\n"
-        _results.write(done, out, continual_report.continual_figure(done), text)
+        _results.write_report(done, out, continual_report.continual_figure(done), text)
         _results.report_written(out)
     _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)

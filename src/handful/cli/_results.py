@@ -36,7 +36,7 @@ def show_rows(grid: Grid, cells: list[list[str]]) -> None:
     _console.echo_table(headers, cells, right=range(1, len(headers)))
 
 
-def answer(result: Result, show: Callable[[Any], None], *, as_json: bool) -> None:
+def print_answer(result: Result, show: Callable[[Any], None], *, as_json: bool) -> None:
     """The answer, before any file is written: a bad disk must not lose it."""
     if as_json:
         _console.echo_json(result.as_dict())
@@ -45,7 +45,9 @@ def answer(result: Result, show: Callable[[Any], None], *, as_json: bool) -> Non
     _console.flush()
 
 
-def write(result: Result, out: Path, figure: Figure, text: str, name: str = "figure.png") -> None:
+def write_report(
+    result: Result, out: Path, figure: Figure, text: str, name: str = "figure.png"
+) -> None:
     """The figure, `report.json` and, last, `report.md` in a folder."""
     from handful import report
 

@@ -102,11 +102,11 @@ def run(
         prepared = bench.prepare(sources, request, out=out, progress=encoding)
     with _console.progress("trials") as progress:
         done = prepared.run(progress)
-    _results.answer(done, show, as_json=as_json)
+    _results.print_answer(done, show, as_json=as_json)
     if out is not None:
         names = ", ".join(path.resolve().name for path in sources)
         text = markdown.bench_markdown(done, f"{done.protocol}: {names}")
-        _results.write(done, out, figures.bench_figure(done), text)
+        _results.write_report(done, out, figures.bench_figure(done), text)
         _results.report_written(out)
     _console.report_ignored(done.ignored)
     return _console.report_failures(done.failures)

@@ -45,7 +45,7 @@ def run(
             words=_options.read_classes(classes),
             progress=progress,
         )
-    _results.answer(result, show, as_json=as_json)
+    _results.print_answer(result, show, as_json=as_json)
     write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
     if not as_json:
         _results.report_written(out, "accuracy.png")
@@ -63,4 +63,4 @@ def write(result: Comparison, out: Path, heading: str) -> None:
     from handful.protocols import figures, markdown
 
     text = heading + markdown.comparison_markdown(result) + "\n![accuracy](accuracy.png)\n"
-    _results.write(result, out, figures.comparison_figure(result), text, "accuracy.png")
+    _results.write_report(result, out, figures.comparison_figure(result), text, "accuracy.png")

@@ -34,7 +34,7 @@ def run(
             jobs=min(_MOST, os.cpu_count() or 1),
             progress=progress,
         )
-    _results.answer(done.comparison, compare.show, as_json=as_json)
+    _results.print_answer(done.comparison, compare.show, as_json=as_json)
     report.save(report.confusion_figure(done.evaluated.result), out / "confusion.png")
     compare.write(done.comparison, out, "# Handful on the playground's hard tasks\n\n")
     if as_json:
