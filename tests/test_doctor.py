@@ -76,8 +76,8 @@ def test_what_was_planted_is_found(planted):
     first = next(f for f in found.suspects if f.name.endswith("wrong0.png"))
     assert first.looks_like == sorted(found.counts)[0]
     assert [Path(f.name).name for f in found.having("small")] == ["tiny.png"]
-    pairs = [t for t in found.twins if t.exact]
-    assert [t.across for t in pairs] == [True, False]  # across classes first
+    pairs = [d for d in found.duplicates if d.exact]
+    assert [d.across for d in pairs] == [True, False]  # across classes first
 
 
 def test_a_skill_says_the_same_without_its_pictures(planted, skill):
@@ -201,7 +201,7 @@ def test_a_stray_image_is_far_and_a_thin_class_is_named():
     few = moved.subset([i for i in range(36) if not 28 <= i < 36])  # one class keeps one image
     found = examine(few, auto())
     assert 0 in {f.row for f in found.having("far")}
-    assert found.thin == (task.text.classes[3],)
+    assert found.rare_classes == (task.text.classes[3],)
 
 
 def test_a_skill_without_its_support_set_says_what_to_do(skill, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Why this answer: what images and text say for it adds up to the logits, for every method."""
+"""What images and text add to an answer sums to the logits, for every method."""
 
 from __future__ import annotations
 
@@ -39,44 +39,44 @@ def task() -> Task:
     return make(classes=4, shots=4, width=encoders.load("tiny").dim, seed=3)
 
 
-def total(reasons) -> np.ndarray:
-    return reasons.images.sum(axis=0) + reasons.text + reasons.rest
+def total(explanation) -> np.ndarray:
+    return explanation.images.sum(axis=0) + explanation.text + explanation.rest
 
 
 @pytest.mark.parametrize("method", plugins.names("adapters"))
 def test_contributions_add_up_for_every_method(task, method):
     pack = pack_of(method, task)
     for x in task.queries[:3]:
-        reasons = explain(pack, x)
+        explanation = explain(pack, x)
         logits = pack.logits(x[None])[0]
-        assert np.allclose(total(reasons), logits, atol=1e-4)
-        assert np.isfinite(reasons.images).all()
-        assert reasons.answer == logits.argmax()
-        parts = reasons.image_leads.sum() + reasons.text_lead + reasons.rest_lead
-        assert parts == pytest.approx(reasons.lead, abs=1e-4)
+        assert np.allclose(total(explanation), logits, atol=1e-4)
+        assert np.isfinite(explanation.images).all()
+        assert explanation.answer == logits.argmax()
+        parts = explanation.image_margins.sum() + explanation.text_margin + explanation.rest_margin
+        assert parts == pytest.approx(explanation.margin, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["zero_shot", "tip", "tip_f", "proker"])
 def test_where_the_head_says_it_nothing_is_left_over(task, method):
-    reasons = explain(pack_of(method, task), task.queries[0])
-    assert np.abs(reasons.rest).max() < 2e-4
+    explanation = explain(pack_of(method, task), task.queries[0])
+    assert np.abs(explanation.rest).max() < 2e-4
     told = task.text.scale * task.text.weights @ task.queries[0]
-    assert np.allclose(reasons.text, told, atol=1e-3)
+    assert np.allclose(explanation.text, told, atol=1e-3)
 
 
 def test_taking_an_image_from_the_cache_takes_what_it_added(task):
     pack = pack_of("tip", task)
     x = task.queries[5]
-    reasons = explain(pack, x)
-    row = reasons.top(1)[0]
+    explanation = explain(pack, x)
+    row = explanation.top(1)[0]
     others = [i for i in range(len(task.X)) if i != row]
     fewer = refit(pack, pack.support.subset(others))
     moved = pack.logits(x[None])[0] - fewer.logits(x[None])[0]
-    assert np.allclose(reasons.images[row], moved, atol=1e-4)
-    assert reasons.images[row].argmax() == pack.support.targets[row]
+    assert np.allclose(explanation.images[row], moved, atol=1e-4)
+    assert explanation.images[row].argmax() == pack.support.targets[row]
 
 
-def test_a_shuffled_support_set_gives_each_image_its_own_reasons(task):
+def test_a_shuffled_support_set_gives_each_image_its_own_explanation(task):
     order = np.random.default_rng(0).permutation(len(task.X))
     mixed = Task(task.X[order], task.y[order], task.queries, task.targets, task.text)
     for method in ("tip", "auto"):
@@ -90,32 +90,32 @@ def test_images_speak_for_their_class(task, method):
     pack = pack_of(method, task)
     agree = []
     for x in task.queries:
-        reasons = explain(pack, x)
-        leads = reasons.image_leads
-        (first,) = reasons.top(1)
-        expected = reasons.answer if leads[first] > 0 else reasons.runner_up
+        explanation = explain(pack, x)
+        margins = explanation.image_margins
+        (first,) = explanation.top(1)
+        expected = explanation.answer if margins[first] > 0 else explanation.runner_up
         agree.append(pack.support.targets[first] == expected)
     assert np.mean(agree) > 0.8
 
 
 def test_it_reads_as_json_and_as_a_sentence(task):
-    reasons = explain(pack_of("auto", task), task.queries[0])
-    told = reasons.as_dict(3)
+    explanation = explain(pack_of("auto", task), task.queries[0])
+    told = explanation.as_dict(3)
     assert len(told["images"]) == 3
     weights = [abs(i["weight"]) for i in told["images"]]
     assert weights == sorted(weights, reverse=True)
     parts = told["images_for"] + told["images_against"] + told["text"] + told["rest"]
     assert parts == pytest.approx(told["lead"], abs=1e-3)
-    assert reasons.classes[reasons.answer] in reasons.sentence
+    assert explanation.classes[explanation.answer] in explanation.sentence
 
 
 def test_one_shot_and_two_classes(task):
     small = make(classes=2, shots=1, width=encoders.load("tiny").dim)
     for method in ("auto", "gda", "tip"):
         pack = pack_of(method, small)
-        reasons = explain(pack, small.queries[0])
-        assert np.allclose(total(reasons), pack.logits(small.queries[:1])[0], atol=1e-4)
-        assert reasons.runner_up != reasons.answer
+        explanation = explain(pack, small.queries[0])
+        assert np.allclose(total(explanation), pack.logits(small.queries[:1])[0], atol=1e-4)
+        assert explanation.runner_up != explanation.answer
 
 
 def test_a_skill_without_its_support_set_says_what_to_do(task):

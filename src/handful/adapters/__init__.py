@@ -7,7 +7,7 @@ from handful.adapters._arguments import check_memory, number, number_or_by_shots
 from handful.adapters._base import Adapter
 from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
-from handful.adapters._inputs import class_means
+from handful.adapters._inputs import canonical_order, class_means, unit_or_zero
 from handful.adapters._training import Recipe, train
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "KernelHead",
     "LinearHead",
     "Recipe",
+    "canonical_order",
     "check_memory",
     "class_means",
     "create_adapter",
@@ -25,5 +26,6 @@ __all__ = [
     "number_or_by_shots",
     "scalar",
     "train",
+    "unit_or_zero",
     "whole",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from handful.skills.doctor import Examination
 
 _ROWS = 20
-_SAID = {
+_PROBLEMS = {
     "label": "label looks wrong",
     "hurts": "hurts the others",
     "far": "far from its class",
@@ -38,7 +38,7 @@ def run(
     """Find wrong labels, copies, strays and tiny pictures in a support set."""
     from handful import report
     from handful.encoders import prompts
-    from handful.skills import doctor, photos
+    from handful.skills import doctor
 
     if out is not None:
         report.check_folder(out)
@@ -66,7 +66,7 @@ def run(
     if out is not None:
         report.save(answer, out / "doctor.json")
         if done.pictures:
-            sheet = photos.contact_sheet(done.examination, done.pictures)
+            sheet = doctor.contact_sheet(done.examination, done.pictures)
             path = report.save(sheet, out / "doctor.png")
             _console.echo_err(f"wrote {path} and doctor.json beside it")
         else:
@@ -90,7 +90,7 @@ def _show(found: Examination) -> None:
                 f"{f.wrong:.2f}",
                 "" if f.distance is None else f"{f.distance:.1f}",
                 "" if f.influence is None else f"{1000 * f.influence:+.1f}",
-                ", ".join(_SAID[p] for p in f.problems),
+                ", ".join(_PROBLEMS[p] for p in f.problems),
             ]
             for f in worst[:_ROWS]
         ]
@@ -98,24 +98,27 @@ def _show(found: Examination) -> None:
         _console.echo_table(headers, rows, right=[3, 4, 5])
         if len(worst) > _ROWS:
             _console.echo(f"and {len(worst) - _ROWS} more; all of them with --json or --out")
-    by_row = {f.row: f for f in found.images}
-    for t in found.twins[:_ROWS]:
-        first, second = by_row[t.first], by_row[t.second]
-        same = "the same file" if t.exact else f"nearly the same picture (cosine {t.cosine:.3f})"
-        classes = f" under two labels, {first.label} and {second.label}" if t.across else ""
+    by_row = found.by_row()
+    for d in found.duplicates[:_ROWS]:
+        first, second = by_row[d.first], by_row[d.second]
+        same = "the same file" if d.exact else f"nearly the same picture (cosine {d.cosine:.3f})"
+        classes = f" under two labels, {first.label} and {second.label}" if d.across else ""
         _console.echo(f"{first.name} and {second.name}: {same}{classes}")
-    if len(found.twins) > _ROWS:
-        _console.echo(f"and {len(found.twins) - _ROWS} more pairs")
-    if found.thin:
-        told = ", ".join(f"{name} ({found.counts[name]})" for name in found.thin[:5])
-        _console.echo(f"few images beside the other classes: {told}")
+    if len(found.duplicates) > _ROWS:
+        _console.echo(f"and {len(found.duplicates) - _ROWS} more pairs")
+    if found.rare_classes:
+        names = ", ".join(f"{name} ({found.counts[name]})" for name in found.rare_classes[:5])
+        _console.echo(f"few images beside the other classes: {names}")
     _console.echo(_summary(found))
     for note in found.notes:
         _console.echo_err(note)
 
 
 def _summary(found: Examination) -> str:
-    counts = [f"{len(found.having(p))} {told}" for p, told in _SAID.items() if found.having(p)]
-    said = "; ".join(counts) if counts else "no image stands out"
-    twins = f"; {len(found.twins)} pairs of copies" if found.twins else ""
-    return f"{len(found.images)} images of {len(found.counts)} classes: {said}{twins}."
+    counts = {title: len(found.having(problem)) for problem, title in _PROBLEMS.items()}
+    problems = "; ".join(f"{n} {title}" for title, n in counts.items() if n)
+    copies = f"; {len(found.duplicates)} pairs of copies" if found.duplicates else ""
+    return (
+        f"{len(found.images)} images of {len(found.counts)} classes: "
+        f"{problems or 'no image stands out'}{copies}."
+    )

@@ -10,7 +10,7 @@ import typer
 from handful.cli import _console, _options
 
 if TYPE_CHECKING:
-    from handful.skills.explain import Reasons
+    from handful.skills.explain import Explanation
 
 
 def run(
@@ -27,39 +27,41 @@ def run(
     """Say which support photos carried an answer."""
     from handful import report
     from handful.contracts import ImageRef
-    from handful.skills import explain, photos, support_images
+    from handful.skills.explain import explain_image
+    from handful.skills.explanation_figure import explanation_figure
+    from handful.skills.locate import locate_images
 
     if out is not None:
         report.check_figure_name(out)
         report.check_folder(out.parent)
-    why = explain.of_image(skill, image, encoder=encoder)
+    explanation = explain_image(skill, image, encoder=encoder)
     if as_json:
-        _console.echo_json({"file_name": str(image), **why.as_dict(top)})
+        _console.echo_json({"file_name": str(image), **explanation.as_dict(top)})
     else:
-        _show(why, top)
+        _show(explanation, top)
     if out is not None:
-        rows = why.top(top)
-        wanted = [why.support.ids[i] for i in rows], [why.support.names[i] for i in rows]
-        found = support_images.find(images, *wanted) if images is not None else {}
-        figure = photos.reasons_figure(why, ImageRef.of(image), found, top)
+        shown = explanation.support.subset(explanation.top(top))
+        found = locate_images(images, shown.ids, shown.names) if images is not None else {}
+        figure = explanation_figure(explanation, ImageRef.of(image), found, top)
         _console.echo_err(f"wrote {report.save(figure, out)}")
         if images is None:
             _console.echo_err("a skill holds no pixels: show its photos with --images FOLDER")
-        elif len(found) < len(set(wanted[0])):
-            _console.echo_err(f"{len(set(wanted[0])) - len(found)} photos are not in {images}")
+        elif missing := len({*shown.ids}) - len(found):
+            _console.echo_err(f"{missing} photos are not in {images}")
     return 0
 
 
-def _show(why: Reasons, top: int) -> None:
-    leads, support = why.image_leads, why.support
+def _show(explanation: Explanation, top: int) -> None:
+    margins, support = explanation.image_margins, explanation.support
+    shown = explanation.top(top)
     rows = [
-        [support.names[i] or support.ids[i][:12], support.labels[i], f"{leads[i]:+.3f}"]
-        for i in why.top(top)
+        [support.names[i] or support.ids[i][:12], support.labels[i], f"{margins[i]:+.3f}"]
+        for i in shown
     ]
-    others = float(leads.sum()) - sum(float(leads[i]) for i in why.top(top))
-    if len(leads) > top:
-        rows.append([f"{len(leads) - top} other support images", "", f"{others:+.3f}"])
-    rows.append(["the text", "", f"{why.text_lead:+.3f}"])
-    rows.append(["neither", "", f"{why.rest_lead:+.3f}"])
+    others = float(margins.sum()) - sum(float(margins[i]) for i in shown)
+    if len(margins) > top:
+        rows.append([f"{len(margins) - top} other support images", "", f"{others:+.3f}"])
+    rows.append(["the text", "", f"{explanation.text_margin:+.3f}"])
+    rows.append(["neither", "", f"{explanation.rest_margin:+.3f}"])
     _console.echo_table(["what", "label", "adds to the lead"], rows, right=[2])
-    _console.echo(why.sentence)
+    _console.echo(explanation.sentence)

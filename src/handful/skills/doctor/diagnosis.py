@@ -1,26 +1,24 @@
-"""Where a support set comes from: a skill, which needs no encoder, or labelled images."""
+"""Diagnosis of a skill, which needs no encoder, or of labelled images."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from handful import data, encoders, plugins
+from handful import encoders, plugins, tasks
 from handful.contracts import Encoder, ImageRef
 from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Failure, Progress, extract_features
+from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
-from handful.packs.support import Support
-from handful.skills import support_images
-from handful.skills.doctor._examine import SIMILAR, examine
-from handful.skills.doctor._findings import Examination
+from handful.skills import support as support_set
+from handful.skills.doctor.examination import examine
+from handful.skills.doctor.findings import Examination
+from handful.skills.doctor.measures import SIMILAR
+from handful.skills.locate import decode_or_none, locate_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +38,6 @@ class Diagnosis:
     encoded: int = 0
     failures: tuple[Failure, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
-
-
-def is_skill(path: Path) -> bool:
-    """Does this folder hold a skill, or is it a skill file?"""
-    return (path / "pack.json").exists() or (path.suffix == ".skill" and path.is_file())
 
 
 def diagnose(
@@ -73,39 +66,29 @@ def diagnose(
     Raises:
         InputError: a skill without its support set; whatever is wrong with the images.
     """
-    if isinstance(source, str | Path) and is_skill(Path(source)):
-        source = Pack.load(source)
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path and ((path / "pack.json").exists() or (path.suffix == ".skill" and path.is_file())):
+        source = Pack.load(path)
     if isinstance(source, Pack):
         return _of_skill(source, images, similar)
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
-    dataset = data.split_or_all(data.load(source), "train")
-    dataset, none = data.separate_reserved(dataset, words)
-    names = data.class_words(dataset, words)
-    tower = encoders.load(encoder)
-    text = prompts.embed(tower, names, prompts.expand_templates(templates))
-    found = extract_features(tower, dataset.images, store, progress=progress)
-    labels = [dataset.labels[i] for i in found.kept]
-    data.require_images(names, Counter(labels), found.failures)
-    refs = [dataset.images[i] for i in found.kept]
-    column = {name: i for i, name in enumerate(text.classes)}
-    support = Support(
-        found.features.values,
-        np.array([column[label] for label in labels], dtype=np.int64),
-        text,
-        found.features.ids,
-        tuple(data.short_name(ref.name) for ref in refs),
-    )
-    result = examine(
-        support, plugins.get("adapters", "auto")(), sizes=_sizes(refs), similar=similar
-    )
-    if len(none):
-        note = (
-            f"{len(none)} images of no class ({', '.join(sorted(set(none.labels)))}) were left out"
-        )
+    task = tasks.get("classify")
+    labelled = support_set.read(task, source, words)
+    without_class = labelled.reserved
+    labelled = replace(labelled, reserved=without_class.subset([]))  # nothing is said of those
+    loaded = encoders.load(encoder)
+    text = prompts.embed(loaded, labelled.words, prompts.expand_templates(templates))
+    found = support_set.encode(task, labelled, loaded, store=store, progress=progress)
+    support = found.as_support(text)
+    adapter = plugins.get("adapters", "auto")()
+    result = examine(support, adapter, sizes=_sizes(found.images), similar=similar)
+    if len(without_class):
+        names = ", ".join(sorted(set(without_class.labels)))
+        note = f"{len(without_class)} images of no class ({names}) were left out"
         result = replace(result, notes=(*result.notes, note))
-    pictures = dict(zip(support.ids, refs, strict=True))
-    return Diagnosis(result, pictures, found.encoded, found.failures, dataset.ignored)
+    pictures = dict(zip(support.ids, found.images, strict=True))
+    return Diagnosis(result, pictures, found.encoded, found.failures, labelled.ignored)
 
 
 def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
@@ -128,11 +111,12 @@ def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
     adapter = plugins.get("adapters", pack.method)(**pack.manifest["params"])
     if images is None:
         return Diagnosis(examine(support, adapter, similar=similar), {})
-    pictures = support_images.find(images, support.ids, support.names)
+    pictures = locate_images(images, support.ids, support.names)
     sizes = _sizes([pictures.get(id_) for id_ in support.ids])
     return Diagnosis(examine(support, adapter, sizes=sizes, similar=similar), pictures)
 
 
 def _sizes(refs: Sequence[ImageRef | None]) -> list[tuple[int, int] | None]:
-    pictures = (support_images.picture(ref) for ref in refs)
-    return [None if p is None else p.size for p in pictures]
+    """N widths and heights; None for what cannot be read."""
+    pictures = (decode_or_none(ref) for ref in refs)
+    return [None if picture is None else picture.size for picture in pictures]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_UNBALANCED = 3.0  # times fewer images than the median class
+_RARE = 3.0  # times fewer images than the median class
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Finding:
 
     Args:
         row: its place in the support set.
-        name: as people know it; its digest's start where it has no name.
+        name: of the file; its digest's start where it has no name.
         id: its digest.
         label: the label it was given.
         wrong: probability that the label is wrong.
@@ -30,6 +30,7 @@ class Finding:
             hurts. None where it was not computed.
         distance: robust deviations from its class; None for classes of fewer than 3 images.
         size: width and height in pixels; None where the picture is not at hand.
+        problems: of `label`, `hurts`, `far` and `small`, those that it has.
     """
 
     row: int
@@ -48,8 +49,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Twins:
-    """Two pictures that are the same, or nearly; `exact`: byte for byte."""
+class Duplicate:
+    """Two pictures that are the same, or nearly.
+
+    Args:
+        first: row of one.
+        second: row of the other.
+        cosine: of their features.
+        exact: byte for byte the same.
+        across: whether they have different labels.
+    """
 
     first: int
     second: int
@@ -64,14 +73,14 @@ class Examination:
 
     Args:
         images: N findings, the most suspicious first.
-        twins: pairs, those across classes first: one of the two labels is wrong.
+        duplicates: pairs, those across classes first: one of the two labels is wrong.
         counts: images of each class.
         rate: share of labels expected to be wrong; None where nothing could be left out.
         notes: what could not be looked at and why, and what was used instead.
     """
 
     images: tuple[Finding, ...]
-    twins: tuple[Twins, ...]
+    duplicates: tuple[Duplicate, ...]
     counts: Mapping[str, int]
     rate: float | None
     notes: tuple[str, ...]
@@ -86,13 +95,14 @@ class Examination:
         return self.having("label")
 
     @property
-    def thin(self) -> tuple[str, ...]:
+    def rare_classes(self) -> tuple[str, ...]:
         """Classes with less than a third of the images of the median class."""
         usual = float(np.median(list(self.counts.values())))
-        return tuple(name for name, n in self.counts.items() if n * _UNBALANCED < usual)
+        return tuple(name for name, n in self.counts.items() if n * _RARE < usual)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        by_row = self.by_row()
         return {
             "images": [
                 {
@@ -100,36 +110,37 @@ class Examination:
                     "digest": f.id,
                     "label": f.label,
                     "problems": list(f.problems),
-                    "wrong": _short(f.wrong),
+                    "wrong": _rounded(f.wrong),
                     "looks_like": f.looks_like,
-                    "given": _short(f.given),
+                    "given": _rounded(f.given),
                     "evidence": f.evidence,
                     "right_unseen": f.right,
-                    "influence": _short(f.influence, 6),
-                    "distance": _short(f.distance),
+                    "influence": _rounded(f.influence, 6),
+                    "distance": _rounded(f.distance),
                     "size": list(f.size) if f.size else None,
                 }
                 for f in self.images
             ],
             "duplicates": [
                 {
-                    "names": [self._row(t.first).name, self._row(t.second).name],
-                    "labels": [self._row(t.first).label, self._row(t.second).label],
-                    "cosine": _short(t.cosine),
-                    "exact": t.exact,
-                    "across_classes": t.across,
+                    "names": [by_row[d.first].name, by_row[d.second].name],
+                    "labels": [by_row[d.first].label, by_row[d.second].label],
+                    "cosine": _rounded(d.cosine),
+                    "exact": d.exact,
+                    "across_classes": d.across,
                 }
-                for t in self.twins
+                for d in self.duplicates
             ],
             "counts": dict(self.counts),
-            "thin_classes": list(self.thin),
-            "expected_wrong_rate": _short(self.rate),
+            "thin_classes": list(self.rare_classes),
+            "expected_wrong_rate": _rounded(self.rate),
             "notes": list(self.notes),
         }
 
-    def _row(self, row: int) -> Finding:
-        return next(f for f in self.images if f.row == row)
+    def by_row(self) -> dict[int, Finding]:
+        """Row of the support set to its finding."""
+        return {f.row: f for f in self.images}
 
 
-def _short(value: float | None, digits: int = 4) -> float | None:
+def _rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else round(value, digits)

@@ -1,6 +1,6 @@
-"""The pictures of a support set, found again by their content; names only say where to look first.
+"""Find the image files of a support set again, by their digests.
 
-A skill keeps digests and no pixels. With the folder that it was taught from, its pictures can be
+A skill keeps digests and no pixels. With the folder that it was taught from, its images can be
 shown.
 """
 
@@ -16,14 +16,14 @@ from handful.contracts import ImageRef
 from handful.errors import ImageError, InputError
 
 
-def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, ImageRef]:
+def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, ImageRef]:
     """Digest to image, for those of `ids` that lie somewhere in a folder.
 
-    Files whose path ends like one of `names` are looked at first; the rest only while some of the
+    Files whose path ends like one of `names` are read first; the rest only while some of the
     images are still missing.
 
     Args:
-        folder: looked through with all its folders.
+        folder: searched with all its folders.
         ids: digests of the images wanted.
         names: their names, as a support set has them; "" where there is none.
 
@@ -35,8 +35,7 @@ def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, Im
     wanted, likely = set(ids), {name for name in names if name}
     found: dict[str, ImageRef] = {}
     images = data.find_images([folder])
-    images = sorted(images, key=lambda ref: data.short_name(ref.name) not in likely)
-    for ref in images:
+    for ref in sorted(images, key=lambda ref: data.short_name(ref.name) not in likely):
         if len(found) == len(wanted):
             break
         try:
@@ -48,11 +47,9 @@ def find(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, Im
     return found
 
 
-def picture(ref: ImageRef | None) -> Image.Image | None:
-    """Its pixels, RGB; None where there is no picture or it cannot be read any more."""
-    if ref is None:
-        return None
+def decode_or_none(ref: ImageRef | None) -> Image.Image | None:
+    """The image as RGB; None where there is none or it cannot be read any more."""
     try:
-        return data.decode(ref)
+        return data.decode(ref) if ref is not None else None
     except ImageError:
         return None

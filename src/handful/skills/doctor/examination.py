@@ -1,0 +1,84 @@
+"""The examination of a support set: every image measured, and what stands out named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from handful.errors import InputError
+from handful.packs.support import Support
+from handful.skills.doctor import measures
+from handful.skills.doctor.findings import Examination, Finding
+
+
+def examine(
+    support: Support,
+    adapter: Any,
+    *,
+    sizes: Sequence[tuple[int, int] | None] | None = None,
+    similar: float = measures.SIMILAR,
+) -> Examination:
+    """Judge every support image by a fit of the others.
+
+    Whatever the adapter, labels are judged by the left-out logits of `auto`, the likeliest blend
+    (`handful.selection.label_errors`); whether an image hurts, by the exact influence in kernel
+    ridge regression (`ridge_influence`). The adapter says whether it would have got the image
+    right.
+
+    Args:
+        support: the support set, N images of C classes.
+        adapter: the method of the skill, fitted or not; it is not changed.
+        sizes: N widths and heights, None where unknown.
+        similar: cosine above which two pictures count as near-duplicates.
+
+    Raises:
+        InputError: `sizes` of another length, `similar` outside 0 to 1.
+    """
+    n = len(support.ids)
+    if sizes is not None and len(sizes) != n:
+        raise InputError(f"expected {n} sizes, one an image, got {len(sizes)}")
+    if not 0 < similar <= 1:
+        raise InputError(f"expected a similarity above 0 and up to 1, got {similar}")
+    notes: list[str] = []
+    labels = measures.judge_labels(support, notes)
+    right = measures.answered_right(support, adapter, labels.left_out)
+    influence = measures.influence(support, notes)
+    distance = measures.class_distances(support)
+    known_sizes = list(sizes or [None] * n)
+    if sizes is None:
+        notes.append(
+            "the sizes of the pictures are not known from features; hand in the pictures "
+            "(--images FOLDER) to find those too small to help"
+        )
+    elif None in sizes:
+        notes.append(f"{known_sizes.count(None)} of {n} pictures were not found, nor measured")
+    problems = {  # comparisons with NaN are False
+        "label": labels.wrong > measures.SUSPECT,
+        "hurts": measures.harmful(influence),
+        "far": distance > measures.FAR,
+        "small": measures.too_small(known_sizes),
+    }
+    classes, judged = support.text.classes, labels.by_others
+    found = [
+        Finding(
+            row=i,
+            name=support.names[i] or support.ids[i][:12],
+            id=support.ids[i],
+            label=classes[c],
+            wrong=float(labels.wrong[i]),
+            looks_like=classes[int(labels.probabilities[i].argmax())],
+            given=float(labels.probabilities[i, c]),
+            evidence=measures.LEFT_OUT if judged[i] else measures.TEXT_ALONE,
+            right=bool(right[i]) if judged[i] else None,
+            influence=None if np.isnan(influence[i]) else float(influence[i]),
+            distance=None if np.isnan(distance[i]) else float(distance[i]),
+            size=known_sizes[i],
+            problems=tuple(name for name, has in problems.items() if has[i]),
+        )
+        for i, c in enumerate(support.targets)
+    ]
+    found.sort(key=lambda f: (-f.wrong, f.given, f.row))
+    duplicates = measures.find_duplicates(support, similar)
+    return Examination(tuple(found), duplicates, support.counts, labels.rate, tuple(notes))

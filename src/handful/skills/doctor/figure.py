@@ -1,0 +1,105 @@
+"""The contact sheet of an examination: the photographs to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from handful import report
+from handful.skills.doctor.findings import Examination, Finding
+from handful.skills.locate import decode_or_none
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from handful.contracts import ImageRef
+
+_ACROSS = 6  # photographs in a row
+_MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
+_LONGEST = 26  # letters of a class name
+_TALLEST = 60  # inches
+_ALARM, _QUIET = report.COLOURS[4], report.COLOURS[5]
+
+
+class _Photo(NamedTuple):
+    finding: Finding
+    caption: str
+    colour: str
+
+
+def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) -> Figure:
+    """Suspected labels, duplicates side by side, outliers, tiny pictures.
+
+    Args:
+        examination: what was found.
+        pictures: digest to image, for those at hand.
+    """
+    sections = _sections(examination)
+    if not sections:
+        figure = report.new_figure(1.75 * 4, 2.75)
+        axes = figure.subplots()
+        axes.axis("off")
+        axes.text(0.5, 0.5, "Nothing to look at: no photo stands out.", ha="center", va="center")
+        return figure
+    across = min(_ACROSS, max(4, *(len(photos) for photos in sections.values())))
+    heights = [-(-len(photos) // across) for photos in sections.values()]
+    figure = report.new_figure(1.75 * across, min(2.35 * sum(heights) + 0.4, _TALLEST))
+    parts = figure.subfigures(len(sections), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, height, (title, photos) in zip(parts, heights, sections.items(), strict=True):
+        part.suptitle(title, fontsize="medium", x=0.01, ha="left", fontweight="bold")
+        grid = list(part.subplots(height, across, squeeze=False).flat)
+        for axes in grid:
+            axes.axis("off")
+        for axes, photo in zip(grid, photos, strict=False):  # cells left over stay empty
+            picture = decode_or_none(pictures.get(photo.finding.id))
+            report.show_photo(axes, picture, photo.finding.name, photo.caption, photo.colour)
+    return figure
+
+
+def _sections(found: Examination) -> dict[str, list[_Photo]]:
+    """Title to the photographs of each kind of finding, without empty kinds."""
+    by_row = found.by_row()
+    duplicates = [
+        _Photo(
+            by_row[row],
+            f"{'same file' if d.exact else f'cosine {d.cosine:.3f}'}\n{_cut(by_row[row].label)}",
+            _ALARM if d.across else _QUIET,
+        )
+        for d in found.duplicates
+        for row in (d.first, d.second)
+    ]
+    suspects = [
+        _Photo(f, f"is “{_cut(f.label)}”\nlooks “{_cut(f.looks_like)}” {f.wrong:.2f}", _ALARM)
+        for f in found.suspects
+    ]
+    # a photograph with a suspected label is shown once, unless it is too small
+    rest = [f for f in found.images if "label" not in f.problems]
+    harmful = [_Photo(f, _cut(f.label), _QUIET) for f in rest if "hurts" in f.problems]
+    far = [
+        _Photo(f, f"{f.distance:.1f} deviations\n{_cut(f.label)}", _QUIET)
+        for f in rest
+        if "far" in f.problems
+    ]
+    small = [
+        _Photo(f, f"{f.size[0]} x {f.size[1]} pixels\n{_cut(f.label)}", _QUIET)
+        for f in found.having("small")
+        if f.size
+    ]
+    sections = {
+        "Labels that look wrong": suspects,
+        "Copies and near-copies, in pairs": duplicates,
+        "Others are recognised better without these": harmful,
+        "Far from their class": far,
+        "Too small to help": small,
+    }
+    return {
+        _titled(title, len(photos)): photos[:_MOST] for title, photos in sections.items() if photos
+    }
+
+
+def _titled(title: str, count: int) -> str:
+    return f"{title}: the first {_MOST} of {count}" if count > _MOST else f"{title}: {count}"
+
+
+def _cut(text: str) -> str:
+    return report.shorten(text, _LONGEST)

@@ -1,0 +1,200 @@
+"""What is measured of the images of a support set: labels, influence, distances, copies, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handful import plugins
+from handful.contracts import Array
+from handful.packs.support import Support
+from handful.selection.label_errors import estimate_label_errors, ridge_influence
+from handful.skills.doctor.findings import Duplicate
+
+Doubles = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SUSPECT = 0.5  # probability of a wrong label from which an image is named
+FAR = 3.5  # robust deviations; the usual bound of Iglewicz and Hoaglin, 1993
+SIMILAR = 0.97  # cosine from which two pictures may be near-duplicates ...
+_CLOSE = 0.25  # ... if they are also this much closer than neighbours usually are
+SMALL = 32  # pixels of the shorter side; encoders see at least 7 times as many
+_SMALL_SHARE = 0.25  # of the median shorter side, below `_SMALL_BELOW` pixels
+_SMALL_BELOW = 128
+_BLOCK = 1024  # images compared with all at once
+_AT_LEAST = 3  # images of a class before one of them can be far from it
+_INFLUENCE_UP_TO = 2048  # images: exact influence takes N² C time and N² memory
+_BETA, _PENALTY = 1.5, 0.1  # of the kernel ridge regression that stands for all methods there
+_NORMAL = 1.4826  # times the median absolute deviation: the standard deviation of a normal
+LEFT_OUT, TEXT_ALONE = "leave-one-out", "text alone"
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedLabels:
+    """How likely each label is wrong.
+
+    Args:
+        wrong: `[N]` probability that the label is wrong.
+        probabilities: `[N, C]` of the classes, by a fit without the image.
+        rate: share of labels expected to be wrong; None where nothing could be left out.
+        by_others: `[N]` whether other images of its class judged it; else the text alone did.
+        left_out: `[N, C]` leave-one-out logits of `auto`; None where nothing could be left out.
+    """
+
+    wrong: Doubles
+    probabilities: Doubles
+    rate: float | None
+    by_others: Flags
+    left_out: torch.Tensor | None
+
+
+def judge_labels(support: Support, notes: list[str]) -> JudgedLabels:
+    """Judge labels by `auto` without the image, and by zero-shot the only images of their class."""
+    targets = torch.from_numpy(support.targets)
+    by_others = np.bincount(support.targets)[support.targets] > 1
+    left_out = _left_out(_create("auto"), support) if by_others.any() else None
+    wrong = np.zeros(len(targets))
+    probabilities = np.zeros((len(targets), len(support.text.classes)))
+    rate = None
+    if not by_others.all():
+        by_text = estimate_label_errors(_left_out(_create("zero_shot"), support), targets)
+        wrong[~by_others] = by_text.wrong.numpy()[~by_others]
+        probabilities[~by_others] = by_text.probabilities.numpy()[~by_others]
+        lone = int((~by_others).sum())
+        notes.append(
+            f"{lone} image{'s are the only ones' if lone > 1 else ' is the only one'} of "
+            f"{'their' if lone > 1 else 'its'} class, so nothing can be left out there; "
+            f"{'their labels were' if lone > 1 else 'its label was'} judged by the text alone, "
+            "which is a weaker witness"
+        )
+    if left_out is not None:
+        judged = estimate_label_errors(left_out[by_others], targets[by_others])
+        wrong[by_others] = judged.wrong.numpy()
+        probabilities[by_others] = judged.probabilities.numpy()
+        rate = judged.rate
+    return JudgedLabels(wrong, probabilities, rate, by_others, left_out)
+
+
+def answered_right(support: Support, adapter: Any, auto: torch.Tensor | None) -> Flags:
+    """`[N]` whether the skill's own method gives each label without having seen the image.
+
+    Args:
+        support: the support set.
+        adapter: the method.
+        auto: `[N, C]` leave-one-out logits of `auto` with its defaults, which may be the method.
+    """
+    if auto is None:
+        return np.zeros(len(support.ids), dtype=np.bool_)
+    usual = _create("auto")
+    unfitted = type(adapter)(**adapter.get_params(deep=False))
+    same = type(unfitted) is type(usual) and unfitted.get_params() == usual.get_params()
+    logits = auto if same else _left_out(unfitted, support)
+    return np.asarray(logits.argmax(dim=1).numpy() == support.targets)
+
+
+def influence(support: Support, notes: list[str]) -> Doubles:
+    """`[N]` nats a sample by which the others are predicted better without each image.
+
+    NaN where it is not computed.
+
+    Kernel ridge regression on what zero-shot leaves: the residuals `onehot(y) - x Tᵀ` with the
+    kernel `exp(beta (x·f - 1))` of Tip-Adapter, because its influence has a closed form.
+    """
+    n = len(support.ids)
+    one_each = np.bincount(support.targets).max() < 2
+    if one_each or n > _INFLUENCE_UP_TO:
+        why = "one image a class" if one_each else f"more than {_INFLUENCE_UP_TO} images"
+        notes.append(f"whether an image hurts the others was not computed ({why})")
+        return np.full(n, np.nan)
+    rows = torch.from_numpy(support.features).double()
+    base = rows @ torch.from_numpy(support.text.weights).double().T
+    targets = torch.from_numpy(support.targets)
+    goal = torch.nn.functional.one_hot(targets, base.shape[1]).double()
+    kernel = (_BETA * (rows @ rows.T - 1)).exp()
+    return np.asarray(ridge_influence(kernel, goal - base, base, targets, _PENALTY).numpy())
+
+
+def harmful(influences: Doubles) -> Flags:
+    """`[N]` whether an influence is positive and far beyond what is usual in this support set."""
+    if np.isnan(influences).all():
+        return np.zeros(len(influences), dtype=np.bool_)
+    middle = np.median(influences)
+    spread = _NORMAL * np.median(np.abs(influences - middle))
+    # never by less than rounding, where all images are alike
+    return np.asarray((influences > 0) & (influences - middle > FAR * max(float(spread), 1e-9)))
+
+
+def class_distances(support: Support) -> Doubles:
+    """`[N]` `(d - median of the class) / (1.4826 MAD)`, d the distance to the mean of the others.
+
+    The deviations of all classes share one MAD: of a handful of images a class has none to speak
+    of. NaN for classes of fewer than 3 images.
+    """
+    away = np.full(len(support.ids), np.nan)
+    for c in np.unique(support.targets):
+        rows = np.flatnonzero(support.targets == c)
+        if len(rows) < _AT_LEAST:
+            continue
+        own = support.features[rows].astype(np.float64)
+        others = (own.sum(axis=0) - own) / (len(rows) - 1)  # mean of the class without each image
+        d = np.linalg.norm(own - others, axis=1)
+        away[rows] = d - np.median(d)
+    if np.isnan(away).all():
+        return away
+    spread = _NORMAL * float(np.nanmedian(np.abs(away)))
+    return np.asarray(away / max(spread, 1e-9))
+
+
+def too_small(sizes: Sequence[tuple[int, int] | None]) -> Flags:
+    """`[N]` whether the shorter side is below 32 pixels, or a quarter of the usual and 128."""
+    sides = np.array([min(size) if size else np.nan for size in sizes])
+    known = sides[~np.isnan(sides)]
+    usual = float(np.median(known)) if len(known) else 0.0
+    least = max(SMALL, min(_SMALL_SHARE * usual, _SMALL_BELOW))
+    return np.asarray(sides < least)  # False where the size is not known
+
+
+def find_duplicates(support: Support, similar: float = SIMILAR) -> tuple[Duplicate, ...]:
+    """Pairs that are byte for byte the same, or much closer than neighbours are, across first."""
+    X, targets = support.features, support.targets
+    _, codes = np.unique(np.array(support.ids), return_inverse=True)
+    blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]  # [N, N] may not fit
+    nearest = np.concatenate([_cosines(X, at).max(axis=1) for at in blocks])
+    # in a narrow domain all pictures are similar, so a copy has to be closer than neighbours are
+    usual = float(np.median(1 - nearest)) if len(X) > 2 else np.inf
+    least = min(max(similar, 1 - _CLOSE * usual), 1 - 1e-6)
+    result = []
+    for at in blocks:
+        cosines = _cosines(X, at)
+        same = codes[at][:, None] == codes
+        for i, j in zip(*np.nonzero((cosines > least) | same), strict=True):
+            first, second = int(i) + at.start, int(j)
+            if first < second:
+                across = bool(targets[first] != targets[second])
+                cosine = float(cosines[i, j])
+                result.append(Duplicate(first, second, cosine, bool(same[i, j]), across))
+    return tuple(sorted(result, key=lambda d: (not d.across, not d.exact, -d.cosine, d.first)))
+
+
+def _cosines(X: Array, at: slice) -> Array:
+    """`[n, N]` of some rows with all; -1 with themselves."""
+    cosines: Array = np.clip(X[at] @ X.T, -1, 1)
+    cosines[np.arange(len(cosines)), np.arange(len(cosines)) + at.start] = -1
+    return cosines
+
+
+def _create(name: str) -> Any:
+    return plugins.get("adapters", name)()
+
+
+def _left_out(adapter: Any, support: Support) -> torch.Tensor:
+    """`[N, C]` leave-one-out logits."""
+    X, y, text = support.features, support.targets, support.text
+    if len(X) < 2:  # only zero-shot, which has seen none of them, comes here
+        return torch.from_numpy(adapter.fit(X, y, text).logits(X))
+    return torch.from_numpy(adapter.leave_one_out(X, y, text))
