@@ -18,7 +18,7 @@ ALLOWED = {
     "plugins": ("errors",),
     "metrics": ("errors",),
     "selection": ("errors",),
-    "data": ("errors", "contracts"),
+    "data": ("errors", "contracts", "plugins"),
     "encoders": ("errors", "contracts", "plugins"),
     "features": ("errors", "contracts", "data"),
     "adapters": ("errors", "contracts", "plugins", "selection", "features"),

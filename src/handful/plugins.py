@@ -23,7 +23,11 @@ from handful.errors import InputError, UnknownNameError
 
 _PACKAGE = Path(__file__).parent
 # where a kind of plug-in has a folder inside a room
-_INSIDE = {"encoders": "encoders/backends", "outputs": "skills/outputs"}
+_INSIDE = {
+    "encoders": "encoders/backends",
+    "formats": "data/formats",
+    "outputs": "skills/outputs",
+}
 _added: list[Path] = []
 
 

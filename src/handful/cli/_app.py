@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from handful import cli
 from handful._version import __version__
 from handful.cli._console import as_command, echo
 
@@ -22,7 +22,11 @@ _ORDER = (
 
 def _commands() -> list[str]:
     """A file of this folder without a leading underscore is a command."""
-    return [module.name for module in pkgutil.iter_modules(cli.__path__) if module.name[0] != "_"]
+    return [
+        module.name
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+        if module.name[0] != "_"
+    ]
 
 
 def _place(name: str) -> tuple[int, str]:

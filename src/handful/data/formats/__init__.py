@@ -1,0 +1,54 @@
+"""Sources of labelled images, one format a file; `handful.plugins.names("formats")` lists them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from handful import plugins
+from handful.data.dataset import Dataset
+from handful.errors import InputError
+
+__all__ = ["Format", "load"]
+
+_LAST = ("table", "folder")  # they read what no other format knows better
+
+
+class Format(ABC):
+    """One kind of source.
+
+    Class attributes:
+        expected: what it is, for the error about a path of no kind.
+    """
+
+    plugin: ClassVar[bool] = True
+    expected: ClassVar[str]
+
+    @abstractmethod
+    def reads(self, path: Path) -> bool:
+        """Whether a path that exists is of this kind, by its name and what lies in it."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Dataset:
+        """The labelled images.
+
+        Raises:
+            InputError: everything that is wrong with them, with the file's name.
+        """
+
+
+def load(path: Path) -> Dataset:
+    """Labelled images from a path of any format.
+
+    Raises:
+        InputError: no such path, or of no format; what the format finds wrong.
+    """
+    known = [name for name in plugins.names("formats") if name not in _LAST]
+    formats: list[Format] = [plugins.get("formats", name)() for name in (*known, *_LAST)]
+    found = next((f for f in formats if path.exists() and f.reads(path)), None)
+    if found is not None:
+        return found.load(path)
+    *first, last = (f.expected for f in reversed(formats))
+    problem = "is none of the kinds of source" if path.exists() else "does not exist"
+    raise InputError(f"{path}: {problem}; expected {', '.join(first)}, or {last}")
