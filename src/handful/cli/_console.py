@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from handful.features import Failure
 
 P = ParamSpec("P")
+_MOST_FAILURES = 20  # that are named; more would hide the rest of the answer
 
 
 def as_command(function: Callable[P, int]) -> Callable[P, None]:
@@ -132,41 +133,42 @@ def echo_parts(parts: Sequence[str | tasks.Table]) -> None:
             echo_table(part.headers, part.rows, part.right)
 
 
-def report_ignored(ignored: Mapping[str, int]) -> None:
-    """One line about files that were passed over, such as `ignored 3 .heic files, 1 hidden`."""
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    """Images that failed, for JSON."""
+    return [{"file_name": f.name, "error": f.reason} for f in failures]
+
+
+def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | None = None) -> int:
+    """Name the images that failed, after a line such as `ignored 3 .heic files, 1 hidden`.
+
+    Returns:
+        The exit code: 1 where images failed.
+    """
     if ignored:
         counts = (
             f"{count} {what} file{'s' * (count > 1)}" if what.startswith(".") else f"{count} {what}"
             for what, count in ignored.items()
         )
         echo_err(f"ignored {', '.join(counts)}")
-
-
-def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
-    """Images that failed, for JSON."""
-    return [{"file_name": f.name, "error": f.reason} for f in failures]
-
-
-def report_failures(failures: Sequence[Failure], most: int = 20) -> int:
-    """Name the images that failed; returns the exit code, 1 where there were any."""
-    for failure in failures[:most]:
+    for failure in failures[:_MOST_FAILURES]:
         echo_err(f"skipped {failure.reason}")
-    if len(failures) > most:
-        echo_err(f"skipped {len(failures) - most} more")
+    if len(failures) > _MOST_FAILURES:
+        echo_err(f"skipped {len(failures) - _MOST_FAILURES} more")
     if failures:
         echo_err(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
     return int(bool(failures))
 
 
+def first_names(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many names: `a, b, c, ...`."""
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on standard error; nothing at all when that is not a terminal."""
-    with _bars() as bars:
-        if bars is None:
-            yield None
-            return
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    with training_progress(title) as (update, _):
+        yield update
 
 
 @contextmanager

@@ -41,8 +41,7 @@ def run(
         text += "\n![figure](figure.png)\n"
         _results.write_report(done, out, continual_report.continual_figure(done), text)
         _results.report_written(out)
-    _console.report_ignored(done.ignored)
-    return _console.report_failures(done.failures)
+    return _console.report_failures(done.failures, done.ignored)
 
 
 def show(done: ContinualResult) -> None:

@@ -71,15 +71,14 @@ def save(edited: Edited, out: Path, *, overwrite: bool, as_json: bool, counts: b
         count = len(edited.repeated)
         _console.echo_err(
             f"{count} image{'s are' if count > 1 else ' is'} in the skill already, byte for byte; "
-            f"each counts once ({', '.join(edited.repeated[:3])}{', ...' if count > 3 else ''})"
+            f"each counts once ({_console.first_names(edited.repeated)})"
         )
     if edited.evaluation_dropped:
         _console.echo_err(
             "numbers measured on the skill as it was are no longer on its card; measure it again: "
             f"handful evaluate {out} FOLDER --record"
         )
-    _console.report_ignored(edited.ignored or {})
-    return _console.report_failures(edited.failures)
+    return _console.report_failures(edited.failures, edited.ignored or {})
 
 
 def _print_json(edited: Edited, out: Path) -> None:

@@ -12,7 +12,17 @@ import typer
 from handful.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Overwrite = Annotated[bool, typer.Option(help="Replace a skill that is there.")]
 Seed = Annotated[int, typer.Option(help="Seed of every draw.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many draws.")]
+Methods = Annotated[
+    str | None, typer.Option(help="Names joined by commas; default all inductive ones.")
+]
+Shots = Annotated[str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")]
+Revision = Annotated[str | None, typer.Option(help="Of the hub: a branch, tag or commit.")]
+SupportImages = Annotated[
+    Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
+]
 EncoderName = Annotated[
     str, typer.Option("--encoder", help="A hub name, a folder with a model, or tiny.")
 ]
@@ -107,6 +117,11 @@ def read_params(pairs: list[str] | None, option: str = "--param") -> dict[str, A
         except json.JSONDecodeError:
             result[name.strip()] = value.strip()
     return result
+
+
+def read_names(text: str | None) -> list[str] | None:
+    """`tip,zero_shot` to `["tip", "zero_shot"]`."""
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def read_integers(text: str | None, option: str) -> tuple[int, ...] | None:

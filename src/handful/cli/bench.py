@@ -27,13 +27,9 @@ def run(
     protocol: Annotated[
         str, typer.Option(help="few-shot, base-to-new, cross, domain, ablation or continual.")
     ] = "few-shot",
-    methods: Annotated[
-        str | None, typer.Option(help="Names joined by commas; default all inductive ones.")
-    ] = None,
-    shots: Annotated[
-        str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many draws.")] = 3,
+    methods: _options.Methods = None,
+    shots: _options.Shots = None,
+    seeds: _options.Seeds = 3,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report.md, figure.png, report.json; a stopped run goes on."),
@@ -83,7 +79,7 @@ def run(
         report.check_folder(out)
     request = bench.Request(
         protocol="ablation" if ablate and protocol == "few-shot" else protocol,
-        methods=None if methods is None else [m.strip() for m in methods.split(",")],
+        methods=_options.read_names(methods),
         shots=_options.read_integers(shots, "--shots"),
         seeds=seeds,
         encoder=encoder,
@@ -108,8 +104,7 @@ def run(
         text = markdown.bench_markdown(done, f"{done.protocol}: {names}")
         _results.write_report(done, out, figures.bench_figure(done), text)
         _results.report_written(out)
-    _console.report_ignored(done.ignored)
-    return _console.report_failures(done.failures)
+    return _console.report_failures(done.failures, done.ignored)
 
 
 def show(done: BenchResult) -> None:

@@ -17,13 +17,9 @@ def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
     encoder: _options.EncoderName = "tiny",
-    methods: Annotated[
-        str | None, typer.Option(help="Names joined by commas; default all inductive ones.")
-    ] = None,
-    shots: Annotated[
-        str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many draws.")] = 3,
+    methods: _options.Methods = None,
+    shots: _options.Shots = None,
+    seeds: _options.Seeds = 3,
     template: _options.Templates = None,
     classes: _options.Classes = None,
     as_json: _options.Json = False,
@@ -38,7 +34,7 @@ def run(
         result, failures = compare.compare(
             images,
             encoder=encoder,
-            methods=None if methods is None else [m.strip() for m in methods.split(",")],
+            methods=_options.read_names(methods),
             shots=_options.read_integers(shots, "--shots"),
             seeds=seeds,
             templates=template or prompts.DEFAULT,
@@ -49,8 +45,7 @@ def run(
     write(result, out, f"# Methods compared on {images.resolve().name}\n\n")
     if not as_json:
         _results.report_written(out, "accuracy.png")
-    _console.report_ignored(result.facts["ignored"])
-    return _console.report_failures(failures)
+    return _console.report_failures(failures, result.facts["ignored"])
 
 
 def show(result: Comparison) -> None:

@@ -24,9 +24,7 @@ _PROBLEMS = {
 def run(
     source: Annotated[Path, typer.Argument(help="A skill, or a folder or table of images.")],
     encoder: _options.EncoderName = "tiny",
-    images: Annotated[
-        Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
-    ] = None,
+    images: _options.SupportImages = None,
     out: Annotated[Path | None, typer.Option(help="Folder for doctor.png and doctor.json.")] = None,
     template: _options.Templates = None,
     classes: _options.Classes = None,
@@ -74,8 +72,7 @@ def run(
                 f"wrote {out / 'doctor.json'}; a skill holds no pixels, so there is no figure: "
                 "name the folder of its images with --images"
             )
-    _console.report_ignored(done.ignored)
-    return _console.report_failures(done.failures)
+    return _console.report_failures(done.failures, done.ignored)
 
 
 def _show(found: Examination) -> None:

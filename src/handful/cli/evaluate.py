@@ -57,10 +57,9 @@ def run(
         treated = "counted all the same" if keep_leaks else "left out"
         _console.echo_err(
             f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
-            f"({', '.join(done.leaks[:3])}{', ...' if len(done.leaks) > 3 else ''})"
+            f"({_console.first_names(done.leaks)})"
         )
-    _console.report_ignored(done.ignored)
-    return _console.report_failures(done.failures)
+    return _console.report_failures(done.failures, done.ignored)
 
 
 def _answer(done: Evaluated) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.skills.fit import Fitted
+    from handful.tuners import Tuning
 
 MULTI_LABEL = "multi_label"
 
@@ -50,7 +51,7 @@ def run(
             "--multi-label", help="Photos show several classes or none; takes a table of labels."
         ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
+    overwrite: _options.Overwrite = False,
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
@@ -59,19 +60,13 @@ def run(
 
     _options.check_output(out, overwrite=overwrite)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
-    asked = _task(task, method, multi_label=multi_label)
-    if asked == MULTI_LABEL:
-        _tuning.refuse_multi_label(tuning)
-    if template and tuning is not None and "soft_prompt" in tuning.tuners:
-        _console.echo_err(
-            "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
-            "own prompts, which begin as --tune words='a photo of a'"
-        )
+    task = _task(task, method, multi_label=multi_label)
+    _check_tuning(tuning, task, template)
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
         fitted = fit.fit(
             images,
-            task=asked,
+            task=task,
             encoder=encoder,
             method=method,
             params=_options.read_params(param),
@@ -93,8 +88,18 @@ def run(
         _show(fitted, out, seconds)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
-    _console.report_ignored(fitted.ignored)
-    return _console.report_failures(fitted.failures)
+    return _console.report_failures(fitted.failures, fitted.ignored)
+
+
+def _check_tuning(tuning: Tuning | None, task: str | None, template: list[str] | None) -> None:
+    """Refuse a tuning that the task cannot have; warn of options that it makes idle."""
+    if task == MULTI_LABEL:
+        _tuning.refuse_multi_label(tuning)
+    if template and tuning is not None and "soft_prompt" in tuning.tuners:
+        _console.echo_err(
+            "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
+            "own prompts, which begin as --tune words='a photo of a'"
+        )
 
 
 def _task(task: str | None, method: str | None, *, multi_label: bool) -> str | None:

@@ -63,9 +63,9 @@ def run(
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
+    # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import data, report
     from handful.library import is_library
-    from handful.skills import outputs
     from handful.skills.predict import Predictor
 
     form = _format(form, out, json_too=json_too)
@@ -94,16 +94,28 @@ def run(
             predictions = predictor.predict(images, top_k=most, progress=progress)
     if form == TABLE:
         (_library.show if several else _show)(predictions)
+        if unknown is not None:
+            _console.echo_err(f"unknown: {meaning}")
     else:
-        utf8 = _console.writes_unicode()
-        text = outputs.get(form).write(predictions, ascii_only=not utf8)
-        if out is None:
-            _console.echo(text.rstrip("\n"))
-        else:
-            report.save(text, out)
-            _console.echo_err(f"wrote {len(predictions)} answers to {out}")
-    if unknown is not None and form == TABLE:
-        _console.echo_err(f"unknown: {meaning}")
+        _write(predictions, form, out)
+    return _report_failures(predictions)
+
+
+def _write(predictions: Sequence[Prediction], form: str, out: Path | None) -> None:
+    """To a file, or as text to standard output."""
+    from handful import report
+    from handful.skills import outputs
+
+    text = outputs.get(form).write(predictions, ascii_only=not _console.writes_unicode())
+    if out is None:
+        _console.echo(text.rstrip("\n"))
+    else:
+        report.save(text, out)
+        _console.echo_err(f"wrote {len(predictions)} answers to {out}")
+
+
+def _report_failures(predictions: Sequence[Prediction]) -> int:
+    """Name the images without an answer; returns the exit code, 1 where there are any."""
     failed = [p for p in predictions if p.error]
     for prediction in failed:
         _console.echo_err(f"skipped {prediction.error}")

@@ -18,10 +18,8 @@ def run(
         Path | None,
         typer.Option(help="Folder to put it into, or a name that ends in .skill; else its own."),
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Of the hub: a branch, tag or commit.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
+    revision: _options.Revision = None,
+    overwrite: _options.Overwrite = False,
     as_json: _options.Json = False,
 ) -> int:
     """Fetch a skill, verify it, and put it in its place; nothing of it is run."""

@@ -15,9 +15,7 @@ def run(
     no_encoder: Annotated[
         bool, typer.Option("--no-encoder", help="Leave the encoder alone; it need not be here.")
     ] = False,
-    revision: Annotated[
-        str | None, typer.Option(help="Of the hub: a branch, tag or commit.")
-    ] = None,
+    revision: _options.Revision = None,
     as_json: _options.Json = False,
 ) -> int:
     """Verify a skill: files, format, digests, tensors, golden vectors, encoder.
