@@ -15,7 +15,7 @@ from handful import plugins
 from handful.contracts import Array, ClassText
 from handful.packs import Pack
 from handful.packs.support import Support
-from handful.skills.edit.add import add_features
+from handful.skills.edit.add_features import add_features
 from handful.skills.edit.edited import Edited
 from handful.skills.edit.merge import merge
 from handful.skills.edit.refit import restate

@@ -17,7 +17,7 @@ from handful.packs.format import to_files
 from handful.packs.support import Reserved, Support
 from handful.skills.edit import merge as merging
 from handful.skills.edit import remove as removing
-from handful.skills.edit.add import add_features
+from handful.skills.edit.add_features import add_features
 from handful.skills.edit.refit import refit, restate
 from handful.skills.edit.rename import rename as edit_rename
 from handful.skills.statements import state

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from handful import data
-from handful.contracts import Array, ClassText, Encoder
+from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import ImageError, InputError
@@ -19,19 +18,11 @@ from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
+from handful.skills.edit.add_features import add_features, add_reserved
 from handful.skills.edit.edited import Edited, apply, load_pack
-from handful.skills.edit.refit import prompt_words, refit, require_support, without_statements
-from handful.skills.edit.support_sets import (
-    NO_CLASS,
-    check_class_names,
-    concatenate,
-    concatenate_texts,
-    from_labels,
-    new_rows,
-    united_reserved,
-)
+from handful.skills.edit.refit import require_support
+from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
-from handful.skills.statements import ENTRIES
 
 
 def add(
@@ -68,93 +59,31 @@ def add(
     dataset = data.split_or_all(data.load(source), "train")
     new_classes = _new_classes(pack, dataset, words)
     dataset = _with_skill_labels(dataset, pack.classes)
-    unknown, held, failures = _split_by_digest(support, dataset)
-    # refuses images that the skill holds in another class
-    new_rows(support, [digest for _, digest in held], [dataset.labels[i] for i, _ in held])
-    repeated = [dataset.images[i].name for i, _ in held]
+    unknown, repeated, failures = _split_by_digest(support, dataset)
     if not unknown:
         data.require_images(new_classes, {}, failures)
-        return Edited(
-            pack, pack, repeated=tuple(repeated), failures=failures, ignored=dataset.ignored
-        )
+        edited = Edited(pack, pack)
+        return replace(edited, repeated=repeated, failures=failures, ignored=dataset.ignored)
     loaded = load_encoder(pack, encoder)
-    images = dataset.subset(unknown)
-    found = _encode(pack, loaded, images, store, progress)
-    failures += tuple(replace(f, index=unknown[f.index]) for f in found.failures)
+    found = _encode(pack, loaded, dataset, unknown, store, progress)
+    failures += found.failures
     data.require_images(new_classes, Counter(found.labels), failures)
     once = frozenset(new_rows(support, found.ids, found.labels))
-    repeated += [name for i, name in enumerate(found.names) if i not in once]
-    text = None
-    if new_classes:
-        text = prompts.embed(loaded, new_classes, pack.manifest["templates"])
+    templates = pack.manifest["templates"]
+    text = prompts.embed(loaded, new_classes, templates) if new_classes else None
 
     def change() -> Pack:
         changed = _with_images(pack, found, text, new_classes)
+        images = [dataset.images[i] for i in unknown]
         return _with_untuned(pack, changed, loaded, images, new_classes, store)
 
     return replace(
         apply(pack, change),
         encoded=found.encoded,
-        repeated=tuple(repeated),
+        repeated=repeated + tuple(n for i, n in enumerate(found.names) if i not in once),
         failures=failures,
         ignored=dataset.ignored,
     )
-
-
-def add_features(
-    pack: Pack,
-    features: ArrayLike,
-    labels: Sequence[str],
-    ids: Sequence[str],
-    names: Sequence[str],
-    new_text: ClassText | None = None,
-    words: Mapping[str, str] | None = None,
-) -> Pack:
-    """The same from features; the new skill states nothing of itself until `refit.restate`.
-
-    An image that the skill holds already in its class, by digest, does not count twice; where all
-    are such and no class is new, the same pack comes back.
-
-    Args:
-        pack: a skill with its support set.
-        features: `[K, D]` unit rows from the skill's encoder.
-        labels: K class names, of the skill or of `new_text`.
-        ids: K image digests.
-        names: K names of the images.
-        new_text: text of the new classes, from the skill's templates.
-        words: what the prompts call the new classes, where not by their names.
-
-    Raises:
-        InputError: sizes that disagree, a label that is no class, a new class without images, a
-            reserved name, an image that the skill holds in another class.
-        PackError: the skill was saved without its support set.
-    """
-    support = require_support(pack)
-    new = new_text.classes if new_text else ()
-    check_class_names(new)
-    text = concatenate_texts(support.text, new_text) if new_text else support.text
-    given = from_labels(features, labels, ids, names, text)
-    rows = new_rows(support, given.ids, given.labels)
-    empty = [name for name in new if name not in given.labels]
-    if empty:
-        raise InputError(f"no image of the new class {empty[0]!r}; add some, or leave it out")
-    if not rows:
-        return pack
-    new_words = {name: (words or {}).get(name, name) for name in new}
-    larger = concatenate(support, given.subset(rows), text)
-    return refit(pack, larger, words=prompt_words(pack) | new_words)
-
-
-def _add_reserved(pack: Pack, reserved: Reserved) -> Pack:
-    """More images that show none of the classes, for the answer "unknown"; the head stays."""
-    support = require_support(pack)
-    if not new_rows(support, reserved.ids, [NO_CLASS] * len(reserved.ids)):
-        return pack
-    united = united_reserved(support, replace(support, reserved=reserved))
-    support = replace(support, reserved=united)
-    facts = {key: value for key, value in pack.manifest.items() if key not in ENTRIES}
-    facts |= {"support": support.stated(), "evaluation": None}
-    return Pack(facts, without_statements(pack) | support.tensors(), pack.where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +125,14 @@ def _with_skill_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 def _split_by_digest(
     support: Support, dataset: Dataset
-) -> tuple[list[int], list[tuple[int, str]], tuple[Failure, ...]]:
-    """Positions to encode; positions and digests of images that are held; unreadable ones."""
+) -> tuple[list[int], tuple[str, ...], tuple[Failure, ...]]:
+    """Positions of images to encode, names of those that the skill holds, and unreadable ones.
+
+    Raises:
+        InputError: an image that the skill holds in another class.
+    """
     ids = {*support.ids, *(support.reserved.ids if support.reserved else ())}
-    unknown, held, failures = [], [], []
+    unknown, held, failures = [], {}, []
     for i, image in enumerate(dataset.images):
         try:
             digest = image.digest()
@@ -207,16 +140,18 @@ def _split_by_digest(
             failures.append(Failure(image.name, str(error), i))
             continue
         if digest in ids:
-            held.append((i, digest))
+            held[i] = digest
         else:
             unknown.append(i)
-    return unknown, held, tuple(failures)
+    new_rows(support, [*held.values()], [dataset.labels[i] for i in held])
+    return unknown, tuple(dataset.images[i].name for i in held), tuple(failures)
 
 
 def _encode(
     pack: Pack,
     encoder: Encoder,
     dataset: Dataset,
+    positions: Sequence[int],
     store: FeatureStore | None,
     progress: Progress | None,
 ) -> _NewImages:
@@ -228,8 +163,8 @@ def _encode(
     facts = pack.manifest["training"]
     views, seed = facts.get("views") or 1, facts.get("seed") or 0
     found = []
-    for count, wanted in ((views, False), (1, True)):
-        rows = [i for i, label in enumerate(dataset.labels) if (label == NO_CLASS) == wanted]
+    for count, reserved in ((views, False), (1, True)):
+        rows = [i for i in positions if (dataset.labels[i] == NO_CLASS) == reserved]
         if rows:
             images = [dataset.images[i] for i in rows]
             got = extract_features(
@@ -259,7 +194,7 @@ def _with_images(
             pack, found.features[:k], found.labels[:k], found.ids[:k], names[:k], text, words
         )
     if k < len(names):
-        pack = _add_reserved(pack, Reserved(found.features[k:], found.ids[k:], tuple(names[k:])))
+        pack = add_reserved(pack, Reserved(found.features[k:], found.ids[k:], tuple(names[k:])))
     return pack
 
 
@@ -267,7 +202,7 @@ def _with_untuned(
     pack: Pack,
     changed: Pack,
     encoder: Encoder,
-    dataset: Dataset,
+    images: Sequence[ImageRef],
     words: Mapping[str, str],
     store: FeatureStore | None,
 ) -> Pack:
@@ -279,7 +214,7 @@ def _with_untuned(
     base, support = getattr(encoder, "base", None), changed.support
     if untuned is None or base is None or support is None:
         return changed
-    found = extract_features(base, dataset.images, store).features
+    found = extract_features(base, images, store).features
     by_id = dict(zip(found.ids, found.values, strict=True))
     more = [by_id[id_] for id_ in support.ids[len(untuned.features) :]]
     text = untuned.text

@@ -10,15 +10,10 @@ from handful.contracts import ClassText
 from handful.errors import InputError, MismatchError
 from handful.packs import Pack
 from handful.packs.format import mismatched
+from handful.skills.edit import support_sets
 from handful.skills.edit.edited import Edited, apply, load_pack
 from handful.skills.edit.refit import prompt_words, refit, require_support
 from handful.skills.edit.rename import rename as rename_classes
-from handful.skills.edit.support_sets import (
-    concatenate,
-    concatenate_texts,
-    new_rows,
-    united_reserved,
-)
 
 
 def merge(
@@ -62,19 +57,20 @@ def _merged(first: Pack, second: Pack, *, join: bool) -> Pack:
     support, other = require_support(first), require_support(second)
     shared = shared_classes(first, second)
     _check_compatible(first, second, shared, join=join)
-    spelling = tuple(shared.get(name, name) for name in second.classes)
-    other = replace(other, text=replace(other.text, classes=spelling))
     text = support.text
-    new = [c for c, name in enumerate(other.text.classes) if name not in first.classes]
+    new = [c for c, name in enumerate(second.classes) if name not in shared]
     if new:
-        names = tuple(other.text.classes[c] for c in new)
-        text = concatenate_texts(
-            text, ClassText(other.text.embeddings[new], names, support.text.scale)
-        )
+        names = tuple(second.classes[c] for c in new)
+        added = ClassText(other.text.embeddings[new], names, text.scale)
+        text = support_sets.concatenate_texts(text, added)
+    labels = [shared.get(label, label) for label in other.labels]
+    more = support_sets.from_labels(other.features, labels, other.ids, other.names, text)
     # without the first's reserved images: one that is an image of a class in the second becomes one
-    rows = new_rows(replace(support, reserved=None), other.ids, other.labels)
-    united = concatenate(support, other.subset(rows), text) if rows else replace(support, text=text)
-    united = replace(united, reserved=united_reserved(united, other))
+    rows = support_sets.new_rows(replace(support, reserved=None), more.ids, labels)
+    united = replace(support, text=text)
+    if rows:
+        united = support_sets.concatenate(support, more.subset(rows))
+    united = replace(united, reserved=support_sets.united_reserved(united, other))
     words = prompt_words(first)
     words |= {name: word for name, word in prompt_words(second).items() if name not in shared}
     merged = refit(first, united, words=words, **_failed(first, second))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from handful.contracts import ClassText
 from handful.data import RESERVED, is_reserved
@@ -127,18 +127,16 @@ def new_rows(support: Support, ids: Sequence[str], labels: Sequence[str]) -> lis
     return rows
 
 
-def concatenate(support: Support, more: Support, text: ClassText) -> Support:
-    """Images of both under the classes of `text`, which begins with those of `support`.
+def concatenate(support: Support, more: Support) -> Support:
+    """Images of both under the classes of `more`, which begin with those of `support`.
 
     Reserved images stay those of `support`; `united_reserved` gives those of both.
     """
-    column = {name: c for c, name in enumerate(text.classes)}
-    targets: NDArray[np.int64] = np.array([column[label] for label in more.labels], dtype=np.int64)
     return replace(
         support,
         features=np.concatenate([support.features, more.features]),
-        targets=np.concatenate([support.targets, targets]),
-        text=text,
+        targets=np.concatenate([support.targets, more.targets]),
+        text=more.text,
         ids=support.ids + more.ids,
         names=support.names + more.names,
     )
