@@ -20,9 +20,6 @@ Methods = Annotated[
 ]
 Shots = Annotated[str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")]
 Revision = Annotated[str | None, typer.Option(help="Of the hub: a branch, tag or commit.")]
-SupportImages = Annotated[
-    Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
-]
 EncoderName = Annotated[
     str, typer.Option("--encoder", help="A hub name, a folder with a model, or tiny.")
 ]

@@ -24,7 +24,9 @@ _PROBLEMS = {
 def run(
     source: Annotated[Path, typer.Argument(help="A skill, or a folder or table of images.")],
     encoder: _options.EncoderName = "tiny",
-    images: _options.SupportImages = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for doctor.png and doctor.json.")] = None,
     template: _options.Templates = None,
     classes: _options.Classes = None,

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def run(
     skill: _options.Skill,
     image: Annotated[Path, typer.Argument(help="The photo to explain the answer for.")],
-    images: _options.SupportImages = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where the skill's support images lie, to show them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the figure (.png).")] = None,
     top: Annotated[int, typer.Option(min=1, help="Support images to name.")] = 6,
     encoder: _options.OtherEncoder = None,
