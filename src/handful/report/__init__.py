@@ -10,7 +10,7 @@ from handful.report.figures import (
 )
 from handful.report.files import check_figure_name, check_folder, png, save
 from handful.report.markdown import fact_lines, markdown_table, plain
-from handful.report.photos import show_photo
+from handful.report.photos import show_photo, show_photos
 
 __all__ = [
     "COLOURS",
@@ -27,4 +27,5 @@ __all__ = [
     "save",
     "shorten",
     "show_photo",
+    "show_photos",
 ]

@@ -1,7 +1,8 @@
-"""A photograph within a figure."""
+"""Photographs within a figure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,3 +43,21 @@ def show_photo(axes: Any, picture: Image | None, name: str, caption: str, colour
     else:
         axes.imshow(np.asarray(ImageOps.pad(picture, _PIXELS, color="white")))
     axes.set_title(caption, fontsize=7, parse_math=False)
+
+
+def show_photos(
+    figure: Any, rows: int, across: int, photos: Iterable[tuple[Image | None, str, str, str]]
+) -> None:
+    """A grid of photographs; cells left over stay empty.
+
+    Args:
+        figure: or part of a figure, of matplotlib.
+        rows: of the grid.
+        across: photographs in a row.
+        photos: picture, name, caption and colour of each, as for `show_photo`.
+    """
+    grid = list(figure.subplots(rows, across, squeeze=False).flat)
+    for axes in grid:
+        axes.axis("off")
+    for axes, photo in zip(grid, photos, strict=False):
+        show_photo(axes, *photo)

@@ -48,14 +48,16 @@ def explanation_figure(
     _draw_bars(bars, explanation, rows)
     bars.set_xlabel(f"for {answer} (right) or {runner_up} (left), logits", fontsize=8)
     if shown:
-        grid = list(parts[1].subplots(grid_height, _ACROSS, squeeze=False).flat)
-        for axes in grid:
-            axes.axis("off")
-        for axes, i in zip(grid, shown, strict=False):  # cells left over stay empty
-            picture = decode_or_none(pictures[support.ids[i]])
-            caption = f"{margins[i]:+.2f}  {_cut(support.labels[i])}"
-            colour = _FOR if margins[i] >= 0 else _AGAINST
-            report.show_photo(axes, picture, support.names[i], caption, colour)
+        photos = (
+            (
+                decode_or_none(pictures[support.ids[i]]),
+                support.names[i],
+                f"{margins[i]:+.2f}  {_cut(support.labels[i])}",
+                _FOR if margins[i] >= 0 else _AGAINST,
+            )
+            for i in shown
+        )
+        report.show_photos(parts[1], grid_height, _ACROSS, photos)
     return figure
 
 

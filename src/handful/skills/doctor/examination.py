@@ -39,26 +39,17 @@ def examine(
     n = len(support.ids)
     if sizes is not None and len(sizes) != n:
         raise InputError(f"expected {n} sizes, one an image, got {len(sizes)}")
-    if not 0 < similar <= 1:
-        raise InputError(f"expected a similarity above 0 and up to 1, got {similar}")
+    duplicates = measures.find_duplicates(support, similar)
     notes: list[str] = []
     labels = measures.judge_labels(support, notes)
     right = measures.answered_right(support, adapter, labels.left_out)
     influence = measures.influence(support, notes)
     distance = measures.class_distances(support)
-    known_sizes = list(sizes or [None] * n)
-    if sizes is None:
-        notes.append(
-            "the sizes of the pictures are not known from features; hand in the pictures "
-            "(--images FOLDER) to find those too small to help"
-        )
-    elif None in sizes:
-        notes.append(f"{known_sizes.count(None)} of {n} pictures were not found, nor measured")
     problems = {  # comparisons with NaN are False
         "label": labels.wrong > measures.SUSPECT,
         "hurts": measures.harmful(influence),
         "far": distance > measures.FAR,
-        "small": measures.too_small(known_sizes),
+        "small": measures.too_small(sizes, n, notes),
     }
     classes, judged = support.text.classes, labels.by_others
     found = [
@@ -74,11 +65,10 @@ def examine(
             right=bool(right[i]) if judged[i] else None,
             influence=None if np.isnan(influence[i]) else float(influence[i]),
             distance=None if np.isnan(distance[i]) else float(distance[i]),
-            size=known_sizes[i],
+            size=sizes[i] if sizes else None,
             problems=tuple(name for name, has in problems.items() if has[i]),
         )
         for i, c in enumerate(support.targets)
     ]
     found.sort(key=lambda f: (-f.wrong, f.given, f.row))
-    duplicates = measures.find_duplicates(support, similar)
     return Examination(tuple(found), duplicates, support.counts, labels.rate, tuple(notes))

@@ -47,12 +47,12 @@ def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) ->
     parts = figure.subfigures(len(sections), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, height, (title, photos) in zip(parts, heights, sections.items(), strict=True):
         part.suptitle(title, fontsize="medium", x=0.01, ha="left", fontweight="bold")
-        grid = list(part.subplots(height, across, squeeze=False).flat)
-        for axes in grid:
-            axes.axis("off")
-        for axes, photo in zip(grid, photos, strict=False):  # cells left over stay empty
-            picture = decode_or_none(pictures.get(photo.finding.id))
-            report.show_photo(axes, picture, photo.finding.name, photo.caption, photo.colour)
+        # decoded one at a time: a sheet of full-size photographs may not fit into memory
+        decoded = (
+            (decode_or_none(pictures.get(p.finding.id)), p.finding.name, p.caption, p.colour)
+            for p in photos
+        )
+        report.show_photos(part, height, across, decoded)
     return figure
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from handful import plugins
 from handful.contracts import Array
+from handful.errors import InputError
 from handful.packs.support import Support
 from handful.selection.label_errors import estimate_label_errors, ridge_influence
 from handful.skills.doctor.findings import Duplicate
@@ -150,8 +151,19 @@ def class_distances(support: Support) -> Doubles:
     return np.asarray(away / max(spread, 1e-9))
 
 
-def too_small(sizes: Sequence[tuple[int, int] | None]) -> Flags:
+def too_small(
+    sizes: Sequence[tuple[int, int] | None] | None, count: int, notes: list[str]
+) -> Flags:
     """`[N]` whether the shorter side is below 32 pixels, or a quarter of the usual and 128."""
+    if sizes is None:
+        notes.append(
+            "the sizes of the pictures are not known from features; hand in the pictures "
+            "(--images FOLDER) to find those too small to help"
+        )
+        return np.zeros(count, dtype=np.bool_)
+    if None in sizes:
+        missing = sum(size is None for size in sizes)
+        notes.append(f"{missing} of {count} pictures were not found, nor measured")
     sides = np.array([min(size) if size else np.nan for size in sizes])
     known = sides[~np.isnan(sides)]
     usual = float(np.median(known)) if len(known) else 0.0
@@ -160,7 +172,13 @@ def too_small(sizes: Sequence[tuple[int, int] | None]) -> Flags:
 
 
 def find_duplicates(support: Support, similar: float = SIMILAR) -> tuple[Duplicate, ...]:
-    """Pairs that are byte for byte the same, or much closer than neighbours are, across first."""
+    """Pairs that are byte for byte the same, or much closer than neighbours are, across first.
+
+    Raises:
+        InputError: `similar` outside 0 to 1.
+    """
+    if not 0 < similar <= 1:
+        raise InputError(f"expected a similarity above 0 and up to 1, got {similar}")
     X, targets = support.features, support.targets
     _, codes = np.unique(np.array(support.ids), return_inverse=True)
     blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]  # [N, N] may not fit
