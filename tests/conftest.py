@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,4 +34,22 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     task = playground.task(playground.tasks()[0], shots=8, seed=0, queries_per_class=4)
     playground.write(task, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A folder as a reader of the documentation has it: `photos/`, and `new_photos/` to classify.
+
+    Of each class 4 photos to learn from, as many as the documentation's `--shots` needs.
+    """
+
+    def more(_: str, names: list[str]) -> list[str]:
+        return sorted(name for name in names if name.endswith(".png"))[4:]
+
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(photos, folder / "photos", ignore=more)
+    (folder / "new_photos").mkdir()
+    for i, image in enumerate(sorted((photos / "test").rglob("*.png"))[:3]):
+        shutil.copy(image, folder / "new_photos" / f"{i}.jpg")
     return folder

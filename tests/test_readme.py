@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -14,21 +13,6 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 HUB = re.compile(r"(openai|google)/[\w.-]+")
 ELSEWHERE = ("make ", "git ", "pip ")  # what sets the project up has its own test: CI
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """A folder as the README's reader has it: `photos/`, and `new_photos/` to classify.
-
-    Of each class 4 photos, as many as `--shots 1,4` needs.
-    """
-    folder = tmp_path_factory.mktemp("desk")
-    more = lambda _, names: sorted(n for n in names if n.endswith(".png"))[4:]  # noqa: E731
-    shutil.copytree(photos, folder / "photos", ignore=more)
-    (folder / "new_photos").mkdir()
-    for i, image in enumerate(sorted((photos / "test").rglob("*.png"))[:3]):
-        shutil.copy(image, folder / "new_photos" / f"{i}.jpg")
-    return folder
 
 
 def test_there_are_blocks() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,6 @@ ELSEWHERE = ("accelerate ",)  # a launcher of several processes; see tests/test_
 QUICK = shlex.split(
     "--tune weight=1 --tune epochs=1 --tune views=1 --tune augmentation=none --shots 4"
 )
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """A folder as the reader has it: `photos/`, and `new_photos/` to classify."""
-    folder = tmp_path_factory.mktemp("desk")
-    shutil.copytree(photos, folder / "photos")
-    (folder / "new_photos").mkdir()
-    for i, image in enumerate(sorted((photos / "test").rglob("*.png"))[:3]):
-        shutil.copy(image, folder / "new_photos" / f"{i}.jpg")
-    return folder
 
 
 def test_every_tuner_is_told_of():
