@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,82 @@ def test_imports_point_down(path):
         if module.split(".")[0] == "handful" and wrong(ours(path), part(module))
     ]
     assert not bad, "; ".join(bad)
+
+
+def test_the_page_states_the_same_rooms_and_imports():
+    page = (ROOT.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Rooms")[2].partition("## Where")[0]
+    stated = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and cells[0].startswith("`"):
+            stated[cells[0].strip("`")] = tuple(cells[2].split(", ")) if cells[2] else ()
+    assert list(stated) == list(ALLOWED)
+    assert {room: set(found) for room, found in stated.items()} == {
+        room: set(allowed) for room, allowed in ALLOWED.items()
+    }
+
+
+def modules() -> dict[str, Path]:
+    names = (f.relative_to(ROOT.parent).with_suffix("").parts for f in FILES)
+    dotted = (".".join(n[:-1] if n[-1] == "__init__" else n) for n in names)
+    return dict(zip(dotted, FILES, strict=True))
+
+
+def imported_files() -> dict[str, set[str]]:
+    """File to files, by every import, also those for types alone and inside functions."""
+    known = modules()
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        found[name] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found[name] |= {inner if inner in known else node.module} & known.keys()
+            elif isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names} & known.keys()
+        found[name].discard(name)
+    return found
+
+
+def test_no_two_files_import_each_other_in_a_ring():
+    graph = imported_files()
+    # a ring is what is left once every file without imports inside what is left has gone
+    left = set(graph)
+    while gone := {name for name in left if not graph[name] & left}:
+        left -= gone
+    assert not left, sorted(left)
+
+
+def test_the_package_has_few_doors():
+    inside = [p for p in ROOT.iterdir() if p.suffix == ".py" and not p.name.startswith("__")]
+    rooms = [p for p in ROOT.iterdir() if p.is_dir() and list(p.glob("*.py"))]
+    assert len(inside) <= 4
+    assert len(rooms) <= 15
+
+
+def test_long_files_and_functions_give_their_reason():
+    bad = []
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        if source.count("\n") > 250 and not _gives_a_reason(ast.get_docstring(tree)):
+            bad.append(str(path.relative_to(ROOT)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > 60 and not _gives_a_reason(ast.get_docstring(node)):
+                    bad.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not bad, bad
+
+
+def _gives_a_reason(docstring: str | None) -> bool:
+    """In the first lines, one says that it is long and why."""
+    start = " ".join((docstring or "").split()[:120])
+    return bool(
+        re.search(r"\blong(er)?\b|\bover (60|250) lines\b|\bof its \d+ lines\b", start, re.I)
+    )
 
 
 def test_the_rule_is_able_to_fail():

@@ -6,12 +6,10 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from handful import plugins, tasks
-from handful.errors import UnknownNameError
 from handful.packs import confidence, deltas, description, figures, novelty
+from handful.packs.card_limits import limits, task_of
 from handful.packs.card_metadata import encoder_name, front_matter
 from handful.packs.format import CONFUSION
 
@@ -35,7 +33,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _numbers(manifest["evaluation"], figures.caption(manifest)),
         confidence.card_section(manifest, _cell),
         novelty.card_section(manifest, _cell),
-        _limits(manifest),
+        limits(manifest),
         description.licence_section(manifest, _code),
     ]
     return "\n".join(section for section in sections if section)
@@ -114,22 +112,14 @@ def _what(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _task(manifest: Mapping[str, Any]) -> tasks.Task | None:
-    """None where the task is a plug-in that is not installed here."""
-    try:
-        return tasks.get(tasks.of_manifest(manifest))
-    except UnknownNameError:
-        return None
-
-
 def _description(manifest: Mapping[str, Any]) -> str:
-    task, count = _task(manifest), len(manifest["classes"])
+    task, count = task_of(manifest), len(manifest["classes"])
     return task.description(count) if task else f"A skill of {count} classes."
 
 
 def _task_table(manifest: Mapping[str, Any]) -> str:
     """What the task adds, such as a threshold for each class."""
-    task = _task(manifest)
+    task = task_of(manifest)
     try:
         found = task.card_table(manifest) if task else None
     except (AttributeError, KeyError, TypeError, ValueError):  # written by anybody
@@ -141,42 +131,6 @@ def _task_table(manifest: Mapping[str, Any]) -> str:
     rule = "|" + "".join("---:|" if i in table.right else "---|" for i in range(len(table.headers)))
     rows = ["| " + " | ".join(row) + " |" for row in head]
     return "\n".join([text, rows[0], rule, *rows[1:], ""])
-
-
-_TOGETHER = {
-    "batch": "It answers all images of one call together: an answer depends on the other images "
-    "that are handed in with it. Its numbers are not comparable with those of skills that see one "
-    "image at a time.",
-    "stream": "It learns from the images of one call in their order: an answer depends on those "
-    "before it. Its numbers are not comparable with those of skills that see one image at a time.",
-}
-
-
-def _limits(manifest: Mapping[str, Any]) -> str:
-    """What the skill cannot do."""
-    task = _task(manifest)
-    lines = (task.limits() if task else None) or [
-        f"Unless asked to say `unknown`, it answers with one of its {len(manifest['classes'])} "
-        "classes, also for a photo that shows none of them.",
-        f"Its scores add up to one and rank the answers; {_calibration(manifest)}.",
-    ]
-    lines += [
-        "It knows the classes as the images it was taught with show them: other cameras, "
-        "places or styles can be worse than any number above.",
-        "What the encoder does not see, no head can tell; the encoder's own biases remain.",
-    ]
-    with suppress(UnknownNameError):  # a card can be written where the method is not installed
-        kind = getattr(plugins.get("adapters", manifest["method"]), "semantics", "inductive")
-        if kind in _TOGETHER:
-            lines.insert(0, _TOGETHER[kind])
-    return "\n".join(["## Limits\n", *(f"- {line}" for line in lines), ""])
-
-
-def _calibration(manifest: Mapping[str, Any]) -> str:
-    entry = manifest.get("confidence")
-    if isinstance(entry, Mapping) and "factor" in entry:
-        return "they are calibrated on the support images alone, for photos like those"
-    return "they are not calibrated frequencies"
 
 
 def _made(manifest: Mapping[str, Any]) -> str:

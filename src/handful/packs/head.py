@@ -18,6 +18,16 @@ HEAD = "head."
 REFUSALS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError)
 
 
+def check_fitted(estimator: Any) -> None:
+    """Refuse an estimator without a head.
+
+    Raises:
+        InputError: it is not fitted.
+    """
+    if not hasattr(estimator, "module_"):
+        raise InputError(f"{type(estimator).__name__} is not fitted yet; call fit first")
+
+
 def method_of(estimator: Any, task: str) -> str:
     """The name by which the task finds the estimator's class: that of its file, as a rule.
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
-from handful.errors import InputError
 from handful.packs import card, confidence, deltas, figures, golden, head
 from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import write_files
@@ -81,21 +80,19 @@ class Pack:
             task: what is asked of the skill, a file of `handful.tasks`.
             templates: prompts of the classes.
             support_ids: digests of the support images.
-            support: their features, labels and names, so that the skill can be edited, examined
-                and explained.
+            support: their features, labels and names, for edits and explanations.
             untouched: the support set before the encoder was tuned; a library finds skills by it.
             statements: what the skill states of itself (`handful.skills.statements.state`).
             entries: further entries of the manifest, those of its task.
-            training: facts about the fit (shots, seed, counts, ...), plain values.
+            training: facts about the fit (shots, seed, counts, ...).
             evaluation: numbers on images it has not seen and how they were measured.
-            licence: an identifier as the Hugging Face hub knows them, such as `cc-by-4.0`.
+            licence: an identifier of the Hugging Face Hub, such as `cc-by-4.0`.
             created: when; now if not given.
 
         Raises:
             InputError: not fitted, no plug-in, or a value that cannot be written as JSON.
         """
-        if not hasattr(adapter, "module_"):
-            raise InputError(f"{type(adapter).__name__} is not fitted yet; call fit first")
+        head.check_fitted(adapter)
         stated, more = statements or ({}, {})
         tuned, learned = deltas.of(encoder)
         manifest = {

@@ -84,14 +84,14 @@ def compare(
 ) -> tuple[Comparison, tuple[Failure, ...]]:
     """Compare methods on labelled images.
 
-    Where the source states splits, supports are drawn from `train` and the test set is `test`;
-    else each seed draws its support per class and all other images are its test set.
+    Supports are drawn from `train` and tested on `test` where the source states splits; else the
+    images that a seed did not draw are its test set.
 
     Args:
         source: as for `handful.fit`.
         encoder: name, folder or a loaded encoder.
         methods: adapters' names; all inductive ones when not given. Those that learn from the
-            test images (`batch`, `stream`) run when asked for and are told apart.
+            test images (`batch`, `stream`) run when named, and stand apart in every table.
         shots: shot counts; those of 1, 2, 4, 8, 16 that the images allow when not given.
         seeds: how many draws.
         templates: prompts with `{}`, or names of sets such as `satellite`.
@@ -103,8 +103,7 @@ def compare(
         InputError: fewer images than shots, no test images, fewer than two classes.
     """
     templates = prompts.expand_templates(templates)
-    if isinstance(methods, str):
-        methods = [methods]
+    methods = [methods] if isinstance(methods, str) else methods
     if seeds < 1:
         raise InputError(f"expected at least 1 seed, got {seeds}")
     dataset, _ = data.separate_reserved(data.load(source), words)
@@ -116,7 +115,6 @@ def compare(
     trials = compare_features(
         task, methods or inductive_methods(), shots or _possible_shots(task), range(seeds)
     )
-    copies = len(task.ids) - len(set(task.ids))
     facts = {
         "encoder": model.name,
         "fingerprint": model.fingerprint,
@@ -124,7 +122,7 @@ def compare(
         "templates": list(templates),
         "classes": len(names),
         "images": len(task.labels),
-        "copies": f"{copies} images repeat another byte for byte; "
+        "copies": f"{len(task.ids) - len(set(task.ids))} images repeat another byte for byte; "
         "a copy of a support image is never tested on",
         "ignored": dict(dataset.ignored),
         "seeds": seeds,
