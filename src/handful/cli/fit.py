@@ -55,6 +55,7 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
+    # long, for every option of the command is declared with its help
     from handful.encoders import prompts
     from handful.skills import fit
 

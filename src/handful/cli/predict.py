@@ -63,6 +63,7 @@ def run(
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
+    # long, for every option of the command is declared with its help
     # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import data, report
     from handful.library import is_library

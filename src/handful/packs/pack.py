@@ -81,7 +81,7 @@ class Pack:
             templates: prompts of the classes.
             support_ids: digests of the support images.
             support: their features, labels and names, for edits and explanations.
-            untouched: the support set before the encoder was tuned; a library finds skills by it.
+            untouched: the support set before the encoder was tuned, by which a library finds it.
             statements: what the skill states of itself (`handful.skills.statements.state`).
             entries: further entries of the manifest, those of its task.
             training: facts about the fit (shots, seed, counts, ...).
@@ -107,9 +107,7 @@ class Pack:
             "support": support_facts(support_ids, support),
             "training": plain(training, "training"),
             "evaluation": plain(evaluation, "evaluation"),
-            **plain(dict(stated), "statements"),
-            **plain(tuned, "the tuner"),
-            **plain(dict(entries or {}), "the task"),
+            **plain({**stated, **tuned, **(entries or {})}, "statements"),
         }
         tensors = head.tensors_of(adapter) | (support.tensors() if support else {}) | dict(more)
         tensors |= learned | (untouched.tensors() if untouched else {})
