@@ -70,13 +70,13 @@ def support_of(rows: Any = None, classes: Any = None) -> Support:
     )
 
 
-def brief(method: str, params: dict[str, Any]) -> Any:
+def quick_adapter(method: str, params: dict[str, Any]) -> Any:
     adapter = plugins.get("adapters", method)(**params)
     short = {"steps": 20, "epochs": 4}
     return adapter.set_params(**{k: v for k, v in short.items() if k in adapter.get_params()})
 
 
-MADE: dict[tuple[Any, ...], Pack] = {}  # the same few skills are asked for again and again
+PACKS: dict[tuple[Any, ...], Pack] = {}  # the same few skills are asked for again and again
 
 
 def fitted(support: Support, case: tuple[str, dict[str, Any]] = ("tip", {}), **more: Any) -> Pack:
@@ -84,14 +84,14 @@ def fitted(support: Support, case: tuple[str, dict[str, Any]] = ("tip", {}), **m
     reserved = support.reserved.ids if support.reserved else None
     key = (str(case), support.ids, support.text.classes, reserved)
     if more:
-        return made(support, case, **more)
-    if key not in MADE:
-        MADE[key] = made(support, case)
-    return MADE[key]
+        return make_pack(support, case, **more)
+    if key not in PACKS:
+        PACKS[key] = make_pack(support, case)
+    return PACKS[key]
 
 
-def made(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pack:
-    adapter = brief(*case)
+def make_pack(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pack:
+    adapter = quick_adapter(*case)
     adapter.fit(support.features, np.array(support.labels), support.text)
     training = {
         "shots": None,
@@ -137,7 +137,7 @@ def files(pack: Pack) -> dict[str, bytes]:
     return to_files(pack.manifest, pack.tensors, "card")
 
 
-def anew(support: Support, case: tuple[str, dict[str, Any]]) -> dict[str, bytes]:
+def files_of_fit(support: Support, case: tuple[str, dict[str, Any]]) -> dict[str, bytes]:
     """Files of a skill that has seen this support set alone; taught twice, for the golden picture:
     with an encoder it may lie between two of the eight, and without one it is one of them."""
     pack = fitted(support, case)
@@ -170,7 +170,7 @@ def test_unlearned_is_never_learned(case):
     gone = [3, 9]
     rest = [i for i in range(len(TASK.y)) if i not in gone]
     left = remove(whole, [whole.support.ids[3], "9.png"])
-    assert files(left) == anew(support_of(rest), case)
+    assert files(left) == files_of_fit(support_of(rest), case)
 
 
 def test_nothing_remains_in_what_it_states():
@@ -188,15 +188,15 @@ def test_added_it_is_a_fit_of_all(case):
     order = EARLY + LATE
     assert more.support_ids == tuple(f"{i:02x}" * 32 for i in order)
     assert head(more) == head(fitted(support_of(), case))
-    assert files(remove(more, support_of(LATE).ids)) == anew(support_of(EARLY), case)
+    assert files(remove(more, support_of(LATE).ids)) == files_of_fit(support_of(EARLY), case)
 
 
 def test_a_class_comes_and_goes(case):
     names = list(TASK.text.classes)
     four = fitted(support_of(classes=names[:4]), case)
     five = added(four, support_of(classes=names[4:]), names[4:])
-    assert files(five) == anew(support_of(), case)
-    assert files(drop(five, names[4:])) == anew(support_of(classes=names[:4]), case)
+    assert files(five) == files_of_fit(support_of(), case)
+    assert files(drop(five, names[4:])) == files_of_fit(support_of(classes=names[:4]), case)
 
 
 def test_merged_halves_are_a_fit_of_the_whole(case):
@@ -204,7 +204,7 @@ def test_merged_halves_are_a_fit_of_the_whole(case):
     by_class = merge(
         fitted(support_of(classes=names[:2]), case), fitted(support_of(classes=names[2:]), case)
     )
-    assert files(by_class) == anew(support_of(), case)
+    assert files(by_class) == files_of_fit(support_of(), case)
     first, second = fitted(support_of(EARLY), case), fitted(support_of(LATE), case)
     by_image = merge(first, second, join=True)
     assert by_image.classes == TASK.text.classes
@@ -233,9 +233,9 @@ def test_names_find_images():
     same = replace(pack.support, names=("x/1.png", *pack.support.names[1:]))
     with pytest.raises(InputError, match=r"2 images are called so: x/1.png \(00000000"):
         remove(refit(pack, same), ["1.png"])
-    for strange in ("nobody.png", "fffffffff", "0101"):
+    for unknown in ("nobody.png", "fffffffff", "0101"):
         with pytest.raises(InputError, match="no image of this name or digest among the 20"):
-            remove(pack, [strange])
+            remove(pack, [unknown])
     with pytest.raises(InputError, match="expected a row from 0 to 19, got 20"):
         remove(pack, [20])
     with pytest.raises(InputError, match="nothing to remove"):
@@ -324,18 +324,18 @@ def test_reserved_images_come_and_go():
     one = fitted(with_none(support_of(classes=names[:3]), [0, 1]))
     two = fitted(with_none(support_of(classes=names[3:]), [1, 2]))
     left = remove(one, ["background/0.png"])
-    assert files(left) == anew(with_none(support_of(classes=names[:3]), [1]), ("tip", {}))
+    assert files(left) == files_of_fit(with_none(support_of(classes=names[:3]), [1]), ("tip", {}))
     assert remove(left, ["f1" * 32]).support.reserved is None
     both = merge(one, two)
-    assert files(both) == anew(with_none(support_of(), [0, 1, 2]), ("tip", {}))
+    assert files(both) == files_of_fit(with_none(support_of(), [0, 1, 2]), ("tip", {}))
     with pytest.raises(InputError, match="'none of the classes' already"):
         add_features(one, TASK.queries[:1], names[:1], ["f0" * 32], ["a"])
 
 
 def test_nothing_stale_stays():
     pack = fitted(support_of())
-    noted = replace(pack, manifest=pack.manifest | {"stranger": {"likes": pack.support.ids[0]}})
-    assert "stranger" not in remove(noted, [0]).manifest
+    noted = replace(pack, manifest=pack.manifest | {"extra": {"likes": pack.support.ids[0]}})
+    assert "extra" not in remove(noted, [0]).manifest
     counted = replace(pack, manifest=pack.manifest | {"training": {"shots": 4}})
     assert remove(counted, [0]).manifest["training"]["shots"] is None
 

@@ -90,7 +90,7 @@ def mixture_terms(weights: Tensor, query: Tensor, support: Support) -> tuple[flo
         A = (W - b T) Fᵀ (F P Fᵀ + lambda I)⁻¹      [C, N]
 
     makes `A F P` the mixture nearest to `W - b T` in the metric of S while A stays short (ridge
-    regression). Image i adds `A_ci (f_i P)·(x - f)` to logit c: it speaks for its class where x
+    regression). Image i adds `A_ci (f_i P)·(x - f)` to logit c: it adds to its class where x
     differs from the mean as it does itself.
 
     Args:

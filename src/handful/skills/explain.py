@@ -139,7 +139,7 @@ def explain(pack: Pack, features: Array) -> Explanation:
     images that is nearest to the remaining weights (`handful.skills.contributions.mixture_terms`
     has the formula). A kernel or cache in the head adds its own terms exactly, and only the
     weights beside it are explained by a mixture. The rest is what remains: biases, what any image
-    is told, and what no mixture of the support images gives. All of it sums to the logits.
+    is given, and what no mixture of the support images gives. All of it sums to the logits.
 
     For a head trained by gradient descent the mixture is a description, not its history. A method
     whose answers depend on other images is asked about this one alone.
@@ -213,7 +213,7 @@ def _require_support(pack: Pack) -> Support:
     if not pack.task.exclusive:
         raise InputError(
             f"{pack.where}: answers several labels an image, none of which is ahead of another; "
-            "reasons are told for skills of one label an image only"
+            "only answers of skills of one label an image can be explained"
         )
     if pack.support is None:
         raise InputError(

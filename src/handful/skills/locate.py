@@ -1,4 +1,4 @@
-"""Find the image files of a support set again, by their digests.
+"""Locate the image files of a support set by their digests.
 
 A skill keeps digests and no pixels. With the folder that it was taught from, its images can be
 shown.

@@ -76,7 +76,7 @@ def diagnose(
     task = tasks.get("classify")
     labelled = support_set.read(task, source, words)
     without_class = labelled.reserved
-    labelled = replace(labelled, reserved=without_class.subset([]))  # nothing is said of those
+    labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
     loaded = encoders.load(encoder)
     text = prompts.embed(loaded, labelled.words, prompts.expand_templates(templates))
     found = support_set.encode(task, labelled, loaded, store=store, progress=progress)

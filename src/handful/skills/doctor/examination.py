@@ -24,8 +24,8 @@ def examine(
 
     Whatever the adapter, labels are judged by the left-out logits of `auto`, the likeliest blend
     (`handful.selection.label_errors`); whether an image hurts, by the exact influence in kernel
-    ridge regression (`ridge_influence`). The adapter says whether it would have got the image
-    right.
+    ridge regression (`ridge_influence`). Whether the skill would have got the image right
+    is the answer of its own method by leave-one-out.
 
     Args:
         support: the support set, N images of C classes.

@@ -1,4 +1,4 @@
-"""The contact sheet of an examination: the photographs to look at."""
+"""The contact sheet of an examination: the photographs that something was found of."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Examination:
 
     @property
     def suspects(self) -> tuple[Finding, ...]:
-        """Images whose label is more likely wrong than right; what to look at, or to remove."""
+        """Images whose label is more likely wrong than right; candidates for removal."""
         return self.having("label")
 
     @property

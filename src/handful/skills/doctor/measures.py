@@ -133,8 +133,8 @@ def harmful(influences: Doubles) -> Flags:
 def class_distances(support: Support) -> Doubles:
     """`[N]` `(d - median of the class) / (1.4826 MAD)`, d the distance to the mean of the others.
 
-    The deviations of all classes share one MAD: of a handful of images a class has none to speak
-    of. NaN for classes of fewer than 3 images.
+    The deviations of all classes share one MAD: a few images of a class give no reliable one.
+    NaN for classes of fewer than 3 images.
     """
     away = np.full(len(support.ids), np.nan)
     for c in np.unique(support.targets):

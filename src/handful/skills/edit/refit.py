@@ -1,4 +1,4 @@
-"""A skill fitted again from a changed support set: what every edit comes down to."""
+"""Refit a skill from a changed support set: every edit but a new name does this."""
 
 from __future__ import annotations
 

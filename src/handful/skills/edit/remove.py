@@ -32,7 +32,7 @@ def remove(
         skill: a pack or its folder, with its support set.
         images: rows of the support set, names as the skill holds them, files, or digests (their
             first eight digits do); also of reserved images, whose rows follow.
-        label: look among the images of this class alone.
+        label: search among the images of this class alone.
         drop: classes to forget with all their images.
         statements: compute anew what the skill states of itself, which takes longer than the
             change; without it the skill states nothing.
@@ -75,7 +75,7 @@ def _without(pack: Pack, support: Support, rows: set[int], drop: Collection[str]
     part = left.subset(np.flatnonzero(np.isin(left.targets, columns)))
     # targets are positions among the classes: position of each old column among the kept ones
     part = replace(part, text=kept, targets=np.searchsorted(columns, part.targets))
-    words = {name: said for name, said in prompt_words(pack).items() if name not in drop}
+    words = {name: word for name, word in prompt_words(pack).items() if name not in drop}
     return refit(pack, part, words=words)
 
 

@@ -14,7 +14,7 @@ from handful.data import RESERVED, is_reserved
 from handful.errors import InputError
 from handful.packs.support import Reserved, Support
 
-_DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits tell one's own photos apart
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits are unique among a few thousand photos
 NO_CLASS = "none of the classes"  # the label of a reserved image
 
 
@@ -44,10 +44,10 @@ def find_rows(support: Support, image: int | str, label: str | None = None) -> l
     Rows from N on are those of the reserved images.
 
     Args:
-        support: where to look.
+        support: the support set to search.
         image: a row, a digest (or its first eight digits or more), or a name: `cat/1.jpg` or
             `1.jpg`.
-        label: look among images of this class alone; a reserved name for the reserved images.
+        label: search among images of this class alone; a reserved name for the reserved images.
 
     Raises:
         InputError: no such image; different images of that name.
