@@ -109,11 +109,16 @@ def read_params(pairs: list[str] | None, option: str = "--param") -> dict[str, A
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"{option} {pair!r}: expected NAME=VALUE, such as alpha=2.0")
-        try:
-            result[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            result[name.strip()] = value.strip()
+        result[name.strip()] = read_value(value.strip())
     return result
+
+
+def read_value(text: str) -> Any:
+    """`0.2` to a number, `image` to a text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def read_names(text: str | None) -> list[str] | None:

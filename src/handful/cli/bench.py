@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -87,7 +86,7 @@ def run(
         templates=template,
         words=_options.read_classes(classes),
         vary=ablate,
-        values=None if value is None else [_value(v) for v in value],
+        values=None if value is None else [_options.read_value(v) for v in value],
         allow_fewer=allow_fewer,
         anchors=anchors,
     )
@@ -124,11 +123,3 @@ def show(done: BenchResult) -> None:
     for name in ("equal draws", "fewer"):
         if done.facts[name]:
             _console.echo_err("; ".join(done.facts[name]))
-
-
-def _value(text: str) -> Any:
-    """`0.2` to a number, `image` to a text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

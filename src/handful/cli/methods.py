@@ -13,28 +13,21 @@ def run(as_json: _options.Json = False) -> int:
 
     rows = []
     for name in plugins.names("adapters"):
-        cls = plugins.get("adapters", name)
-        summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+        adapter = plugins.get("adapters", name)()
         rows.append(
             {
                 "name": name,
-                "title": cls.title,
-                "summary": summary,
-                "semantics": cls.semantics,
-                "params": cls().get_params(),
+                "title": adapter.title,
+                "summary": (inspect.getdoc(type(adapter)) or "").partition("\n")[0],
+                "semantics": adapter.semantics,
+                "params": adapter.get_params(),
             }
         )
     if as_json:
         _console.echo_json(rows)
         return 0
-    cells = [
-        [
-            r["name"],
-            r["summary"],
-            r["semantics"],
-            ", ".join(f"{k}={v}" for k, v in r["params"].items()),
-        ]
-        for r in rows
-    ]
+    for row in rows:
+        row["params"] = ", ".join(f"{name}={value}" for name, value in row["params"].items())
+    cells = [[row[key] for key in ("name", "summary", "semantics", "params")] for row in rows]
     _console.echo_table(["name", "what it does", "an answer is", "parameters"], cells)
     return 0
