@@ -108,7 +108,7 @@ def summaries(manifest: Mapping[str, Any]) -> dict[str, str]:
     return lines
 
 
-def kept(tensors: Tensors) -> dict[str, NDArray[Any]]:
+def delta_tensors(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The tensors of the deltas among a skill's."""
     return {name: values for name, values in tensors.items() if name.startswith(PREFIX)}
 

@@ -215,7 +215,7 @@ def _read_tensors(content: bytes, listed: Mapping[str, Any], path: Path) -> dict
         raise PackError(f"{path}: is not a valid safetensors file ({error})") from error
     found = {n: {"dtype": str(a.dtype), "shape": [*a.shape]} for n, a in tensors.items()}
     for name in sorted(found.keys() | listed.keys()):
-        expected, got = _told(listed.get(name)), _told(found.get(name))
+        expected, got = _describe(listed.get(name)), _describe(found.get(name))
         if expected != got:
             raise PackError(f"{path}: tensor {name}: expected {expected}, got {got}")
         if found[name]["dtype"] not in _DTYPES:
@@ -225,7 +225,7 @@ def _read_tensors(content: bytes, listed: Mapping[str, Any], path: Path) -> dict
     return tensors
 
 
-def _told(facts: Mapping[str, Any] | None) -> str:
+def _describe(facts: Mapping[str, Any] | None) -> str:
     return f"{facts['dtype']} {facts['shape']}" if facts else "none"
 
 

@@ -40,7 +40,7 @@ def make(adapter: Any, encoder: Encoder, factor: float = 1.0) -> dict[str, NDArr
     """
     answer = _answer(adapter, factor)
     images = [picture(index) for index in range(PICTURES)]
-    first = features = _look(encoder, images)
+    first = features = _encode(encoder, images)
     best, golden, row = -np.inf, images[0], features[:1]
     for left in reversed(range(_ROUNDS)):
         worth = telling(features, answer)
@@ -55,7 +55,7 @@ def make(adapter: Any, encoder: Encoder, factor: float = 1.0) -> dict[str, NDArr
             break
         # sure of all: somewhere between two answers lies a picture of which the skill is not
         images = _between(images[turns[0]], images[turns[0] + 1])
-        features = _look(encoder, images)
+        features = _encode(encoder, images)
     return _tensors(golden, np.concatenate([row, first]), adapter, answer)
 
 
@@ -225,7 +225,7 @@ def telling(features: Array, probabilities: Callable[[Array], Array]) -> NDArray
     return worth
 
 
-def _look(encoder: Encoder, images: Sequence[NDArray[np.uint8]]) -> Array:
+def _encode(encoder: Encoder, images: Sequence[NDArray[np.uint8]]) -> Array:
     """`[K, D]` features, each picture alone as later: other batch sizes round differently."""
     prepared = [encoder.prepare(Image.fromarray(image)) for image in images]
     rows = [np.asarray(encoder.images([one]), dtype=np.float32) for one in prepared]
