@@ -66,7 +66,8 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
         "evaluation": None,
     }
     tensors = head.tensors_of(adapter) | golden.remake(pack.tensors, adapter)
-    return Pack(manifest, tensors | deltas.delta_tensors(pack.tensors) | support.tensors(), pack.where)
+    tensors |= deltas.delta_tensors(pack.tensors) | support.tensors()
+    return Pack(manifest, tensors, pack.where)
 
 
 def restate(pack: Pack) -> Pack:
