@@ -20,7 +20,7 @@ from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
 from handful.skills.edit.add_features import add_features, add_reserved
 from handful.skills.edit.edited import Edited, apply, load_pack
-from handful.skills.edit.refit import require_support
+from handful.skills.edit.refit import prompt_words, require_support
 from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
 
@@ -101,11 +101,11 @@ class _NewImages:
 def _new_classes(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) -> dict[str, str]:
     """New labels and their words in prompts, in the order of `words`, then of the data."""
     given = dict(words or {})
-    known = {name: pack.manifest["training"].get("words", {}).get(name) for name in pack.classes}
+    known = prompt_words(pack)
     other = [n for n, word in given.items() if n in known and word not in (n, known[n])]
     if other:
         raise InputError(
-            f"the skill's prompts call {other[0]!r} {known[other[0]] or other[0]!r} already, not "
+            f"the skill's prompts call {other[0]!r} {known[other[0]]!r} already, not "
             f"{given[other[0]]!r}; the words of a class are given when it is first taught"
         )
     present = set(dataset.labels)
