@@ -139,7 +139,7 @@ def _split_by_digest(
         except ImageError as error:
             failures.append(Failure(image.name, str(error), i))
             continue
-        if digest in ids:
+        if digest in ids:  # by content, so a renamed copy is not encoded again
             held[i] = digest
         else:
             unknown.append(i)
@@ -216,6 +216,7 @@ def _with_untuned(
         return changed
     found = extract_features(base, images, store).features
     by_id = dict(zip(found.ids, found.values, strict=True))
+    # `concatenate` appends new images, so those that are held keep their rows
     more = [by_id[id_] for id_ in support.ids[len(untuned.features) :]]
     text = untuned.text
     if words:

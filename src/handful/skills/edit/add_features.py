@@ -69,6 +69,7 @@ def add_reserved(pack: Pack, reserved: Reserved) -> Pack:
         return pack
     united = support_sets.united_reserved(support, replace(support, reserved=reserved))
     support = replace(support, reserved=united)
+    # what the skill states depends on its reserved images, the fit of its head does not
     facts = {key: value for key, value in pack.manifest.items() if key not in ENTRIES}
     facts |= {"support": support.stated(), "evaluation": None}
     return Pack(facts, without_statements(pack) | support.tensors(), pack.where)

@@ -43,6 +43,7 @@ class Edited:
     @property
     def refitted(self) -> bool:
         """Whether the head was fitted again; not for new names or images of none of the classes."""
+        # a refit makes new arrays even where the values are equal; other changes hand them on
         heads = [name for name in self.pack.tensors if name.startswith("head.")]
         return any(self.pack.tensors[n] is not self.original.tensors.get(n) for n in heads)
 

@@ -54,6 +54,7 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     adapter = type(pack.adapter)(**pack.manifest["params"])
     adapter.fit(support.features, support.targets, support.text)
     facts = pack.manifest["training"] | {"counts": support.counts, "shots": None} | training
+    # of the former fit; images that were removed may have decided it
     facts.pop("selection", None)
     if hasattr(adapter, "explain"):
         facts["selection"] = adapter.explain()

@@ -61,6 +61,7 @@ def find_rows(support: Support, image: int | str, label: str | None = None) -> l
         label = NO_CLASS
     rows = [i for i in range(len(ids)) if label in (None, labels[i])]
     path = image.replace("\\", "/")
+    # the most exact meaning that finds anything: digest, whole name, end of a name
     found = [i for i in rows if _DIGEST.fullmatch(image) and ids[i].startswith(image)]
     found = found or [i for i in rows if names[i] and names[i] == path]
     found = found or [i for i in rows if ("/" + names[i]).endswith("/" + path)]
@@ -113,6 +114,7 @@ def new_rows(support: Support, ids: Sequence[str], labels: Sequence[str]) -> lis
         held.setdefault(id_, {})[label] = name
     rows = []
     for i, (id_, label) in enumerate(zip(ids, labels, strict=True)):
+        # a support set may hold one image under several labels; any of them may come again
         known = held.setdefault(id_, {})
         if known and label not in known:
             there, name = min(known.items())
