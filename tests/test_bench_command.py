@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from handful.cli import main
+import commands
 from handful.contracts import ClassText, unit
 from handful.data import FeatureSet, save_features
 from handful.protocols import published
@@ -25,13 +25,8 @@ from handful.protocols.tables import Grid
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(["bench", *(str(a) for a in arguments)])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
+    """Exit code, standard output and standard error of one `handful bench`."""
+    return commands.run(capsys, "bench", *arguments)
 
 
 def features(

@@ -14,18 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import run, run_fresh
 from handful.cli import main
-from processes import run_fresh
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
+from commands import run
 from handful import fit, plugins
-from handful.cli import main
 from handful.contracts import ClassText
 from handful.data import playground
 from handful.errors import InputError
@@ -59,14 +59,6 @@ def support_of(task, columns=None) -> Support:
 
 def auto():
     return plugins.get("adapters", "auto")()
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
 
 
 def test_what_was_planted_is_found(planted):

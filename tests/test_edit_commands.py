@@ -9,20 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run
 from handful import fit
-from handful.cli import main
 from handful.features import extract_features
 from handful.packs import Pack
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ import pytest
 from huggingface_hub import constants, metadata_load
 
 import hub
-from handful.cli import main
+from commands import run
 from handful.errors import InputError, MissingModelError, PackError, StorageError
 from handful.packs import Pack, exchange, figures, skill_file
 from handful.packs.description import described
@@ -61,15 +61,6 @@ def skill(files: dict[str, bytes], tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in folder.iterdir()}
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
 
 
 # --- one file ----------------------------------------------------------------------------------

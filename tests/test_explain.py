@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands import run
 from handful import encoders, fit, plugins
-from handful.cli import main
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
@@ -135,14 +135,6 @@ def skill(photos, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("skills") / "skill"
     fit(photos, shots=4).pack.save(folder)
     return folder
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
 
 
 def test_the_command_draws_and_tells(photos, skill, tmp_path, capsys):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import run
 from handful import Library, encoders, fit
-from handful.cli import main
 from handful.contracts import ImageRef
 from handful.data import Dataset, playground
 from handful.errors import InputError, MismatchError, PackError, StorageError
@@ -25,15 +25,6 @@ from handful.packs.format import to_files
 
 TASKS = ("novel-objects", "style-sketch", "style-dusk", "novel-materials")
 METHODS = ("text_gda", "proker", "tip", "class_mean")  # affine, kernel, cache, linear
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
 
 
 def content(folder: Path) -> dict[str, bytes]:

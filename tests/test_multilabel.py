@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import run
 from handful import data
-from handful.cli import main
 from handful.contracts import ClassText, ImageRef, unit
 from handful.data import MultiLabelDataset, playground
 from handful.errors import InputError, PackError
@@ -331,13 +331,6 @@ def test_draw_stops_when_there_is_enough_and_passes_over_nothing():
 
 
 # the whole road
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    return int(stop.value.code or 0), *capsys.readouterr()
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands import run
 from handful import plugins, tasks
-from handful.cli import main
 from handful.contracts import ClassText, unit
 from handful.data import Dataset, MultiLabelDataset, playground
 from handful.errors import InputError, PackError, UnknownNameError
@@ -22,13 +22,6 @@ from handful.skills.predict import Predictor
 
 CLASSES = ("ant", "bee", "cow")
 NAMES = plugins.names("tasks")
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    return int(stop.value.code or 0), *capsys.readouterr()
 
 
 @pytest.fixture(scope="module")

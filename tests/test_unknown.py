@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from commands import run_fresh
 from handful import Predictor, evaluate, fit
 from handful.contracts import ClassText, ImageRef
 from handful.data import Dataset, playground, separate_reserved
@@ -20,7 +21,6 @@ from handful.packs.support import Reserved, Support
 from handful.selection.novelty import NoveltyScorer, fit_novelty_detector
 from handful.selection.novelty_signals import NoveltySignals
 from handful.skills.edit.refit import refit, restate
-from processes import run_fresh
 from tasks import make
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import commands
 import hub
 from handful import encoders
 from handful.cli import main
@@ -40,12 +41,8 @@ def skill(tmp_path: Path) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(["verify", *(str(a) for a in arguments)])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in out + err
-    return int(stop.value.code or 0), out, err
+    """Exit code, standard output and standard error of one `handful verify`."""
+    return commands.run(capsys, "verify", *arguments)
 
 
 def states(done: verify.VerificationReport) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Commands in a fresh process: what they print when nothing is loaded or remembered."""
+"""Commands as a person types them: in this process, or in a fresh one with nothing loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import pytest
+
+from handful.cli import main
 
 _NEXT = "--next-command--"
 _END = "\x1e"  # the record separator of ASCII; no command writes it
@@ -23,6 +27,16 @@ for command in commands:
         print({_END!r} + str(stop.code) + {_END!r}, end="")
         print({_END!r}, end="", file=sys.stderr)
 """
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return int(stop.value.code or 0), out, err
 
 
 @dataclass(frozen=True)
