@@ -31,7 +31,7 @@ def _run(arguments: list[str] | None) -> int:
     from handful.cli._console import discard_output, echo_err, flush, prepare_output
     from handful.errors import HandfulError
 
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, said often
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, once an image
     warnings.showwarning = _show_warning
     try:
         prepare_output()

@@ -105,22 +105,29 @@ def _show(done: Evaluated) -> None:
     _console.echo_parts(done.task.evaluation_summary(done.result))
     if done.confidence:
         _show_confidence(done.confidence)
-    if done.unknown and "cannot" in done.unknown:
-        _console.echo(str(done.unknown["cannot"]))
-    elif done.unknown:
-        _console.echo(
-            f"{done.unknown['unknown']} images of no class: told from the others with "
-            f"AUROC {done.unknown['auroc']:.3f}"
-        )
-        rows = [
-            [rate, *(f"{100 * found[key]:.1f}" for key in ("false_accept", "false_reject"))]
-            for rate, found in done.unknown["at"].items()
-        ]
-        headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
-        _console.echo_table(headers, rows, right=[0, 1, 2])
+    if done.unknown:
+        _show_unknown(done.unknown)
+
+
+def _show_unknown(found: Mapping[str, Any]) -> None:
+    """How well images of no class are recognised: AUROC and both errors at each rate."""
+    if "cannot" in found:  # the reason why the skill has no detector
+        _console.echo(str(found["cannot"]))
+        return
+    _console.echo(
+        f"{found['unknown']} images of no class: told from the others with "
+        f"AUROC {found['auroc']:.3f}"
+    )
+    rows = [
+        [rate, *(f"{100 * errors[key]:.1f}" for key in ("false_accept", "false_reject"))]
+        for rate, errors in found["at"].items()
+    ]
+    headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
+    _console.echo_table(headers, rows, right=[0, 1, 2])
 
 
 def _show_confidence(found: Mapping[str, Any]) -> None:
+    """Calibration, and of the conformal sets the size and how often they miss the class."""
     _console.echo(
         f"calibration error (ECE, 15 bins) {100 * found['ece']:.1f} %, "
         f"{100 * found['ece_uncalibrated']:.1f} % of the method's own scores"

@@ -55,11 +55,12 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
+    # Over 60 lines for its options alone, which typer reads from the signature.
     # long, for every option of the command is declared with its help
     from handful.encoders import prompts
     from handful.skills import fit
 
-    _options.check_output(out, overwrite=overwrite)
+    _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
     task = _task(task, method, multi_label=multi_label)
     _check_tuning(tuning, task, template)
@@ -80,7 +81,7 @@ def run(
             progress=progress,
         )
     seconds = time.perf_counter() - began
-    if _tuning.is_secondary_process():
+    if _tuning.is_secondary_process():  # the first one of `accelerate launch` writes the skill
         return 0
     fitted.pack.save(out, overwrite=overwrite)
     if as_json:
@@ -144,26 +145,27 @@ def _show(fitted: Fitted, out: Path, seconds: float) -> None:
     _console.echo_parts(others)
     if fitted.trained:
         _console.echo(_tuning.summary(fitted.trained, seconds))
-    none = _reserved(manifest)
-    if none:
+    reserved = _reserved(manifest)
+    if reserved:
         _console.echo(
-            f"{len(none)} images of folders called background, none, noise or other are no "
+            f"{len(reserved)} images of folders called background, none, noise or other are no "
             "class: they teach it the answer unknown."
         )
     if fitted.selection:
-        show(fitted.selection)
+        _show_selection(fitted.selection)
         if fitted.trained and fitted.trained.weight:
             _console.echo(deltas.TOO_GOOD)
     _console.echo(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
 
 
 def _reserved(manifest: Mapping[str, Any]) -> list[str]:
+    """Digests of the images of no class, from folders such as `background/`."""
     found: list[str] = manifest["support"].get("reserved", {}).get("images", [])
     return found
 
 
-def show(selection: Mapping[str, Any]) -> None:
-    """Why these methods: the sentence and the ranking, as the skill's card has them."""
+def _show_selection(selection: Mapping[str, Any]) -> None:
+    """The ranking of methods and the sentence that explains the choice, as on the skill's card."""
     from handful.packs import card
 
     headers, *rows = card.selection_rows(selection)

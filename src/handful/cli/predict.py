@@ -126,7 +126,7 @@ def _report_failures(predictions: Sequence[Prediction]) -> int:
 
 
 def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
-    """What was asked for, else what the file's name says, else a table."""
+    """The format of the options, else of the file's ending, else a table."""
     from handful import plugins
     from handful.skills import outputs
 
@@ -150,6 +150,7 @@ def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
 
 
 def _show(predictions: Sequence[Prediction]) -> None:
+    """A row an answer; the image's name and its set of classes stand in its first row."""
     from handful.skills.outputs import answer_rows
 
     sets = any(p.among is not None for p in predictions)
