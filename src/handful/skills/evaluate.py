@@ -1,4 +1,4 @@
-"""How good a skill is: what it answers on labelled images that it has not seen."""
+"""Evaluation of a skill on labelled images that are not in its support set."""
 
 from __future__ import annotations
 
@@ -93,21 +93,21 @@ def evaluate(
     """
     predictor = skill if isinstance(skill, Predictor) else Predictor(skill, encoder, store)
     pack, store = predictor.pack, store or predictor.store
-    what = pack.task
-    dataset = data.split_or_all(what.load(source), "test")
-    dataset, reserved = what.separate(dataset, known=pack.classes)
-    truth = what.targets(dataset, pack.classes)
+    task = pack.task
+    dataset = data.split_or_all(task.load(source), "test")
+    dataset, reserved = task.separate(dataset, known=pack.classes)
+    truth = task.targets(dataset, pack.classes)
     found = unseen(predictor, dataset.images, store, keep_leaks=keep_leaks, progress=progress)
     none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
     features, targets = _shuffled(pack, found.features, truth[list(found.places)])
     return Evaluated(
-        what,
-        what.evaluate(pack.adapter, features, targets, pack.classes),
+        task,
+        task.evaluate(pack.adapter, features, targets, pack.classes),
         (*found.failures, *(none.failures if none else ())),
         found.leaks,
         dataset.ignored,
         _unknown(predictor, found.features, none, keep_leaks=keep_leaks),
-        _confidence(pack, pack.logits(features), targets) if what.exclusive else None,
+        _confidence(pack, pack.logits(features), targets) if task.exclusive else None,
     )
 
 

@@ -22,7 +22,7 @@ from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.skills.statements import state
-from handful.skills.support import SupportFeatures, SupportImages, encode, read
+from handful.skills.support import SupportFeatures, SupportImages, encode_support, read_support
 from handful.tasks import Task
 
 if TYPE_CHECKING:
@@ -92,94 +92,100 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
-    what = tasks.choose(task, source)
-    create = partial(what.create, method, seed, params)
-    adapter = create()
-    support = read(what, source, words, shots, seed)
-    wording = prompts.class_prompts(support.words, prompts.expand_templates(templates))
-    tower = encoders.load(encoder, precision="float32" if tuning else "auto")
-    trained, used = None, wording
+    chosen = tasks.choose(task, source)
+    create = partial(chosen.create, method, seed, params)
+    adapter = create()  # before any image is read: a wrong parameter is refused at once
+    images = read_support(chosen, source, words, shots, seed)
+    class_prompts = prompts.class_prompts(images.words, prompts.expand_templates(templates))
+    model = encoders.load(encoder, precision="float32" if tuning else "auto")
+    trained, used = None, class_prompts
     if tuning is not None:
-        trained = _tune(what, tuning, tower, support, wording, create, seed, store, progress)
+        trained = _tune(chosen, tuning, model, images, class_prompts, create, seed, store, progress)
         if trained.weight:  # at 0 nothing of the training is kept
-            tower, used = trained.encoder, replace(wording, templates=trained.templates)
-    text = prompts.encode_prompts(tower, used)
-    found = encode(what, support, tower, views=views, seed=seed, store=store, progress=progress)
+            model, used = trained.encoder, replace(class_prompts, templates=trained.templates)
+    text = prompts.encode_prompts(model, used)
+    support = encode_support(
+        chosen, images, model, views=views, seed=seed, store=store, progress=progress
+    )
     began = time.perf_counter()
-    adapter.fit(found.features, found.targets, text)
+    adapter.fit(support.features, support.targets, text)
     seconds = time.perf_counter() - began
-    facts = {"shots": shots, "counts": found.counts, **what.facts(found.targets)}
-    facts |= {"words": support.words, "seed": seed, "views": views, "failed": len(found.failures)}
-    untouched = _untouched(tower, wording, found, store)
-    pack = _pack(what, adapter, tower, used.templates, text, found, untouched, facts)
-    return Fitted(pack, found.failures, found.encoded, seconds, support.ignored, trained)
+    facts = {"shots": shots, "counts": support.counts, **chosen.facts(support.targets)}
+    facts |= {"words": images.words, "seed": seed, "views": views, "failed": len(support.failures)}
+    untouched = _untouched(model, class_prompts, support, store)
+    pack = _pack(chosen, adapter, model, used.templates, text, support, untouched, facts)
+    return Fitted(pack, support.failures, support.encoded, seconds, images.ignored, trained)
 
 
 def _tune(
-    what: Task,
+    task: Task,
     tuning: Tuning,
-    tower: Encoder,
+    encoder: Encoder,
     support: SupportImages,
-    wording: prompts.ClassPrompts,
+    class_prompts: prompts.ClassPrompts,
     head: Callable[[], Any],
     seed: int,
     store: FeatureStore | None,
     progress: Progress | None,
 ) -> Trained:
-    """The encoder with what a tuner learned from the support images."""
-    if not what.exclusive:
+    """Train a tuner on the support images; its report, with the tuned encoder."""
+    if not task.exclusive:
         raise InputError("--tuner and --multi-label do not go together yet; leave one of them out")
     from handful.tuners import tune  # imports what training alone needs
 
-    images = support.images
+    labelled = support.images
     return tune(
-        *(tuning, tower, images.images, images.labels, wording),
+        tuning,
+        encoder,
+        labelled.images,
+        labelled.labels,
+        class_prompts,
         seed=seed,
         head=head,
-        groups=images.groups,
+        groups=labelled.groups,
         store=store,
         progress=progress,
     )
 
 
 def _untouched(
-    tower: Encoder,
-    wording: prompts.ClassPrompts,
-    found: SupportFeatures,
+    encoder: Encoder,
+    class_prompts: prompts.ClassPrompts,
+    support: SupportFeatures,
     store: FeatureStore | None,
 ) -> deltas.Untouched | None:
-    """The support set as a tuned encoder's base sees it, by which a library finds the skill."""
-    base = getattr(tower, "base", None)
+    """Features of the support set by the base of a tuned encoder, for routing in a library."""
+    base = getattr(encoder, "base", None)
     if base is None:
         return None
-    plain = extract_features(base, found.images, store)
-    text = prompts.encode_prompts(base, wording)
-    return deltas.Untouched(plain.features.values, found.targets, text.weights)
+    plain = extract_features(base, support.images, store)
+    text = prompts.encode_prompts(base, class_prompts)
+    return deltas.Untouched(plain.features.values, support.targets, text.weights)
 
 
 def _pack(
-    what: Task,
+    task: Task,
     adapter: Any,
-    tower: Encoder,
+    encoder: Encoder,
     templates: Sequence[str],
     text: ClassText,
-    found: SupportFeatures,
+    features: SupportFeatures,
     untouched: deltas.Untouched | None,
     facts: Mapping[str, Any],
 ) -> Pack:
-    """The skill, with what it states of itself where its task keeps the support set."""
-    support = found.as_support(text) if what.keeps_support else None
+    """The skill, with its statements where its task keeps the support set."""
+    support = features.as_support(text) if task.keeps_support else None
     chosen = {"selection": adapter.explain()} if hasattr(adapter, "explain") else {}
     return Pack.of(
         adapter,
         text,
-        tower,
-        task=tasks.name_of(what),
+        encoder,
+        task=tasks.name_of(task),
         templates=templates,
-        support_ids=found.ids,
+        support_ids=features.ids,
         support=support,
         untouched=untouched,
         statements=state(adapter, support, tuned=untouched is not None) if support else None,
-        entries=what.statements(adapter),
+        entries=task.statements(adapter),
         training={**facts, **chosen},
     )

@@ -1,4 +1,4 @@
-"""The support set on its way into a skill: labelled images read, then encoded."""
+"""The support set before it is fitted: `read_support` (images), `encode_support` (features)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from handful.tasks import Source, Task
 
 @dataclass(frozen=True, eq=False)
 class SupportImages:
-    """LabelledImages images before the encoder.
+    """The support set before the encoder.
 
     Args:
         images: N labelled images that a skill is taught with.
@@ -59,12 +59,12 @@ class SupportFeatures:
     encoded: int
 
     def as_support(self, text: ClassText) -> Support:
-        """As a skill keeps it, where an image has one class."""
+        """The part that a pack stores, for tasks of one class an image."""
         names = tuple(data.short_name(image.name) for image in self.images)
         return Support(self.features, self.targets, text, self.ids, names, self.reserved)
 
 
-def read(
+def read_support(
     task: Task,
     source: Source,
     words: Mapping[str, str] | None = None,
@@ -77,6 +77,7 @@ def read(
         InputError: the data or the class names have to be put right, a class has too few images.
     """
     dataset = data.split_or_all(task.load(source), "train")
+    # reserved labels first: `background` would be a class and a column of the head otherwise
     dataset, reserved = task.separate(dataset, words)
     names = task.class_words(dataset, words)
     data.require_images(names, task.counts(task.targets(dataset, [*names]), [*names]))
@@ -86,7 +87,7 @@ def read(
     return SupportImages(drawn, reserved, names, dataset.ignored)
 
 
-def encode(
+def encode_support(
     task: Task,
     support: SupportImages,
     encoder: Encoder,
@@ -107,6 +108,7 @@ def encode(
     kept = support.images.subset(found.kept)
     targets = task.targets(kept, [*support.words])
     counts = task.counts(targets, [*support.words])
+    # again after `read_support`: a class may have lost its images to files that cannot be read
     data.require_images(support.words, counts, found.failures)
     reserved, failures, encoded = None, found.failures, found.encoded
     if len(support.reserved):

@@ -1,8 +1,8 @@
-"""What a task is: what is asked of a skill, from the reading of its data to the measure of answers.
+"""The interface of a task: how data are read, what is fitted, what an answer is, how it is scored.
 
 A task is one file in `tasks/` (or in `tasks/` of a plug-in folder), named by its file. `fit`,
 `predict`, `evaluate`, packs and the command line know it by that name alone and call the methods
-below; it never sees an encoder, a pack or a screen.
+below. A task has no access to an encoder, a pack or the terminal.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Task(ABC):
     """One kind of question that a skill answers about images.
 
     Class attributes:
-        title: what people call it.
+        title: its name in tables and messages.
         exclusive: an image is of exactly one class, so that scores are one softmax: they can be
             calibrated, and sets of classes and the answer `unknown` are defined.
         keeps_support: the skill keeps its support set as features, so that it can be edited,
@@ -75,12 +75,12 @@ class Task(ABC):
     # Data
 
     def suits(self, source: Source) -> bool:
-        """Whether data show by themselves, without `--task`, that this is asked of them."""
+        """Whether data are of this task by their form alone, so that `--task` can be left out."""
         return False
 
     @abstractmethod
     def load(self, source: Source) -> LabelledImages:
-        """LabelledImages images from a path, or those handed in.
+        """Labelled images from a path, or the given ones.
 
         Raises:
             InputError: the data cannot be read, or are of another task.
@@ -179,11 +179,11 @@ class Task(ABC):
             classes: C names.
         """
 
-    # Words for people
+    # Texts for users
 
     @abstractmethod
     def fit_summary(self, manifest: Manifest) -> list[str | Table]:
-        """What the command line says of a new skill: sentences and tables.
+        """What `handful fit` prints of a new skill: sentences and tables.
 
         The first sentence ends without a full stop; seconds and images encoded follow it.
         """
@@ -198,7 +198,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluation_summary(self, result: Any) -> list[str | Table]:
-        """What the command line says of numbers that `evaluate` returned."""
+        """What `handful evaluate` prints of the result of `evaluate`: sentences and tables."""
 
     @abstractmethod
     def description(self, classes: int) -> str:

@@ -14,11 +14,11 @@ from handful.errors import InputError
 from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
-from handful.skills import support as support_set
 from handful.skills.doctor.examination import examine
 from handful.skills.doctor.findings import Examination
 from handful.skills.doctor.measures import SIMILAR
 from handful.skills.locate import decode_or_none, locate_images
+from handful.skills.support import encode_support, read_support
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +74,12 @@ def diagnose(
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
     task = tasks.get("classify")
-    labelled = support_set.read(task, source, words)
+    labelled = read_support(task, source, words)
     without_class = labelled.reserved
     labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
     loaded = encoders.load(encoder)
     text = prompts.embed(loaded, labelled.words, prompts.expand_templates(templates))
-    found = support_set.encode(task, labelled, loaded, store=store, progress=progress)
+    found = encode_support(task, labelled, loaded, store=store, progress=progress)
     support = found.as_support(text)
     adapter = plugins.get("adapters", "auto")()
     result = examine(support, adapter, sizes=_sizes(found.images), similar=similar)
