@@ -1,6 +1,6 @@
-"""The vocabulary: what an image, a class text and a feature are, and what an encoder promises.
+"""The vocabulary: what an image, a class text and a feature are, and what an encoder provides.
 
-Longer than other files because every room speaks these words and none below may import more.
+Longer than other files because every room uses these types and none below may import more.
 
 Rows are things, always: `[N, D]` support features, `[C, D]` class weights, `[M, C]` logits. N is
 support images, M queries, C classes, D feature width, P prompts a class.
@@ -148,7 +148,7 @@ def image_file(name: str, path: Path) -> Iterator[FileIO]:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open a pipe without waiting for its writer, so that it can be told from a file."""
+    """Open a pipe without waiting for its writer, so that it can be distinguished from a file."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

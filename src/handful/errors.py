@@ -1,8 +1,8 @@
 """What can go wrong, as types.
 
 Every error Handful raises on purpose is a `HandfulError` *and* the built-in kind a caller would
-expect, so `except ValueError` works for people who never heard of us. Messages name the cause,
-the cure and, where there is one, the file.
+expect, so `except ValueError` works without an import of these types. Messages name the cause, the
+cure and, where there is one, the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folder is the registry: a method is one file, and its name is the file's name.
+"""The registry: a plug-in is one file of a folder, named by its file.
 
 `names("adapters")` lists, `get("adapters", "tip")` imports that one file and returns its class.
 Three places are looked at: the package's own folder, folders added with `add_folder` (or named in
@@ -107,7 +107,7 @@ def _module(kind: str, folder: Path, name: str) -> ModuleType:
 
 
 def _the_class(module: ModuleType) -> Any:
-    """The one public class that says `plugin = True`, found without naming it anywhere else."""
+    """The one public class of a module with `plugin = True`."""
     found = [
         value
         for key, value in vars(module).items()

@@ -1,4 +1,4 @@
-"""What every adapter is: a scikit-learn classifier whose formula is one torch module.
+"""The interface of an adapter: a scikit-learn classifier whose formula is one torch module.
 
 A new method is one file in this folder: a `Head` (an `nn.Module` whose constructor takes exactly
 the tensors it saves) and an `Adapter` that fits it. Nothing else has to be touched.
@@ -45,7 +45,7 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     Attributes:
         title: what tables and cards call the method.
         head: the module class that states the formula.
-        neutral: constructor arguments at which the method says it equals zero-shot, or None.
+        neutral: constructor arguments at which the method equals zero-shot by design, or None.
         variants: sets of constructor arguments that the conformance suite tries.
         semantics: `inductive`: an answer depends on its own row alone; `batch`: on all rows handed
             in together; `stream`: on the rows before it. Only inductive numbers are comparable

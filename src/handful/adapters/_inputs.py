@@ -1,4 +1,4 @@
-"""What `fit` is given, checked and brought into one form: unit rows, columns, one order."""
+"""Inputs of `fit`, checked and brought into one form: unit rows, columns, canonical order."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check_width(text: ClassText, features: Tensor) -> None:
 
 
 def refusal(error: ValueError) -> str:
-    """What scikit-learn refuses, without its advice for other estimators and the whole array."""
+    """The check of scikit-learn, with a message without its advice and without the whole array."""
     full = str(error)
     first = full.split("\n")[0].rstrip(":.")
     if "Reshape your data" in full:

@@ -1,4 +1,4 @@
-"""The one training loop: minibatches, a cosine schedule, and nothing global touched."""
+"""The training loop of all adapters that learn: minibatches, cosine schedule, no global state."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from handful.contracts import ClassText
 from handful.selection import capped_inverse_temperature, stacking_weights
 
 _KERNEL_UP_TO = 8192  # images: kernel ridge takes N² memory and N³ time
-_WORK = 1e8  # N C D up to which a probe may be trained five times while someone waits
+_WORK = 1e8  # N C D up to which a probe may be trained five times in a few seconds
 _BYTES = 100  # a left-out logit of all members, with what the search for weights makes of it
 
 
@@ -77,9 +77,9 @@ class Auto(Adapter):
     text, takes over as far as zero-shot, which has seen none of the support images, is wrong about
     them (`handful.selection.capped_inverse_temperature`).
 
-    A class without shots takes no part in this. Zero-shot says how likely it is that an image shows
-    one of the classes with shots, and how likely each of the others is; the blend shares out the
-    former (`AutoHead`).
+    A class without shots takes no part in this. Zero-shot gives the probability that an image is of
+    the classes with shots, and that of each other class; the blend divides the former among
+    its classes (`AutoHead`).
 
     Args:
         pull: how strongly the weights are drawn to the fixed ones, divided by the shots.

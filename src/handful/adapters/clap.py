@@ -1,4 +1,4 @@
-"""CLAP: ZS-LP with a penalty towards the texts, larger where zero-shot knows the shots."""
+"""CLAP: ZS-LP with a penalty towards the texts, stronger where zero-shot fits the shots well."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clap(Adapter):
 
     `logits = scale * x n(W)ᵀ`, W by cross-entropy plus `strength * mean_c lambda_c |w_c - t_c|²`
     from T, with gradient descent. `lambda_c` is the mean zero-shot probability of class c on its
-    own shots: the better a text knows its class, the closer its row stays to it.
+    own shots: the better a text classifies its own class, the closer its row stays to it.
 
     Args:
         strength: factor on the penalty; 0 is ZS-LP.

@@ -74,8 +74,8 @@ class ClipAdapter(Adapter):
     2024. As in its code (not its text), a ReLU follows both linear maps. The code adapts features
     before they are normalised; ours are unit rows, which gives the same logits, because maps
     without biases pass the length of a row on and it is divided out at the end. The code has the
-    image branch only and recomputes the class texts in every step. The paper does not say how long
-    it trains; 300 steps of AdamW let the loss settle, and fit in seconds.
+    image branch only and recomputes the class texts in every step. The length of
+    training is not in the paper; 300 steps of AdamW let the loss settle, and fit in seconds.
     """
 
     title = "CLIP-Adapter"
@@ -127,6 +127,6 @@ def _bottleneck(width: int, hidden: int, generator: torch.Generator) -> tuple[Te
 
 
 def _unused(width: int) -> tuple[Tensor, Tensor]:
-    """A bottleneck one wide: with ratio zero it is never heard, and exporters know the shape."""
+    """A bottleneck one wide: with ratio zero it adds nothing, and exporters get fixed shapes."""
     zeros = torch.zeros(width, dtype=torch.float32, device="cpu")
     return zeros[None], zeros[:, None].clone()

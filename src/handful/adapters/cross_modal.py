@@ -65,7 +65,7 @@ class CrossModal(Adapter):
         # CE(images) + CE(prompts): prompts are the penalty, drawn apart, so each kind is half
         head = LinearHead(weights=nn.Parameter(start.clone()), scale=scale)
         learned = train(head, features, targets, recipe, on_prompts).weights
-        # WiSE-FT: the average in weight space keeps what zero-shot knew
+        # WiSE-FT: averaging weights keeps the zero-shot accuracy that training alone may lose
         return LinearHead(weights=start.lerp(learned, ratio), scale=scale)
 
 

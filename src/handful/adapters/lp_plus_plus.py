@@ -50,7 +50,7 @@ class LpPlusPlus(Adapter):
     Source: Huang et al., "LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP", CVPR 2024;
     300 steps, the factor 250 and both step sizes are theirs. Their code never clears the gradient
     of alpha, so that every tenth step applies the sum of all gradients so far; ours applies the one
-    of that step. It starts W at class sums, where the paper speaks of feature means; means do not
+    of that step. It starts W at class sums, where the paper has feature means; means do not
     depend on how many images a class has. It keeps a bias that starts at random and that the paper
     does not have; there is none here. It returns the epoch that is best on a validation set; here
     the last step is the answer. As in the code one alpha starts all classes. A class without shots

@@ -99,7 +99,7 @@ def load(name: str) -> MetaNetwork:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> MetaNetwork:
-    """Weights of a file; `changed`, its time of change, makes the cache forget an older one."""
+    """Weights of a file; `changed`, its time of change, invalidates the cached older one."""
     data = path.read_bytes()[: _MAX_BYTES + 1]
     try:
         tensors = safetensors.torch.load(data)

@@ -13,7 +13,7 @@ from handful.adapters._inputs import CLIP_SCALE
 from handful.contracts import ClassText
 from handful.selection import gda_weights_with_text_prior
 
-# Chosen on the playground and on made features, where more shots wanted less shrinkage.
+# Chosen on the playground and on made features, where more shots needed less shrinkage.
 _SHRINKAGE: Mapping[int, float] = {1: 0.8, 2: 0.8, 4: 0.5}
 
 

@@ -146,7 +146,7 @@ class TransClip(Adapter):
     one row alone it is little more than zero-shot and the means of the support images.
 
     Args:
-        prior: weight of zero-shot against what images say of each other.
+        prior: weight of zero-shot against the graph of the images.
         labelled: what a support image weighs in the classes' means and variance, in shares of
             the M / C queries that a class has on average, and never less than one query. So what
             the labels weigh grows with the shots: one image is a poor mean. 0 leaves them to the

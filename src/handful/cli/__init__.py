@@ -64,7 +64,7 @@ def _command(arguments: list[str] | None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """One line for a person, without the source line that raised it."""
+    """A warning in one line, without the source line that raised it."""
     from handful.cli._console import echo_err
 
     echo_err(f"warning: {message}")

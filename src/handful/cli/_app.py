@@ -1,4 +1,4 @@
-"""The commands, found in this folder; imported when Ctrl-C is already answered."""
+"""The command group, built from the files of this folder; imported once Ctrl-C is handled."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         _console.echo_json(manifest)
         return 0
     counts = manifest["training"].get("counts")
-    counts = counts if isinstance(counts, Mapping) else {}  # anybody may have written it
+    counts = counts if isinstance(counts, Mapping) else {}  # a pack is untrusted
     chosen = manifest["training"].get("selection")
     reason = chosen.get("reason") if isinstance(chosen, Mapping) else None
     if reason and deltas.KEY in manifest:

@@ -38,7 +38,7 @@ def run(
         )
     else:
         stated = done.pack.manifest["encoder"]["name"]
-        # anybody may have written it: nothing in it may steer the terminal
+        # untrusted: control characters in it must not reach the terminal
         encoder = "".join(letter for letter in stated if letter.isprintable())
         _console.echo(
             f"Verified {len(done.pack.classes)} classes, {done.pack.method} on {encoder}, "

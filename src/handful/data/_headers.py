@@ -50,7 +50,7 @@ def canvas(data: bytes) -> tuple[int, int] | None:
     """(width, height) that decoding a WebP or GIF would allocate; None where it is not stated."""
     try:
         return _webp_canvas(data) if data[:4] == b"RIFF" else _gif_canvas(data)
-    except (struct.error, IndexError):  # cut short inside the header: Pillow says so better
+    except (struct.error, IndexError):  # cut short: Pillow has the better message
         return None
 
 

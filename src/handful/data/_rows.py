@@ -21,12 +21,12 @@ def read(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
     """Column names and rows of a table.
 
     Args:
-        path: the file; its extension tells the format.
+        path: the file; its extension decides the format.
         accepts: whether some column names are those of a table of images; decides which of comma,
             semicolon and tab stands between the columns.
 
     Raises:
-        InputError: not a table, or one that cannot be parsed; says where.
+        InputError: not a table, or one that cannot be parsed; names the line.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
     if not path.is_file():

@@ -1,6 +1,6 @@
-"""Augmentation that leaves the meaning of a picture alone: small changes of view and light.
+"""Augmentation that keeps the meaning of a picture: small changes of viewpoint and light.
 
-kornia computes them; everything random is drawn here, from a generator that nobody shares.
+kornia computes them; everything random is drawn here, from a generator of its own.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def random_view(
         image: RGB.
         seed: of the whole set of views.
         index: number of the view, from 0.
-        key: what tells pictures apart, such as the digest; without it, pictures of one size get
+        key: what distinguishes pictures, such as the digest; without it, pictures of one size get
             the same crop for the same seed and index.
         size: pixels a side of the result; of `semantic`, of its shorter side.
         kind: one of `KINDS`.

@@ -24,14 +24,14 @@ class FailedImage(Protocol):
 
 
 def is_reserved(label: str) -> bool:
-    """Whether a label says that an image shows none of the classes."""
+    """Whether a label stands for none of the classes."""
     return label.strip().casefold() in RESERVED
 
 
 def separate_reserved(
     dataset: Dataset, words: Mapping[str, str] | None = None, known: Sequence[str] = ()
 ) -> tuple[Dataset, Dataset]:
-    """Images of the classes, and those whose label says that they show none (`RESERVED`).
+    """Images of the classes, and those with a label for none of the classes (`RESERVED`).
 
     A label that is named among the class names is a class, whatever it is called.
 

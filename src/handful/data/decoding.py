@@ -86,7 +86,7 @@ def decode(
       scaled by their own lowest and highest finite value.
     - Transparency is laid on `background`. CMYK is converted as Pillow does; ICC profiles are not
       applied, as in the published preprocessing of CLIP.
-    - A file that ends early is refused, never half-read (as long as nobody sets Pillow's
+    - A file that ends early is refused, never half-read (unless a program sets Pillow's
       `LOAD_TRUNCATED_IMAGES`), and so is a PNG whose pixel data fails its checksum.
 
     Args:

@@ -1,4 +1,4 @@
-"""Features that someone has computed already: files of arrays instead of images.
+"""Files of features that are computed already, instead of images.
 
 A file (`.safetensors` or `.npz`) holds `images` `[N, D]`, `labels` `[N]`, `prompts` `[C, P, D]` or
 `text` `[C, D]`, and optionally `splits` `[N]`. Class names, the logit scale and other text

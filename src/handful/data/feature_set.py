@@ -1,4 +1,4 @@
-"""Image features that are computed already, with labels and the text of their classes."""
+"""`FeatureSet`: image features with labels and the text of their classes."""
 
 from __future__ import annotations
 

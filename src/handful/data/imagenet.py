@@ -1,6 +1,6 @@
 """ImageNet and its variants as CoOp's DATASETS.md lays them out: folders by WordNet number.
 
-`classnames.txt` beside them says what the numbers mean, one `n01440764 tench` a line.
+`classnames.txt` beside them names the numbers, one `n01440764 tench` a line.
 """
 
 from __future__ import annotations

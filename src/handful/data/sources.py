@@ -1,4 +1,4 @@
-"""Labelled images from whatever is handed in, and what is asked of them first."""
+"""`load`: labelled images from any source; which split to use, and short names of images."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def split_or_all(dataset: DatasetT, name: str) -> DatasetT:
 
 
 def short_name(path: str) -> str:
-    """The last two parts of a path: enough to find the image, and nobody's home folder."""
+    """The last two parts of a path: enough to find the image, without the user's home folder."""
     return "/".join(path.replace("\\", "/").split("/")[-2:])

@@ -1,4 +1,4 @@
-"""Which image goes where: k-shot draws, held-out parts, and the leaks between them."""
+"""k-shot draws, held-out splits, and leaks between splits."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from handful.errors import InputError
 
 SCALE = 100.0  # the factor that these codes write out
 _KEYS = re.compile(r"keys_(\d+)shots?\.pt")
-_CALLED = re.compile(r"GLOBAL ([\w.]{1,100})")  # what a pickle wants to call, in torch's message
+_CALLED = re.compile(r"GLOBAL ([\w.]{1,100})")  # a pickle's callable, in torch's message
 _UNIT = 0.02  # half precision, and averages of views that were not scaled again
 
 
@@ -40,7 +40,7 @@ def tip_cache(
     """Features of a Tip-Adapter cache folder: the keys are `train`, beside `val` and `test`.
 
     Which side of a matrix is which follows from the shapes; where both sides are equally long, from
-    which of them has unit length, else the published layout is assumed and `notes` says so.
+    which of them has unit length, else the published layout is assumed and `notes` states it.
 
     Args:
         path: the folder with `keys_*shots.pt`.
@@ -152,7 +152,7 @@ def _tensor(path: Path) -> Array:
     except FileNotFoundError as error:
         raise InputError(f"{path}: does not exist; it belongs to the cache") from error
     except pickle.UnpicklingError as error:
-        # torch's message says how to run the program all the same; only the name in it is of use
+        # torch's message advises loading the pickle unsafely; only the name in it is of use
         named = _CALLED.search(str(error))
         asks = f"it asks for {named[1]}; " if named else ""
         raise InputError(

@@ -1,7 +1,7 @@
 """Images and texts to features: one `load` for every encoder, and a catalogue of encoders.
 
 This file imports no torch; a backend (a file of this folder without an underscore) does, when it
-is needed. A name may say its backend, as in `transformers:openai/clip-vit-base-patch32`.
+is needed. A name may have a backend as prefix, as in `transformers:openai/clip-vit-base-patch32`.
 """
 
 from __future__ import annotations

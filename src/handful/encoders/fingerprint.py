@@ -106,7 +106,7 @@ def weights_digest(files: Iterable[Path]) -> str:
     """Digest of all tensors; files are read once, tensors are hashed on several threads.
 
     Raises:
-        InputError: a file that is cut short, is not what it says, or holds more than tensors.
+        InputError: a file that is cut short, does not match its header, or holds more than tensors.
     """
     lines: list[str] = []
     with ThreadPoolExecutor(4) as pool:

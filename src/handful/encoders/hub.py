@@ -104,7 +104,7 @@ def _snapshot(name: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        # Not snapshot_download: it calls a snapshot incomplete that lacks files nobody needs.
+        # Not snapshot_download: it refuses a snapshot that lacks files of other frameworks.
         config = try_to_load_from_cache(name, "config.json")
     except HFValidationError as error:
         raise MissingModelError(f"{name}: is no hub name ({first_line(error)})") from error
@@ -157,14 +157,14 @@ def _offline(repo: str, state: str) -> str:
 
 @contextlib.contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Every refusal of the hub and every fault on the way as an error that says what to do.
+    """Every refusal of the hub and every fault on the way as an error with its cure.
 
     Raises:
         MissingModelError: always with the name.
     """
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    # Which HTTP library huggingface_hub builds on changes between versions; its own error tells.
+    # The HTTP library below huggingface_hub changes between versions; its own error stays.
     failures: tuple[type[Exception], ...] = (HfHubHTTPError, OSError)
     failures += tuple(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError")
     try:

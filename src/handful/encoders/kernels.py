@@ -113,7 +113,7 @@ def attend(qkv: Tensor, heads: int, mask: Tensor | None) -> Tensor:
 
 def _is_self_attention(query: Tensor, key: Tensor, value: Tensor, settings: dict[str, Any]) -> bool:
     """Whether this is float32 self-attention without dropped weights or padding masks."""
-    # torch returns the attention weights unless told not to, so `need_weights` has to be given
+    # `need_weights` is True by default in torch, so False has to be given
     known = settings.keys() <= {"attn_mask", "need_weights"} and not settings.get("need_weights")
     mask = settings.get("attn_mask")
     masked = mask is None or (mask.ndim == 2 and mask.dtype == torch.float32)

@@ -52,7 +52,7 @@ def readable_name(name: str) -> str:
 
     An underscore becomes a space, as everywhere in the field. A name made only of capitalised
     words run together, as in folders of remote sensing data sets, is taken apart: a text tower
-    knows "annual crop" and has no token for "AnnualCrop". Each part needs three letters, so
+    has seen "annual crop" and has no token for "AnnualCrop". Each part needs three letters, so
     McLaren, DeLorean or FedEx stay whole.
 
     >>> [readable_name(n) for n in ("annual_crop", "AnnualCrop", "McLaren F1")]

@@ -33,7 +33,7 @@ class Block:
         width: W.
         attention: the module that attends; its output, or the first item of it, is `[N, L, W]`.
         mlp: the module after it; its output is `[N, L, W]`.
-        mlp_input: the module whose input `[N, L, W]` is the MLP's; `mlp` itself where not said.
+        mlp_input: the module whose input `[N, L, W]` is the MLP's; `mlp` itself where not given.
         projections: query, key and value as three `nn.Linear`, or the one module that holds all
             three (`nn.MultiheadAttention`, or an `nn.Linear` three times as wide).
     """

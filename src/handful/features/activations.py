@@ -59,7 +59,7 @@ def extract_activations(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Activations:
-    """What enters a block of the vision tower, `[K, V, ...]`, from the store where it knows it.
+    """Inputs of a block of the vision tower, `[K, V, ...]`, from the store where it has them.
 
     One bad image is a `Failure` and never stops the others. An image is decoded once for all its
     views; images of equal content are computed once. Each view is a space of its own in the
@@ -103,7 +103,7 @@ def extract_activations(
 
 @dataclass(kw_only=True, eq=False)
 class _ActivationExtraction(BatchedExtraction):
-    """One extraction of activations; `there[slot, view]` says which of `values` are known."""
+    """One extraction of activations; `there[slot, view]`: which of `values` are filled."""
 
     computes = "activations"
 

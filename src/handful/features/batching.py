@@ -86,7 +86,7 @@ class BatchedExtraction(ABC):
 
     @abstractmethod
     def _read(self) -> NDArray[np.bool_]:
-        """Read what the store knows of all slots; `[U]`: which are complete."""
+        """Read the rows that the store has; `[U]`: which slots are complete."""
 
     @abstractmethod
     def _views_of(self, image: Image, slot: int) -> list[Image]:

@@ -50,7 +50,7 @@ def extract_features(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Features of N images, from the store where it knows them.
+    """Features of N images, from the store where it has them.
 
     One bad image is a `Failure` and never stops the others. Images of equal content are encoded
     once. With V > 1 views a row is `unit(mean_v unit(f(view_v(x))))`. Tip-Adapter's code averages

@@ -1,4 +1,4 @@
-"""How much memory there is for a large array, asked before it is filled."""
+"""How much memory is free, checked before a large array is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in any form and amount, encoded in batches that fit into memory."""
+"""Batches of a stream of images, in any form and amount, sized to fit into memory."""
 
 from __future__ import annotations
 

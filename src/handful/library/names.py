@@ -1,4 +1,4 @@
-"""Names in a library: of skills, on every disk and in every script, and of classes in answers."""
+"""Valid names of skills (portable file names), and names of classes in answers of a library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_skill_name(name: str) -> None:
     """Refuse what cannot be a skill's name.
 
     Raises:
-        InputError: says what can be.
+        InputError: not a valid name; states the rule.
 
     >>> check_skill_name("Vögel"), check_skill_name("पक्षी")
     (None, None)

@@ -63,7 +63,7 @@ class _FamiliaritySignals:
 
 @dataclass(frozen=True, eq=False)
 class OpenSetDetector:
-    """Tells images of no known task. Make one with `OpenSetDetector.fit`.
+    """Detects images of no known task. Make one with `OpenSetDetector.fit`.
 
     Args:
         signals: of images against the classes of all tasks.

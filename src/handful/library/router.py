@@ -52,7 +52,7 @@ class _View:
 
 @dataclass(frozen=True, eq=False)
 class Router:
-    """Tells the tasks of a library apart. Make one with `Router.fit`.
+    """Predicts which task of a library an image belongs to. Make one with `Router.fit`.
 
     `p(t | x)` is the softmax of `f ((1 - a) log p_1(t | x) + a log p_2(t | x))`, p_1 of the tasks
     as Gaussians, p_2 the sum over the classes of a task; a and f are likeliest for left-out images.

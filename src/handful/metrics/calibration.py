@@ -1,4 +1,4 @@
-"""Whether probabilities are as large as the share of right answers: reliability bins and ECE."""
+"""Calibration of probabilities: reliability bins and the expected calibration error (ECE)."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _task_table(manifest: Mapping[str, Any]) -> str:
     task = task_of(manifest)
     try:
         found = task.card_table(manifest) if task else None
-    except (AttributeError, KeyError, TypeError, ValueError):  # written by anybody
+    except (AttributeError, KeyError, TypeError, ValueError):  # untrusted text
         return ""
     if found is None or not found[1].rows:
         return ""

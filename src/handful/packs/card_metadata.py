@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from handful.packs import description
 
-# an encoder by any other name is a folder on somebody's machine, which stays private
+# any other name is a folder on the maker's machine, and paths must not be published
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

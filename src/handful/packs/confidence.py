@@ -1,4 +1,4 @@
-"""How sure a skill is: the entry `confidence` of its manifest, and what is answered by it.
+"""The entry `confidence` of a manifest: calibrated probabilities and conformal sets.
 
 `handful.skills.statements` makes the entry from the support set.
 """
@@ -50,7 +50,7 @@ def sets(
     """`[M, C]`, which classes an image may be of; see `Pack.sets`.
 
     Raises:
-        InputError: the skill cannot promise this rate, and why.
+        InputError: the support set cannot guarantee this rate, and why.
     """
     entry = manifest.get("confidence")
     if not isinstance(entry, Mapping):
@@ -71,7 +71,7 @@ def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str
 
     Args:
         manifest: of the skill.
-        cell: escapes text, which may come from anybody, for markdown.
+        cell: escapes untrusted text for markdown.
     """
     entry = manifest.get("confidence")
     if not isinstance(entry, Mapping):

@@ -1,7 +1,7 @@
-"""What a skill holds of a tuned encoder: the deltas, as named tensors and plain facts.
+"""The deltas of a tuned encoder in a pack, as named tensors and plain facts.
 
-A pack names a tuner as it names a method, by the name of its file; attaching is left to whoever
-has the encoder (`handful.skills.predict`).
+A pack names a tuner as it names a method, by the name of its file; `handful.skills.encoder`
+attaches the deltas to an encoder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the makers of a skill say of it on its card: title, intended use, data, licence.
+"""The facts on a card that the maker of a skill states: title, intended use, data, licence.
 
-It stands in the manifest under `about` and `license`; where it is missing the card says so.
+It stands in the manifest under `about` and `license`; where it is missing the card states that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def described(
     data: str | None = None,
     licence: str | None = None,
 ) -> dict[str, Any]:
-    """A manifest with what the skill's makers say of it; what is not given stays as it was.
+    """A manifest with the facts given by the maker of the skill; what is not given stays as it was.
 
     Args:
         manifest: of a skill.
@@ -84,7 +84,7 @@ def title(manifest: Mapping[str, Any]) -> str:
 
 
 def intended_use(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The section of a card about the people and the use that a skill is meant for."""
+    """The section of a card on intended use and users."""
     stated = _stated(manifest).get("for")
     text = cell(stated) if stated else "Its makers did not say."
     return (
@@ -120,7 +120,7 @@ def licence_section(manifest: Mapping[str, Any], code: Callable[[Any], str]) -> 
 
 
 def _stated(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a manifest says under `about`; what is not text is left out."""
+    """The entry `about` of a manifest; what is not text is left out."""
     about = manifest.get("about")
     items = about.items() if isinstance(about, Mapping) else ()
     return {key: text for key, text in items if isinstance(text, str) and text.strip()}

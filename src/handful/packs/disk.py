@@ -1,7 +1,7 @@
-"""Files and folders that appear whole or not at all, and files that are read with suspicion.
+"""Atomic writes of files and folders, and reads with limits on size, kind and number.
 
-Nothing here knows what a pack is. The file is long because everything that touches the disk stands
-together, so that its guarantees can be checked in one place.
+Nothing here depends on what a pack is. The file is long because everything that touches
+the disk stands together, so that its guarantees can be checked in one place.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Skills travel: from and to the Hugging Face Hub, a folder, or one `.skill` file.
+"""Push and pull: skills to and from the Hugging Face Hub, a folder or one `.skill` file.
 
 What arrives is verified whole, golden vectors and all, before it is put in its place; its files
 stay byte for byte as their makers wrote them.

@@ -18,7 +18,7 @@ def files(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """Name to content; nothing where nothing was measured.
 
     Args:
-        manifest: the skill's, perhaps written by anybody; what cannot be drawn is left out.
+        manifest: of the skill, untrusted; what cannot be drawn is left out.
     """
     found = confusion(manifest)
     if found is None:

@@ -1,9 +1,9 @@
-"""Format 1 of a skill pack: what stands in `pack.json` and how it vouches for the other files.
+"""Format 1 of a skill pack: the keys of `pack.json`, and its digests of the other files.
 
 JSON and safetensors only: reading a pack runs none of its bytes. `docs/packs.md` is the same in
-prose. Keys and tensors that this version does not know are kept and otherwise ignored, so that
+prose. Keys and tensors unknown to this version are kept and otherwise ignored, so that
 later versions can add some without a new format number. Where the files lie, in a folder, in one
-`.skill` file or elsewhere, is the business of `handful.packs.storage`.
+`.skill` file or elsewhere, is decided in `handful.packs.storage`.
 """
 
 from __future__ import annotations

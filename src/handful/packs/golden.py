@@ -1,8 +1,8 @@
-"""What a skill must answer wherever it is loaded, on synthetic pictures.
+"""Golden answers: features and logits of synthetic pictures, by which a loaded skill is checked.
 
 The features and logits of the pictures show whether the method is still the same; one of the
 pictures travels in the pack and shows whether an encoder is. They come from a formula and a
-counter, so no photo of anybody leaks into a pack that is shared.
+counter, so no photo of a user gets into a pack that is shared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a fitted estimator to named tensors and back, knowing of its method the name alone."""
+"""A fitted estimator to named tensors and back, by the name of its method alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from handful.errors import InputError, PackError, UnknownNameError
 from handful.packs.format import Tensors
 
 HEAD = "head."
-# what a head that we do not know may raise over tensors that we do not trust
+# what the constructor of a plug-in's head may raise over untrusted tensors
 REFUSALS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError)
 
 

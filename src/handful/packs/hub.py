@@ -89,7 +89,7 @@ class Repository:
         size, limit = (self.sizes or {}).get(name) or 0, min(most, MAX_BYTES)
         if size > limit:  # by what the hub states, before a byte is fetched
             raise PackError(f"{where}: has {size} bytes, expected at most {limit}")
-        # the manifest by its revision, or the cache would not know offline which commit that
+        # the manifest by its revision, or the cache could not resolve offline which commit that
         # was; the rest by that commit, so that all files are of one moment
         by_name = name == MANIFEST or self.commit is None
         with _client_errors(self.name, self.revision, MissingModelError):

@@ -1,4 +1,4 @@
-"""The answer "unknown": the entry `unknown` of a manifest, made, read, and answered by."""
+"""The answer `unknown`: the entry `unknown` of a manifest, made, read and applied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PARTS = ("middle", "spread", "weights", "left_out", "groups", "known", "reserve
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """Tells images that show none of a skill's classes.
+    """Detects images that show none of a skill's classes.
 
     Args:
         signals: numbers of an image that differ between familiar images and others.
@@ -151,7 +151,7 @@ def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str
 
     Args:
         manifest: of the skill.
-        cell: escapes text, which may come from anybody, for markdown.
+        cell: escapes untrusted text for markdown.
     """
     statement = manifest.get("unknown")
     if not isinstance(statement, Mapping):

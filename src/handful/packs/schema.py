@@ -1,6 +1,6 @@
 """What `pack.json` of format 1 must hold, key by key.
 
-More keys may stand there at any level; a later version's additions are not our business.
+More keys may stand there at any level; additions of later versions are not checked.
 """
 
 from __future__ import annotations

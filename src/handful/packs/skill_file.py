@@ -182,7 +182,7 @@ def _directory_start(content: bytes, path: Path) -> int:
 
 
 def _check_name(info: zipfile.ZipInfo, path: Path) -> None:
-    """Names of plain files alone; which of them belong to a skill its manifest says."""
+    """Names of plain files alone; its manifest states which of them belong to a skill."""
     name = info.orig_filename  # zipfile's own `filename` is what it made of it
     if NAME.fullmatch(name) and info.filename == name:
         return

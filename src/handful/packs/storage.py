@@ -1,6 +1,6 @@
-"""The files of a skill, in a folder or one `.skill` file: read with suspicion, written whole.
+"""The files of a skill in a folder or one `.skill` file: read with limits, written atomically.
 
-Nothing here knows what stands in them; `handful.packs.format` verifies that.
+Their content is not interpreted here; `handful.packs.format` verifies that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class FileSource(Protocol):
 
     @property
     def where(self) -> Path:
-        """What errors call the whole."""
+        """What error messages call the skill."""
         ...
 
     def names(self) -> Collection[str] | None:

@@ -14,7 +14,7 @@ from handful.errors import InputError, PackError
 
 
 def parse(raw: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object and nothing that JSON does not know, no key twice.
+    """A JSON object and no extension of JSON (NaN, Infinity), no key twice.
 
     Raises:
         PackError: naming the file.
@@ -45,7 +45,7 @@ def plain(value: Any, what: str) -> Any:
     """A copy that is JSON and nothing else: numpy numbers become numbers, tuples lists.
 
     Raises:
-        InputError: NaN, infinity, keys that are not text, or any other object; says where.
+        InputError: NaN, infinity, keys that are not text, or any other object; names the key.
     """
     if value is None or isinstance(value, bool | str):
         return value

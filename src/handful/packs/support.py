@@ -1,4 +1,4 @@
-"""What a skill remembers of its support images: features, labels and text, never pixels.
+"""The support set as a pack keeps it: features, labels and text features, never pixels.
 
 With them a skill can be taught again without its images and without the encoder: after an image is
 added or taken away, for leave-one-out, for an answer's reasons.
@@ -53,7 +53,7 @@ class Support:
         targets: `[N]` positions in `text.classes`.
         text: class names and text features.
         ids: N image digests.
-        names: N names of the images, as people know them; "" where there is none.
+        names: N names of the images, for users; "" where there is none.
         reserved: images that show none of the classes, if any were given.
 
     Raises:
@@ -133,7 +133,7 @@ def check_support(
     classes: int,
     width: int | None = None,
 ) -> None:
-    """Refuse tensors of a pack that anybody may have made; a library judges images by them.
+    """Refuse malformed tensors of an untrusted pack; a library routes images by them.
 
     Args:
         features: `[N, D]`, unit rows.

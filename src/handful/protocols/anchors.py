@@ -1,7 +1,7 @@
-"""Published accuracies to read our own beside, each with its source and how it was come by.
+"""Published accuracies to compare with, each with its source and how it was obtained.
 
 The numbers are in `anchors.json`. Nothing in it is from memory. Where a method's hyper-parameters
-or its epoch were chosen on images that an honest test keeps apart, the record is `leaky`, and says
+or its epoch were chosen on images that a clean test keeps apart, the record is `leaky`, and states
 why.
 """
 
@@ -35,7 +35,7 @@ class Anchor:
         text: which texts the classes had.
         hyper_parameters: how they were chosen.
         source: repository@commit:path, or what else it was read in.
-        leaky: whether what it was chosen on makes the number better than an honest one.
+        leaky: whether what it was chosen on makes the number better than a clean one.
         leak: why; "" where it is not.
         computed: the mean of the source's own numbers, made by us.
         figure: read from a curve or a bar by eye.

@@ -1,4 +1,4 @@
-"""One call for every protocol: sources in, scores with everything a reader must know out."""
+"""A request for any protocol, prepared and run: sources in, scores with their conditions out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for.
+    """The arguments of a protocol run.
 
     Args:
         protocol: one of `PROTOCOLS`.
@@ -83,7 +83,7 @@ class PreparedBench:
     journal: Journal
 
     def run(self, progress: Progress | None = None) -> BenchResult:
-        """Every trial that the journal does not know.
+        """Run every trial that is not in the journal yet.
 
         Args:
             progress: called with (trials done, trials in all).

@@ -31,7 +31,7 @@ from handful.protocols.task import SHOTS, Task
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every trial and what a reader must know to believe it.
+    """Scores of every trial, and the conditions under which they were measured.
 
     Args:
         trials: one a task, method, shot count and seed.

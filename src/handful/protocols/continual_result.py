@@ -58,7 +58,7 @@ COLUMNS: Mapping[str, Callable[[Matrix], float]] = {
 
 @dataclass(frozen=True, eq=False)
 class ContinualResult:
-    """What the protocol has measured, and what a reader must know to believe it.
+    """Scores of the protocol, and the conditions under which they were measured.
 
     Args:
         sequences: one a seed.

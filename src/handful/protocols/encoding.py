@@ -28,7 +28,7 @@ class ImageSource:
         name: what tables call it.
         dataset: the images.
         words: label to its words in a prompt, in the order of the columns.
-        templates: sets of templates that suit it, where the person names none.
+        templates: sets of templates that suit it, where the user names none.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ImageSource:
 
     @property
     def has_splits(self) -> bool:
-        """Does the source say which images to train and test on?"""
+        """Whether the source states which images to train and test on."""
         return any(self.dataset.splits)
 
     @property
@@ -104,7 +104,7 @@ class Encoding:
 
 
 def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Task:
-    """The features that are needed, from the store where it knows them.
+    """The features that are needed, from the store where it has them.
 
     An image that cannot be read is left out, and another one is drawn in its place.
     """

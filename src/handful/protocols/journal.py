@@ -25,7 +25,7 @@ _OTHER_METHODS = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 
 
 class Journal:
-    """Finished trials by their key; `path=None` remembers for one run only."""
+    """Finished trials by their key; `path=None` keeps them for one run only."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Journal:
         return self._known.get(key)
 
     def add(self, key: str, measured: Mapping[str, Any]) -> None:
-        """Write one trial, and only then know it.
+        """Write one trial, then add it to those that are finished.
 
         Raises:
             StorageError: the disk refused; what was written before stays.

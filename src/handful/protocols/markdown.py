@@ -61,7 +61,7 @@ def _grid_lines(grid: Grid) -> list[str]:
 
 
 def _published_lines(grid: Grid, rows: Sequence[Published]) -> list[str]:
-    """Other people's numbers, never in one table with ours."""
+    """Published numbers, in a table apart from measured ones."""
     cells = []
     leaks: dict[str, list[str]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Learning to learn: episodes drawn from many tasks, and the weights of a Meta-Adapter."""
+"""Training of Meta-Adapter weights on episodes drawn from many tasks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from handful.features.store import FeatureStore
 from handful.protocols.task import Task
 
 SHOTS = (1, 2, 3, 4, 6, 8, 12, 16)
-QUERIES = 8  # images a class that an episode asks about
+QUERIES = 8  # query images a class of an episode
 EPISODES = 8  # averaged in each step
 
 

@@ -1,4 +1,4 @@
-"""What a table must know of a method: its title, and what its answers depend on."""
+"""Facts about a method for the tables: its title, and what its answers depend on."""
 
 from __future__ import annotations
 

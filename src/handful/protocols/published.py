@@ -38,14 +38,14 @@ class Published:
 
     @property
     def kind(self) -> str:
-        """What a heading says of rows like this one."""
+        """The heading above rows like this one."""
         if self.anchor.semantics == "inductive":
             return self.where
         return f"{self.where}; these learned from the test images, without labels"
 
     @property
     def label(self) -> str:
-        """The method, marked where its number is better than an honest one could be."""
+        """The method, marked where its number comes from a leaky protocol."""
         kind = self.anchor.semantics
         mark = "" if kind == "inductive" else f" ({kind})"
         return f"{self.anchor.method}{mark}{' †' * self.anchor.leaky}"
@@ -154,7 +154,7 @@ def apart(rows: Sequence[Published]) -> list[tuple[Published, ...]]:
 
 
 def canonical(name: str) -> str:
-    """A data set's name without what people write differently.
+    """A data set's name in a normal form, to compare spellings.
 
     >>> canonical("EuroSAT"), canonical("imagenet-adversarial"), canonical("oxford_pets")
     ('eurosat', 'imageneta', 'oxfordpets')

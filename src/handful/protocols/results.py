@@ -1,4 +1,4 @@
-"""What a protocol has measured, and what a reader must know to believe it."""
+"""The results of a protocol: scores, and the conditions under which they were measured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True, eq=False)
 class BenchResult:
-    """What a protocol has measured, and what a reader must know to believe it.
+    """Scores of a protocol, and the conditions under which they were measured.
 
     Args:
         protocol: its name.
@@ -81,7 +81,7 @@ class BenchResult:
 def facts(
     protocol: str, seeds: int, configurations: Sequence[Configuration], tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """What a reader must know to believe the numbers."""
+    """The conditions under which the numbers were measured."""
     return {
         "protocol": DESCRIPTIONS[protocol],
         "seeds": seeds,

@@ -70,10 +70,10 @@ class Score:
 def run(
     configurations: Sequence[Configuration], journal: Journal, progress: Progress | None = None
 ) -> list[Score]:
-    """Every configuration on each of its episodes; what the journal knows is not fitted again.
+    """Every configuration on each of its episodes; what is in the journal is not fitted again.
 
     Raises:
-        HandfulError: a method refuses; says which, on what.
+        HandfulError: a method refuses; names the method and the data set.
     """
     for one in configurations:
         create_adapter(one.method, 0, one.params)  # a wrong name or argument: before the work
@@ -116,7 +116,7 @@ def fit_and_test(configuration: Configuration, episode: Episode) -> dict[str, An
 
 
 def shuffled(count: int, seed: int) -> Indices:
-    """An order of test images that says nothing of their classes, for methods that learn on it."""
+    """A random order of test images, for methods that learn from the stream of queries."""
     return np.random.default_rng(seed).permutation(count)
 
 

@@ -75,7 +75,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def _task_of(found: FeatureSet, encoding: Encoding) -> Task:
-    """Features that somebody has computed, as a task.
+    """Features that were computed elsewhere, as a task.
 
     Raises:
         MismatchError: they state another encoder than the one asked for.

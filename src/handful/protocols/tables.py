@@ -15,7 +15,7 @@ from handful.protocols.runner import Score
 
 @dataclass(frozen=True)
 class Cell:
-    """Percent, and half the width of its 95 % interval; None where one seed tells no spread."""
+    """Percent, and half the width of its 95 % interval; None where one seed gives no spread."""
 
     accuracy: float
     interval: float | None

@@ -18,7 +18,7 @@ from handful.features import Failure
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 SHOTS = (1, 2, 4, 8, 16)
-UNKNOWN = "not stated"  # the encoder of a feature file that does not say
+UNKNOWN = "not stated"  # the encoder of a feature file that states none
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Task:
 
     @property
     def has_splits(self) -> bool:
-        """Does the source say which images to train and test on?"""
+        """Whether the source states which images to train and test on."""
         return bool((self.splits != "").any())
 
     @property

@@ -63,7 +63,7 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
 def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     """How often answers are right, by how sure they are (`Evaluated.confidence`).
 
-    A point on the diagonal is an honest probability; its area is the share of the answers.
+    A point on the diagonal is a calibrated probability; its area is the share of the answers.
     """
     figure = new_figure(4.8, 4.4)
     axes = figure.subplots()

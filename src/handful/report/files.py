@@ -24,7 +24,7 @@ def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
     """Write a figure, a text or JSON whole or not at all.
 
     Raises:
-        StorageError: naming the file and what the disk said.
+        StorageError: naming the file and the error of the disk.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # two may write at once
     try:
@@ -63,7 +63,7 @@ def check_folder(folder: Path) -> None:
     """Can files be written into this folder, which need not exist? Leaves nothing behind.
 
     Raises:
-        StorageError: naming the folder and what the disk said.
+        StorageError: naming the folder and the error of the disk.
     """
     nearest = folder.absolute()
     try:

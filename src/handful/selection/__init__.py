@@ -1,4 +1,4 @@
-"""What the support set alone can say: leave-one-out in closed form, and what to choose by it.
+"""Statistics from the support set alone: leave-one-out in closed form, and what to choose by it.
 
 Pure functions of tensors; no method is known here.
 """

@@ -18,7 +18,7 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
     """The factor on the logits at which their softmax is likeliest; 1 / the usual temperature.
 
     `min_f mean_i CE(softmax(f Z_i), t_i)`, convex in f; t_i gives the true class `1 - 1 / (N + 2)`
-    and the others the rest in equal parts, so that N right answers do not promise that every
+    and the others the rest in equal parts, so that N right answers do not imply that every
     answer will be right.
 
     Args:

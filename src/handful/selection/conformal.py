@@ -18,7 +18,7 @@ def nonconformity_scores(probabilities: NDArray[Any], targets: NDArray[Any]) -> 
 
 
 def smallest_error(count: int) -> float:
-    """The smallest error rate that N scores can promise: `1 / (N + 1)`."""
+    """The smallest error rate that N scores can guarantee: `1 / (N + 1)`."""
     return 1 / (count + 1)
 
 
@@ -33,7 +33,7 @@ def conformal_quantile(ordered: NDArray[np.float64], error: float) -> float:
         error: share of sets that may miss the true class, 0 to 1.
 
     Raises:
-        InputError: a rate that N images are too few to promise.
+        InputError: a rate that N images are too few to guarantee.
 
     Source: split conformal prediction, Vovk et al., 2005; on left-out scores it is the
     cross-conformal rule, Vovk, 2015.

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-# A support set that a person collected has few wrong labels: the rate is drawn to about one in
+# A support set collected by hand has few wrong labels: the rate is drawn to about one in
 # twenty as if by 40 images seen before; the temperature is held to sane values. Chosen on the
 # playground (development draws), `eurosat` and `clothing` train photos and made features.
 _WRONG, _RIGHT = 2.0, 38.0
 _USUAL_SHARPNESS = 0.5
-_BOUNDS = [(-3.0, 4.0), (-8.0, 0.0)]  # a rate above a half says that the labels mean nothing
+_BOUNDS = [(-3.0, 4.0), (-8.0, 0.0)]  # above one half the labels would be worse than random
 _CELLS = 1 << 22  # numbers held at once, [n, N, C] in float64: 32 MB
 
 

@@ -102,7 +102,7 @@ class NoveltyScorer:
 
     @property
     def smallest_rate(self) -> float:
-        """The smallest false-accept rate that so few images can promise: `1 / (n + 1)`."""
+        """The smallest false-accept rate that so few images can guarantee: `1 / (n + 1)`."""
         return 1 / (self.effective_count + 1)
 
     def _variances(self) -> tuple[float, float, int, Values]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
-_FAINT = 1e-3  # factor on the first weights where no blend is better than guessing
+_FAINT = 1e-3  # factor on the first weights where no blend is better than chance
 _FLOOR = 0.1  # a member whose first weight is zero may still earn one
 
 
@@ -68,7 +68,7 @@ def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
     """Inverse temperature of logits that were not fitted, at most 1: how far they can be trusted.
 
     `min_a sum_i CE(exp(a) Z_i, y_i) + a² / 2`; the answer is `min(1, exp(a))`. Zero-shot has not
-    seen any support image, so this is honest also at one shot.
+    seen any support image, so this is unbiased also at one shot.
 
     Args:
         logits: Z, `[N, C]`.

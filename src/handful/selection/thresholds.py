@@ -14,7 +14,7 @@ from torch import Tensor
 from handful.selection.leave_one_out import linear_ridge_path
 
 MIN_POSITIVES = (
-    2  # positives (and one negative) from which left-out answers say anything of a class
+    2  # positives (and one negative) from which left-out answers are evidence for a class
 )
 _CONSTANT = 10.0  # the constant beside the features; so large that the bias is hardly drawn to zero
 _MAX_CUTS = 2000  # cuts of the pool that are tried for every class
@@ -135,7 +135,7 @@ def f1_thresholds(logits: NDArray[Any], labels: NDArray[Any], pool: float) -> Th
     half of that maximum, whatever the class; it lies at one half only where the answers are
     perfect. The best F1 is looked up on left-out answers, over all cuts between them. A maximum
     is known much better than the place where it lies, so few images suffice. To the class's counts
-    are added those that the probabilities promise for all classes together (TP is the sum of the
+    are added those that the probabilities predict for all classes together (TP is the sum of the
     probabilities above the cut), scaled to `pool` positives: with few images of its own, a class
     has nearly the shared threshold.
 

@@ -1,4 +1,4 @@
-"""The encoder of a skill: the one place where an encoder is found for a pack."""
+"""Loads the encoder that a pack names, and checks it; every use of a skill gets it here."""
 
 from __future__ import annotations
 

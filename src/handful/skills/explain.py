@@ -1,4 +1,4 @@
-"""Explain an answer: what each support image and the text add to its logits."""
+"""Explanation of an answer: what each support image and the text add to its logits."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def explain_image(
         InputError: as `explain`.
     """
     pack = skill if isinstance(skill, Pack) else Pack.load(skill)
-    _require_support(pack)  # what will be refused is refused before the encoder is loaded
+    _require_support(pack)  # before the encoder is loaded in vain
     ref = ImageRef.of(image)
     ref.digest()
     found = extract_features(load_encoder(pack, encoder), [ref], store)

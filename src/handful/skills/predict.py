@@ -1,4 +1,4 @@
-"""Images to answers of one skill.
+"""Images to answers of one skill: `Predictor`.
 
 images -> features -> probabilities -> the classes that its task answers
 """
@@ -84,8 +84,8 @@ class Predictor:
     Raises:
         PackError: the skill cannot be used as it is on disk.
         MismatchError: the encoder is not the one it was taught on.
-        InputError: the skill cannot say what was asked for, or its support set is too small to
-            promise that rate.
+        InputError: the skill has no such statement, or its support set is too small to guarantee
+            that rate.
 
     Attributes:
         pack: the skill.
@@ -175,7 +175,7 @@ class Predictor:
         return self._detector
 
     def _check(self, unknown: float | None, error: float | None) -> None:
-        """Refuse rates that the skill cannot promise."""
+        """Refuse rates that the skill cannot guarantee."""
         if unknown is not None:
             self.detector().check(unknown)
         if error is not None:

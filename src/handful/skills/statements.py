@@ -1,4 +1,4 @@
-"""What a skill can state of itself from its support set alone: how sure it is, what is unknown.
+"""Statistics that a skill states, from its support set alone: calibration, conformal, novelty.
 
 The entries go into `pack.json`, tensors into `weights.safetensors`; `handful.packs.confidence` and
 `handful.packs.novelty` read them again and answer by them.
@@ -84,8 +84,8 @@ def confidence(adapter: Any, support: Support) -> Statements:
 def logits_by_folds(adapter: Any, support: Support) -> NDArray[Any]:
     """`[N, C]` logits of the support images, each by a fit that leaves one of each class out.
 
-    Leaving a single image out takes a shot from its own class only, and every method then believes
-    in that class less than in the others: factors come out too small by a half at four shots.
+    Leaving a single image out takes a shot from its own class only, and every method then gives
+    that class smaller logits than the others: factors come out too small by a half at four shots.
     Up to eight folds; the only image of a class stays in all of them, its own row is zero.
     """
     folds = _folds(support.targets)

@@ -1,4 +1,4 @@
-"""Is a skill whole, does it answer as it did, and is its encoder here the one it was taught on?
+"""Verification of a skill in steps: files, digests, golden answers, encoder.
 
     files -> format -> digests -> tensors -> golden vectors -> encoder
 
@@ -97,7 +97,7 @@ def verify(
         try:
             detail, pack = next(steps)
         except PackError as error:
-            if name == "files" and not Path(skill).exists():  # of nothing there is no verdict
+            if name == "files" and not Path(skill).exists():  # nothing there to verify
                 raise
             checks[name] = Check(name, "failed", str(error))
             break
@@ -117,7 +117,7 @@ def _read(
     yield f"{files.where}" + (f": a sound zip of {len(members)} members" if members else ""), None
     manifest, raw = format.manifest_of(files)
     made = f"{manifest['format']}, made by Handful {manifest['handful']} on {manifest['created']}"
-    # anybody may have written the manifest: nothing in it may steer the terminal
+    # untrusted: control characters of the manifest must not reach the terminal
     yield "".join(letter for letter in made if letter.isprintable()), None
     contents = format.contents_of(files, manifest)
     size = sum(map(len, contents.values())) + len(raw)
@@ -136,7 +136,7 @@ def _check_encoder(pack: Pack, encoder: str | Encoder | None) -> Check:
     except MismatchError as error:
         return Check("encoder", "failed", str(error))
     except (MissingModelError, MissingExtraError, InputError) as error:
-        if encoder is not None:  # whoever names one wants it checked
+        if encoder is not None:  # an encoder that was named has to be checked
             raise
         return Check("encoder", "not checked", str(error))
     return Check(

@@ -1,8 +1,8 @@
 """The interface of a task: how data are read, what is fitted, what an answer is, how it is scored.
 
 A task is one file in `tasks/` (or in `tasks/` of a plug-in folder), named by its file. `fit`,
-`predict`, `evaluate`, packs and the command line know it by that name alone and call the methods
-below. A task has no access to an encoder, a pack or the terminal.
+`predict`, `evaluate`, packs and the command line refer to it by that name alone and call the
+methods below. A task has no access to an encoder, a pack or the terminal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Classification: which one of these classes is on the image?"""
+"""Single-label classification."""
 
 from __future__ import annotations
 

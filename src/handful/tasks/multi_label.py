@@ -1,4 +1,4 @@
-"""Several labels an image, or none: a yes/no question for each class."""
+"""Multi-label classification: a yes/no question for each class."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class MultiLabel(Task):
     def answered(self, estimator: Any, probabilities: Array) -> NDArray[np.bool_]:
         """`[M, C]`: classes whose probability reaches their threshold; an image may have none."""
         limits = estimator.thresholds_
-        if limits.shape != probabilities.shape[1:]:  # a pack may come from anybody
+        if limits.shape != probabilities.shape[1:]:  # a pack is untrusted
             raise PackError(
                 "the skill answers several labels an image, and has no threshold for each of its "
                 f"{probabilities.shape[1]} classes (head.thresholds); teach it again"

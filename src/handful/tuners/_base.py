@@ -51,7 +51,7 @@ class BaseTuner(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is un
     """
 
     plugin: ClassVar[bool] = False  # the files of the folder set it
-    recipe: ClassVar[Recipe] = Recipe()  # how it is trained where the caller does not say
+    recipe: ClassVar[Recipe] = Recipe()  # the default of how it is trained
     max_learning_rate: ClassVar[float] = math.inf  # above it training destroys the encoder
     class_specific: ClassVar[bool] = False  # whether what it learns belongs to certain classes
 

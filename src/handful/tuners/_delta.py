@@ -25,7 +25,7 @@ class Delta:
         classes: what prompts call the classes it was trained on, where the tuner depends on them.
         tensors: what was learned, float32.
         base: fingerprint of the encoder it belongs to.
-        facts: how it was trained; for people, no feature depends on it.
+        facts: how it was trained; documentation, no feature depends on it.
     """
 
     tuner: str

@@ -1,4 +1,4 @@
-"""Checks of arguments that people and skills give, before anything is built from them."""
+"""Checks of arguments from users and packs, before anything is built from them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Full(Tuner):
 
     Its delta is as large as the towers it changes (605 MB for both towers of a ViT-B/32), nothing
     can be computed once, training holds the weights five times (as they are, the difference, its
-    gradient and AdamW's two moments), and a handful of images makes the encoder forget what it is
+    gradient and AdamW's two moments), and a handful of images makes the encoder lose what it is
     not shown. Above a learning rate of 1e-5 `fit` refuses. What is learned is the difference to the
     encoder's own weights, and it does not decay. BatchNorm's statistics and the logit scale stay.
 

@@ -87,7 +87,7 @@ def _layer_norms(tower: Tower) -> dict[str, int]:
     """The block that holds each LayerNorm: -1 before the first, `len(blocks)` after the last.
 
     A norm outside the blocks comes before or after them as the library registers it, which is the
-    order of computation in every tower that we know.
+    order of computation in every supported tower.
     """
     found: dict[str, int] = {}
     begun = False  # whether the first block has been reached

@@ -33,7 +33,7 @@ from handful.tuners.training.recipe import Recipe
 
 CONTEXTS = ("class", "shared", "image")
 _INITIAL_STD = 0.02  # of contexts that are drawn, as in CoOp
-_MAX_LENGTH = 1024  # contexts; no text window that we know is longer
+_MAX_LENGTH = 1024  # contexts; no supported text window is longer
 _REDUCTION = 16  # the meta-network's hidden layer has 1 / 16 of the feature width, as in CoCoOp
 _MAX_PROMPTS = 256  # prompts a pass where they depend on the image, to bound the memory
 
@@ -185,7 +185,7 @@ class SoftPrompt(Tuner):
         """`[1 or C, M, W]`; the same on every machine, as a delta does not hold it."""
         if not self.length:
             return embedded_words(encoder, self.words).cpu().float().expand(rows, -1, -1).clone()
-        # numpy promises that the stream of RandomState never changes; of newer generators it does
+        # numpy guarantees that the stream of RandomState never changes; of newer generators it may
         # not, and torch's may differ between releases
         drawn = np.random.RandomState(self.seed).standard_normal
         return torch.from_numpy(drawn((rows, self.length, width)) * _INITIAL_STD).float()

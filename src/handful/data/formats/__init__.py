@@ -12,7 +12,7 @@ from handful.errors import InputError
 
 __all__ = ["Format", "load"]
 
-_LAST = ("table", "folder")  # they read what no other format knows better
+_LAST = ("table", "folder")  # the most general formats, tried when no other applies
 
 
 class Format(ABC):

@@ -1,7 +1,7 @@
 """Ten tasks in worlds of their own, for learning one after another.
 
-The hard tasks of `tasks` share one world, so an image of one may truly be an image of another and
-nobody could tell which was meant. Data sets that follow one another in the field's protocol
+The hard tasks of `tasks` share one world: an image of one may be a correct image of another, so
+the task of an image would be ambiguous. Data sets that follow one another in the field's protocol
 (aircraft, food, satellite images, ...) differ in what they show and how; so do these. Some share
 class names all the same.
 """

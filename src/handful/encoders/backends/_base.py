@@ -80,7 +80,7 @@ class TwoTowerEncoder(ABC):
         self.precision, self.agreement = _precision.choose(self, image_tower, precision)
 
     def prepare(self, image: Image.Image) -> Any:
-        """One decoded image, resized and cropped as the checkpoint says; thread-safe."""
+        """One decoded image, resized and cropped as the checkpoint states; thread-safe."""
         return self._preprocessing.prepare(image)
 
     def images(self, batch: Sequence[Any]) -> Array:
@@ -94,7 +94,7 @@ class TwoTowerEncoder(ABC):
     def texts(self, batch: Sequence[str]) -> Array:
         """N texts to `[N, D]` float32 unit rows.
 
-        A text longer than the window is cut as the library cuts it; a warning says so once.
+        A text longer than the window is cut as the library cuts it; with a warning, once.
         """
         texts = list(batch)
         if not texts:
@@ -134,7 +134,7 @@ def find_device(name: str) -> torch.device:
     """`auto` or a name of torch's to a device.
 
     Raises:
-        InputError: a device that torch does not know or that is not there.
+        InputError: a device that torch does not support or that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

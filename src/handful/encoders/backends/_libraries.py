@@ -1,4 +1,4 @@
-"""The model libraries, imported so that a faulty torchvision stops nobody, and kept quiet.
+"""Imports of open_clip and transformers that survive a broken torchvision, without their log.
 
 Nothing here needs torchvision, but `transformers` uses it where it is installed, and then fails at
 its first image processor if the binary does not fit torch ("operator torchvision::nms does not

@@ -79,7 +79,7 @@ class OpenClipTokens:
 
     Args:
         tokenizer: the library's tokenizer.
-        vocabulary: how many tokens the text tower knows; 0 if that cannot be told.
+        vocabulary: size of the text tower's token table; 0 if unknown.
         name: of the encoder, for errors.
     """
 

@@ -116,7 +116,7 @@ class ActivationStore(Store):
             space: see `activation_space()`.
             ids: N different image digests (64 hexadecimal digits).
             values: `[N, ...]` finite float32 rows.
-            encoder: the name people know the encoder by, for `summary`.
+            encoder: name of the encoder, for `summary`.
             spare: spaces that must not make room for it, such as the other views.
 
         Returns:

@@ -3,7 +3,7 @@
 A row is found by its space and the digest of its image. The stores differ in where the values lie
 (in the index, or in a file for each space), in what makes a row damaged, and in what they remove
 first when room is needed; those are the abstract methods. One class, and so a longer file than
-most: whoever looks for what a store does finds it here.
+most: all that a store does can be read here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Store(ABC):
 
     Args:
         path: the folder of the store; without it `default_folder()`. It is made when first
-            needed. Where it cannot be written it is read, and `writable` says so.
+            needed. Where it cannot be written it is read, and `writable` is false.
     """
 
     layout: ClassVar[Layout]

@@ -37,7 +37,7 @@ class Layout:
     Args:
         file: its name in the folder.
         title: what errors call it, with an article.
-        application_id: in its header, tells it from any other SQLite file.
+        application_id: in its header, distinguishes it from any other SQLite file.
         format: the newest that this version reads; `user_version` in its header.
         schema: SQL that makes its tables, `spaces` and `rows`.
         spaces: SQL that reads spaces: key, encoder, sides of a row, rows filled, used, number.
@@ -65,7 +65,7 @@ def default_folder() -> Path:
     if home:
         return Path(home).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
-    if cache and Path(cache).is_absolute():  # the XDG rules say to ignore a relative one
+    if cache and Path(cache).is_absolute():  # XDG specification: ignore a relative one
         return Path(cache) / "handful"
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "handful"

@@ -42,7 +42,7 @@ class FeatureStore(Store):
 
     Args:
         path: the folder of the store; without it `default_folder()`. It is made when first
-            needed. Where it cannot be written it is read, and `writable` says so.
+            needed. Where it cannot be written it is read, and `writable` is false.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, FeatureStore(folder) as store:
@@ -71,7 +71,7 @@ class FeatureStore(Store):
             space: see `space()`.
             ids: N image digests (64 hexadecimal digits).
             values: `[N, D]` unit rows; a row that is there already is replaced.
-            encoder: the name people know the encoder by, for `summary`.
+            encoder: name of the encoder, for `summary`.
 
         Raises:
             InputError: rows that are not finite, not of unit length, or of another width.

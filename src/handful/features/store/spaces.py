@@ -1,4 +1,4 @@
-"""Spaces: which rows may be compared with each other, and how their keys are written."""
+"""Spaces: which rows may be compared with each other, and the keys that name them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Space:
 
     Args:
         space: the key.
-        encoder: the name people know the encoder by, `""` where none was given.
+        encoder: name of the encoder, `""` where none was given.
         shape: of one row: `(D,)` of features, the shape that enters the block of activations.
         count: rows that can be found.
         filled: rows that the space's own file has room for; 0 where rows lie in the index.

@@ -1,4 +1,4 @@
-"""What sqlite3 leaves to its user: transactions, free pages, errors with cause and cure."""
+"""Helpers over sqlite3: transactions, freed pages, errors with cause and cure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[Non
 
 
 def pragma(db: sqlite3.Connection, name: str) -> int:
-    """A number that SQLite knows of the file."""
+    """The value of a numeric PRAGMA."""
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def integrity(db: sqlite3.Connection) -> tuple[str, ...]:
-    """What SQLite finds wrong with the file as a whole."""
+    """Faults that SQLite's integrity check finds; empty where the file is sound."""
     lines = [str(row[0]) for row in db.execute("PRAGMA integrity_check(20)")]
     return () if lines == ["ok"] else tuple(lines)
 

@@ -1,4 +1,4 @@
-"""Diagnosis of a skill, which needs no encoder, or of labelled images."""
+"""Diagnosis of the support set of a skill (without its encoder), or of labelled images."""
 
 from __future__ import annotations
 

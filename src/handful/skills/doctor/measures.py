@@ -1,4 +1,4 @@
-"""What is measured of the images of a support set: labels, influence, distances, copies, sizes."""
+"""Measures of the images of a support set: labels, influence, distances, copies, sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a change: the new skill, and what happened on the way to it."""
+"""The result of an edit: the new skill, and what was encoded, repeated or failed."""
 
 from __future__ import annotations
 

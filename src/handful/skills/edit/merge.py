@@ -1,4 +1,4 @@
-"""Two skills of one encoder become one."""
+"""Merge two skills of one encoder into one."""
 
 from __future__ import annotations
 

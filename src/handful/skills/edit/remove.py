@@ -1,4 +1,4 @@
-"""Unlearn images or whole classes."""
+"""Remove images (exact unlearning) or whole classes from a skill."""
 
 from __future__ import annotations
 

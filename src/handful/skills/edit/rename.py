@@ -1,4 +1,4 @@
-"""Other labels for the classes of a skill."""
+"""Rename the classes of a skill."""
 
 from __future__ import annotations
 

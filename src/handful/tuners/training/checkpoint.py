@@ -48,7 +48,7 @@ def training_identity(
 ) -> str:
     """A digest of what has to be the same for a training to be resumed.
 
-    What only saves memory may change: whoever ran out of it changes a setting and resumes.
+    Settings that only save memory may change, to resume after running out of it.
     """
     settings = {key: value for key, value in asdict(recipe).items() if key not in _WITHOUT_EFFECT}
     facts = [identity, settings, counts, [list(p.shape) for p in learned]]
@@ -79,7 +79,7 @@ def load_state_tensors(
 
 
 def write(path: Path, identity: str, tensors: Mapping[str, Tensor], facts: Any) -> None:
-    """Replace the file; whoever reads it finds the one before or the new one, never a half.
+    """Replace the file atomically: a reader gets the old one or the new one, never a part.
 
     Args:
         path: the file.
@@ -110,7 +110,7 @@ def read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and plain values of the file.
 
     Raises:
-        InputError: of another training, or damaged; says what to do.
+        InputError: of another training, or damaged; names the cure.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:

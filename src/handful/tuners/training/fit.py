@@ -81,7 +81,7 @@ def fit(
         encoder: in float32; a tuned one keeps its deltas, frozen, below the new ones.
         images: N images; one that cannot be used is reported and left out.
         labels: N class names.
-        text: C classes and the prompts a person would write for them.
+        text: C classes and their prompts as text.
         unlabelled: images of the new domain without labels, for the consistency loss.
         recipe: how to train; the first tuner's own when not given.
         store: where what is computed once is kept; the user's own store when not given.

@@ -133,7 +133,7 @@ def _losses(
     """Cross-entropy of each readable image set apart, by a head fitted on the others.
 
     After temperature scaling on the images set apart: a head on features that were trained on its
-    own images is overconfident, which says nothing of how well it separates the classes.
+    own images is overconfident, which is no evidence of how well it separates the classes.
     """
     encoder = trained.encoder
     class_text = prompts.encode_prompts(

@@ -39,7 +39,7 @@ def train(
         recipe: how long and how fast.
         unlabelled: U, further images without labels.
         rates: learning rates other than the recipe's.
-        device: where the objective's data is; where Accelerate says when not given.
+        device: where the objective's data is; Accelerate's when not given.
         progress: called with (steps done, steps in all, loss, seconds left), by one process.
         checkpoint: a folder that is written after each epoch, and resumed from if it is there.
         identity: of the data and the model; a checkpoint of another one is refused.

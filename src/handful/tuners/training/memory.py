@@ -21,13 +21,13 @@ _MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "all
 
 @contextmanager
 def record_peak(report: Any, device: torch.device) -> Iterator[None]:
-    """Writes the peak of what happens inside into `report.peak_memory`, in bytes."""
+    """Context: writes the peak memory of its block into `report.peak_memory`, in bytes."""
     gpu = device.type == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats(device)
     else:
         with suppress(OSError):
-            _CLEAR_REFS.write_text("5")  # Linux: forget the peak so far
+            _CLEAR_REFS.write_text("5")  # Linux: reset the peak
     yield
     report.peak_memory = torch.cuda.max_memory_allocated(device) if gpu else _process_peak()
 
@@ -45,7 +45,7 @@ def _process_peak() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch has no type of its own for it on a CPU."""
+    """Whether an error means that memory ran out; torch has no type of its own for it on a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(message in str(error).lower() for message in _MESSAGES)

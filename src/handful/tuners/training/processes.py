@@ -37,7 +37,7 @@ def isolated_state() -> Iterator[None]:
 
 
 def create_accelerator(precision: str, device: torch.device | None) -> Any:
-    """An Accelerator of this precision, on this device or where its launcher says.
+    """An Accelerator of this precision, on this device or its launcher's.
 
     Raises:
         InputError: the machine cannot compute in this precision, or the launcher has given this

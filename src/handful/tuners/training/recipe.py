@@ -10,7 +10,7 @@ from handful.errors import InputError
 from handful.tuners._validation import check_integer, check_number, check_option
 
 PRECISIONS = ("no", "bf16", "fp16")
-MAX_BASE_RATE = 1e-5  # above it a few images destroy what the encoder knows
+MAX_BASE_RATE = 1e-5  # above it a few images destroy the pretrained features
 
 
 @dataclass(frozen=True)

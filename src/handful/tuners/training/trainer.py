@@ -2,7 +2,7 @@
 
 The order of the images comes from a generator of its own, so that a run on one process, a run that
 splits its batches to save memory, and a run that was interrupted and resumed, all see the same.
-Accelerate's own sampler, accumulation and saved state promise none of these, and its state is
+Accelerate's own sampler, accumulation and saved state guarantee none of these, and its state is
 unpickled; what it does here is devices, processes, mixed precision and the scaling of fp16's loss.
 """
 

@@ -76,7 +76,7 @@ def plan(
 
     Raises:
         UnknownNameError: no such tuner.
-        InputError: an argument that neither has; says which there are.
+        InputError: an argument that neither has; names those there are.
 
     >>> plan(["block"], {"bottleneck": 8, "epochs": 5}).recipe.epochs
     5

@@ -1,4 +1,4 @@
-"""The library's record of pretrained weights by their tag, and above all of their activation.
+"""open_clip's record of pretrained weights by tag, and whether it agrees on the activation.
 
 Weights trained with quick GELU give wrong features with GELU, and the other way round, while
 everything seems to work. The library only warns; here it is settled or refused.

@@ -1,4 +1,4 @@
-"""From a name to everything a checkpoint of open_clip states of itself, as files on this disk."""
+"""From a name to the files of an open_clip checkpoint, and what they state of it."""
 
 from __future__ import annotations
 

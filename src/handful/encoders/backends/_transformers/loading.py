@@ -62,7 +62,7 @@ def tokenizer(folder: Path, found: Family) -> Any:
     whole = (folder / "tokenizer.json").is_file()
     with quietly(folder):
         if whole and found.name == "siglip" and found.case == "canonical":
-            # The class the checkpoint names needs sentencepiece; this file says the same without.
+            # The class the checkpoint names needs sentencepiece; this file does without it.
             return transformers.PreTrainedTokenizerFast.from_pretrained(
                 folder, local_files_only=True
             )
@@ -91,7 +91,7 @@ def processor(folder: Path, found: Family) -> Any:
     config = {**stated[-1].get("image_processor", {}), **stated[0]}
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     kind = kind.replace("FeatureExtractor", "ImageProcessor") or found.processor
-    # By name and not by the library's automatic choice, which in most versions wants torchvision.
+    # By name and not by the library's automatic choice, which in most versions needs torchvision.
     known = getattr(transformers, f"{kind.removesuffix('Fast').removesuffix('Pil')}Pil", None)
     if known is None or not kind.removesuffix("Fast").removesuffix("Pil").endswith("Processor"):
         raise InputError(
