@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from commands import run_fresh
 from handful import Predictor, encoders, fit, plugins
 from handful.cli._app import app
 from handful.errors import InputError
@@ -32,20 +30,27 @@ def refused(result):
     return str(error)
 
 
-@pytest.mark.parametrize("name", plugins.names("tuners"))
-def test_each_tuner_makes_a_skill_that_works_in_a_fresh_process(name, photos, tmp_path):
-    out = tmp_path / "skill"
-    made = handful("fit", photos, "--out", out, "--tuner", name, *QUICK, "--json")
-    assert made.exit_code == 0, made.output
+@pytest.fixture(scope="module")
+def fresh(photos, tmp_path_factory):
+    """A skill of each tuner, three images, and what one fresh process answers with each skill."""
+    folder = tmp_path_factory.mktemp("tuned")
+    for name in plugins.names("tuners"):
+        made = handful("fit", photos, "--out", folder / name, "--tuner", name, *QUICK, "--json")
+        assert made.exit_code == 0, made.output
     images = sorted((photos / "test").rglob("*.png"))[:3]
-    code = "import sys; from handful.cli import main; main()"
-    asked = [sys.executable, "-c", code, "predict", str(out), *map(str, images), "--format", "json"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=dict(os.environ))
-    fresh = json.loads(done.stdout)
-    here = Predictor(out)
+    names = plugins.names("tuners")
+    done = run_fresh(*(("predict", folder / n, *images, "--format", "json") for n in names))
+    assert [answer.returncode for answer in done] == [0] * len(names)
+    return folder, images, dict(zip(names, (json.loads(a.stdout) for a in done), strict=True))
+
+
+@pytest.mark.parametrize("name", plugins.names("tuners"))
+def test_each_tuner_makes_a_skill_that_works_in_a_fresh_process(name, fresh):
+    folder, images, answers = fresh
+    here = Predictor(folder / name)
     assert isinstance(here.encoder, TunedEncoder)
     mine = here.predict(images)
-    for there, this in zip(fresh, mine, strict=True):
+    for there, this in zip(answers[name], mine, strict=True):
         assert there["predictions"][0]["label"] == this.scores[0]["label"]
         assert there["predictions"][0]["score"] == pytest.approx(this.scores[0]["score"], abs=1e-4)
 

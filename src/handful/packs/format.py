@@ -138,14 +138,6 @@ def tensors_of(
     return _read_tensors(contents[WEIGHTS], manifest["tensors"], files.where / WEIGHTS)
 
 
-def glance(path: Path) -> dict[str, Any]:
-    """What stands in the manifest, without verifying it; empty where it cannot be read."""
-    try:
-        return parse(open_source(path, NAMES).read(MANIFEST, _MANIFEST_BYTES), path)
-    except PackError:
-        return {}
-
-
 def _storable(name: str, values: NDArray[Any]) -> NDArray[Any]:
     array = np.asarray(values, order="C")
     if str(array.dtype) not in _DTYPES:
