@@ -101,7 +101,7 @@ def _split(
 def is_tip_cache(path: str | Path) -> bool:
     """Whether a folder holds `keys_*shots.pt`."""
     folder = Path(path)
-    return folder.is_dir() and any(_KEYS.fullmatch(f.name) for f in folder.iterdir())
+    return folder.is_dir() and bool(shot_counts(folder))
 
 
 def load_features(path: str | Path, **options: Any) -> FeatureSet:
@@ -125,11 +125,16 @@ def load_features(path: str | Path, **options: Any) -> FeatureSet:
     return feature_file(path)
 
 
+def shot_counts(folder: Path) -> list[int]:
+    """The shot counts of the caches in a folder, ascending."""
+    matches = [_KEYS.fullmatch(f.name) for f in folder.iterdir()]
+    return sorted(int(m[1]) for m in matches if m)
+
+
 def _shots(folder: Path, shots: int | None) -> int:
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; expected one that holds keys_16shots.pt")
-    matches = [_KEYS.fullmatch(f.name) for f in folder.iterdir()]
-    found = sorted(int(m[1]) for m in matches if m)
+    found = shot_counts(folder)
     listed = ", ".join(map(str, found)) or "none"
     if shots is None and len(found) == 1:
         return found[0]

@@ -19,8 +19,9 @@ from handful.contracts import Encoder
 from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Failure, Progress, extract_features
+from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
+from handful.protocols.encoding import encode_all
 from handful.protocols.episodes import few_shot
 from handful.protocols.methods import inductive_methods, title
 from handful.protocols.runner import Configuration, Score, fit_and_test, scores_of
@@ -109,7 +110,7 @@ def compare(
     dataset, _ = data.separate_reserved(data.load(source), words)
     names = data.class_words(dataset, words)
     model = encoders.load(encoder)
-    task = _encode(dataset, names, model, templates, store, progress)
+    task = encode_all(dataset, names, model, templates, store, progress, name="")
     drawable = Counter(task.classes[c] for c in task.labels[task.pool])
     data.require_images(names, drawable, task.failures)
     trials = compare_features(
@@ -143,31 +144,6 @@ def compare_features(
         for row in rows
         for score in scores_of(row, episode, fit_and_test(row, episode))
     ]
-
-
-def _encode(
-    dataset: Dataset,
-    names: Mapping[str, str],
-    encoder: Encoder,
-    templates: Sequence[str],
-    store: FeatureStore | None,
-    progress: Progress | None,
-) -> Task:
-    """All readable images of a data set as features."""
-    text = prompts.embed(encoder, names, templates)
-    found = extract_features(encoder, dataset.images, store, progress=progress)
-    usable = dataset.subset(found.kept)
-    column = {name: i for i, name in enumerate(text.classes)}
-    return Task.of_features(
-        "",
-        found.features.values,
-        np.array([column[label] for label in usable.labels], dtype=np.int64),
-        text,
-        splits=np.array(usable.splits, dtype=str),
-        groups=usable.groups or None,
-        ids=found.features.ids,
-        failures=found.failures,
-    )
 
 
 def _possible_shots(task: Task) -> tuple[int, ...]:

@@ -164,6 +164,42 @@ def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Tas
     )
 
 
+def encode_all(
+    dataset: Dataset,
+    words: Mapping[str, str],
+    encoder: Encoder,
+    templates: Sequence[str],
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
+    **more: Any,
+) -> Task:
+    """All readable images of a data set as features.
+
+    Args:
+        dataset: the images.
+        words: label to its words in a prompt, in the order of the columns.
+        encoder: of images and texts.
+        templates: prompts.
+        store: where features are kept; the user's own store when not given.
+        progress: called with (images done, images in all).
+        more: other fields of the task.
+    """
+    text = prompts.embed(encoder, words, templates)
+    found = extract_features(encoder, dataset.images, store, progress=progress)
+    usable = dataset.subset(found.kept)
+    column = {name: i for i, name in enumerate(text.classes)}
+    return Task.of_features(
+        values=found.features.values,
+        labels=np.array([column[label] for label in usable.labels], dtype=np.int64),
+        text=text,
+        splits=np.array(usable.splits, dtype=str),
+        groups=usable.groups or None,
+        ids=found.features.ids,
+        failures=found.failures,
+        **more,
+    )
+
+
 def class_text(encoder: Encoder, words: Mapping[str, str], templates: Sequence[str]) -> ClassText:
     """Text of classes by their labels; several may have the same words, as two of ImageNet's do."""
     unique: dict[str, int] = {}

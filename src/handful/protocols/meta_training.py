@@ -17,8 +17,9 @@ from handful.adapters import meta
 from handful.contracts import Encoder
 from handful.encoders import prompts
 from handful.errors import InputError, StorageError
-from handful.features import Progress, extract_features
+from handful.features import Progress
 from handful.features.store import FeatureStore
+from handful.protocols.encoding import encode_all
 from handful.protocols.task import Task
 
 SHOTS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -112,20 +113,23 @@ def load_tasks(
     for source in map(Path, sources):
         if source.suffix.lower() in (".safetensors", ".npz"):
             found = data.feature_file(source)
-            values, labels, splits = found.values, found.labels, np.array(found.splits)
-            name, text, made_by = found.name, found.text, found.encoder
+            splits = np.array(found.splits)
+            task = Task.of_features(
+                found.name,
+                found.values,
+                found.labels,
+                found.text,
+                splits=splits,
+                encoder=found.encoder,
+            )
         else:
-            model = encoders.load(encoder)
-            encoder = model  # loaded at the first images, and only once
+            encoder = model = encoders.load(encoder)  # at the first images, and only once
             dataset = data.split_or_all(data.load(source), "train")
             dataset, _ = data.separate_reserved(dataset, None)
-            text = prompts.embed(model, data.class_words(dataset, None), templates)
-            extracted = extract_features(model, dataset.images, store, progress=progress)
-            column = {label: i for i, label in enumerate(text.classes)}
-            labels = np.array([column[dataset.labels[i]] for i in extracted.kept])
-            values, splits = extracted.features.values, np.full(len(labels), "")
-            name, made_by = source.resolve().name, model.fingerprint
-        tasks.append(Task.of_features(name, values, labels, text, splits=splits, encoder=made_by))
+            words = data.class_words(dataset, None)
+            facts = {"name": source.resolve().name, "encoder": model.fingerprint}
+            task = encode_all(dataset, words, model, templates, store, progress, **facts)
+        tasks.append(task)
     return tasks
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from handful import data
 from handful.data.feature_files import SUFFIXES, feature_file
 from handful.data.feature_set import FeatureSet
 from handful.data.imagenet import imagenet, is_imagenet
-from handful.data.tip_cache import is_tip_cache, tip_cache
+from handful.data.tip_cache import is_tip_cache, shot_counts, tip_cache
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.protocols.encoding import (
@@ -35,7 +34,6 @@ COOP = {
     "Food101": "food",
     "UCF101": "action",
 }
-_KEYS = re.compile(r"keys_(\d+)shots?\.pt")
 
 
 def open_source(
@@ -107,8 +105,7 @@ def _task_of(found: FeatureSet, encoding: Encoding) -> Task:
 
 def _cache(path: Path, words: Mapping[str, str] | None, encoding: Encoding) -> FeatureSet:
     """The largest cache of a folder; its text is the folder's own, or made from class names."""
-    keys = (_KEYS.fullmatch(f.name) for f in path.iterdir())
-    shots = max(int(name[1]) for name in keys if name)
+    shots = max(shot_counts(path))
     if any(path.glob("*weights*.pt")):
         found = tip_cache(path, shots=shots, classes=None if words is None else list(words))
     elif words is None:

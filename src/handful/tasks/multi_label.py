@@ -19,8 +19,6 @@ from handful.tasks._base import Manifest, Source, Table, Task, Words
 from handful.tasks._multi_label_ridge import MultiLabelRidge
 from handful.tasks.classify import per_class_table
 
-FIXED = 0.5  # the threshold that learned ones are compared with
-
 
 class MultiLabel(Task):
     """Each class is answered from its own threshold on."""
@@ -94,7 +92,9 @@ class MultiLabel(Task):
         """F1 of the answers, and of those that a threshold of one half would give."""
         given = estimator.predict_proba(features)
         answers = self.answered(estimator, given)
-        return metrics.evaluate_multi_label(answers, targets, classes, given >= FIXED)
+        return metrics.evaluate_multi_label(
+            answers, targets, classes, given >= metrics.FIXED_THRESHOLD
+        )
 
     def fit_summary(self, manifest: Manifest) -> list[str | Table]:
         """How many classes from how many images, and each class's threshold."""
