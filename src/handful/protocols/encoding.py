@@ -167,7 +167,7 @@ def encode(source: ImageSource, encoding: Encoding, needed: SupportDraws) -> Tas
 def encode_all(
     dataset: Dataset,
     words: Mapping[str, str],
-    encoder: Encoder,
+    model: Encoder,
     templates: Sequence[str],
     store: FeatureStore | None = None,
     progress: Progress | None = None,
@@ -178,14 +178,14 @@ def encode_all(
     Args:
         dataset: the images.
         words: label to its words in a prompt, in the order of the columns.
-        encoder: of images and texts.
+        model: the encoder of images and texts.
         templates: prompts.
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all).
         more: other fields of the task.
     """
-    text = prompts.embed(encoder, words, templates)
-    found = extract_features(encoder, dataset.images, store, progress=progress)
+    text = prompts.embed(model, words, templates)
+    found = extract_features(model, dataset.images, store, progress=progress)
     usable = dataset.subset(found.kept)
     column = {name: i for i, name in enumerate(text.classes)}
     return Task.of_features(
