@@ -275,6 +275,12 @@ def test_a_third_task_is_one_file(grade, pictures, tmp_path, capsys):
     code, out, _ = run(capsys, "predict", skill, *images, "--json")
     assert [len(row["predictions"]) for row in json.loads(out)] == [1] * 12
     assert run(capsys, "inspect", skill)[0] == 0
+    code, _, err = run(capsys, "doctor", skill)
+    assert (code, "answers something else than one label an image" in err) == (2, True)
+    shelf = tmp_path / "library"
+    assert run(capsys, "library", "init", shelf, "--encoder", "tiny")[0] == 0
+    code, _, err = run(capsys, "library", "add", shelf, skill)
+    assert (code, "serves skills of one label an image only" in err) == (2, True)
     code, _, err = run(capsys, "predict", skill, *images, "--unknown", "0.1")
     assert (code, "support set" in err) == (2, True)
 

@@ -94,10 +94,10 @@ def check_compatible(pack: Pack, name: str, encoder: Mapping[str, Any]) -> None:
             f"({encoder['name']}): {parts}. Teach it again on that encoder, or make a "
             "library of its own for it"
         )
-    if pack.manifest.get("multi_label"):
+    if not pack.task.exclusive:
         raise InputError(
-            f"{name}: says of each class whether an image shows it; a library chooses one "
-            "skill an image and serves skills of one label an image only"
+            f"{name}: answers {pack.task.answers}; a library chooses one skill an image and serves "
+            "skills of one label an image only"
         )
     if pack.semantics != "inductive":
         raise InputError(

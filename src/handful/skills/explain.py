@@ -212,7 +212,7 @@ def explain_image(
 def _require_support(pack: Pack) -> Support:
     if not pack.task.exclusive:
         raise InputError(
-            f"{pack.where}: answers several labels an image, none of which is ahead of another; "
+            f"{pack.where}: answers {pack.task.answers}, none of which is ahead of another; "
             "only answers of skills of one label an image can be explained"
         )
     if pack.support is None:

@@ -55,6 +55,7 @@ class Task(ABC):
 
     Class attributes:
         title: its name in tables and messages.
+        answers: what a skill answers with, in the words of errors.
         exclusive: an image is of exactly one class, so that scores are one softmax: they can be
             calibrated, and sets of classes and the answer `unknown` are defined.
         keeps_support: the skill keeps its support set as features, so that it can be edited,
@@ -66,6 +67,7 @@ class Task(ABC):
 
     plugin: ClassVar[bool] = True
     title: ClassVar[str]
+    answers: ClassVar[str] = "something else than one label an image"
     exclusive: ClassVar[bool] = False
     keeps_support: ClassVar[bool] = False
     default_method: ClassVar[str]

@@ -20,6 +20,7 @@ class Classify(Task):
     """One label an image; every adapter is a method of it."""
 
     title: ClassVar[str] = "Classification"
+    answers: ClassVar[str] = "one label an image"
     exclusive: ClassVar[bool] = True
     keeps_support: ClassVar[bool] = True
     default_method: ClassVar[str] = "auto"

@@ -24,6 +24,7 @@ class MultiLabel(Task):
     """Each class is answered from its own threshold on."""
 
     title: ClassVar[str] = "Multi-label classification"
+    answers: ClassVar[str] = "several labels an image"
     default_method: ClassVar[str] = "multi_label"
     estimators: ClassVar[Mapping[str, type]] = {"multi_label": MultiLabelRidge}
 

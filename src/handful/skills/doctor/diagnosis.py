@@ -94,7 +94,7 @@ def diagnose(
 def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
     if not pack.task.exclusive:
         raise InputError(
-            f"{pack.where}: answers several labels an image; the doctor knows skills of one label "
+            f"{pack.where}: answers {pack.task.answers}; the doctor knows skills of one label "
             "an image only"
         )
     support = pack.support

@@ -24,7 +24,7 @@ def require_support(pack: Pack) -> Support:
     """
     if pack.support is None and not pack.task.keeps_support:
         raise PackError(
-            f"{pack.where}: a skill of several labels an image does not keep its images' features "
+            f"{pack.where}: a skill of {pack.task.answers} does not keep its images' features "
             "yet, so it cannot grow or forget; teach it again with handful fit"
         )
     if pack.support is None:
