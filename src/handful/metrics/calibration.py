@@ -47,7 +47,9 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) ->
     chances, truth = checked_logits(probabilities, targets)
     if bins < 1:
         raise InputError(f"expected at least one bin, got {bins}")
+    # only the answer counts (top-label calibration), as in Guo et al.
     best, right = chances.max(axis=1).astype(np.float64), chances.argmax(axis=1) == truth
+    # 1e-6: a float32 softmax may exceed 1 by rounding
     if best.min() < 0 or best.max() > 1 + 1e-6:
         raise InputError("expected probabilities from 0 to 1; logits need a softmax first")
     # a probability of exactly 1 belongs to the last bin

@@ -128,6 +128,7 @@ def checked_logits(
             f"expected logits [M, C] and targets [M] with M, C >= 1, "
             f"got {list(scores.shape)} and {list(truth.shape)}"
         )
+    # a mask or a table of probabilities would compare without an error
     if not np.issubdtype(truth.dtype, np.integer):
         raise InputError(f"expected targets as columns (integers), got {truth.dtype}")
     outside = np.unique(truth[(truth < 0) | (truth >= scores.shape[1])])
@@ -135,6 +136,7 @@ def checked_logits(
         raise InputError(
             f"targets {outside[:5].tolist()} are not columns; expected 0 to {scores.shape[1] - 1}"
         )
+    # argmax takes a NaN for the largest, so it would be the answer
     if np.isnan(scores).any():
         raise InputError("logits contain NaN; the answers would mean nothing")
     return scores, truth

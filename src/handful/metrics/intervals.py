@@ -29,6 +29,7 @@ def wilson_interval(right: int, count: int, level: float = 0.95) -> tuple[float,
             f"expected 0 <= right <= count, count >= 1 and a level between 0 and 1, "
             f"got right={right}, count={count}, level={level}"
         )
+    # the plain `p ± z sqrt(p (1 - p) / n)` has width 0 at p = 0 and p = 1, however few the images
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = right / count, z * z / count
     middle = share + spread / 2

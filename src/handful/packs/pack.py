@@ -44,6 +44,7 @@ class Pack:
     adapter: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # the dataclass is frozen; all of these refuse what is not sound, before anything is used
         object.__setattr__(self, "adapter", head.restore(self.manifest, self.tensors, self.where))
         golden.check(self.tensors, self.adapter, self.where)
         confidence.factor(self.manifest, self.where)

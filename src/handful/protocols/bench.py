@@ -131,10 +131,12 @@ def prepare(
     if request.vary is not None:
         varied = ablation.Ablation.of(request.vary, request.values, request.methods)
         varied.check(opened)
+    # there the first data set alone is taught, so only its draws are encoded
     trained = opened[:1] if request.protocol in ("cross", "domain") else opened
     shots = _shots(request, trained)
     draws = [(k, seed) for k in shots for seed in range(request.seeds)]
     needed = [SupportDraws(draws if s in trained else (), 1, request.allow_fewer) for s in opened]
+    # before the encoding: an unreadable journal fails at once
     journal = Journal(None if out is None else out / JOURNAL)
     tasks = [sources.load(s, encoding, n) for s, n in zip(opened, needed, strict=True)]
 

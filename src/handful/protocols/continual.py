@@ -115,6 +115,7 @@ def prepare(
     if not 0 < rate < 1:
         raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
     method = (request.methods or [METHOD])[0]
+    # a wrong name is refused before anything is encoded
     create_adapter(method, 0)
     if semantics(method) != "inductive":
         raise InputError(
@@ -134,6 +135,7 @@ def prepare(
             f"learned, got {len(opened)}; name them all, or 'playground'"
         )
     sources.check_names([source.name for source in opened])
+    # 16 shots as in the field, fewer where a class of any task has fewer
     most = min(sources.most_shots(s) for s in opened)
     shots = (request.shots or [max(1, min(SHOTS, most))])[0]
     for source in opened:

@@ -25,6 +25,7 @@ def transfer(a: Matrix) -> float:
     >>> transfer(np.array([[9.0, 2.0, 4.0], [9.0, 9.0, 6.0], [9.0, 9.0, 9.0]]))
     3.5
     """
+    # above the diagonal: task i while i, i - 1, ... tasks were still to come
     return float(np.mean([a[:i, i].mean() for i in range(1, len(a))]))
 
 
@@ -44,6 +45,7 @@ def forgetting(a: Matrix) -> float:
     >>> forgetting(np.array([[9.0, 2.0], [7.0, 9.0]]))
     2.0
     """
+    # from row i on: before, the task was not learned. The last row counts too, so it is never < 0
     return float(np.mean([a[i:, i].max() - a[-1, i] for i in range(len(a) - 1)]))
 
 

@@ -204,6 +204,7 @@ def class_text(encoder: Encoder, words: Mapping[str, str], templates: Sequence[s
     """Text of classes by their labels; several may have the same words, as two of ImageNet's do."""
     unique: dict[str, int] = {}
     row = [unique.setdefault(" ".join(w.casefold().split()), len(unique)) for w in words.values()]
+    # reversed, so that the first of several spellings is the one that is encoded
     first = {r: w for w, r in reversed(list(zip(words.values(), row, strict=True)))}
     text = prompts.embed(encoder, [first[r] for r in range(len(unique))], templates)
     return ClassText(text.embeddings[row], tuple(words), text.scale)

@@ -81,6 +81,7 @@ def few_shot(
 
 def base_classes(classes: int) -> int:
     """How many of the classes are base ones: the first half, the middle one included."""
+    # as CoOp's `subsample_classes`, or the halves were not those of the published numbers
     return math.ceil(classes / 2)
 
 
@@ -118,6 +119,7 @@ def base_to_new(
             queries = QuerySet("base", task, base, task.labels[base])
             yield Episode(task, k, seed, drawn, labels, base_text, (queries,))
             columns = np.arange(half, classes)
+            # targets count within the new half, as its columns do
             queries = QuerySet("new", task, new, task.labels[new] - half, columns)
             yield Episode(task, k, seed, drawn, labels, task.text, (queries,))
 
@@ -139,6 +141,7 @@ def cross(
         yield Episode(source, k, seed, drawn, labels, source.text, (queries,))
         for target, text in zip(targets, joint, strict=True):
             images = _without_copies(source, drawn, target)
+            # the answer is chosen among the target's own classes, which stand behind the source's
             columns = np.arange(len(source.text.classes), len(text.classes))
             queries = QuerySet(target.name, target, images, target.labels[images], columns)
             yield Episode(source, k, seed, drawn, labels, text, (queries,))
@@ -159,6 +162,7 @@ def domain(
         queries = [QuerySet(source.name, source, images, source.labels[images])]
         for variant, columns in zip(variants, source_columns, strict=True):
             images = _without_copies(source, drawn, variant)
+            # ImageNet-A and -R have 200 of the 1000 classes, and the field answers among those
             present = np.unique(variant.labels[variant.testable])
             targets = np.searchsorted(present, variant.labels[images])
             found = columns[present]
@@ -194,6 +198,7 @@ def _several(tasks: Sequence[Task], protocol: str, what: str) -> Sequence[Task]:
 
 def _without_copies(source: Task, drawn: Indices, target: Task) -> Indices:
     """Test images of a target that are no copy of a support image."""
+    # "" is an unknown digest, which is no copy of another unknown one
     support = {source.ids[int(i)] for i in drawn} - {""}
     images = np.flatnonzero(target.testable)
     kept = np.array([target.ids[int(i)] not in support for i in images], dtype=bool)

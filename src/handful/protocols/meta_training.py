@@ -72,6 +72,7 @@ class EpisodeSampler:
         support, labels, queries, targets = [], [], [], []
         for column, c in enumerate(classes):
             images = rng.permutation(self.rows[c])
+            # one image at least is left to be a query
             most = max(1, min(shots, len(images) - 1))
             count = int(rng.integers(1, most + 1)) if uneven else most
             rest = images[count : count + QUERIES]
@@ -191,6 +192,7 @@ def train(
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
     mean, warm_up = 0.0, max(1, steps // 20)
     for step in range(steps):
+        # linear warm-up times half a cosine
         rise = min(1.0, (step + 1) / warm_up)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * rise * (1 + math.cos(math.pi * step / steps)) / 2

@@ -95,6 +95,7 @@ def beside(
     """
     rows = anchors(_NAMES[protocol], encoder) if encoder else ()
     if protocol == "base-to-new":
+        # the field prints base-to-new at 16 shots alone
         return _halves(grid, rows, elsewhere) if grid.shots == 16 else ()
     if protocol in ("cross", "domain"):
         return _targets(grid, rows)
@@ -131,6 +132,7 @@ def _targets(grid: Grid, rows: Sequence[Anchor]) -> tuple[Published, ...]:
     if names[0] != "imagenet":
         return ()
     targets = frozenset(n for n in names[1:] if n != canonical("mean of the others"))
+    # CoCoOp's ten targets and CoOp's four variants, the only averages that are published
     mean = {_ELEVEN - {"imagenet"}: "average of 10", _VARIANTS: "average of 4 ImageNet variants"}
     last = mean.get(targets, "")
     columns = [canonical(last) if n == canonical("mean of the others") else n for n in names]

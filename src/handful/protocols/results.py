@@ -105,6 +105,7 @@ def _draws(configurations: Sequence[Configuration]) -> dict[str, list[str]]:
         task, k = episode.task, episode.shots
         counts = np.bincount(task.labels[task.pool], minlength=len(task.text.classes))
         taught = counts[np.unique(episode.labels)]
+        # a draw of all images is the same for every seed, so an interval of 0 means nothing
         if task.has_splits and taught.max() <= k:
             equal[task.name, k] = f"{task.name} at {k} shots: every seed has the same support set"
         if (taught < k).any():

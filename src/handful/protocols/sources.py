@@ -106,6 +106,7 @@ def _task_of(found: FeatureSet, encoding: Encoding) -> Task:
 def _cache(path: Path, words: Mapping[str, str] | None, encoding: Encoding) -> FeatureSet:
     """The largest cache of a folder; its text is the folder's own, or made from class names."""
     shots = max(shot_counts(path))
+    # text features that the relatives of Tip-Adapter's code keep beside the cache
     if any(path.glob("*weights*.pt")):
         found = tip_cache(path, shots=shots, classes=None if words is None else list(words))
     elif words is None:
@@ -131,6 +132,7 @@ def load(source: ImageSource | Task, encoding: Encoding, needed: SupportDraws) -
 def _open_images(path: Path, words: Mapping[str, str] | None) -> ImageSource:
     """Labelled images from wherever they are; nothing is encoded."""
     templates: Sequence[str] = prompts.DEFAULT
+    # first: as a plain folder per class its names would be WordNet numbers
     if path.is_dir() and is_imagenet(path):
         dataset, own = imagenet(path)
         return ImageSource(path.resolve().name, dataset, words or own)

@@ -91,6 +91,7 @@ def cell(by_seed: Mapping[int, float]) -> Cell:
 def averages(scores: Sequence[Score]) -> dict[int, float]:
     """Seed to the mean over data sets."""
     seeds = sorted({s.seed for s in scores})
+    # each data set counts the same, however many test images it has
     return {n: float(np.mean([s.accuracy for s in scores if s.seed == n])) for n in seeds}
 
 
@@ -127,6 +128,8 @@ def _base_new_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
     found = {(s.task, s.seed, s.query_set): s.accuracy for s in scores}
     seeds = sorted({s.seed for s in scores})
     tasks = list(dict.fromkeys(s.task for s in scores))
+    # two conventions: the mean of harmonic means (per data set and seed), and the harmonic mean of
+    # the mean accuracies, which papers print; the latter is no mean over seeds, so has no interval
     means = {
         n: float(np.mean([harmonic(found[t, n, "base"], found[t, n, "new"]) for t in tasks]))
         for n in seeds
@@ -138,6 +141,7 @@ def _base_new_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
 def _targets(scores: Sequence[Score]) -> list[Grid]:
     result = []
     names = list(dict.fromkeys(s.query_set for s in scores))
+    # the first query set is the taught data set itself
     source, targets = names[0], names[1:]
     for k in sorted({s.shots for s in scores}):
         rows = []

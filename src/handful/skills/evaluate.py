@@ -127,6 +127,7 @@ def unseen(
     found = extract_features(predictor.encoder, images, store, progress=progress)
     support = frozenset(predictor.pack.support_ids)
     seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
+    # a support image is answered by its own label, so it would raise every number
     keep = np.flatnonzero(~seen | keep_leaks)
     if not len(seen):
         raise InputError(f"no image could be read{data.describe_failures(found.failures)}")
@@ -146,6 +147,7 @@ def unseen(
 def _shuffled(pack: Pack, features: Array, targets: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
     if pack.semantics == "inductive":
         return features, targets
+    # a fixed seed: the same numbers in every run
     order = np.random.default_rng(0).permutation(len(targets))
     return features[order], targets[order]
 
@@ -153,6 +155,7 @@ def _shuffled(pack: Pack, features: Array, targets: NDArray[Any]) -> tuple[Array
 def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
     """See `Evaluated.confidence`."""
     found: dict[str, Any] = {"bins": {}}
+    # both, to show what the learned factor is worth
     for key, factor in (("ece", confidence.factor(pack.manifest)), ("ece_uncalibrated", 1.0)):
         probabilities = confidence.probabilities(logits, factor)
         found[key] = metrics.calibration_error(probabilities, targets)
@@ -174,6 +177,7 @@ def _sets(pack: Pack, logits: Array, targets: NDArray[np.int64], error: float) -
     except InputError as refused:
         return {"cannot": str(refused)}
     return {
+        # promised is 1 - error on average, for images like the support images
         "coverage": float(among[np.arange(len(targets)), targets].mean()),
         "size": float(among.sum(axis=1).mean()),
     }

@@ -160,6 +160,7 @@ def explain(pack: Pack, features: Array) -> Explanation:
         )
     x = unit(x[None], "the image's features")
     logits = pack.logits(x)[0].astype(np.float64)
+    # in float64, since parts of opposite sign can be much larger than their sum
     head = with_double_precision(pack.adapter.module_)
     query = torch.from_numpy(x[0]).double()
     exact = exact_terms(head, query, support)
@@ -174,6 +175,7 @@ def explain(pack: Pack, features: Array) -> Explanation:
         probability=float(pack.probabilities(x)[0].max()),
         images=images,
         text=text,
+        # by subtraction, so that the parts sum to the logits whatever the head is
         rest=logits - images.sum(axis=0) - text,
         support=support,
         method="mixture" if exact is None else "exact terms",

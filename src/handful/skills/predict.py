@@ -231,6 +231,7 @@ class Predictor:
         pack, classes = self.pack, self.pack.classes
         probabilities = pack.probabilities(features)
         answered = pack.task.answered(pack.adapter, probabilities)
+        # stable: of equal probabilities the first class comes first, as argmax has it
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             [{"label": classes[c], "score": float(row[c])} for c in best[yes[best]][:top_k]]

@@ -67,6 +67,7 @@ def confidence(adapter: Any, support: Support) -> Statements:
     targets = support.targets[others]
     if adapter.calibrated:
         left_out = adapter.leave_one_out(support.features, support.targets, support.text)
+        # its weights were fitted on left-out logits, so they are at the right scale already
         logits, factor = left_out[others], 1.0
     else:
         logits = logits_by_folds(adapter, support)[others]

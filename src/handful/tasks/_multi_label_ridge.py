@@ -109,17 +109,21 @@ class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         # the order of the images must not show, not even in the last bit
         order = np.lexsort(np.concatenate([truth.T, rows.T]))
         features, labels = torch.from_numpy(rows[order]), truth[order]
+        # the scale goes into T, so that the head needs no tensor for it
         words = torch.from_numpy(text.weights) * text.scale
         weights, bias, gain, predicted = ridge_path_with_offset(
             features, torch.from_numpy(labels), text_scores(features, words), tried
         )
+        # `[L, N, C]` left-out predictions, one table for each penalty
         best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
         scores, enough = predicted[best].numpy(), enough_examples(labels)
         line = platt_scaling(scores[:, enough], labels[:, enough])
+        # one slope for all classes: a class of few shots alone cannot fix two numbers
         slope, offset = line or _PLAIN
         logits = slope * scores + offset
         self.penalty_, self.calibrated_ = tried[best], line is not None
         self.given_ = f1_thresholds(logits, labels, pool)
+        # slope and offset go into W, b and g: the saved head has the formula above and no more
         self.module_ = MultiLabelHead(
             weights=(slope * weights[best]).float(),
             bias=(slope * bias[best] + offset).float(),
@@ -129,6 +133,7 @@ class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         )
         self.module_.eval().requires_grad_(False)
         self.left_out_ = np.empty(logits.shape, dtype=np.float32)
+        # back in the order of the caller
         self.left_out_[order] = logits
         self.classes_, self.n_features_in_ = np.array(text.classes), rows.shape[1]
         self.positives_ = truth.sum(0).astype(np.int64)

@@ -184,6 +184,8 @@ def draw(labels: NDArray[np.int64], shots: int, seed: int) -> list[int]:
         raise InputError(f"expected shots of 1 or more, got {shots}")
     order = np.random.default_rng(check_seed(seed)).permutation(len(labels))
     shown = labels[order] > 0
+    # images of no class are a kind too: thresholds are learned from them as well
     kinds = np.concatenate([shown, ~shown.any(1, keepdims=True)], axis=1)
+    # after each image: is any kind still short? The draw ends with the first where none is
     short = (kinds.cumsum(0) < np.minimum(kinds.sum(0), shots)).any(1)
     return sorted(order[: int(short.sum()) + 1].tolist())

@@ -69,6 +69,7 @@ class Delta:
         if not 0 <= weight <= 1:
             raise InputError(f"expected a weight from 0 to 1, got {weight}")
         tuner = plugins.get("tuners", self.tuner)(**self.params)
+        # one factor of a product such as LoRA's B A: both would scale the change by weight squared
         tensors = {
             name: tensor * np.float32(weight) if tuner.is_linear_in(name) else tensor
             for name, tensor in self.tensors.items()

@@ -46,6 +46,7 @@ def block_indices(tower: Tower, blocks: str) -> list[int]:
     if match is None:
         raise InputError(f"expected blocks such as all, upper, 6-11, 6- or 10, got {blocks!r}")
     first = int(match[1])
+    # `6-11`, else `6-` to the last block, else `10` alone
     last = int(match[3]) if match[3] else (count - 1 if match[2] else first)
     if not first <= last < count:
         raise InputError(

@@ -31,6 +31,7 @@ class PromptLearner(nn.Module):
         net: nn.Module | None,
     ) -> None:
         super().__init__()
+        # zeros: weight decay pulls to the initial contexts, and a scaled delta lies between them
         self.contexts = nn.Parameter(torch.zeros_like(start))
         # Not persistent: it can be computed again, so a delta need not hold it.
         self.register_buffer("start", start, persistent=False)

@@ -63,6 +63,7 @@ class TunedEncoder:
         self.base, self.deltas = base, dict(deltas)
         self.modules = tuple(load_delta(base, delta) for delta in deltas.values())
         check_single_prompt([m.tuner for m in self.modules])
+        # another fingerprint, so the store never gives features of the frozen encoder for these
         digests = "+".join(delta.digest for delta in deltas.values())
         self.fingerprint = f"{base.fingerprint} tuner:{digests}"
         self.name, self.precision, self.device = base.name, base.precision, base.device

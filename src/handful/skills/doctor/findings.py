@@ -97,6 +97,7 @@ class Examination:
     @property
     def rare_classes(self) -> tuple[str, ...]:
         """Classes with less than a third of the images of the median class."""
+        # the median, as one large class must not make all others rare
         usual = float(np.median(list(self.counts.values())))
         return tuple(name for name, n in self.counts.items() if n * _RARE < usual)
 

@@ -93,6 +93,7 @@ def answered_right(support: Support, adapter: Any, auto: torch.Tensor | None) ->
         return np.zeros(len(support.ids), dtype=np.bool_)
     usual = _create("auto")
     unfitted = type(adapter)(**adapter.get_params(deep=False))
+    # the default method is `auto`, whose left-out logits are there already
     same = type(unfitted) is type(usual) and unfitted.get_params() == usual.get_params()
     logits = auto if same else _left_out(unfitted, support)
     return np.asarray(logits.argmax(dim=1).numpy() == support.targets)
@@ -112,6 +113,7 @@ def influence(support: Support, notes: list[str]) -> Doubles:
         why = "one image a class" if one_each else f"more than {_INFLUENCE_UP_TO} images"
         notes.append(f"whether an image hurts the others was not computed ({why})")
         return np.full(n, np.nan)
+    # in float64: influences are small differences of losses
     rows = torch.from_numpy(support.features).double()
     base = rows @ torch.from_numpy(support.text.weights).double().T
     targets = torch.from_numpy(support.targets)

@@ -108,13 +108,16 @@ def fit(
     check_single_prompt([*(m.tuner for m in below), *tuners])
     made = []
     for i, tuner in enumerate(tuners):
+        # + i: two tuners of one kind must not begin with the same random tensors
         module = tuner.create_module(base, text.names, recipe.seed + i)
         made.append(TunerModule(tuner, module.to(base.device).train()))
+    # up to here in each tower nothing changes while training: computed once and kept
     first = reduce(FirstChanged.earliest, (t._first_changed(base) for t in tuners))
     templates = reduce(lambda given, t: t._templates(given), tuners, text.templates)
     prompts = ClassPrompts(text.classes, text.names, templates)
     with ExitStack() as stack:
         stack.enter_context(attached(base, below))
+        # the reference of the losses, so before the new tuners are attached
         frozen_text = encode_classes(base, below, text)
         labelled = prepare_images(encoder, images, first.vision, recipe, store, progress)
         if not len(labelled):
@@ -127,6 +130,7 @@ def fit(
         targets = torch.tensor([text.classes.index(label) for label in kept])
         classes = TrainingText(base, (*below, *made), prompts, first.text, recipe)
         objective = Objective(made, labelled, classes, targets, recipe, frozen_text, extra, below)
+        # from here on the model is the tuned one; `Objective` has taken its frozen features
         stack.enter_context(attached(base, made))
         if recipe.checkpointing:
             stack.enter_context(gradient_checkpointing(_trained_blocks(base, first)))

@@ -88,6 +88,7 @@ def fit_interpolated(
         ]
         if len(losses[0]):
             curve = {f"{a:g}": float(each.mean()) for a, each in zip(WEIGHTS, losses, strict=True)}
+            # ascending, so of equal losses the smaller change is kept
             weight = min(WEIGHTS, key=lambda a: curve[f"{a:g}"])
             facts |= {"held_out": len(losses[0]), "held_out_loss": curve}
             if not weight:  # nothing would be left of a training on all images
@@ -141,6 +142,7 @@ def _losses(
     )
     known = extract_features(encoder, support[0], store)
     new = extract_features(encoder, held_out[0], store)
+    # every image set apart is unreadable
     if not new.kept:
         return np.zeros(0)
     labels = np.array([support[1][i] for i in known.kept])

@@ -55,6 +55,7 @@ def train(
     if not any(p.requires_grad for p in objective.parameters()):
         raise InputError("nothing to learn: none of the parameters wants a gradient")
     with ExitStack() as stack:
+        # outermost, for an Accelerator is made inside, and its state is global
         stack.enter_context(processes.isolated_state())
         stack.enter_context(processes.restored_forward(objective))
         trainer = Trainer(objective, count, recipe, unlabelled, rates or {}, device)
@@ -72,6 +73,7 @@ def train(
                 raise
             raise InputError(memory.advice(recipe)) from error
         finally:
+            # also after an error: the model belongs to the caller
             trainer.optimiser.zero_grad()
     return trainer.report
 

@@ -41,6 +41,7 @@ def frozen_kl(logits: Tensor, frozen: Tensor) -> Tensor:
     """
     before = functional.log_softmax(_at_least_float32(frozen.detach()), dim=-1)
     now = functional.log_softmax(_at_least_float32(logits), dim=-1)
+    # both in logarithms: a probability that rounds to 0 gives 0 and not NaN
     return functional.kl_div(now, before, reduction="none", log_target=True).sum(dim=-1).mean()
 
 

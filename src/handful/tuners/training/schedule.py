@@ -59,4 +59,5 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     warm = round(warmup * steps)
     if step < warm:
         return (step + 1) / warm
+    # max: a warm-up of all steps leaves none for the cosine
     return (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
