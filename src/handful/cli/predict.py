@@ -31,7 +31,8 @@ def run(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", help="How to write them: table, csv, json, ...; default as --out ends."
+            "--format",
+            help="How to write them: table, csv, json; default a table, or as --out ends.",
         ),
     ] = None,
     out: Annotated[

@@ -33,9 +33,9 @@ class Classify(Task):
         if isinstance(source, LabelledImages) or data.is_multi_label_table(source):
             where = "the images" if isinstance(source, LabelledImages) else source
             raise InputError(
-                f"{where}: any number of labels on an image, and classification answers "
-                "with one class an image; give images with one label each, or teach a skill of "
-                "several labels with --multi-label"
+                f"{where}: an image has any number of labels here, and classification answers with "
+                "one class an image; give images with one label each, or teach a skill of several "
+                "labels with --multi-label"
             )
         return data.load(source)
 
