@@ -82,7 +82,7 @@ def test_a_path_of_no_format_names_them_all(folder):
 @pytest.mark.parametrize("name", plugins.names("outputs"))
 def test_what_every_output_must_do(name):
     output = outputs.get(name)
-    assert outputs.name_of(output) == name
+    assert plugins.name_of("outputs", type(output)) == name
     assert all(suffix.startswith(".") for suffix in output.suffixes)
     answers = [
         Prediction("a.png", [{"label": "é, cat", "score": 0.75}], among=("é, cat", "dog")),

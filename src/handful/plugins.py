@@ -71,6 +71,13 @@ def get(kind: str, name: str) -> Any:
     raise UnknownNameError(f"no {kind} named {name!r}; {hint}known: {', '.join(known)}")
 
 
+def name_of(kind: str, plugin: type) -> str | None:
+    """The name by which `get` finds a class: its file's, as a rule; None for no plug-in."""
+    own = plugin.__module__.rpartition(".")[2]
+    ordered = sorted(names(kind), key=lambda name: name != own)  # its file first: others import
+    return next((name for name in ordered if get(kind, name) is plugin), None)
+
+
 def _folders(kind: str) -> list[Path]:
     environment = os.environ.get("HANDFUL_PLUGINS", "")
     extra = [Path(p) for p in environment.split(os.pathsep) if p]

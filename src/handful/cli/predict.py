@@ -136,8 +136,7 @@ def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     if json_too:
         form = "json"
     if out is not None and form is None:
-        ending = outputs.for_file(out)
-        form = None if ending is None else outputs.name_of(ending)
+        form = outputs.for_file(out)
     if out is not None and form in (None, TABLE):
         raise InputError(
             f"--out {out}: a table is for the screen; add --format csv or --format json, "

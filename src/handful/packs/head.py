@@ -35,11 +35,11 @@ def method_of(estimator: Any, task: str) -> str:
         InputError: no method of the task, so no pack could name it.
     """
     kind = type(estimator)
-    own = kind.__module__.rpartition(".")[2]
-    methods = tasks.get(task).estimators or plugins.names("adapters")
-    for name in sorted(methods, key=lambda n: n != own):
-        if tasks.get(task).estimator(name) is kind:
-            return name
+    own = tasks.get(task).estimators
+    name = next((n for n, e in own.items() if e is kind), None)
+    found = name if own else plugins.name_of("adapters", kind)
+    if found is not None:
+        return found
     raise InputError(
         f"{kind.__name__} is no plug-in, so no skill could name it; put the class into a file of "
         "its own in a folder 'adapters' and add the folder above with handful.plugins.add_folder"

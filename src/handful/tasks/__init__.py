@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from handful import plugins
+from handful.errors import InputError
 from handful.tasks._base import Source, Table, Task
 
 __all__ = ["DEFAULT", "Source", "Table", "Task", "choose", "get", "of_manifest"]
@@ -24,8 +25,15 @@ def get(name: str) -> Task:
 
 
 def name_of(task: Task) -> str:
-    """The name by which `get` finds a task: its file's."""
-    return type(task).__module__.rpartition(".")[2]
+    """The name by which `get` finds a task: its file's.
+
+    Raises:
+        InputError: no plug-in, so no skill could name it.
+    """
+    name = plugins.name_of("tasks", type(task))
+    if name is None:
+        raise InputError(f"{type(task).__name__} is no plug-in; put it into a file in 'tasks'")
+    return name
 
 
 def choose(name: str | None, source: Source) -> Task:

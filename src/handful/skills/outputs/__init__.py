@@ -7,7 +7,7 @@ from pathlib import Path
 from handful import plugins
 from handful.skills.outputs._base import Output, answer_rows
 
-__all__ = ["Output", "answer_rows", "for_file", "get", "name_of"]
+__all__ = ["Output", "answer_rows", "for_file", "get"]
 
 
 def get(name: str) -> Output:
@@ -20,12 +20,7 @@ def get(name: str) -> Output:
     return output
 
 
-def name_of(output: Output) -> str:
-    """The name by which `get` finds a format: its file's."""
-    return type(output).__module__.rpartition(".")[2]
-
-
-def for_file(path: Path) -> Output | None:
-    """The format that a file's name ends in; None for an ending of none."""
-    found = (get(name) for name in plugins.names("outputs"))
-    return next((output for output in found if path.suffix.lower() in output.suffixes), None)
+def for_file(path: Path) -> str | None:
+    """The name of the format that a file's name ends in; None for an ending of none."""
+    ending = path.suffix.lower()
+    return next((n for n in plugins.names("outputs") if ending in get(n).suffixes), None)
