@@ -12,7 +12,8 @@ from handful.cli import main
 from handful.errors import InputError
 from handful.skills import outputs
 from handful.skills.fit import fit
-from handful.skills.predict import Prediction, Predictor
+from handful.skills.predict import Predictor
+from handful.skills.prediction import Prediction
 
 LINES = '''
     """One line an image: `label<tab>path`."""

@@ -2,8 +2,9 @@
 
     >>> import handful
     >>> fitted = handful.fit("photos", encoder="openai/clip-vit-base-patch32")  # doctest: +SKIP
-    >>> fitted.pack.save("skill")  # doctest: +SKIP
-    >>> handful.Predictor("skill").predict(["new.jpg"])  # doctest: +SKIP
+    >>> fitted.predict(["new.jpg"])  # doctest: +SKIP
+    >>> fitted.save("skill")  # doctest: +SKIP
+    >>> handful.load("skill").predict(["new.jpg"])  # doctest: +SKIP
 
 Importing the package imports nothing heavy: each name below is fetched when it is first used.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from handful.protocols.compare import compare
     from handful.skills.evaluate import evaluate
     from handful.skills.fit import fit
-    from handful.skills.predict import Predictor
+    from handful.skills.predict import Predictor, load
 
 __all__ = [
     "Adapter",
@@ -36,6 +37,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "load",
     "load_encoder",
 ]
 
@@ -49,6 +51,7 @@ _HOME = {  # name: (module, its name there)
     "compare": ("protocols.compare", "compare"),
     "evaluate": ("skills.evaluate", "evaluate"),
     "fit": ("skills.fit", "fit"),
+    "load": ("skills.predict", "load"),
     "load_encoder": ("encoders", "load"),
 }
 

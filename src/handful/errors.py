@@ -35,10 +35,11 @@ class MissingModelError(HandfulError, FileNotFoundError):
 class MissingExtraError(HandfulError, ImportError):
     """A library that only some uses need and that is not installed."""
 
-    def __init__(self, library: str, extra: str, purpose: str) -> None:
+    def __init__(self, library: str, extra: str | None, purpose: str) -> None:
+        package = f"'handful[{extra}]'" if extra else library
         super().__init__(
             f"{purpose} needs the library {library!r}, which is not installed. "
-            f"Install it with: pip install 'handful[{extra}]'"
+            f"Install it with: pip install {package}"
         )
 
 

@@ -10,7 +10,7 @@ from handful.cli import _console
 
 if TYPE_CHECKING:
     from handful.library import LibraryPrediction
-    from handful.skills.predict import Prediction
+    from handful.skills.prediction import Prediction
 
 
 def predict(

@@ -14,7 +14,7 @@ from handful.cli import _console, _options, _tuning
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.skills.fit import Fitted
+    from handful.skills.fitted import Fitted
     from handful.tuners import Tuning
 
 MULTI_LABEL = "multi_label"

@@ -12,7 +12,7 @@ from handful.cli import _console, _library, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.skills.predict import Prediction
+    from handful.skills.prediction import Prediction
 
 
 TABLE = "table"  # for the screen alone

@@ -27,6 +27,7 @@ from handful.library.task_support import Indices
 from handful.packs import Pack
 from handful.packs.novelty import Detector, read
 from handful.skills.predict import BATCH
+from handful.skills.prediction import Predictions
 
 
 class Library:
@@ -165,7 +166,7 @@ class Library:
         top_k: int | None = None,
         extra_classes: ClassText | None = None,
         progress: Progress | None = None,
-    ) -> list[LibraryPrediction]:
+    ) -> Predictions[LibraryPrediction]:
         """Classify images, each by the skill that it belongs to; one bad image stops no other.
 
         Args:
@@ -190,11 +191,11 @@ class Library:
         self._check(task, unknown)
         several = [images] if stream.is_single_image(images) else list(images)
         if not several:
-            return []
+            return Predictions()
         batches = stream.encode_batches(
             self.encoder, several, BATCH, self.store, total=len(several), progress=progress
         )
-        result: list[LibraryPrediction] = []
+        result = Predictions[LibraryPrediction]()
         for batch in batches:
             answers = None
             while answers is None:

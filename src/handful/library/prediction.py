@@ -11,7 +11,7 @@ import numpy as np
 from handful.contracts import Array, ClassText
 from handful.library.ensemble import SkillEnsemble, TunedFeatures
 from handful.library.zero_shot import known_class_discount, zero_shot
-from handful.skills.predict import Prediction, Score
+from handful.skills.prediction import Prediction, Score
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from handful.report.figures import (
     shorten,
 )
 from handful.report.files import check_figure_name, check_folder, png, save
+from handful.report.frames import to_frame
 from handful.report.markdown import fact_lines, markdown_table, plain
 from handful.report.photos import show_photo, show_photos
 
@@ -28,4 +29,5 @@ __all__ = [
     "shorten",
     "show_photo",
     "show_photos",
+    "to_frame",
 ]

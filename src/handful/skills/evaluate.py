@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,13 @@ from handful.errors import InputError
 from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
+from handful.report import to_frame
+from handful.skills.loaded import LoadedSkill
 from handful.skills.predict import Predictor
 from handful.tasks import Source, Task
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,19 @@ class Evaluated:
     unknown: Mapping[str, Any] | None = None
     confidence: Mapping[str, Any] | None = None
 
+    def to_frame(self) -> DataFrame:
+        """A row a class: `class,precision,recall,f1,images`, images being those of the class.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        keys = {"precision": "precision", "recall": "recall", "f1": "f1", "images": "support"}
+        rows = [
+            [name, *(numbers[key] for key in keys.values())]
+            for name, numbers in self.result.per_class.items()
+        ]
+        return to_frame(["class", *keys], rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
@@ -66,7 +84,7 @@ class Unseen:
 
 
 def evaluate(
-    skill: str | Path | Predictor,
+    skill: str | Path | Pack | LoadedSkill,
     source: Source,
     *,
     encoder: str | Path | Encoder | None = None,
@@ -80,7 +98,7 @@ def evaluate(
     a shuffled order, always the same: by class, as on disk, their order would give labels away.
 
     Args:
-        skill: a pack's folder or a `Predictor`.
+        skill: a skill's folder, a `Predictor`, or what `handful.fit` returns.
         source: as for `fit`; where it states splits, only `test` is used. Images labelled
             `background`, `none`, `noise` or `other` are asked about as unknown ones.
         encoder: to use instead of the one the pack names.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,42 +18,16 @@ from handful import encoders, tasks
 from handful.contracts import ClassText, Encoder
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Failure, Progress, extract_features
+from handful.features import Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
+from handful.skills.fitted import Fitted
 from handful.skills.statements import state
 from handful.skills.support import SupportFeatures, SupportImages, encode_support, read_support
 from handful.tasks import Task
 
 if TYPE_CHECKING:
     from handful.tuners import Trained, Tuning
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A new skill and how it came about.
-
-    Args:
-        pack: the skill; `pack.save(folder)` writes it.
-        failures: images that could not be used, by name, with the reason.
-        encoded: images that went through the encoder; features of the rest were in the store.
-        seconds: time spent fitting the adapter alone.
-        ignored: files passed over while looking for images: how many of each kind.
-        trained: the tuned encoder and the report of its training, where there was one.
-    """
-
-    pack: Pack
-    failures: tuple[Failure, ...]
-    encoded: int
-    seconds: float
-    ignored: Mapping[str, int]
-    trained: Trained | None = None
-
-    @property
-    def selection(self) -> Mapping[str, Any] | None:
-        """Why these methods, where the adapter chose: `reason` and `ranking` (`Auto.explain`)."""
-        chosen: Mapping[str, Any] | None = self.pack.manifest["training"].get("selection")
-        return chosen
 
 
 def fit(
@@ -73,6 +47,8 @@ def fit(
     progress: Progress | None = None,
 ) -> Fitted:
     """Teach a skill from labelled images; only from those of `train` where splits are stated.
+
+    Over 60 lines for its arguments, each told in a line.
 
     Args:
         source: a folder per class, a table, a split file (`handful.data.load`), or a data set.
@@ -114,7 +90,9 @@ def fit(
     facts |= {"words": images.words, "seed": seed, "views": views, "failed": len(support.failures)}
     untouched = _untouched(model, class_prompts, support, store)
     pack = _pack(chosen, adapter, model, used.templates, text, support, untouched, facts)
-    return Fitted(pack, support.failures, support.encoded, seconds, images.ignored, trained)
+    return Fitted(
+        pack, support.failures, support.encoded, seconds, images.ignored, model, trained, store
+    )
 
 
 def _tune(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -20,44 +20,10 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.packs.novelty import Detector, read
 from handful.skills.encoder import load_encoder
+from handful.skills.loaded import LoadedSkill, unpack
+from handful.skills.prediction import Prediction, Predictions, Score
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
-
-
-class Score(TypedDict):
-    """One answer, shaped as in Hugging Face's image-classification pipeline."""
-
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer of a skill to one image.
-
-    Args:
-        name: the image's name: its path where it has one.
-        scores: answers, the best first; their scores add up to one over all classes. Of a skill of
-            several labels an image, the classes that it shows, perhaps none, with a probability
-            each.
-        error: why there is no answer, naming the image; None where there is one.
-        unknown: true where the image shows none of the classes; None where it was not asked for.
-        familiar: share of unknown images that look as familiar as this one, or more so; None where
-            it was not asked for. What has at most the false-accept rate is taken for known.
-        among: the classes that it may be, at the error that was asked for; else None.
-    """
-
-    name: str
-    scores: list[Score]
-    error: str | None = None
-    unknown: bool | None = None
-    familiar: float | None = None
-    among: tuple[str, ...] | None = None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """More of the answer for a file of answers; a library adds the skill that answered."""
-        return {}
 
 
 @dataclass(frozen=True)
@@ -73,9 +39,10 @@ class Predictor:
     """Answers of one skill, for images in any amount.
 
     Args:
-        pack: a skill or its folder.
-        encoder: the encoder or its name; by default the one that the skill names.
-        store: where features are kept; the user's own store when not given.
+        pack: a skill, its folder, or what `handful.fit` returns.
+        encoder: the encoder or its name; by default the one that the skill names, or the loaded
+            one of a skill that was just taught.
+        store: where features are kept; by default as in teaching, or the user's own store.
         unknown: a false-accept rate: of images that show none of the classes, at most this share
             is taken for one of them; the others are answered `unknown`. Not asked for by default.
         error: an error rate: each answer also names the classes that the image may be of, and at
@@ -84,8 +51,8 @@ class Predictor:
     Raises:
         PackError: the skill cannot be used as it is on disk.
         MismatchError: the encoder is not the one it was taught on.
-        InputError: the skill has no such statement, or its support set is too small to guarantee
-            that rate.
+        InputError: no skill; the skill has no such statement, or its support set is too small to
+            guarantee that rate.
 
     Attributes:
         pack: the skill.
@@ -94,14 +61,14 @@ class Predictor:
 
     def __init__(
         self,
-        pack: Pack | str | Path,
+        pack: Pack | str | Path | LoadedSkill,
         encoder: Encoder | str | Path | None = None,
         store: FeatureStore | None = None,
         *,
         unknown: float | None = None,
         error: float | None = None,
     ) -> None:
-        self.pack = pack if isinstance(pack, Pack) else Pack.load(pack)
+        self.pack, encoder, store = unpack(pack, encoder, store)
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._check(unknown, error)  # before an encoder is loaded in vain
@@ -116,7 +83,7 @@ class Predictor:
         *,
         unknown: float | None = None,
         error: float | None = None,
-    ) -> list[Prediction]:
+    ) -> Predictions[Prediction]:
         """Classify images; one that cannot be read gets an `error` and stops no other.
 
         Args:
@@ -128,7 +95,7 @@ class Predictor:
             error: an error rate instead of the predictor's own.
 
         Returns:
-            One prediction an image, in their order.
+            One prediction an image, in their order: a list, with `to_frame`.
 
         Raises:
             InputError: as the constructor does.
@@ -143,7 +110,7 @@ class Predictor:
         size, limit = BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
             size, limit = max(1, len(given)), sys.maxsize
-        return list(self._predict(given, options, size, limit, progress, len(given)))
+        return Predictions(self._predict(given, options, size, limit, progress, len(given)))
 
     def iter_predict(
         self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
@@ -237,3 +204,22 @@ class Predictor:
             [{"label": classes[c], "score": float(row[c])} for c in best[yes[best]][:top_k]]
             for row, yes, best in zip(probabilities, answered, order, strict=True)
         ]
+
+
+def load(
+    skill: Pack | str | Path,
+    encoder: Encoder | str | Path | None = None,
+    store: FeatureStore | None = None,
+) -> Predictor:
+    """A saved skill, ready to answer: `handful.load("skill").predict(images)`.
+
+    Args:
+        skill: a folder or a `.skill` file.
+        encoder: the encoder or its name; by default the one that the skill names.
+        store: where features are kept; the user's own store when not given.
+
+    Raises:
+        PackError: the skill cannot be used as it is on disk.
+        MismatchError: the encoder is not the one it was taught on.
+    """
+    return Predictor(skill, encoder, store)

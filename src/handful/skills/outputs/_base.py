@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from handful.skills.predict import Prediction
+from handful.skills.prediction import Prediction
 
 
 class Output(ABC):
@@ -35,9 +35,5 @@ def answer_rows(prediction: Prediction, digits: int) -> list[tuple[str, str]]:
     None for an image that could not be read; one pair of empty texts for an image that shows none
     of the classes of a skill of several labels.
     """
-    if prediction.error:
-        return []
-    if prediction.unknown:
-        return [("unknown", f"{prediction.familiar or 0:.{digits}f}")]
-    found = [(s["label"], f"{s['score']:.{digits}f}") for s in prediction.scores]
-    return found or [("", "")]
+    found = prediction.answers
+    return [(name, "" if score is None else f"{score:.{digits}f}") for name, score in found]

@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import ClassVar
 
-from handful.skills.outputs._base import Output, answer_rows
-from handful.skills.predict import Prediction
+from handful.skills.outputs._base import Output
+from handful.skills.prediction import Prediction, answer_table
 
 _DIGITS = 6
 
@@ -26,12 +26,8 @@ class Csv(Output):
         """The table; letters stay as they are."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        sets = any(p.among is not None for p in predictions)
-        tasks = any("task" in p.facts for p in predictions)
-        more = ["may be"] * sets + ["task"] * tasks
-        writer.writerow(["file_name", "classification", "score", *more])
-        for p in predictions:
-            among = ["\n".join(p.among or ())] if sets else []
-            task = [p.facts.get("task") or ""] if tasks else []
-            writer.writerows([p.name, *row, *among, *task] for row in answer_rows(p, _DIGITS))
+        columns, rows = answer_table(predictions)
+        writer.writerow(columns)
+        for name, label, score, *more in rows:
+            writer.writerow([name, label, "" if score is None else f"{score:.{_DIGITS}f}", *more])
         return text.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from handful.skills.outputs._base import Output
-from handful.skills.predict import Prediction
+from handful.skills.prediction import Prediction
 
 
 class Json(Output):
