@@ -6,6 +6,7 @@ What a new method builds on is importable from here.
 from handful.adapters._arguments import check_memory, number, number_or_by_shots, whole
 from handful.adapters._base import Adapter
 from handful.adapters._create import create_adapter, create_estimator
+from handful.adapters._estimator import Estimator, check_is_fitted
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
 from handful.adapters._inputs import canonical_order, class_means, unit_or_zero
 from handful.adapters._training import Recipe, train
@@ -13,11 +14,13 @@ from handful.adapters._training import Recipe, train
 __all__ = [
     "Adapter",
     "AffineHead",
+    "Estimator",
     "Head",
     "KernelHead",
     "LinearHead",
     "Recipe",
     "canonical_order",
+    "check_is_fitted",
     "check_memory",
     "class_means",
     "create_adapter",

@@ -14,16 +14,15 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from handful.adapters._estimator import Classifier, check_is_fitted
 from handful.adapters._inputs import (
     canonical_order,
     check_text,
     check_width,
     columns,
+    is_plain,
     refusal,
     text_from_means,
     unit_or_zero,
@@ -36,7 +35,7 @@ from handful.selection import stratified_folds
 _CHUNK = 256  # queries at once: [256, 16000] affinities are 16 MB, and no size was faster
 
 
-class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
+class Adapter(Classifier, ABC):
     """A few-shot classifier over frozen features: fit on `[N, D]`, answer for `[M, D]`.
 
     The constructor only keeps its arguments; `fit` makes everything else. Rows are scaled to
@@ -54,7 +53,10 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
         folds: fits that stand in for leaving out each image, where there is no closed form.
         module_: the fitted head, `[M, D] -> [M, C]`.
         classes_: `[C]` labels in the order of the columns.
+        n_features_in_: D.
     """
+
+    n_features_in_: int
 
     plugin: ClassVar[bool] = True
     title: ClassVar[str]
@@ -113,6 +115,9 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
 
         Inside, torch is ready for training, on as many threads as the size is worth.
         """
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+
         if text is not None:
             check_text(text)
         try:
@@ -150,15 +155,23 @@ class Adapter(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sci
     def logits(self, X: ArrayLike) -> Array:
         """`[M, D]` features to `[M, C]` logits, columns in the order of `classes_`."""
         check_is_fitted(self)
-        try:
-            X = validate_data(self, X, reset=False, dtype=np.float32)
-        except ValueError as error:
-            raise InputError(refusal(error)) from error
-        rows = torch.from_numpy(unit_or_zero(np.asarray(X)))
+        rows = torch.from_numpy(unit_or_zero(self._checked(X)))
         # a batch or stream method has to see all rows at once
         chunk = _CHUNK if self.semantics == "inductive" else len(rows)
         with torch.inference_mode():
             return torch.cat([self.module_(r) for r in torch.split(rows, chunk)]).numpy()
+
+    def _checked(self, X: ArrayLike) -> Array:
+        """`[M, D]` features to answer for, as float32, or an error by scikit-learn's rules."""
+        named = hasattr(self, "feature_names_in_")  # fitted on a frame, whose columns have names
+        if is_plain(X, self.n_features_in_) and not named:
+            return X  # what a skill's own features are; no reason to import scikit-learn
+        from sklearn.utils.validation import validate_data
+
+        try:
+            return np.asarray(validate_data(self, X, reset=False, dtype=np.float32))
+        except ValueError as error:
+            raise InputError(refusal(error)) from error
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """`[M, C]` probabilities: the softmax of `logits`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -21,6 +21,18 @@ def unit_or_zero(rows: Array) -> Array:
     norms = np.sqrt(squares)[:, None]
     result = np.empty(rows.shape, dtype=np.float32)
     return np.divide(rows, np.where(norms > 0, norms, 1), out=result, casting="same_kind")
+
+
+def is_plain(X: object, width: int) -> TypeGuard[Array]:
+    """Whether X is `[M, D]` float32, finite, of this width, which needs no further check."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype == np.float32
+        and X.ndim == 2
+        and X.shape[1] == width
+        and len(X) > 0
+        and bool(np.isfinite(X).all())
+    )
 
 
 def columns(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from handful.adapters import Adapter, KernelHead, check_memory, number, scalar, whole
 from handful.adapters._blend_members import Blend, BlendMember, explanation
+from handful.adapters._estimator import check_is_fitted
 from handful.contracts import ClassText
 from handful.selection import capped_inverse_temperature, stacking_weights
 

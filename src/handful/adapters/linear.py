@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -74,6 +73,8 @@ def _logistic_regression(x: Tensor, targets: Tensor, classes: int, penalty: floa
 
     scikit-learn's `LogisticRegression` would drop classes without shots.
     """
+    from scipy.optimize import minimize  # slow to import, and answering needs none of it
+
     x = x.double()
     one = torch.ones((), dtype=torch.float64)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from handful.cli import _paths
 from handful.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -64,8 +65,16 @@ Checkpoint = Annotated[
     typer.Option(help="Folder that training writes after each epoch and goes on from."),
 ]
 Log = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's record of the training.")]
-Images = Annotated[Path, typer.Argument(help="A folder per class, a table, or a split file.")]
-Skill = Annotated[Path, typer.Argument(help="A skill: its folder, or one .skill file.")]
+Images = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder per class, a table, or a split file.", callback=_paths.existing_images
+    ),
+]
+Skill = Annotated[
+    Path,
+    typer.Argument(help="A skill: its folder, or one .skill file.", callback=_paths.existing_skill),
+]
 
 _SEPARATOR = re.compile(r"\s+=\s+")  # a label may hold an = of its own
 

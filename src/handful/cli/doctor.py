@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _paths
 
 if TYPE_CHECKING:
     from handful.skills.doctor import Examination
@@ -22,7 +22,12 @@ _PROBLEMS = {
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help="A skill, or a folder or table of images.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A skill, or a folder or table of images.", callback=_paths.existing_images
+        ),
+    ],
     encoder: _options.EncoderName = "tiny",
     images: Annotated[
         Path | None, typer.Option(help="Where a skill's support images lie, to show them.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _paths
 
 if TYPE_CHECKING:
     from handful.skills.explain import Explanation
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def run(
     skill: _options.Skill,
-    image: Annotated[Path, typer.Argument(help="The photo to explain the answer for.")],
+    image: Annotated[
+        Path,
+        typer.Argument(help="The photo to explain the answer for.", callback=_paths.existing_photo),
+    ],
     images: Annotated[
         Path | None, typer.Option(help="Where the skill's support images lie, to show them.")
     ] = None,

@@ -9,10 +9,9 @@ from handful.cli import _console, _options
 
 def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     """Verify a skill and show what it is made of."""
-    from handful.packs import Pack, deltas
+    from handful.packs import deltas, format  # noqa: A004 the format of packs
 
-    pack = Pack.load(skill)
-    manifest = pack.manifest
+    manifest, _ = format.read(skill)  # no head is built: that would import torch
     if as_json:
         _console.echo_json(manifest)
         return 0
@@ -30,7 +29,7 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "fingerprint": manifest["encoder"]["fingerprint"],
         "fitted in": manifest["encoder"]["precision"],
         "templates": " | ".join(manifest["templates"]),
-        "classes": ", ".join(f"{name} ({counts.get(name, '?')})" for name in pack.classes),
+        "classes": ", ".join(f"{name} ({counts.get(name, '?')})" for name in manifest["classes"]),
         "seed": str(manifest["training"].get("seed")),
         "created": str(manifest["created"]),
         "licence": str(manifest["license"]),

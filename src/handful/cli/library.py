@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _paths
 from handful.errors import InputError, MissingModelError
 
 app = typer.Typer(help="Many skills on one encoder: a folder that grows.", no_args_is_help=True)
@@ -32,7 +32,10 @@ def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
 @_console.as_command
 def add(
     library: Folder,
-    skills: Annotated[list[Path], typer.Argument(help="Skills: folders, or .skill files.")],
+    skills: Annotated[
+        list[Path],
+        typer.Argument(help="Skills: folders, or .skill files.", callback=_paths.existing_skills),
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call the skill; default its folder's name.")
     ] = None,

@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _edit, _options
+from handful.cli import _edit, _options, _paths
 
 
 def run(
-    first: Annotated[Path, typer.Argument(help="A skill; the new one has its method.")],
-    second: Annotated[Path, typer.Argument(help="Another skill on the same encoder.")],
+    first: Annotated[
+        Path,
+        typer.Argument(help="A skill; the new one has its method.", callback=_paths.existing_skill),
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(help="Another skill on the same encoder.", callback=_paths.existing_skill),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write the new skill to.")],
     overwrite: Annotated[bool, typer.Option(help="Replace a skill that is there.")] = False,
     join: Annotated[

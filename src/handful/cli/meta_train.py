@@ -9,12 +9,16 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _paths
 
 
 def run(
     sources: Annotated[
-        list[Path], typer.Argument(help="Labelled folders, tables or feature files; each a task.")
+        list[Path],
+        typer.Argument(
+            help="Labelled folders, tables or feature files; each a task.",
+            callback=_paths.existing_sources,
+        ),
     ],
     name: Annotated[str, typer.Option(help="What the weights are called: --param weights=NAME.")],
     encoder: _options.EncoderName = "tiny",

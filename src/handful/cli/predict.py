@@ -67,13 +67,14 @@ def run(
     # long, for every option of the command is declared with its help
     # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import data, report
-    from handful.library import is_library
-    from handful.skills.predict import Predictor
 
+    images = data.find_images(paths)  # before the slow imports: a wrong path is refused at once
     form = _format(form, out, json_too=json_too)
     if out is not None:
         report.check_folder(out.parent)
-    images = data.find_images(paths)
+    from handful.library import is_library
+    from handful.skills.predict import Predictor
+
     several = is_library(skill)
     predictions: Sequence[Prediction]
     if several:

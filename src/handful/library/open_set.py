@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from handful.contracts import Array
 from handful.library.task_support import TaskSupport, Values, evenly_spaced
@@ -120,6 +119,8 @@ class OpenSetDetector:
         since images come in tasks, of which there are few; and each was left out where T - 1 could
         take it for theirs, while an unknown one meets T.
         """
+        from scipy.special import stdtr  # a part of what scipy.stats would import
+
         scores = ((self.signals(X) - self.mean) / self.std).mean(1)
         every = np.sort(np.concatenate(self.left_out))
         as_familiar = len(every) - np.searchsorted(every, scores, side="left")
@@ -128,6 +129,6 @@ class OpenSetDetector:
         # the means of tasks vary also because each is over few images: that part is not v_b
         between = max(float(means.var(ddof=1)) - within / (len(every) / tasks), 0.0)
         spread = np.sqrt(max(between * (1 + 1 / tasks) + within, _FLOOR))
-        tail = student_t.sf((scores - means.mean()) / spread, tasks - 1)
+        tail = stdtr(tasks - 1, -(scores - means.mean()) / spread)
         rates = np.maximum(tail, (1 + as_familiar) / (len(every) + 1))
         return np.asarray(np.minimum(tasks / (tasks - 1) * rates, 1.0))

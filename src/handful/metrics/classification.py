@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from handful.errors import InputError
 from handful.metrics.intervals import wilson_interval
@@ -74,6 +73,8 @@ def evaluate(logits: ArrayLike, targets: ArrayLike, classes: Sequence[str]) -> E
         raise InputError(
             f"expected one column a class, got {scores.shape[1]} columns for {len(classes)} classes"
         )
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # slow to import
+
     answers = scores.argmax(axis=1)
     # all columns, or scikit-learn would drop classes that neither truth nor answers have
     columns = np.arange(len(classes))

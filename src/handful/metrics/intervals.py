@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
 
 from handful.errors import InputError
 
@@ -56,6 +55,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         raise InputError(f"expected finite numbers, at least one, got {list(values)}")
     if len(numbers) == 1:
         return float(numbers[0]), math.nan
+    from scipy.special import stdtrit  # slow to import, and a single share needs none of it
+
     # half of what the level leaves out lies above: the quantile at (1 + level) / 2
     t = float(stdtrit(len(numbers) - 1, (1 + level) / 2))
     return float(numbers.mean()), t * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))

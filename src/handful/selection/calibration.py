@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
-from scipy.optimize import brentq
 
 from handful.errors import InputError
 
@@ -53,6 +51,8 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
     def slope(factor: float) -> float:
         return float(((softmax(values, factor) - wanted) * values).sum(axis=1).mean())
 
+    from scipy.optimize import brentq  # slow to import, and answering needs none of it
+
     low, high = _LEAST / size, _MOST / size
     if slope(low) >= 0:  # the logits hold nothing, or the opposite of the truth
         return low
@@ -61,4 +61,6 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
 
 def softmax(logits: NDArray[Any], factor: float = 1.0) -> NDArray[np.float64]:
     """`[M, C]` probabilities `softmax(factor * logits)`, in float64."""
-    return np.asarray(special.softmax(np.asarray(logits, dtype=np.float64) * factor, axis=1))
+    values = np.asarray(logits, dtype=np.float64) * factor
+    weights = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 # A support set collected by hand has few wrong labels: the rate is drawn to about one in
@@ -58,6 +57,8 @@ def estimate_label_errors(left_out: Tensor, targets: Tensor) -> LabelErrors:
     z = z - z.mean(1, keepdim=True)
     z = z / z.std(1).mean().clamp(min=1e-9)
     rows, others = torch.arange(len(z)), z.shape[1] - 1
+
+    from scipy.optimize import minimize  # slow to import, and few commands need it
 
     def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         v = torch.tensor(values, dtype=torch.float64, requires_grad=True)

@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import t as student
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from handful.selection.leave_one_out import stratified_folds
@@ -118,6 +115,8 @@ class NoveltyScorer:
 
     def _new_class_rates(self, scores: Values) -> Values:
         """`[M]` Student's t of the scores for a class not seen before; see `rates`."""
+        from scipy.special import stdtr  # a part of what scipy.stats would import
+
         between, within, count, means = self._variances()
         size, total = len(self.left_out) / count, between * (1 + 1 / count) + within
         if count < 2 or total <= 0:
@@ -127,7 +126,7 @@ class NoveltyScorer:
         second = within * (1 - 1 / size)
         inside = max(len(self.left_out) - count, 1)
         free = (first + second) ** 2 / (first**2 / (count - 1) + second**2 / inside)
-        return np.asarray(student.sf((scores - means.mean()) / np.sqrt(total), free))
+        return np.asarray(stdtr(free, -(scores - means.mean()) / np.sqrt(total)))
 
 
 def detection_errors(known: Values, unknown: Values, at: Sequence[float]) -> dict[str, Any]:
@@ -145,6 +144,8 @@ def detection_errors(known: Values, unknown: Values, at: Sequence[float]) -> dic
     >>> detection_errors(np.array([0.0, 0.2]), np.array([0.5, 0.1]), [0.1])["at"]
     {'0.1': {'false_accept': 0.5, 'false_reject': 0.5}}
     """
+    from sklearn.metrics import roc_auc_score  # slow to import, and answering needs none of it
+
     side = np.repeat([1, 0], [len(known), len(unknown)])
     return {
         "known": len(known),
@@ -233,6 +234,8 @@ def _no_rows(reserved: Tensor) -> Values:
 
 def _weights(known: Values, unknown: Values, first: Values, pull: float) -> Values:
     """`min_w mean CE over both kinds + pull |w - first|²`, w >= 0: logistic regression."""
+    from scipy.optimize import minimize  # slow to import, and answering needs none of it
+
     rows = np.concatenate([known, unknown])
     side = np.repeat([1.0, -1.0], [len(known), len(unknown)])
     # both kinds count for half, whatever their numbers

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 _FAINT = 1e-3  # factor on the first weights where no blend is better than chance
@@ -39,6 +38,8 @@ def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: flo
     >>> bool(weights[0] > weights[1]), weights[1].item()
     (True, 0.0)
     """
+    from scipy.optimize import minimize  # slow to import, and answering needs none of it
+
     values = left_out - left_out.mean(2, keepdim=True)  # the softmax stays the same
     counts = torch.bincount(targets, minlength=values.shape[2]).double()
     weight = len(targets) / (counts.count_nonzero() * counts[targets])
@@ -80,6 +81,8 @@ def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
     >>> capped_inverse_temperature(logits, torch.tensor([1, 0])) < 0.2
     True
     """
+    from scipy.optimize import minimize_scalar
+
     values, rows = logits.double(), torch.arange(len(targets))
 
     # a log-normal prior about 1 on the factor: a few samples do not decide alone

@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from handful.adapters import Head, number
+from handful.adapters import Estimator, Head, check_is_fitted, number
 from handful.contracts import Array, ClassText, unit
 from handful.errors import InputError
 from handful.selection.thresholds import (
@@ -58,7 +56,7 @@ def text_scores(x: Tensor, text: Tensor) -> Tensor:
     return ((x @ text.T).log_softmax(dim=1) / 4).exp()
 
 
-class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class MultiLabelRidge(Estimator):
     """Independent yes/no questions, each a ridge regression on top of its text; closed form.
 
     `min |Y - g softmax(X Tᵀ)^(1/4) - X Wᵀ - b|² + penalty |W|²` for all classes at once. What it
@@ -142,12 +140,12 @@ class MultiLabelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
     @property
     def thresholds_(self) -> Array:
         """`[C]` probabilities."""
-        check_is_fitted(self, "module_")
+        check_is_fitted(self)
         return cast(Array, self.module_.thresholds.numpy())
 
     def logits(self, X: ArrayLike) -> Array:
         """`[M, D]` features to `[M, C]` logits."""
-        check_is_fitted(self, "module_")
+        check_is_fitted(self)
         rows = _rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise InputError(f"expected features [M, {self.n_features_in_}], got {[*rows.shape]}")
