@@ -19,13 +19,15 @@ def predict(
     *,
     top_k: int | None,
     encoder: str | None,
+    precision: str,
+    device: str,
     task: str | None,
     unknown: float | None,
 ) -> list[LibraryPrediction]:
     """Answers of a library; skills that cannot be used are named and left out."""
     from handful.library import Library
 
-    library = Library(folder, encoder)
+    library = Library(folder, encoder, precision=precision, device=device)
     try:
         with _console.progress("looking") as progress:
             return library.predict(images, task, unknown, top_k=top_k or 1, progress=progress)

@@ -12,6 +12,13 @@ import typer
 from handful.cli import _paths
 from handful.errors import InputError
 
+
+def _check_precision(name: str) -> str:
+    from handful import encoders
+
+    return encoders.check_precision(name)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace a skill that is there.")]
 Seed = Annotated[int, typer.Option(help="Seed of every draw.")]
@@ -27,6 +34,17 @@ EncoderName = Annotated[
 OtherEncoder = Annotated[
     str | None,
     typer.Option("--encoder", help="Where the skill's encoder lies now: a hub name or a folder."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of the encoder: float32, bfloat16, or auto: bfloat16 where the processor has it and "
+        "the features stay the same.",
+        callback=_check_precision,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(help="Where the encoder computes: cpu, cuda:0, ...; auto takes a GPU.")
 ]
 Templates = Annotated[
     list[str] | None,

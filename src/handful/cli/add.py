@@ -12,6 +12,8 @@ def run(
     overwrite: _edit.Overwrite = False,
     classes: _options.Classes = None,
     encoder: _options.OtherEncoder = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill more photos of its classes, and new classes, without its old photos."""
@@ -23,6 +25,8 @@ def run(
             skill,
             images,
             encoder=encoder,
+            precision=precision,
+            device=device,
             words=_options.read_classes(classes),
             progress=progress,
         )

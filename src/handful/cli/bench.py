@@ -40,6 +40,8 @@ def run(
             "files that state another one are refused."
         ),
     ] = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     template: _options.Templates = None,
     classes: _options.Classes = None,
     ablate: Annotated[
@@ -89,6 +91,8 @@ def run(
         values=None if value is None else [_options.read_value(v) for v in value],
         allow_fewer=allow_fewer,
         anchors=anchors,
+        precision=precision,
+        device=device,
     )
     if protocol == "continual":
         return _continual.run(sources, request, unknown, out, as_json=as_json)

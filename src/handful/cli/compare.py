@@ -17,6 +17,8 @@ def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
     encoder: _options.EncoderName = "tiny",
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     methods: _options.Methods = None,
     shots: _options.Shots = None,
     seeds: _options.Seeds = 3,
@@ -34,6 +36,8 @@ def run(
         result, failures = compare.compare(
             images,
             encoder=encoder,
+            precision=precision,
+            device=device,
             methods=_options.read_names(methods),
             shots=_options.read_integers(shots, "--shots"),
             seeds=seeds,

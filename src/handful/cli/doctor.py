@@ -29,6 +29,8 @@ def run(
         ),
     ],
     encoder: _options.EncoderName = "tiny",
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     images: Annotated[
         Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
     ] = None,
@@ -52,6 +54,8 @@ def run(
             source,
             images=images,
             encoder=encoder,
+            precision=precision,
+            device=device,
             templates=template or prompts.DEFAULT,
             words=_options.read_classes(classes),
             similar=doctor.SIMILAR if similar is None else similar,

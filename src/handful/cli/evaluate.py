@@ -23,6 +23,8 @@ def run(
         typer.Option(help="Folder for confusion.png, reliability.png and evaluation.json."),
     ] = None,
     encoder: _options.OtherEncoder = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     keep_leaks: Annotated[
         bool, typer.Option(help="Count images of the skill's own support set too.")
     ] = False,
@@ -43,7 +45,15 @@ def run(
     if out is not None:
         report.check_folder(out)
     with _console.progress("encoding") as progress:
-        done = evaluate(skill, images, encoder=encoder, keep_leaks=keep_leaks, progress=progress)
+        done = evaluate(
+            skill,
+            images,
+            encoder=encoder,
+            precision=precision,
+            device=device,
+            keep_leaks=keep_leaks,
+            progress=progress,
+        )
     answer = _answer(done)
     if as_json:
         _console.echo_json(answer)

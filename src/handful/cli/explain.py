@@ -25,6 +25,8 @@ def run(
     out: Annotated[Path | None, typer.Option(help="File for the figure (.png).")] = None,
     top: Annotated[int, typer.Option(min=1, help="Support images to name.")] = 6,
     encoder: _options.OtherEncoder = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     as_json: _options.Json = False,
 ) -> int:
     """Say which support photos carried an answer."""
@@ -37,7 +39,7 @@ def run(
     if out is not None:
         report.check_figure_name(out)
         report.check_folder(out.parent)
-    explanation = explain_image(skill, image, encoder=encoder)
+    explanation = explain_image(skill, image, encoder=encoder, precision=precision, device=device)
     if as_json:
         _console.echo_json({"file_name": str(image), **explanation.as_dict(top)})
     else:

@@ -24,6 +24,8 @@ def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder to write the skill to.")],
     encoder: _options.EncoderName = "tiny",
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     method: Annotated[
         str | None, typer.Option(help="Default auto, which chooses; see: handful methods.")
     ] = None,
@@ -70,6 +72,8 @@ def run(
             images,
             task=task,
             encoder=encoder,
+            precision=precision,
+            device=device,
             method=method,
             params=_options.read_params(param),
             shots=shots,

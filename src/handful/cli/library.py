@@ -19,11 +19,16 @@ Folder = Annotated[Path, typer.Argument(help="The library's folder.")]
 
 @app.command()
 @_console.as_command
-def init(library: Folder, encoder: _options.EncoderName = "tiny") -> int:
+def init(
+    library: Folder,
+    encoder: _options.EncoderName = "tiny",
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
+) -> int:
     """Make an empty library for one encoder."""
     from handful.library import Library
 
-    made = Library.init(library, encoder)
+    made = Library.init(library, encoder, precision=precision, device=device)
     _console.echo(f"{library}: an empty library for {made.folder.encoder['name']}")
     return 0
 
@@ -83,11 +88,16 @@ def show(library: Folder, as_json: _options.Json = False) -> int:
 
 @app.command()
 @_console.as_command
-def check(library: Folder, as_json: _options.Json = False) -> int:
+def check(
+    library: Folder,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
+    as_json: _options.Json = False,
+) -> int:
     """Verify every skill: digests, format, answers, encoder; changes nothing."""
     from handful.library import Library
 
-    read = Library(library)
+    read = Library(library, precision=precision, device=device)
     try:
         read.check_tuned()
     except MissingModelError as error:
@@ -121,13 +131,15 @@ def evaluate(
     stranger: Annotated[
         list[Path] | None, typer.Option(help="Labelled images of no task; repeatable.")
     ] = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     as_json: _options.Json = False,
 ) -> int:
     """Measure a library on labelled photos, with the tasks named and without."""
     from handful.library import Library
     from handful.library.evaluation import evaluate as measure
 
-    read = Library(library)
+    read = Library(library, precision=precision, device=device)
     _problems(read.broken)
     named = _named_sources(sources, read.names)
     with _console.progress("encoding") as progress:

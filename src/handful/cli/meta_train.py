@@ -22,6 +22,8 @@ def run(
     ],
     name: Annotated[str, typer.Option(help="What the weights are called: --param weights=NAME.")],
     encoder: _options.EncoderName = "tiny",
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     template: _options.Templates = None,
     steps: Annotated[int, typer.Option(min=1, help="Updates, of eight episodes each.")] = 2000,
     seed: _options.Seed = 0,
@@ -35,7 +37,9 @@ def run(
     path = meta_training.weights_path(name, overwrite=overwrite)
     templates = prompts.expand_templates(template or prompts.DEFAULT)
     with _console.progress("encoding") as progress:
-        tasks = meta_training.load_tasks(sources, encoder, templates, progress=progress)
+        tasks = meta_training.load_tasks(
+            sources, encoder, templates, precision=precision, device=device, progress=progress
+        )
     with _console.training_progress("meta-training") as (_, show):
         network = meta_training.train(tasks, steps=steps, seed=seed, progress=_with_time_left(show))
     facts = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,8 @@ def run(
         Path | None, typer.Option(help="File to write to (.csv, .json); default the screen.")
     ] = None,
     encoder: _options.OtherEncoder = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     unknown: Annotated[
         float | None,
         typer.Option(
@@ -76,18 +78,19 @@ def run(
     from handful.skills.predict import Predictor
 
     several = is_library(skill)
+    where: Any = {"encoder": encoder, "precision": precision, "device": device}
     predictions: Sequence[Prediction]
     if several:
         meaning = "none of the tasks of the library; the class is what its text alone suggests"
         if error is not None:
             raise InputError("--error: a library gives no sets of classes; ask one of its skills")
         predictions = _library.predict(
-            skill, images, top_k=top_k, encoder=encoder, task=task, unknown=unknown
+            skill, images, top_k=top_k, task=task, unknown=unknown, **where
         )
     elif task is not None:
         raise InputError(f"--skill {task}: {skill} is a single skill; leave --skill out")
     else:
-        predictor = Predictor(skill, encoder=encoder, unknown=unknown, error=error)
+        predictor = Predictor(skill, unknown=unknown, error=error, **where)
         meaning = (
             f"none of the {len(predictor.pack.classes)} classes; its score is the share of such "
             "photos that look as familiar, or more so"

@@ -12,6 +12,8 @@ from handful.cli import _console, _options
 def run(
     skill: Annotated[str, typer.Argument(help="A folder, a .skill file, or a hub name.")],
     encoder: _options.OtherEncoder = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     no_encoder: Annotated[
         bool, typer.Option("--no-encoder", help="Leave the encoder alone; it need not be here.")
     ] = False,
@@ -24,7 +26,14 @@ def run(
     """
     from handful.skills import verify
 
-    report = verify.verify(skill, encoder=encoder, check_encoder=not no_encoder, revision=revision)
+    report = verify.verify(
+        skill,
+        encoder=encoder,
+        precision=precision,
+        device=device,
+        check_encoder=not no_encoder,
+        revision=revision,
+    )
     if as_json:
         _console.echo_json(
             {

@@ -14,10 +14,10 @@ from handful.encoders.catalogue import EncoderInfo, list_encoders
 from handful.encoders.families import is_open_clip
 from handful.errors import InputError
 
-__all__ = ["DEFAULT", "EncoderInfo", "list_encoders", "load"]
+__all__ = ["DEFAULT", "PRECISIONS", "EncoderInfo", "check_precision", "list_encoders", "load"]
 
 DEFAULT = "tiny"
-_PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def load(
@@ -40,13 +40,23 @@ def load(
     """
     if not isinstance(name, str | Path):
         return name
-    if precision not in _PRECISIONS:
-        raise InputError(f"expected precision {', '.join(_PRECISIONS)}, got {precision!r}")
+    check_precision(precision)
     backend, rest = _backend(str(name))
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device
     )
     return encoder
+
+
+def check_precision(name: str) -> str:
+    """The name, if it is one of `PRECISIONS`.
+
+    Raises:
+        InputError: another one.
+    """
+    if name not in PRECISIONS:
+        raise InputError(f"expected precision {', '.join(PRECISIONS)}, got {name!r}")
+    return name
 
 
 def _backend(name: str) -> tuple[str, str]:

@@ -25,7 +25,12 @@ class UnusableSkillError(PackError):
 
 
 def find_encoder(
-    folder: LibraryFolder, given: Encoder | str | None, skills: Sequence[Skill]
+    folder: LibraryFolder,
+    given: Encoder | str | None,
+    skills: Sequence[Skill],
+    *,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> tuple[Encoder, dict[str, str]]:
     """The frozen encoder, and skills that do not fit it, each with why.
 
@@ -36,6 +41,8 @@ def find_encoder(
         folder: of the library.
         given: the encoder or its name; the one that the library names when not given.
         skills: those that can be used.
+        precision: of an encoder that is loaded by name; see `handful.Predictor`.
+        device: likewise.
 
     Raises:
         MismatchError: another encoder than the library's; no skill fits.
@@ -43,19 +50,21 @@ def find_encoder(
     """
     stated = folder.encoder
 
-    def load(**options: str) -> Encoder:
+    def load(precision: str = precision) -> Encoder:
         if given is None or isinstance(given, str):
-            return encoders.load(given or str(stated["name"]), **options)
+            name = given or str(stated["name"])
+            return encoders.load(name, precision=precision, device=device)
         return given
 
     tuned = [skill.name for skill in skills if skill.tuned]
     names = [skill.name for skill in skills if not skill.tuned] + tuned
     misfits: dict[str, str] = {}
     # a tuned skill's golden image is exact in this precision only
-    given = load(precision="float32") if tuned else given
+    given = load("float32") if tuned and precision == "auto" else given
     for name in names:
         try:
-            found: Any = load_encoder(folder.load(name), given)
+            pack = folder.load(name)
+            found: Any = load_encoder(pack, given, precision=precision, device=device)
         except MismatchError as error:
             given = load()
             if name == names[-1] or given.fingerprint != stated["fingerprint"]:

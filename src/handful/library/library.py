@@ -43,6 +43,8 @@ class Library:
         store: where features are kept; the user's own store when not given.
         max_tuned: of the skills that tune the encoder, so many run for an image, the likeliest
             ones; their answers are mixed by how likely each is.
+        precision: of an encoder that is loaded by name; see `handful.Predictor`.
+        device: likewise.
 
     Raises:
         PackError: no library.
@@ -59,7 +61,11 @@ class Library:
         encoder: Encoder | str | None = None,
         store: FeatureStore | None = None,
         max_tuned: int = MAX_TUNED,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
     ) -> None:
+        self._options = {"precision": precision, "device": device}
         self.folder, self.store, self._max_tuned = LibraryFolder.open(folder), store, max_tuned
         self._given: Encoder | str | None = encoder
         self._encoder: Encoder | None = None
@@ -75,7 +81,13 @@ class Library:
 
     @classmethod
     def init(
-        cls, folder: str | Path, encoder: Encoder | str, store: FeatureStore | None = None
+        cls,
+        folder: str | Path,
+        encoder: Encoder | str,
+        store: FeatureStore | None = None,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
     ) -> Library:
         """Make an empty library for one encoder.
 
@@ -83,7 +95,7 @@ class Library:
             InputError: something is there already.
             StorageError: the disk refused.
         """
-        loaded = encoders.load(encoder) if isinstance(encoder, str) else encoder
+        loaded = encoders.load(encoder, precision=precision, device=device)
         LibraryFolder.init(folder, loaded)
         return cls(folder, loaded, store)
 
@@ -101,7 +113,8 @@ class Library:
             MissingModelError: it is neither on this disk nor reachable.
         """
         if self._encoder is None:
-            found, misfits = find_encoder(self.folder, self._given, self.ensemble.skills)
+            skills = self.ensemble.skills
+            found, misfits = find_encoder(self.folder, self._given, skills, **self._options)
             self._encoder = found
             for name, why in misfits.items():
                 self._exclude(name, why)

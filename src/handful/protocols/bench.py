@@ -51,6 +51,8 @@ class Request:
         allow_fewer: take all images of a class that has fewer than the shots.
         anchors: encoder whose published numbers to show, also where they are on other data; when
             not given, those of the encoder used, on the same data.
+        precision: of an encoder that is loaded by name; see `handful.encoders.load`.
+        device: likewise.
     """
 
     protocol: str = "few-shot"
@@ -64,6 +66,8 @@ class Request:
     values: Sequence[Any] | None = None
     allow_fewer: bool = False
     anchors: str | None = None
+    precision: str = "auto"
+    device: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +128,8 @@ def prepare(
     """
     request = request or Request()
     _check(paths, request)
-    encoding = Encoding(request.encoder, request.templates, store, progress)
+    where = {"precision": request.precision, "device": request.device}
+    encoding = Encoding(request.encoder, request.templates, store, progress, **where)
     opened = [sources.open_source(Path(p), request.words, encoding) for p in paths]
     sources.check_names([source.name for source in opened])
     varied = None

@@ -80,6 +80,8 @@ def compare(
     seeds: int = 3,
     templates: Sequence[str] = prompts.DEFAULT,
     words: Mapping[str, str] | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> tuple[Comparison, tuple[Failure, ...]]:
@@ -97,6 +99,8 @@ def compare(
         seeds: how many draws.
         templates: prompts with `{}`, or names of sets such as `satellite`.
         words: label to words in the prompt.
+        precision: of an encoder that is loaded by name; see `handful.encoders.load`.
+        device: likewise.
         store: where features are kept.
         progress: called with (images done, images in all).
 
@@ -109,7 +113,7 @@ def compare(
         raise InputError(f"expected at least 1 seed, got {seeds}")
     dataset, _ = data.separate_reserved(data.load(source), words)
     names = data.class_words(dataset, words)
-    model = encoders.load(encoder)
+    model = encoders.load(encoder, precision=precision, device=device)
     task = encode_all(dataset, names, model, templates, store, progress, name="")
     drawable = Counter(task.classes[c] for c in task.labels[task.pool])
     data.require_images(names, drawable, task.failures)

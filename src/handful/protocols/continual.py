@@ -122,7 +122,8 @@ def prepare(
             f"answers of {method!r} depend on other images, and a library judges each image by "
             "itself; choose another method"
         )
-    encoding = Encoding(request.encoder, request.templates, store, progress)
+    where = {"precision": request.precision, "device": request.device}
+    encoding = Encoding(request.encoder, request.templates, store, progress, **where)
     opened: list[ImageSource | Task] = []
     for path in paths:
         if str(path) in PLAYGROUND and not Path(path).exists():

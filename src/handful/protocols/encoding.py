@@ -83,17 +83,21 @@ class Encoding:
         templates: of all sources; None for what suits each.
         store: where features are kept.
         progress: called with (images done, images in all), anew for every source.
+        precision: of a model that is loaded by name; see `handful.encoders.load`.
+        device: likewise.
     """
 
     model: str | Path | Encoder | None = None
     templates: Sequence[str] | None = None
     store: FeatureStore | None = None
     progress: Progress | None = None
+    precision: str = "auto"
+    device: str = "auto"
 
     @cached_property
     def encoder(self) -> Encoder:
         """Loaded at first use: feature files need none."""
-        return encoders.load(self.model or "tiny")
+        return encoders.load(self.model or "tiny", precision=self.precision, device=self.device)
 
     @property
     def name(self) -> str:

@@ -95,6 +95,8 @@ def load_tasks(
     encoder: str | Encoder = "tiny",
     templates: Sequence[str] = prompts.DEFAULT,
     *,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> list[Task]:
@@ -104,6 +106,8 @@ def load_tasks(
         sources: feature files (`.safetensors`, `.npz`), or labelled images as for `handful.fit`.
         encoder: for images.
         templates: prompts of the classes of images.
+        precision: of an encoder that is loaded by name; see `handful.encoders.load`.
+        device: likewise.
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all) of a source.
 
@@ -124,7 +128,8 @@ def load_tasks(
                 encoder=found.encoder,
             )
         else:
-            encoder = model = encoders.load(encoder)  # at the first images, and only once
+            # at the first images, and only once
+            encoder = model = encoders.load(encoder, precision=precision, device=device)
             dataset = data.split_or_all(data.load(source), "train")
             dataset, _ = data.separate_reserved(dataset, None)
             words = data.class_words(dataset, None)

@@ -11,16 +11,25 @@ from handful.errors import InputError, MismatchError, MissingModelError, PackErr
 from handful.packs import Pack, deltas
 
 
-def load_encoder(pack: Pack, encoder: Encoder | str | Path | None = None) -> Encoder:
+def load_encoder(
+    pack: Pack,
+    encoder: Encoder | str | Path | None = None,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+) -> Encoder:
     """The encoder that a skill was taught on, with what the skill changes of it.
 
     Args:
         pack: the skill; it may hold deltas of a tuned encoder.
         encoder: a loaded one or its name; by default the one that the skill names, in a precision
             that is exact enough for it.
+        precision: of an encoder that is loaded here: `auto` for one that is exact enough for the
+            skill, else exactly this one.
+        device: of an encoder that is loaded here; see `handful.encoders.load`.
 
     Raises:
-        MismatchError: another encoder than the skill's.
+        MismatchError: another encoder than the skill's, or too coarse a precision for it.
         MissingModelError: not to be had; says what to do.
     """
     if encoder is not None and not isinstance(encoder, str | Path):
@@ -30,8 +39,8 @@ def load_encoder(pack: Pack, encoder: Encoder | str | Path | None = None) -> Enc
     name = str(encoder or pack.manifest["encoder"]["name"])
     then = pack.manifest["encoder"]["precision"]
     try:
-        tuned = deltas.KEY in pack.manifest
-        loaded = encoders.load(name, precision=then) if tuned else encoders.load(name)
+        wanted = then if deltas.KEY in pack.manifest and precision == "auto" else precision
+        loaded = encoders.load(name, precision=wanted, device=device)
     except (MissingModelError, InputError) as error:
         if encoder:
             raise
@@ -43,9 +52,9 @@ def load_encoder(pack: Pack, encoder: Encoder | str | Path | None = None) -> Enc
     try:
         pack.check_encoder(found)
     except MismatchError:
-        if loaded.precision == then or found.fingerprint != pack.fingerprint:
+        if precision != "auto" or loaded.precision == then or found.fingerprint != pack.fingerprint:
             raise
-        found = _tuned(pack, encoders.load(name, precision=then))
+        found = _tuned(pack, encoders.load(name, precision=then, device=device))
         pack.check_encoder(found)
     return found
 

@@ -88,6 +88,8 @@ def evaluate(
     source: Source,
     *,
     encoder: str | Path | Encoder | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     keep_leaks: bool = False,
     progress: Progress | None = None,
@@ -102,6 +104,8 @@ def evaluate(
         source: as for `fit`; where it states splits, only `test` is used. Images labelled
             `background`, `none`, `noise` or `other` are asked about as unknown ones.
         encoder: to use instead of the one the pack names.
+        precision: of an encoder that is loaded by name; see `Predictor`.
+        device: likewise.
         store: where features are kept.
         keep_leaks: count images of the support set too (the numbers are then too good).
         progress: called with (images done, images in all).
@@ -109,7 +113,10 @@ def evaluate(
     Raises:
         InputError: a label that is not among the skill's classes; nothing left to measure on.
     """
-    predictor = skill if isinstance(skill, Predictor) else Predictor(skill, encoder, store)
+    if isinstance(skill, Predictor):
+        predictor = skill
+    else:
+        predictor = Predictor(skill, encoder, store, precision=precision, device=device)
     pack, store = predictor.pack, store or predictor.store
     task = pack.task
     dataset = data.split_or_all(task.load(source), "test")

@@ -187,6 +187,8 @@ def explain_image(
     image: Any,
     *,
     encoder: Encoder | str | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
 ) -> Explanation:
     """The same for an image: a path, bytes, a PIL image, an array or an `ImageRef`.
@@ -195,6 +197,8 @@ def explain_image(
         skill: a pack or its folder.
         image: what to explain the answer for.
         encoder: to use instead of the one the skill names.
+        precision: of an encoder that is loaded by name; see `handful.Predictor`.
+        device: likewise.
         store: where features are kept; the user's own store when not given.
 
     Raises:
@@ -205,7 +209,8 @@ def explain_image(
     _require_support(pack)  # before the encoder is loaded in vain
     ref = ImageRef.of(image)
     ref.digest()
-    found = extract_features(load_encoder(pack, encoder), [ref], store)
+    model = load_encoder(pack, encoder, precision=precision, device=device)
+    found = extract_features(model, [ref], store)
     if found.failures:
         raise ImageError(found.failures[0].reason)
     return explain(pack, found.features.values[0])

@@ -43,6 +43,8 @@ def fit(
     seed: int = 0,
     views: int = 1,
     tuning: Tuning | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -62,6 +64,9 @@ def fit(
         seed: of the draw, of augmented views and of the method where it has one.
         views: augmented views averaged into each support feature; 1 means the image as it is.
         tuning: what to train inside the encoder first; it then computes in float32.
+        precision: `float32`, `bfloat16` or `auto`, of an encoder that is loaded by name; see
+            `handful.encoders.load`.
+        device: likewise, where it computes: `auto`, or as torch names it (`cpu`, `cuda:1`).
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all).
 
@@ -73,7 +78,10 @@ def fit(
     adapter = create()  # before any image is read: a wrong parameter is refused at once
     images = read_support(chosen, source, words, shots, seed)
     class_prompts = prompts.class_prompts(images.words, prompts.expand_templates(templates))
-    model = encoders.load(encoder, precision="float32" if tuning else "auto")
+    if tuning is not None and encoders.check_precision(precision) == "bfloat16":
+        raise InputError("a tuner is trained in float32; leave the precision bfloat16 out")
+    precision = "float32" if tuning else precision
+    model = encoders.load(encoder, precision=precision, device=device)
     trained, used = None, class_prompts
     if tuning is not None:
         trained = _tune(chosen, tuning, model, images, class_prompts, create, seed, store, progress)

@@ -47,6 +47,9 @@ class Predictor:
             is taken for one of them; the others are answered `unknown`. Not asked for by default.
         error: an error rate: each answer also names the classes that the image may be of, and at
             most this share of images is of another one. Not asked for by default.
+        precision: of an encoder that is loaded by name: `float32`, `bfloat16`, or `auto` for one
+            that is exact enough for the skill.
+        device: likewise, where it computes: `auto`, or as torch names it (`cpu`, `cuda:1`).
 
     Raises:
         PackError: the skill cannot be used as it is on disk.
@@ -67,12 +70,14 @@ class Predictor:
         *,
         unknown: float | None = None,
         error: float | None = None,
+        precision: str = "auto",
+        device: str = "auto",
     ) -> None:
         self.pack, encoder, store = unpack(pack, encoder, store)
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._check(unknown, error)  # before an encoder is loaded in vain
-        self.encoder = load_encoder(self.pack, encoder)
+        self.encoder = load_encoder(self.pack, encoder, precision=precision, device=device)
         self.store = store
 
     def predict(
@@ -210,6 +215,9 @@ def load(
     skill: Pack | str | Path,
     encoder: Encoder | str | Path | None = None,
     store: FeatureStore | None = None,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> Predictor:
     """A saved skill, ready to answer: `handful.load("skill").predict(images)`.
 
@@ -217,9 +225,11 @@ def load(
         skill: a folder or a `.skill` file.
         encoder: the encoder or its name; by default the one that the skill names.
         store: where features are kept; the user's own store when not given.
+        precision: of the encoder; see `Predictor`.
+        device: of the encoder; see `Predictor`.
 
     Raises:
         PackError: the skill cannot be used as it is on disk.
         MismatchError: the encoder is not the one it was taught on.
     """
-    return Predictor(skill, encoder, store)
+    return Predictor(skill, encoder, store, precision=precision, device=device)

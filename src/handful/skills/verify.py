@@ -22,7 +22,7 @@ from handful.errors import (
 )
 from handful.packs import Pack, exchange, format  # noqa: A004 the format of packs
 from handful.packs.golden import TOLERANCE
-from handful.skills.predict import Predictor
+from handful.skills.encoder import load_encoder
 
 _STEPS = ("files", "format", "digests", "tensors", "golden vectors", "encoder")
 
@@ -71,6 +71,8 @@ def verify(
     skill: str | Path,
     *,
     encoder: str | Path | Encoder | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     check_encoder: bool = True,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -80,6 +82,8 @@ def verify(
     Args:
         skill: a folder, a `.skill` file or a hub name.
         encoder: to use instead of the one that the skill names.
+        precision: of an encoder that is loaded by name; see `handful.Predictor`.
+        device: likewise.
         check_encoder: load the encoder and compare its features of the golden image; takes as long
             as the first answer.
         revision: of the hub.
@@ -104,7 +108,7 @@ def verify(
         checks[name] = Check(name, "OK", detail)
     if pack is not None and check_encoder:
         named = str(encoder) if isinstance(encoder, Path) else encoder
-        checks["encoder"] = _check_encoder(pack, named)
+        checks["encoder"] = _check_encoder(pack, named, precision=precision, device=device)
     return VerificationReport(str(skill), tuple(checks.values()), pack)
 
 
@@ -129,9 +133,11 @@ def _read(
     yield f"{pack.method} gives the {answers} answers that it gave", pack
 
 
-def _check_encoder(pack: Pack, encoder: str | Encoder | None) -> Check:
+def _check_encoder(
+    pack: Pack, encoder: str | Encoder | None, *, precision: str, device: str
+) -> Check:
     try:
-        found = Predictor(pack, encoder).encoder
+        found = load_encoder(pack, encoder, precision=precision, device=device)
         moved = pack.check_encoder(found)
     except MismatchError as error:
         return Check("encoder", "failed", str(error))

@@ -48,6 +48,8 @@ def diagnose(
     templates: Sequence[str] = prompts.DEFAULT,
     words: Mapping[str, str] | None = None,
     similar: float = SIMILAR,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
@@ -60,6 +62,8 @@ def diagnose(
         templates: for images: prompts, or names of sets of them.
         words: for images: what the prompts call a class.
         similar: cosine above which two pictures count as near-duplicates.
+        precision: for images: of an encoder that is loaded by name; see `handful.encoders.load`.
+        device: likewise.
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all).
 
@@ -77,7 +81,7 @@ def diagnose(
     labelled = read_support(task, source, words)
     without_class = labelled.reserved
     labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
-    loaded = encoders.load(encoder)
+    loaded = encoders.load(encoder, precision=precision, device=device)
     text = prompts.embed(loaded, labelled.words, prompts.expand_templates(templates))
     found = encode_support(task, labelled, loaded, store=store, progress=progress)
     support = found.as_support(text)

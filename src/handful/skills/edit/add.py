@@ -31,6 +31,8 @@ def add(
     *,
     encoder: str | Path | Encoder | None = None,
     words: Mapping[str, str] | None = None,
+    precision: str = "auto",
+    device: str = "auto",
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Edited:
@@ -46,6 +48,8 @@ def add(
             only `train` is used.
         encoder: to use instead of the one the skill names.
         words: what the prompts call new classes, where the labels themselves will not do.
+        precision: of an encoder that is loaded by name; see `handful.Predictor`.
+        device: likewise.
         store: where features are kept; the user's own store when not given.
         progress: called with (images done, images in all).
 
@@ -64,7 +68,7 @@ def add(
         data.require_images(new_classes, {}, failures)
         edited = Edited(pack, pack)
         return replace(edited, repeated=repeated, failures=failures, ignored=dataset.ignored)
-    loaded = load_encoder(pack, encoder)
+    loaded = load_encoder(pack, encoder, precision=precision, device=device)
     found = _encode(pack, loaded, dataset, unknown, store, progress)
     failures += found.failures
     data.require_images(new_classes, Counter(found.labels), failures)
