@@ -43,6 +43,7 @@ def run(
     as_json: _options.Json = False,
 ) -> int:
     """Find wrong labels, copies, strays and tiny pictures in a support set."""
+    # over 60 lines, for every option of the command is declared with its help
     from handful import report
     from handful.encoders import prompts
     from handful.skills import doctor

@@ -4,6 +4,8 @@ library = Library.init("library", "tiny")
 library.add("skills/birds")
 library.predict(["new.jpg"])            which task, and which of its classes
 library.predict(["new.jpg"], task="birds")
+
+Over 250 lines for the arguments of one class, each told in a line.
 """
 
 from __future__ import annotations

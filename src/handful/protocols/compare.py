@@ -87,6 +87,8 @@ def compare(
 ) -> tuple[Comparison, tuple[Failure, ...]]:
     """Compare methods on labelled images.
 
+    Over 60 lines for its arguments, each told in a line.
+
     Supports are drawn from `train` and tested on `test` where the source states splits; else the
     images that a seed did not draw are its test set.
 

@@ -38,6 +38,8 @@ def add(
 ) -> Edited:
     """Teach a skill more images of its classes, and new classes.
 
+    Over 60 lines for its arguments, each told in a line.
+
     Images labelled `background`, `none`, `noise` or `other` show what is none of the classes, as in
     `handful.fit`. Only images that the skill does not hold are encoded, in the views it was taught
     with; only new classes are read by the text tower, in the skill's own templates.
