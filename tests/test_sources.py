@@ -309,11 +309,11 @@ def test_a_group_in_two_splits_is_found(images: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("name,label\nx,y\n", "has no column for the path; expected one named path or file_name"),
+        ("name,label\nx,y\n", "has no column for the path; expected one named path, file_name, "),
         ("name,label\nx,y\n", "got name, label"),
         (
             "path;kind\ni/1.png;y\n",
-            "has no column for the label; expected one named label or",
+            "has no column for the label; expected one named label, class, category, class_name",
         ),
         ("path,label\n", "has no rows; expected one an image"),
         ("", "has no rows; expected one an image"),

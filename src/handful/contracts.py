@@ -41,14 +41,17 @@ MAX_BYTES = 1 << 30  # an image file is read whole; 16-bit RGBA of 100 megapixel
 class ImageRef:
     """One image: a file, its bytes, its pixels, or PIL's; decoding happens later and elsewhere.
 
+    Or a place where an image should be and is not, so that it is reported like an unreadable file.
+
     Args:
         name: what reports and errors call it (a path, or anything that helps to find it again).
         path: the file, read when needed.
         data: the bytes of an image file.
         pixels: decoded RGB, `[H, W, 3]` uint8.
         image: a PIL image of any mode; the decoder makes of it what it makes of its file.
+        problem: why there is no image; whoever reads it gets an `ImageError` that says so.
 
-    Exactly one of `path`, `data`, `pixels` and `image` is given. Use `ImageRef.of` to build one.
+    Exactly one of these is given beside the name. Use `ImageRef.of` to build one.
     """
 
     name: str
@@ -56,10 +59,11 @@ class ImageRef:
     data: bytes | None = field(default=None, repr=False)
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
     image: Image | None = field(default=None, repr=False)
+    problem: str | None = None
 
     def __post_init__(self) -> None:
-        given = [v is not None for v in (self.path, self.data, self.pixels, self.image)]
-        if sum(given) != 1:
+        sources = (self.path, self.data, self.pixels, self.image, self.problem)
+        if sum(source is not None for source in sources) != 1:
             raise InputError(f"{self.name}: give exactly one of path, data, pixels and image")
         if self.image is not None and 0 in self.image.size:
             raise InputError(f"{self.name}: expected a picture, got one of size {self.image.size}")
@@ -90,6 +94,9 @@ class ImageRef:
         """The bytes that identify the image: the file as it lies, or shape and pixels.
 
         Of a PIL image, everything that decides how it looks.
+
+        Raises:
+            ImageError: a file that cannot be read, or no image at all.
         """
         if self.pixels is not None:
             return repr(self.pixels.shape).encode() + self.pixels.tobytes()
@@ -99,6 +106,8 @@ class ImageRef:
             i = self.image
             facts = (i.mode, i.size, i.getpalette("RGBA"), sorted(i.info.items()))
             return repr(facts).encode() + i.tobytes()
+        if self.problem is not None:
+            raise ImageError(f"{self.name}: {self.problem}")
         path = self.path
         if path is None:  # excluded by __post_init__; for the type checker
             raise InputError(f"{self.name}: has no content")

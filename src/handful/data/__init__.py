@@ -5,6 +5,7 @@ what else is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augmentation
+from handful.data._label_names import check_classes
 from handful.data.classes import (
     RESERVED,
     class_words,
@@ -19,7 +20,11 @@ from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
 from handful.data.feature_set import FeatureSet
 from handful.data.folder import find_images, folder
+from handful.data.in_memory import Source, read_source
+from handful.data.memory_table import MemoryTable, reference
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
+from handful.data.pixels import image_ref
+from handful.data.queries import images_of
 from handful.data.sources import load, short_name, split_or_all
 from handful.data.splits import (
     draw_from_digests,
@@ -37,8 +42,11 @@ __all__ = [
     "Dataset",
     "FeatureSet",
     "LabelledImages",
+    "MemoryTable",
     "MultiLabelDataset",
+    "Source",
     "augmentation",
+    "check_classes",
     "class_words",
     "coop",
     "decode",
@@ -50,6 +58,8 @@ __all__ = [
     "find_images",
     "folder",
     "holdout",
+    "image_ref",
+    "images_of",
     "is_multi_label_table",
     "is_reserved",
     "is_tip_cache",
@@ -57,6 +67,8 @@ __all__ = [
     "load",
     "load_features",
     "multi_label_table",
+    "read_source",
+    "reference",
     "remaining",
     "require_images",
     "save_features",

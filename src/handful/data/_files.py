@@ -42,7 +42,7 @@ def parse_json(path: Path, content: str, line: str = "") -> Any:
 
 
 @contextmanager
-def file_in_errors(source: Path) -> Iterator[None]:
+def file_in_errors(source: Path | str) -> Iterator[None]:
     """Put the file's name before the message of an `InputError`."""
     try:
         yield

@@ -10,7 +10,7 @@ from typing import Any
 
 from handful.contracts import ImageRef
 from handful.data._files import is_file
-from handful.data._rows import read
+from handful.data._rows import Row, read
 from handful.data.dataset import SPLITS
 from handful.errors import InputError
 
@@ -22,30 +22,57 @@ _SHOWN = 5
 
 
 class ImageTable:
-    """Rows of a table, read once; everything wrong with them is gathered and reported together.
+    """Rows of a table; everything wrong with them is gathered and reported together.
 
     Args:
-        source: the file.
-        accepts: whether some column names are those of such a table, see `_rows.read`.
-
-    Raises:
-        InputError: not a table, or one that cannot be parsed.
-        MissingExtraError: a Parquet file, without the library that reads them.
+        source: what errors call it: the file.
+        root: where relative paths start.
+        columns: names of the columns.
+        rows: place ("line 3") and cells by column, one an image or more.
+        classes: class names in their order, where the table states one.
+        unreadable: name and reason of images whose labels could not be had either.
     """
 
-    def __init__(self, source: Path, accepts: Callable[[Iterable[str]], bool]) -> None:
-        self.source = source
-        self.columns, self.rows = read(source, accepts)
+    def __init__(
+        self,
+        source: Path | str,
+        root: Path,
+        columns: Sequence[str],
+        rows: Sequence[Row],
+        classes: Sequence[str] = (),
+        unreadable: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.source, self.root, self.columns, self.rows = source, root, columns, rows
+        self._classes, self.unreadable = tuple(classes), tuple(unreadable)
         self._path, self._split, self._group = (
             find_column(self.columns, names) for names in (PATH, SPLIT, GROUP)
         )
         self._problems: dict[str, list[str]] = {}
 
+    @classmethod
+    def of_file(cls, source: Path, accepts: Callable[[Iterable[str]], bool]) -> ImageTable:
+        """Read a file.
+
+        Args:
+            source: the file; relative paths start at its folder.
+            accepts: whether some column names are those of such a table, see `_rows.read`.
+
+        Raises:
+            InputError: not a table, or one that cannot be parsed.
+            MissingExtraError: a Parquet file, without the library that reads them.
+        """
+        return cls(source, source.parent, *read(source, accepts))
+
+    def classes(self, present: Iterable[str]) -> tuple[str, ...]:
+        """Those of the classes that are present, in the table's order; none where it has none."""
+        there = set(present)
+        return tuple(name for name in self._classes if name in there)
+
     def image(self, place: str, row: dict[str, Any]) -> ImageRef | None:
         """The image of a row; None, and a problem, where there is no such file."""
         cell = row.get(self._path)
         if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):  # Hugging Face's image
-            name = f"{self.source.name}, {place} {cell.get('path') or ''}".strip()
+            name = f"{Path(self.source).name}, {place} {cell.get('path') or ''}".strip()
             return ImageRef.of(cell["bytes"], name)
         if isinstance(cell, dict):
             cell = cell.get("path")
@@ -53,15 +80,20 @@ class ImageTable:
         if not name:
             self.problem("empty paths", place)
             return None
-        path = self.source.parent / name
-        if not is_file(path) and "\\" in name:  # a table made on Windows
-            path = self.source.parent / name.replace("\\", "/")
+        path = self.find(name)
         if not is_file(path):
             exists = os.path.exists(path)  # noqa: PTH110  # Path.exists raises on a name too long
             kind = "things that are no files" if exists else "missing files"
             self.problem(kind, f"{name} ({place})")
             return None
         return ImageRef.of(path)
+
+    def find(self, name: str) -> Path:
+        """The file of a path in the table, which may have been made on Windows."""
+        path = self.root / name
+        if not is_file(path) and "\\" in name:
+            return self.root / name.replace("\\", "/")
+        return path
 
     def split_and_group(self, row: dict[str, Any]) -> tuple[str, str]:
         """The split, under the name it is stored by, and the group of a row; "" for none."""
@@ -95,7 +127,7 @@ class ImageTable:
         parts = [f"{kind} ({len(which)}): {_first(which)}" for kind, which in found.items()]
         hint = ""
         if "missing files" in found:
-            hint = f"; relative paths start at {self.source.parent}"
+            hint = f"; relative paths start at {self.root}"
         if "images listed twice" in found:
             hint += "; where an image has several labels, fit with --multi-label"
         raise InputError(

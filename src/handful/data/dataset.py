@@ -40,6 +40,7 @@ class LabelledImages(ABC):
             be left out.
         classes: C class names in the order of the logit columns; the sorted labels when left out.
         ignored: files passed over while looking for images: how many of each extension.
+        unreadable: name and reason of further images, whose labels could not be read either.
 
     Raises:
         InputError: lengths that disagree, a label not among the classes, class names that repeat,
@@ -52,6 +53,7 @@ class LabelledImages(ABC):
     groups: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
     def _label_names(self) -> set[str]:

@@ -31,7 +31,7 @@ _EXPECTED = (
 )
 
 
-def multi_label_table(path: str | Path) -> MultiLabelDataset:
+def multi_label_table(path: str | Path | ImageTable) -> MultiLabelDataset:
     """Images with several labels or none, from a table: CSV, JSON lines or Parquet.
 
     Two forms, by the columns. With a column `labels` (or `label`, `class`, ...), a cell holds
@@ -46,7 +46,10 @@ def multi_label_table(path: str | Path) -> MultiLabelDataset:
             that has some in another row; everything that is wrong at once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
-    found = ImageTable(_table_file(Path(path)), _accepts)
+    if isinstance(path, ImageTable):
+        found = path
+    else:
+        found = ImageTable.of_file(_table_file(Path(path)), _accepts)
     if not find_column(found.columns, PATH):
         raise InputError(f"{found.source}: has no column for the path; {_EXPECTED}")
     label_column = find_column(found.columns, LABELS)
@@ -78,23 +81,27 @@ def multi_label_table(path: str | Path) -> MultiLabelDataset:
             labels=tuple(tuple(sorted(i.labels)) for i in images),
             splits=tuple(i.split for i in images),
             groups=tuple(i.group for i in images),
-            classes=tuple(name.strip() for name in classes),
+            classes=tuple(name.strip() for name in classes)
+            or found.classes(label for i in images for label in i.labels),
+            unreadable=found.unreadable,
         )
 
 
-def is_multi_label_table(path: str | Path) -> bool:
+def is_multi_label_table(path: str | Path | ImageTable) -> bool:
     """Whether a path is a table of label sets and not of one label an image, by its columns.
 
     That is: a column whose name is a plural such as `labels` or `tags` and none for a single label.
     False too where it cannot be read: reading it then raises the reason.
     """
-    source = Path(path)
-    if source.suffix.lower() not in READERS or not source.is_file():
+    if isinstance(path, ImageTable):
+        columns = [*path.columns]
+    elif Path(path).suffix.lower() not in READERS or not Path(path).is_file():
         return False
-    try:
-        columns, _ = read(source, _accepts)
-    except HandfulError:
-        return False
+    else:
+        try:
+            columns, _ = read(Path(path), _accepts)
+        except HandfulError:
+            return False
     there = {c.strip().casefold() for c in columns}
     single = find_column(columns, LABEL)
     return bool(find_column(columns, PATH) and there & _PLURALS and not single)

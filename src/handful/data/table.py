@@ -14,7 +14,7 @@ from handful.errors import InputError
 LABEL = ("label", "class", "category", "class_name", "classname")
 
 
-def table(path: str | Path) -> Dataset:
+def table(path: str | Path | ImageTable) -> Dataset:
     """Labelled images from `path,label[,split,group]`, one row an image.
 
     CSV (comma, semicolon or tab; UTF-8), JSON lines or Parquet; Hugging Face's `metadata.csv`,
@@ -27,12 +27,12 @@ def table(path: str | Path) -> Dataset:
             once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
-    found = ImageTable(Path(path), _accepts)
+    found = path if isinstance(path, ImageTable) else ImageTable.of_file(Path(path), _accepts)
     for what, names in (("path", PATH), ("label", LABEL)):
         if not find_column(found.columns, names):
             raise InputError(
                 f"{found.source}: has no column for the {what}; expected one named "
-                f"{' or '.join(names[:3])}, got {', '.join(found.columns) or 'none'}"
+                f"{', '.join(names[:-1])} or {names[-1]}, got {', '.join(found.columns) or 'none'}"
             )
     label_column = find_column(found.columns, LABEL)
     images: list[ImageRef] = []
@@ -57,7 +57,14 @@ def table(path: str | Path) -> Dataset:
     found.check_splits((place for place, _ in found.rows), splits)
     found.report()
     with file_in_errors(found.source):
-        return Dataset(tuple(images), tuple(labels), tuple(splits), tuple(groups))
+        return Dataset(
+            images=tuple(images),
+            labels=tuple(labels),
+            splits=tuple(splits),
+            groups=tuple(groups),
+            classes=found.classes(labels),
+            unreadable=found.unreadable,
+        )
 
 
 def _accepts(columns: Iterable[str]) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
+from handful import data
 from handful.contracts import Array, Encoder, ImageRef
 from handful.features.batching import Failure, Progress
 from handful.features.extraction import extract_features
@@ -64,7 +62,7 @@ def encode_batches(
 
     Args:
         encoder: what turns images into features.
-        images: paths, bytes, PIL images, `[H, W, 3]` uint8 arrays or `ImageRef`s, mixed.
+        images: anything that `handful.data.image_ref` takes, mixed.
         size: the most images in a batch.
         store: where features are kept; the user's own store when not given.
         max_bytes: of images in memory in a batch; `MAX_BYTES` when not given.
@@ -79,13 +77,6 @@ def encode_batches(
         report(done, total)
 
 
-def is_single_image(images: Any) -> bool:
-    """One image where several are expected: a path is not a list of letters."""
-    if isinstance(images, ImageRef | str | Path | bytes) or hasattr(images, "convert"):
-        return True
-    return isinstance(images, np.ndarray) and images.ndim == 3
-
-
 def _after(done: int, total: int, report: Progress) -> Progress:
     """Progress within a batch, reported as progress within all images."""
     return lambda here, _: report(done + here, total)
@@ -93,34 +84,21 @@ def _after(done: int, total: int, report: Progress) -> Progress:
 
 def _encode(
     encoder: Encoder,
-    items: list[ImageRef | Failure],
+    refs: list[ImageRef],
     store: FeatureStore | None,
     progress: Progress,
 ) -> EncodedBatch:
-    at = [i for i, item in enumerate(items) if isinstance(item, ImageRef)]
-    refs = [item for item in items if isinstance(item, ImageRef)]
-    failures = [item for item in items if isinstance(item, Failure)]
-    if not refs:
-        none: Array = np.zeros((0, encoder.dim), dtype=np.float32)
-        return EncodedBatch((), none, (), tuple(failures))
     found = extract_features(encoder, refs, store, progress=progress)
-    failures += [Failure(f.name, f.reason, at[f.index]) for f in found.failures]
-    return EncodedBatch(
-        tuple(refs[i] for i in found.kept),
-        found.features.values,
-        tuple(at[i] for i in found.kept),
-        tuple(failures),
-    )
+    kept = tuple(refs[i] for i in found.kept)
+    return EncodedBatch(kept, found.features.values, found.kept, found.failures)
 
 
-def _batches(
-    images: Iterable[Any], size: int, max_bytes: int
-) -> Iterator[list[ImageRef | Failure]]:
-    """Images until there are enough; what is no image is a failure already."""
-    batch: list[ImageRef | Failure] = []
+def _batches(images: Iterable[Any], size: int, max_bytes: int) -> Iterator[list[ImageRef]]:
+    """Images until there are enough; what is no image is a reference that says so."""
+    batch: list[ImageRef] = []
     held = 0  # bytes
     for number, image in enumerate(images):
-        batch.append(_reference(image, number, len(batch)))
+        batch.append(data.reference(image, f"<image {number}>"))
         held += _size(batch[-1])
         if len(batch) >= size or held >= max_bytes:
             yield batch
@@ -129,19 +107,8 @@ def _batches(
         yield batch
 
 
-def _reference(image: Any, number: int, position: int) -> ImageRef | Failure:
-    named = isinstance(image, ImageRef | str | Path)
-    name = "" if named else f"<image {number}>"
-    try:
-        return ImageRef.of(image, name)
-    except (OSError, ValueError, TypeError) as error:  # a lazy PIL image may fail only now
-        return Failure(name, f"{name}: cannot be used as an image ({error})", position)
-
-
-def _size(item: ImageRef | Failure) -> int:
+def _size(item: ImageRef) -> int:
     """Bytes of memory that an image takes; of a file none before it is read."""
-    if isinstance(item, Failure):
-        return 0
     if item.pixels is not None:
         return item.pixels.nbytes
     if item.image is not None:

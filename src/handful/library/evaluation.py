@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from handful.errors import InputError
 from handful.features import Extraction, Failure, Progress, extract_features
 from handful.library.ensemble import EnsemblePrediction, SkillEnsemble, TunedFeatures
 from handful.library.library import Library
+from handful.skills.support import unreadable
 
-Source = str | Path | Dataset
+Source = Any  # as for `handful.evaluate`
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _encode(
 ) -> Extraction:
     """Features by the frozen encoder; what cannot be read is added to `failures`."""
     found = extract_features(library.encoder, dataset.images, library.store, progress=progress)
-    failures += found.failures
+    failures += (*found.failures, *unreadable(dataset))
     return found
 
 

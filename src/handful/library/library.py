@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from handful import encoders
+from handful import data, encoders
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.errors import InputError, PackError
 from handful.features import Progress, extract_features, stream
@@ -185,7 +185,7 @@ class Library:
         """Classify images, each by the skill that it belongs to; one bad image stops no other.
 
         Args:
-            images: paths, bytes, PIL images, arrays or `ImageRef`s, mixed; or a single one.
+            images: as for `Predictor.predict`.
             task: the skill that answers; by default every image is routed by itself.
             unknown: a false-accept rate: of images of no known task at most this share is taken for
                 one of a task. The others are answered by zero-shot over all classes and marked.
@@ -204,7 +204,7 @@ class Library:
         if top_k is not None and top_k < 1:
             raise InputError(f"expected top_k of 1 or more, got {top_k}")
         self._check(task, unknown)
-        several = [images] if stream.is_single_image(images) else list(images)
+        several = list(data.images_of(images))
         if not several:
             return Predictions()
         batches = stream.encode_batches(

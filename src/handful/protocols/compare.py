@@ -16,7 +16,6 @@ import numpy as np
 
 from handful import data, encoders
 from handful.contracts import Encoder
-from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -28,6 +27,7 @@ from handful.protocols.runner import Configuration, Score, fit_and_test, scores_
 from handful.protocols.sources import most_shots
 from handful.protocols.tables import Cell, Grid, averages, by_shots, cell
 from handful.protocols.task import SHOTS, Task
+from handful.skills.support import unreadable
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(
-    source: str | Path | Dataset,
+    source: Any,
     *,
     encoder: str | Path | Encoder = "tiny",
     methods: Sequence[str] | None = None,
@@ -113,7 +113,7 @@ def compare(
     methods = [methods] if isinstance(methods, str) else methods
     if seeds < 1:
         raise InputError(f"expected at least 1 seed, got {seeds}")
-    dataset, _ = data.separate_reserved(data.load(source), words)
+    dataset, _ = data.separate_reserved(data.load(source, classes=words), words)
     names = data.class_words(dataset, words)
     model = encoders.load(encoder, precision=precision, device=device)
     task = encode_all(dataset, names, model, templates, store, progress, name="")
@@ -136,7 +136,7 @@ def compare(
         "test": "the test split" if task.has_splits else "all images outside the support set",
         "hyper-parameters": "each method's defaults; no validation set",
     }
-    return Comparison(tuple(trials), facts), task.failures
+    return Comparison(tuple(trials), facts), (*task.failures, *unreadable(dataset))
 
 
 def compare_features(

@@ -19,7 +19,8 @@ from handful.packs import Pack, confidence
 from handful.report import to_frame
 from handful.skills.loaded import LoadedSkill
 from handful.skills.predict import Predictor
-from handful.tasks import Source, Task
+from handful.skills.support import unreadable
+from handful.tasks import Task
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,8 +86,10 @@ class Unseen:
 
 def evaluate(
     skill: str | Path | Pack | LoadedSkill,
-    source: Source,
+    source: Any,
     *,
+    classes: Sequence[str] | None = None,
+    root: str | Path | None = None,
     encoder: str | Path | Encoder | None = None,
     precision: str = "auto",
     device: str = "auto",
@@ -103,6 +106,8 @@ def evaluate(
         skill: a skill's folder, a `Predictor`, or what `handful.fit` returns.
         source: as for `fit`; where it states splits, only `test` is used. Images labelled
             `background`, `none`, `noise` or `other` are asked about as unknown ones.
+        classes: names of the classes in their order, where labels in memory are numbers.
+        root: where relative paths in memory start; the working directory when not given.
         encoder: to use instead of the one the pack names.
         precision: of an encoder that is loaded by name; see `Predictor`.
         device: likewise.
@@ -119,7 +124,8 @@ def evaluate(
         predictor = Predictor(skill, encoder, store, precision=precision, device=device)
     pack, store = predictor.pack, store or predictor.store
     task = pack.task
-    dataset = data.split_or_all(task.load(source), "test")
+    images = task.load(data.read_source(source, classes=classes, root=root))
+    dataset = data.split_or_all(images, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
     truth = task.targets(dataset, pack.classes)
     found = unseen(predictor, dataset.images, store, keep_leaks=keep_leaks, progress=progress)
@@ -128,7 +134,7 @@ def evaluate(
     return Evaluated(
         task,
         task.evaluate(pack.adapter, features, targets, pack.classes),
-        (*found.failures, *(none.failures if none else ())),
+        (*found.failures, *(none.failures if none else ()), *unreadable(dataset)),
         found.leaks,
         dataset.ignored,
         _unknown(predictor, found.features, none, keep_leaks=keep_leaks),

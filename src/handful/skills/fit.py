@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handful import encoders, tasks
+from handful import data, encoders, tasks
 from handful.contracts import ClassText, Encoder
 from handful.encoders import prompts
 from handful.errors import InputError
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 
 def fit(
-    source: tasks.Source,
+    source: Any,
     *,
+    classes: Sequence[str] | None = None,
+    root: str | Path | None = None,
     task: str | None = None,
     encoder: str | Path | Encoder = "tiny",
     method: str | None = None,
@@ -53,14 +55,19 @@ def fit(
     Over 60 lines for its arguments, each told in a line.
 
     Args:
-        source: a folder per class, a table, a split file (`handful.data.load`), or a data set.
+        source: a folder per class, a table, a split file (`handful.data.load`); or in memory a
+            data frame, pairs, arrays, a torch data set (`handful.data.read_source`).
+        classes: names of the classes, in the order of the columns; labels in memory may be numbers
+            then, 0 standing for the first.
+        root: where relative paths in memory start; the working directory when not given.
         task: what is asked, a file of `handful.tasks`; by default what the data show.
         encoder: name, folder or a loaded encoder.
         method: an adapter's name; `auto`, which blends several, when not given.
         params: the method's own arguments, such as `{"alpha": 2.0}`.
         shots: images a class, drawn by `seed`; all of them when not given.
         templates: prompts with `{}` for the class, or names of sets such as `satellite`.
-        words: class name to its words in a prompt, in the order of the classes.
+        words: class name to its words in a prompt, in the order of the classes, instead of
+            `classes`.
         seed: of the draw, of augmented views and of the method where it has one.
         views: augmented views averaged into each support feature; 1 means the image as it is.
         tuning: what to train inside the encoder first; it then computes in float32.
@@ -73,6 +80,8 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
+    classes, words = _class_names(classes, words)
+    source = data.read_source(source, classes=classes, root=root)
     chosen = tasks.choose(task, source)
     create = partial(chosen.create, method, seed, params)
     adapter = create()  # before any image is read: a wrong parameter is refused at once
@@ -101,6 +110,25 @@ def fit(
     return Fitted(
         pack, support.failures, support.encoded, seconds, images.ignored, model, trained, store
     )
+
+
+def _class_names(
+    classes: Sequence[str] | None, words: Mapping[str, str] | None
+) -> tuple[Sequence[str] | None, Mapping[str, str] | None]:
+    """The names of the classes, and their words; each from the other where it is missing.
+
+    Raises:
+        InputError: both are given, and name other classes or another order.
+    """
+    names = data.check_classes(classes)
+    if words is None:
+        return names, None if names is None else {name: name for name in names}
+    if names is not None and names != tuple(words):
+        raise InputError(
+            f"classes= names {', '.join(names[:5])}, and words= {', '.join([*words][:5])}; "
+            "leave classes= out, for the words name the classes in their order"
+        )
+    return tuple(words), words
 
 
 def _tune(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from handful import data
 from handful.contracts import Array, Encoder
 from handful.errors import InputError
 from handful.features import Progress, stream
@@ -92,8 +93,9 @@ class Predictor:
         """Classify images; one that cannot be read gets an `error` and stops no other.
 
         Args:
-            images: paths, bytes, PIL images, `[H, W, 3]` uint8 arrays or `ImageRef`s, mixed as you
-                like; or a single one of them.
+            images: paths, bytes, PIL images, arrays `[H, W, 3]` or tensors `[3, H, W]` (uint8, or
+                floats from 0 to 1), mixed as you like, or a single one of them; a folder; an array
+                of images, a data frame, a torch `Dataset` (`handful.data.images_of`).
             top_k: answers an image; all classes when not given.
             progress: called with (images done, images in all).
             unknown: a false-accept rate instead of the predictor's own.
@@ -111,14 +113,14 @@ class Predictor:
             self.error if error is None else error,
         )
         self._check(options.unknown, options.error)
-        given = [images] if stream.is_single_image(images) else list(images)
+        given = list(data.images_of(images))
         size, limit = BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
             size, limit = max(1, len(given)), sys.maxsize
         return Predictions(self._predict(given, options, size, limit, progress, len(given)))
 
     def iter_predict(
-        self, images: Iterable[Any], top_k: int | None = None, *, batch: int = 64
+        self, images: Any, top_k: int | None = None, *, batch: int = 64
     ) -> Iterator[Prediction]:
         """The same for a stream of images that need not fit into memory, nor ever end.
 
@@ -129,7 +131,8 @@ class Predictor:
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
         """
-        return self._predict(images, _Options(top_k, self.unknown, self.error), batch)
+        options = _Options(top_k, self.unknown, self.error)
+        return self._predict(data.images_of(images), options, batch)
 
     def logits(self, features: Array) -> Array:
         """`[M, D]` features of this encoder to `[M, C]` logits."""

@@ -87,6 +87,12 @@ def read_support(
     return SupportImages(drawn, reserved, names, dataset.ignored)
 
 
+def unreadable(dataset: LabelledImages) -> tuple[Failure, ...]:
+    """Images whose labels could not be read either; they come after all others."""
+    places = enumerate(dataset.unreadable, start=len(dataset))
+    return tuple(Failure(name, reason, i) for i, (name, reason) in places)
+
+
 def encode_support(
     task: Task,
     support: SupportImages,
@@ -117,6 +123,7 @@ def encode_support(
         if names:
             reserved = Reserved(none.features.values, none.features.ids, names)
         failures, encoded = (*failures, *none.failures), encoded + none.encoded
+    failures = (*failures, *unreadable(support.images))
     rows = found.features
     return SupportFeatures(
         kept.images, rows.values, rows.ids, targets, counts, reserved, failures, encoded

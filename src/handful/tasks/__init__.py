@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from handful import plugins
+from handful.data import Source
 from handful.errors import InputError
-from handful.tasks._base import Source, Table, Task
+from handful.tasks._base import Table, Task
 
 __all__ = ["DEFAULT", "Source", "Table", "Task", "choose", "get", "of_manifest"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -19,10 +18,9 @@ from numpy.typing import NDArray
 from handful import plugins
 from handful.adapters import create_estimator
 from handful.contracts import Array
-from handful.data import LabelledImages
+from handful.data import LabelledImages, Source
 from handful.errors import InputError
 
-Source: TypeAlias = str | Path | LabelledImages
 Manifest: TypeAlias = Mapping[str, Any]
 Words: TypeAlias = Mapping[str, str] | None  # class name to its words in a prompt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from handful import data, metrics
 from handful.contracts import Array
-from handful.data import Dataset, LabelledImages
+from handful.data import Dataset, LabelledImages, Source
 from handful.errors import InputError
-from handful.tasks._base import Manifest, Source, Table, Task, Words
+from handful.tasks._base import Manifest, Table, Task, Words
 
 
 class Classify(Task):
@@ -31,7 +32,7 @@ class Classify(Task):
         if isinstance(source, Dataset):
             return source
         if isinstance(source, LabelledImages) or data.is_multi_label_table(source):
-            where = "the images" if isinstance(source, LabelledImages) else source
+            where = source if isinstance(source, str | Path) else "the images"
             raise InputError(
                 f"{where}: an image has any number of labels here, and classification answers with "
                 "one class an image; give images with one label each, or teach a skill of several "

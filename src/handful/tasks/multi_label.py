@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from handful import data, metrics
 from handful.contracts import Array, class_names
-from handful.data import LabelledImages, MultiLabelDataset
+from handful.data import LabelledImages, MemoryTable, MultiLabelDataset, Source
 from handful.data.splits import check_seed
 from handful.errors import InputError, PackError
 from handful.metrics import MultiLabelEvaluation
-from handful.tasks._base import Manifest, Source, Table, Task, Words
+from handful.tasks._base import Manifest, Table, Task, Words
 from handful.tasks._multi_label_ridge import MultiLabelRidge
 from handful.tasks.classify import per_class_table
 
@@ -30,13 +30,13 @@ class MultiLabel(Task):
 
     def suits(self, source: Source) -> bool:
         """A data set of label sets, or a table with a column such as `labels` and no single one."""
-        if isinstance(source, str | Path):
+        if isinstance(source, str | Path | MemoryTable):
             return data.is_multi_label_table(source)
         return isinstance(source, MultiLabelDataset)
 
     def load(self, source: Source) -> MultiLabelDataset:
         """A table, see `handful.data.multi_label_table`."""
-        if isinstance(source, str | Path):
+        if isinstance(source, str | Path | MemoryTable):
             return data.multi_label_table(source)
         if not isinstance(source, MultiLabelDataset):
             raise InputError(

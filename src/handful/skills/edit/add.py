@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,12 @@ from handful.skills.edit.edited import Edited, apply, load_pack
 from handful.skills.edit.refit import prompt_words, require_support
 from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
+from handful.skills.support import unreadable
 
 
 def add(
     skill: str | Path | Pack,
-    source: str | Path | Dataset,
+    source: Any,
     *,
     encoder: str | Path | Encoder | None = None,
     words: Mapping[str, str] | None = None,
@@ -66,6 +68,7 @@ def add(
     new_classes = _new_classes(pack, dataset, words)
     dataset = _with_skill_labels(dataset, pack.classes)
     unknown, repeated, failures = _split_by_digest(support, dataset)
+    failures += unreadable(dataset)
     if not unknown:
         data.require_images(new_classes, {}, failures)
         edited = Edited(pack, pack)
