@@ -24,6 +24,7 @@ ENCODING = {
     "add": ["{skill}", "{photos}", "--out", "{new}"],
     "compare": ["{photos}", "--out", "{new}"],
     "bench": ["{photos}", "--methods", "tip", "--shots", "1"],
+    "demo": ["--out", "{new}-demo", "--tasks", "fine-points", "--shots", "1", "--seeds", "1"],
     "doctor": ["{photos}"],
     "explain": ["{skill}", "{photo}"],
     "meta-train": ["{photos}", "--name", "of-a-test"],
@@ -33,7 +34,7 @@ ENCODING = {
     "library check": ["{library}"],  # loads one only where a skill tunes it
 }
 OTHERS = {
-    *("demo", "inspect", "merge", "methods", "encoders", "pull", "push", "remove", "rename"),
+    *("inspect", "merge", "methods", "encoders", "pull", "push", "remove", "rename"),
     *("library add", "library list", "library remove"),
     *("store look", "store check", "store prune"),
 }
@@ -83,6 +84,7 @@ def test_the_options_reach_the_encoder(name, desk, monkeypatch, capsys):
         raise InputError("stopped by the test")
 
     monkeypatch.setattr(encoders, "load", load)
+    monkeypatch.setattr("handful.features.processors", lambda: 1)  # the demo in this process
     arguments = [argument.format(**desk) for argument in ENCODING[name]]
     options = ["--precision", "float32", "--device", "cuda:7"]
     code, out, err = commands.run(capsys, *name.split(), *arguments, *options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +18,19 @@ def run(
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Draws of every task.")] = 3,
     shots: Annotated[str, typer.Option(help="Shot counts.")] = "1,2,4,8,16",
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks of the playground, joined by commas, or all; default two of each kind."
+        ),
+    ] = None,
+    precision: _options.Precision = "auto",
+    device: _options.Device = "auto",
     as_json: _options.Json = False,
 ) -> int:
     """Compare methods on the playground, teach a skill, use it; about a minute."""
     from handful import report
+    from handful.features import processors
     from handful.protocols import demo
 
     report.check_folder(out)
@@ -31,7 +39,10 @@ def run(
             out,
             shots=_options.read_integers(shots, "--shots") or (),
             seeds=seeds,
-            jobs=min(_MOST, os.cpu_count() or 1),
+            tasks=_tasks(tasks),
+            jobs=min(_MOST, processors()),
+            precision=precision,
+            device=device,
             progress=progress,
         )
     _results.print_answer(done.comparison, compare.show, as_json=as_json)
@@ -45,3 +56,12 @@ def run(
     _console.echo(f"Look at {out / 'report.md'} and {out / 'accuracy.png'}, then try:")
     _console.echo(f"  handful predict {done.skill} {photo} --top-k 3")
     return 0
+
+
+def _tasks(names: str | None) -> list[str] | None:
+    """Names of `--tasks`; None for all of them."""
+    from handful.protocols import demo
+
+    if names == "all":
+        return None
+    return _options.read_names(names) or list(demo.TASKS)

@@ -31,6 +31,8 @@ from handful.skills.predict import Predictor
 
 METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
 QUERIES = 20  # test images a class
+# two of each family, which take a minute on two cores; all fourteen take twice as long
+TASKS = ("novel-objects", "novel-duos", "style-sketch", "style-dusk", "fine-points", "fine-stripes")
 _MARK = ".handful-demo"  # in a folder that a later demo may clear
 
 
@@ -51,6 +53,8 @@ def run(
     shots: Sequence[int] = SHOTS,
     seeds: int = 3,
     jobs: int = 1,
+    precision: str = "auto",
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Demo:
     """Compare methods on the playground's hard tasks, then teach one skill from files.
@@ -61,6 +65,8 @@ def run(
         shots: shot counts.
         seeds: draws a task.
         jobs: processes that compare methods side by side.
+        precision: of the encoder; see `handful.encoders.load`.
+        device: likewise.
         progress: called with (trials done, trials in all).
 
     Raises:
@@ -70,14 +76,14 @@ def run(
     names = tuple(tasks or playground.tasks())
     draws = [(task, seed) for task in names for seed in range(seeds)]
     every = Parallel(jobs, return_as="generator")(
-        delayed(_trials)(task, shots, seed) for task, seed in draws
+        delayed(_trials)(task, shots, seed, precision, device) for task, seed in draws
     )
     trials: list[Score] = []
     for some in every:
         trials += some
         if progress:
             progress(len(trials), len(draws) * len(shots) * len(METHODS))
-    encoder = _tiny()
+    encoder = _tiny(precision, device)
     facts = {
         "encoder": encoder.name,
         "tasks": list(names),
@@ -121,11 +127,12 @@ def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Task:
 
 
 @cache
-def _tiny() -> Encoder:
+def _tiny(precision: str = "auto", device: str = "auto") -> Encoder:
     """Once a process."""
-    return encoders.load("tiny")
+    return encoders.load("tiny", precision=precision, device=device)
 
 
-def _trials(name: str, shots: Sequence[int], seed: int) -> list[Score]:
+def _trials(name: str, shots: Sequence[int], seed: int, precision: str, device: str) -> list[Score]:
     """Every method at every shot count on one draw of one task."""
-    return compare_features(draw(_tiny(), name, max(shots), seed), METHODS, shots, [seed])
+    task = draw(_tiny(precision, device), name, max(shots), seed)
+    return compare_features(task, METHODS, shots, [seed])
