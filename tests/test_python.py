@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 import handful
 from handful.errors import InputError, MissingExtraError
 from handful.features.store import FeatureStore
+from handful.library import LibraryPrediction
 from handful.skills import outputs
+from handful.skills.edit.add import add
+from handful.skills.prediction import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +54,146 @@ def test_the_encoder_of_the_fit_answers_and_its_store_keeps(photos, images, tmp_
     assert sum(s.count for s in store.summary()) == before + len(images)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_stated_precision_holds_after_saving(photos, images, tmp_path, precision):
+    fitted = handful.fit(photos, shots=1, encoder="tiny", method="tip", precision=precision)
+    loaded = handful.Predictor(fitted.save(tmp_path / "skill"), store=FeatureStore(tmp_path / "s"))
+    assert loaded.encoder.precision == fitted.encoder.precision == precision
+    assert loaded.predict(images) == fitted.predict(images)
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
+    assert handful.Predictor(fitted, precision=other).encoder.precision == other
+    assert handful.Predictor(fitted, device="cpu").encoder is not fitted.encoder
+
+
 def test_evaluate_takes_the_fitted_skill(fitted, photos):
     own = fitted.evaluate(photos)
     assert own.result.as_dict() == handful.evaluate(fitted, photos).result.as_dict()
     assert handful.evaluate(fitted.pack, photos).result.accuracy == own.result.accuracy
+
+
+def files_and_labels(folder):
+    files = sorted(folder.rglob("*.png"))
+    return files, [file.parent.name for file in files]
+
+
+def test_a_source_in_memory_makes_the_skill_of_its_folder(photos):
+    files, labels = files_and_labels(photos / "train")
+    options = {"encoder": "tiny", "method": "tip", "shots": 2}
+    wanted = handful.fit(photos / "train", **options).pack
+    for source in (
+        pd.DataFrame({"path": files, "label": labels}),
+        list(zip(files, labels, strict=True)),
+        zip(map(str, files), labels, strict=True),
+    ):
+        found = handful.fit(source, **options).pack
+        assert found.support_ids == wanted.support_ids
+        assert all((found.tensors[name] == t).all() for name, t in wanted.tensors.items())
+
+
+def test_pictures_make_the_head_of_their_files(photos):
+    files, labels = files_and_labels(photos / "train")
+    pictures = [(Image.open(file), label) for file, label in zip(files, labels, strict=True)]
+    found, wanted = (
+        handful.fit(source, encoder="tiny", method="tip").pack.tensors
+        for source in (pictures, photos / "train")
+    )
+    heads = [name for name in wanted if name.startswith("head.")]
+    assert heads
+    assert all((found[name] == wanted[name]).all() for name in heads)
+
+
+def test_splits_of_a_frame_are_used_as_those_on_disk(photos):
+    files, labels = files_and_labels(photos)
+    split = [file.parts[-3] for file in files]
+    paths = [file.relative_to(photos) for file in files]
+    frame = pd.DataFrame({"path": paths, "label": labels, "split": split})
+    fitted = handful.fit(frame, root=photos, encoder="tiny", method="tip")
+    on_disk = handful.fit(photos, encoder="tiny", method="tip")
+    assert fitted.pack.support_ids == on_disk.pack.support_ids
+    measured = fitted.evaluate(frame, root=photos)
+    assert measured.result.as_dict() == on_disk.evaluate(photos).result.as_dict()
+    with pytest.raises(InputError, match="does not exist"):
+        handful.fit(frame, encoder="tiny")  # from the working directory there are none
+
+
+def test_numbers_need_the_names_of_the_classes(photos):
+    files, labels = files_and_labels(photos / "train")
+    names = sorted(set(labels), reverse=True)  # the order of the columns, which is not sorted
+    numbers = [names.index(label) for label in labels]
+    fitted = handful.fit((files, numbers), classes=names, encoder="tiny", method="tip")
+    assert fitted.pack.classes == tuple(names)
+    tested = files_and_labels(photos / "test")
+    by_name = fitted.evaluate(tested).result
+    by_number = fitted.evaluate((tested[0], list(map(names.index, tested[1]))), classes=names)
+    assert by_number.result.as_dict() == by_name.as_dict()
+    for call in (lambda s: handful.fit(s, encoder="tiny"), fitted.evaluate):
+        with pytest.raises(InputError, match="labels are numbers"):
+            call((files, numbers))
+    other = {name: name for name in sorted(names)}  # in another order
+    with pytest.raises(InputError, match="leave classes= out"):
+        handful.fit((files, numbers), classes=names, words=other, encoder="tiny")
+    words = {name: f"a thing called {name}" for name in names}
+    spoken = handful.fit((files, numbers), words=words, encoder="tiny", method="tip")
+    assert spoken.pack.classes == fitted.pack.classes
+
+
+class Failing(torch.utils.data.Dataset):
+    """One item cannot be had, and another one is no image."""
+
+    def __init__(self, files, labels):
+        self.files, self.labels = [*files], [*labels]
+        self.files[3] = b"no image"
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, i):
+        if i == 1:
+            raise RuntimeError("gone")
+        return self.files[i], self.labels[i]
+
+
+def test_bad_images_are_named_and_stop_no_others(photos, fitted):
+    bad = Failing(*files_and_labels(photos / "train"))
+    reasons = [
+        "<image 3>: is text, not an image; check how it was made or downloaded",
+        "<image 1>: the data set raises RuntimeError: gone",
+    ]
+    taught = handful.fit(bad, encoder="tiny", method="tip")
+    assert [f.reason for f in taught.failures] == reasons
+    assert len(taught.pack.support_ids) == len(bad) - 2
+    tested = Failing(*files_and_labels(photos / "test"))
+    measured = fitted.evaluate(tested)
+    assert [f.reason for f in measured.failures] == reasons
+    assert measured.result.count == len(tested) - 2
+    answers = fitted.predict(tested)
+    assert len(answers) == len(tested)
+    assert [a.error for a in answers if a.error] == [reasons[1], reasons[0]]
+    _, failures = handful.compare(bad, encoder="tiny", methods=["tip"], shots=[1], seeds=1)
+    assert [f.reason for f in failures] == reasons
+    edited = add(taught.pack, bad, encoder=taught.encoder)
+    assert sorted(f.reason for f in edited.failures) == sorted(reasons)
+
+
+def test_several_labels_from_memory(photos):
+    files, labels = files_and_labels(photos / "train")
+    both = [[label, "photo"] if i % 2 else [label] for i, label in enumerate(labels)]
+    source = list(zip(files, both, strict=True))
+    fitted = handful.fit(source, encoder="tiny")
+    assert fitted.pack.manifest["task"] == "multi_label"
+    tested, names = files_and_labels(photos / "test")
+    measured = fitted.evaluate([(file, [name]) for file, name in zip(tested, names, strict=True)])
+    assert measured.to_frame()["class"].tolist() == [*fitted.pack.classes]
+    with pytest.raises(InputError, match="any number of labels"):
+        handful.fit(source, task="classify", encoder="tiny")
+
+
+@pytest.mark.parametrize("wrong", [3, None, [], {"cat": ["a.jpg"]}, object()])
+def test_what_is_no_source_is_refused(fitted, wrong):
+    for call in (handful.fit, handful.evaluate, handful.compare, add):
+        skill = () if call in (handful.fit, handful.compare) else (fitted.pack,)
+        with pytest.raises(InputError, match="expected"):
+            call(*skill, wrong, encoder=fitted.encoder)
 
 
 def test_save_never_overwrites_unasked(fitted, tmp_path):
@@ -85,6 +226,13 @@ def test_further_columns_are_those_of_the_csv_output(photos, images):
     written = pd.read_csv(io.StringIO(outputs.get("csv").write(answers)), keep_default_na=False)
     pd.testing.assert_frame_equal(answers.to_frame(), written, atol=1e-6)
     assert [*written] == ["file_name", "classification", "score", "may be"]
+
+
+def test_answers_of_a_library_name_the_skill():
+    answers = Predictions([LibraryPrediction("a.jpg", [{"label": "cat", "score": 0.5}], task="t")])
+    assert answers.to_frame().to_dict("records") == [
+        {"file_name": "a.jpg", "classification": "cat", "score": 0.5, "task": "t"}
+    ]
 
 
 def test_no_answers_are_a_frame_with_the_columns(fitted):

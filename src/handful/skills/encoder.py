@@ -24,8 +24,8 @@ def load_encoder(
         pack: the skill; it may hold deltas of a tuned encoder.
         encoder: a loaded one or its name; by default the one that the skill names, in a precision
             that is exact enough for it.
-        precision: of an encoder that is loaded here: `auto` for one that is exact enough for the
-            skill, else exactly this one.
+        precision: of an encoder that is loaded here: `auto` for the one that was asked for in
+            teaching, or one that is exact enough for the skill; else exactly this one.
         device: of an encoder that is loaded here; see `handful.encoders.load`.
 
     Raises:
@@ -38,8 +38,10 @@ def load_encoder(
         return found
     name = str(encoder or pack.manifest["encoder"]["name"])
     then = pack.manifest["encoder"]["precision"]
+    # what was stated in teaching holds, so that the saved skill answers as the fitted one did
+    stated = deltas.KEY in pack.manifest or "precision" in pack.manifest["training"]
     try:
-        wanted = then if deltas.KEY in pack.manifest and precision == "auto" else precision
+        wanted = then if stated and precision == "auto" else precision
         loaded = encoders.load(name, precision=wanted, device=device)
     except (MissingModelError, InputError) as error:
         if encoder:

@@ -104,6 +104,7 @@ def fit(
     adapter.fit(support.features, support.targets, text)
     seconds = time.perf_counter() - began
     facts = {"shots": shots, "counts": support.counts, **chosen.facts(support.targets)}
+    facts |= {"precision": model.precision} if precision != "auto" else {}
     facts |= {"words": images.words, "seed": seed, "views": views, "failed": len(support.failures)}
     untouched = _untouched(model, class_prompts, support, store)
     pack = _pack(chosen, adapter, model, used.templates, text, support, untouched, facts)

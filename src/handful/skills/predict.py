@@ -74,7 +74,9 @@ class Predictor:
         precision: str = "auto",
         device: str = "auto",
     ) -> None:
-        self.pack, encoder, store = unpack(pack, encoder, store)
+        self.pack, loaded, store = unpack(pack, encoder, store)
+        if encoder is None and (precision, device) == ("auto", "auto"):
+            encoder = loaded  # else another one than the skill has in memory is asked for
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._check(unknown, error)  # before an encoder is loaded in vain
