@@ -117,10 +117,10 @@ def test_coverage_is_near_what_was_asked_for(method):
 
 def test_an_image_is_not_in_the_fit_that_judges_it():
     support, _ = support_of(5, 3)
-    rounds = statements._folds(support.targets)
+    rounds = statements._folds(support.targets, np.arange(len(support.targets)))
     for c in range(5):
         assert sorted(rounds[support.targets == c]) == [0, 1, 2]
-    assert statements._folds(np.array([0, 0, 1])).tolist() == [0, 1, -1]
+    assert statements._folds(np.array([0, 0, 1]), np.arange(3)).tolist() == [0, 1, -1]
 
 
 def test_what_cannot_be_calibrated_says_so():

@@ -6,7 +6,9 @@ import functools
 import io
 import json
 import os
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -72,6 +74,16 @@ def echo(message: str) -> None:
     sys.stdout.write(message + "\n")
 
 
+def echo_text(message: str) -> None:
+    """The same for a long sentence: broken between words at the terminal's width, not in a pipe."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        message = textwrap.fill(
+            message, max(width, 20), break_long_words=False, break_on_hyphens=False
+        )
+    echo(message)
+
+
 def echo_err(message: str) -> None:
     """Write an error, a warning or a note to standard error; lost where that is closed."""
     if sys.stderr is not None:
@@ -128,9 +140,19 @@ def echo_parts(parts: Sequence[str | tasks.Table]) -> None:
     """Write the sentences and tables of an answer in their order."""
     for part in parts:
         if isinstance(part, str):
-            echo(part)
+            echo_text(part)
         else:
             echo_table(part.headers, part.rows, part.right)
+
+
+def show_selection(rows: Sequence[Sequence[str]], reason: str, title: str = "") -> None:
+    """How the method of a skill was chosen: the ranking, headers first, and the reason."""
+    if title and (rows or reason):
+        echo(title)
+    if rows:
+        echo_table(rows[0], rows[1:], right=range(2, len(rows[0])))
+    if reason:
+        echo_text(reason)
 
 
 def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:

@@ -53,6 +53,9 @@ def run(
             "--multi-label", help="Photos show several classes or none; takes a table of labels."
         ),
     ] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Show how the method was chosen: its members, weights.")
+    ] = False,
     overwrite: _options.Overwrite = False,
     as_json: _options.Json = False,
 ) -> int:
@@ -91,7 +94,7 @@ def run(
     if as_json:
         _console.echo_json(_facts(fitted, out))
     else:
-        _show(fitted, out, seconds)
+        _show(fitted, out, seconds, why=why)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
     return _console.report_failures(fitted.failures, fitted.ignored)
@@ -133,6 +136,7 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
         "encoded": fitted.encoded,
         "seconds": round(fitted.seconds, 3),
         "selection": fitted.selection,
+        "expected": fitted.pack.task.expected(manifest),
         **fitted.pack.task.fit_json(manifest),
         **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
         "ignored": dict(fitted.ignored),
@@ -140,38 +144,33 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
     }
 
 
-def _show(fitted: Fitted, out: Path, seconds: float) -> None:
-    from handful.packs import deltas
+def _show(fitted: Fitted, out: Path, seconds: float, *, why: bool) -> None:
+    """What was taught, where it is, and last what to expect of it and by which method."""
+    from handful.packs import chosen
 
-    manifest = fitted.pack.manifest
-    first, *others = fitted.pack.task.fit_summary(manifest)
+    manifest, task = fitted.pack.manifest, fitted.pack.task
+    first, *others = task.fit_summary(manifest)
     _console.echo(f"{first} in {fitted.seconds:.2f} s ({fitted.encoded} encoded now).")
     _console.echo_parts(others)
     if fitted.trained:
-        _console.echo(_tuning.summary(fitted.trained, seconds))
+        _console.echo_text(_tuning.summary(fitted.trained, seconds))
     reserved = _reserved(manifest)
     if reserved:
-        _console.echo(
+        _console.echo_text(
             f"{len(reserved)} images of folders called background, none, noise or other are no "
             "class: they teach it the answer unknown."
         )
-    if fitted.selection:
-        _show_selection(fitted.selection)
-        if fitted.trained and fitted.trained.weight:
-            _console.echo(deltas.TOO_GOOD)
+    if why and fitted.selection:
+        _console.show_selection(*chosen.selection_parts(manifest))
     _console.echo(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
+    expectation = task.expectation(manifest)
+    if expectation:
+        _console.echo_text(expectation)
+    more = "; how it was chosen: --why, or handful inspect" if fitted.selection and not why else ""
+    _console.echo_text(f"Method: {chosen.method_line(manifest)}{more}.")
 
 
 def _reserved(manifest: Mapping[str, Any]) -> list[str]:
     """Digests of the images of no class, from folders such as `background/`."""
     found: list[str] = manifest["support"].get("reserved", {}).get("images", [])
     return found
-
-
-def _show_selection(selection: Mapping[str, Any]) -> None:
-    """The ranking of methods and the sentence that explains the choice, as on the skill's card."""
-    from handful.packs import card
-
-    headers, *rows = card.selection_rows(selection)
-    _console.echo_table(headers, rows, right=range(2, len(headers)))
-    _console.echo(selection["reason"])

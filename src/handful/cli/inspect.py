@@ -9,7 +9,8 @@ from handful.cli import _console, _options
 
 def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     """Verify a skill and show what it is made of."""
-    from handful.packs import deltas, format  # noqa: A004 the format of packs
+    from handful import tasks
+    from handful.packs import chosen, deltas, format  # noqa: A004 the format of packs
 
     manifest, _ = format.read(skill)  # no head is built: that would import torch
     if as_json:
@@ -17,13 +18,9 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         return 0
     counts = manifest["training"].get("counts")
     counts = counts if isinstance(counts, Mapping) else {}  # a pack is untrusted
-    chosen = manifest["training"].get("selection")
-    reason = chosen.get("reason") if isinstance(chosen, Mapping) else None
-    if reason and deltas.KEY in manifest:
-        reason = f"{reason} {deltas.TOO_GOOD}"
+    expectation = tasks.get(tasks.of_manifest(manifest)).expectation(manifest)
     facts = {
         "method": f"{manifest['method']} {manifest['params'] or ''}",
-        **({"chosen": str(reason)} if reason else {}),
         "encoder": manifest["encoder"]["name"],
         **{f"tuner {name}": line for name, line in deltas.summaries(manifest).items()},
         "fingerprint": manifest["encoder"]["fingerprint"],
@@ -36,6 +33,8 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "bytes": str(
             sum(f.stat().st_size for f in (skill.iterdir() if skill.is_dir() else [skill]))
         ),
+        **({"expect": expectation} if expectation else {}),
     }
     _console.echo_table(["fact", "value"], [[k, v] for k, v in facts.items()])
+    _console.show_selection(*chosen.selection_parts(manifest), title="\nHow it was chosen:")
     return 0

@@ -1,4 +1,4 @@
-"""Answers and the truth to numbers with intervals: pure functions, no torch, no state."""
+"""Answers and the truth to numbers with intervals, and numbers to words: pure functions."""
 
 from handful.metrics.calibration import Bin, calibration_error, reliability
 from handful.metrics.classification import Evaluation, accuracy, evaluate
@@ -8,6 +8,7 @@ from handful.metrics.multi_label import (
     MultiLabelEvaluation,
     evaluate_multi_label,
 )
+from handful.metrics.words import calibration_in_words, expectation, guessing, share_in_words
 
 __all__ = [
     "FIXED_THRESHOLD",
@@ -16,9 +17,13 @@ __all__ = [
     "MultiLabelEvaluation",
     "accuracy",
     "calibration_error",
+    "calibration_in_words",
     "evaluate",
     "evaluate_multi_label",
+    "expectation",
+    "guessing",
     "mean_interval",
     "reliability",
+    "share_in_words",
     "wilson_interval",
 ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from handful.packs import confidence, deltas, description, figures, novelty
+from handful.packs import chosen, confidence, deltas, description, figures, novelty
 from handful.packs.card_limits import limits, task_of
 from handful.packs.card_metadata import encoder_name, front_matter
 from handful.packs.format import CONFUSION
@@ -30,24 +30,13 @@ def write(manifest: Mapping[str, Any]) -> str:
         _tuned(manifest),
         _chosen(manifest) or _NAMED,
         _task_table(manifest),
-        _numbers(manifest["evaluation"], figures.caption(manifest)),
+        _numbers(manifest["evaluation"], figures.caption(manifest), _expected(manifest)),
         confidence.card_section(manifest, _cell),
         novelty.card_section(manifest, _cell),
         limits(manifest),
         description.licence_section(manifest, _code),
     ]
     return "\n".join(section for section in sections if section)
-
-
-def selection_rows(selection: Mapping[str, Any]) -> list[list[str]]:
-    """The ranking of `handful.adapters.auto.Auto.explain` as a table: headers, then rows."""
-    rows = [["method", "settings", "right on left-out images, %", "share of the answer, %"]]
-    for row in selection["ranking"]:
-        settings = ", ".join(f"{name} {value:g}" for name, value in row["params"].items())
-        known = row["accuracy"] is not None
-        accuracy = f"{100 * row['accuracy']:.1f}" if known else "not known"
-        rows.append([row["title"], settings or "defaults", accuracy, f"{100 * row['share']:.0f}"])
-    return rows
 
 
 _USE = """## How to use it
@@ -117,6 +106,15 @@ def _description(manifest: Mapping[str, Any]) -> str:
     return task.description(count) if task else f"A skill of {count} classes."
 
 
+def _expected(manifest: Mapping[str, Any]) -> str:
+    """The sentence on what to expect, from images left out of the fit."""
+    task = task_of(manifest)
+    found = task.expected(manifest) if task else None
+    if not task or not found or "cannot" in found:
+        return ""
+    return f"{_cell(task.expectation(manifest))} (From support images left out of the fit.) "
+
+
 def _task_table(manifest: Mapping[str, Any]) -> str:
     """What the task adds, such as a threshold for each class."""
     task = task_of(manifest)
@@ -156,7 +154,7 @@ def _chosen(manifest: Mapping[str, Any]) -> str:
     if not selection:
         return ""
     try:
-        headers, *rows = selection_rows(selection)
+        headers, *rows = chosen.selection_rows(selection)
         reason = _cell(selection["reason"])
     except (KeyError, TypeError, ValueError):  # of another version, or made by hand
         return ""
@@ -174,11 +172,11 @@ def _chosen(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _numbers(evaluation: Mapping[str, Any] | None, figure: str) -> str:
+def _numbers(evaluation: Mapping[str, Any] | None, figure: str, expected: str) -> str:
     if not evaluation:
         return (
-            "## How good it is\n\nNot measured yet. Measure it on images it has not seen: "
-            "`handful evaluate SKILL FOLDER --record`.\n"
+            f"## How good it is\n\n{expected}Not measured yet. Measure it on images it has not "
+            "seen: `handful evaluate SKILL FOLDER --record`.\n"
         )
     lines = []
     if isinstance(evaluation.get("accuracy"), float):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from handful.errors import InputError
+from handful.packs import chosen
+from handful.packs.card_limits import task_of
 
 _LONGEST = 2000  # letters of a statement; a card is read, not studied
 _TITLE = 100
@@ -81,6 +83,17 @@ def front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def title(manifest: Mapping[str, Any]) -> str:
     """What the skill is called."""
     return str(_stated(manifest).get("title") or f"A skill of {len(manifest['classes'])} classes")
+
+
+def one_line(manifest: Mapping[str, Any]) -> str:
+    """What a skill prints of itself: classes, method, encoder, how good it is expected to be."""
+    classes, task = manifest["classes"], task_of(manifest)
+    found = task.expected(manifest) if task else None
+    good = ""
+    if found and "accuracy" in found:
+        good = f", {100 * found['accuracy']:.0f} % of left-out images right"
+    shown = ", ".join(classes[:3]) + ", ..." * (len(classes) > 3)
+    return f"<Pack of {len(classes)} classes ({shown}): {chosen.method_line(manifest)}{good}>"
 
 
 def intended_use(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
-from handful.packs import card, confidence, deltas, figures, golden, head
+from handful.packs import card, confidence, deltas, description, figures, golden, head
 from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import write_files
 from handful.packs.strict_json import plain
@@ -52,6 +52,9 @@ class Pack:
         deltas.untouched(self.tensors, len(self.classes), self.where)
         support = read_support(self.manifest, self.tensors, self.where)
         object.__setattr__(self, "support", support)
+
+    def __repr__(self) -> str:
+        return description.one_line(self.manifest)
 
     @classmethod
     def of(

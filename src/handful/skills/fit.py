@@ -191,6 +191,8 @@ def _pack(
     """The skill, with its statements where its task keeps the support set."""
     support = features.as_support(text) if task.keeps_support else None
     chosen = {"selection": adapter.explain()} if hasattr(adapter, "explain") else {}
+    tuned = untouched is not None
+    stated = state(adapter, support, tuned=tuned, groups=features.groups) if support else None
     return Pack.of(
         adapter,
         text,
@@ -200,7 +202,7 @@ def _pack(
         support_ids=features.ids,
         support=support,
         untouched=untouched,
-        statements=state(adapter, support, tuned=untouched is not None) if support else None,
+        statements=stated,
         entries=task.statements(adapter),
         training={**facts, **chosen},
     )

@@ -44,6 +44,10 @@ class Fitted:
     trained: Trained | None = None
     store: FeatureStore | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        """One line, as of its skill."""
+        return repr(self.pack).replace("<Pack", "<Fitted", 1)
+
     @property
     def selection(self) -> Mapping[str, Any] | None:
         """Why these methods, where the adapter chose: `reason` and `ranking` (`Auto.explain`)."""

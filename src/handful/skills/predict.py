@@ -83,6 +83,10 @@ class Predictor:
         self.encoder = load_encoder(self.pack, encoder, precision=precision, device=device)
         self.store = store
 
+    def __repr__(self) -> str:
+        """One line, as of its skill."""
+        return repr(self.pack).replace("<Pack", "<Predictor", 1)
+
     def predict(
         self,
         images: Any,

@@ -6,6 +6,7 @@ The entries go into `pack.json`, tensors into `weights.safetensors`; `handful.pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ TUNED = (
     "will; how sure it may be is not known"
 )
 _ONE_EACH = "every class has one image, and none can be left out; its scores are the method's own"
+_ONE_GROUP_EACH = (
+    "every class has one group of images (or copies of one), and none can be left out; its scores "
+    "are the method's own"
+)
 _NOT_INDUCTIVE = "an answer of this method depends on other images; its scores are the method's own"
 _SCORES_ARE = "1 - p of their true class"
 _HOW = (
@@ -36,7 +41,9 @@ _FOLDS = 8
 ENTRIES = ("confidence", "unknown")  # of the manifest; their tensors have these names and a dot
 
 
-def state(adapter: Any, support: Support, *, tuned: bool = False) -> Statements:
+def state(
+    adapter: Any, support: Support, *, tuned: bool = False, groups: Sequence[str] = ()
+) -> Statements:
     """The entries `confidence` and `unknown` of a skill, and their tensors.
 
     Args:
@@ -44,52 +51,62 @@ def state(adapter: Any, support: Support, *, tuned: bool = False) -> Statements:
         support: features, labels and text.
         tuned: whether the features come from an encoder that was trained on these images; leaving
             one out of the head does not leave it out of the encoder then.
+        groups: N names of what belongs together, "" for none; left out together.
     """
     if tuned:
         return {"confidence": {"cannot": TUNED}, "unknown": {"cannot": TUNED}}, {}
     entry, tensors = novelty.fit(support)
-    sure, scores = confidence(adapter, support)
+    sure, scores = confidence(adapter, support, groups)
     return {"confidence": sure, "unknown": entry}, tensors | scores
 
 
-def confidence(adapter: Any, support: Support) -> Statements:
-    """The factor on the logits, and the scores that sets of answers are made from.
+def confidence(adapter: Any, support: Support, groups: Sequence[str] = ()) -> Statements:
+    """The factor on the logits, the scores that sets of answers are made from, how many were right.
 
     Args:
         adapter: fitted on the support set; others like it are fitted on parts of it.
         support: the support set.
+        groups: as for `state`.
     """
     if getattr(adapter, "semantics", "inductive") != "inductive":
         return {"cannot": _NOT_INDUCTIVE}, {}
-    others = np.bincount(support.targets)[support.targets] > 1  # images of a class with several
+    units = _units(support.ids, groups)
+    alone = len(np.unique(units)) == len(units)  # no image has a copy or another of its group
+    folds = _folds(support.targets, units)
+    others = folds >= 0  # images whose class has some that do not belong to them
     if others.sum() < 2:
-        return {"cannot": _ONE_EACH}, {}
+        return {"cannot": _ONE_EACH if alone else _ONE_GROUP_EACH}, {}
     targets = support.targets[others]
-    if adapter.calibrated:
+    closed = adapter.calibrated and alone
+    if closed:
         left_out = adapter.leave_one_out(support.features, support.targets, support.text)
         # its weights were fitted on left-out logits, so they are at the right scale already
         logits, factor = left_out[others], 1.0
     else:
-        logits = logits_by_folds(adapter, support)[others]
+        logits = logits_by_folds(adapter, support, folds)[others]
         factor = calibration.inverse_temperature(logits, targets)
     scores = conformal.nonconformity_scores(calibration.softmax(logits, factor), targets)
     statement = {
         "factor": factor,
         "images": len(scores),
+        "right": int((logits.argmax(axis=1) == targets).sum()),
         "smallest": round(conformal.smallest_error(len(scores)), 6),
-        "how": _HOW_CALIBRATED if adapter.calibrated else _HOW,
+        "how": _HOW_CALIBRATED if closed else _HOW,
     }
     return statement, {SCORES: scores}
 
 
-def logits_by_folds(adapter: Any, support: Support) -> NDArray[Any]:
+def logits_by_folds(
+    adapter: Any, support: Support, folds: NDArray[np.int64] | None = None
+) -> NDArray[Any]:
     """`[N, C]` logits of the support images, each by a fit that leaves one of each class out.
 
     Leaving a single image out takes a shot from its own class only, and every method then gives
     that class smaller logits than the others: factors come out too small by a half at four shots.
     Up to eight folds; the only image of a class stays in all of them, its own row is zero.
     """
-    folds = _folds(support.targets)
+    if folds is None:
+        folds = _folds(support.targets, np.arange(len(support.targets)))
     logits = np.zeros((len(support.targets), len(support.text.classes)))
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
@@ -99,11 +116,27 @@ def logits_by_folds(adapter: Any, support: Support) -> NDArray[Any]:
     return logits
 
 
-def _folds(targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`[N]` in which fold each image is left out, -1 for the only one of its class."""
-    folds = np.full(len(targets), -1)
+def _units(ids: Sequence[str], groups: Sequence[str]) -> NDArray[np.int64]:
+    """`[N]` numbers of what is left out together: copies of a picture, and images of a group."""
+    units = np.arange(len(ids))
+    for names in (ids, groups):
+        first: dict[str, int] = {}
+        for i, name in enumerate(names):
+            if name and (unit := units[first.setdefault(name, i)]) != units[i]:
+                units[units == units[i]] = unit
+    return units
+
+
+def _folds(targets: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`[N]` in which fold each image is left out, -1 for a class that is all in one unit."""
+    place: dict[int, int] = {}  # a unit may have images of several classes, and has one fold
     for c in np.unique(targets):
-        rows = np.flatnonzero(targets == c)
-        if len(rows) > 1:
-            folds[rows] = np.arange(len(rows)) % _FOLDS
+        own = dict.fromkeys(units[targets == c].tolist())
+        free = [unit for unit in own if unit not in place]
+        place |= {unit: i % _FOLDS for i, unit in enumerate(free)}
+    folds = np.array([place[unit] for unit in units.tolist()], dtype=np.int64)
+    for c in np.unique(targets):
+        rows = targets == c
+        if len(np.unique(folds[rows])) < 2:
+            folds[rows] = -1
     return folds

@@ -44,6 +44,7 @@ class SupportFeatures:
         ids: N image digests.
         targets: N entries or rows, what the task makes of the labels.
         counts: images of each class.
+        groups: N names of what belongs together, "" for none.
         reserved: images that show none of the classes, if there are any.
         failures: images that could not be used, by name, with the reason.
         encoded: images that went through the encoder now.
@@ -54,6 +55,7 @@ class SupportFeatures:
     ids: tuple[str, ...]
     targets: NDArray[np.int64]
     counts: dict[str, int]
+    groups: tuple[str, ...]
     reserved: Reserved | None
     failures: tuple[Failure, ...]
     encoded: int
@@ -126,5 +128,13 @@ def encode_support(
     failures = (*failures, *unreadable(support.images))
     rows = found.features
     return SupportFeatures(
-        kept.images, rows.values, rows.ids, targets, counts, reserved, failures, encoded
+        images=kept.images,
+        features=rows.values,
+        ids=rows.ids,
+        targets=targets,
+        counts=counts,
+        groups=kept.groups,
+        reserved=reserved,
+        failures=failures,
+        encoded=encoded,
     )

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import plugins
-from handful.adapters import create_estimator
 from handful.contracts import Array
 from handful.data import LabelledImages, Source
 from handful.errors import InputError
@@ -149,6 +148,8 @@ class Task(ABC):
         Raises:
             InputError: a method or a parameter that there is not.
         """
+        from handful.adapters import create_estimator  # imports torch; reading a skill needs none
+
         name = method or self.default_method
         return create_estimator(self.estimator(name), name, seed, params)
 
@@ -187,6 +188,17 @@ class Task(ABC):
 
         The first sentence ends without a full stop; seconds and images encoded follow it.
         """
+
+    def expected(self, manifest: Manifest) -> dict[str, Any] | None:
+        """How good answers to new images will be, by support images left out of the fit.
+
+        None where the skill does not state it; an entry `cannot` says why there is no estimate.
+        """
+        return None
+
+    def expectation(self, manifest: Manifest) -> str:
+        """The same in one sentence for people who know no statistics; "" for None."""
+        return ""
 
     def fit_warnings(self, manifest: Manifest) -> list[str]:
         """What a user should know of a new skill, one sentence each."""

@@ -134,7 +134,7 @@ class MultiLabelRidge(Estimator):
         # back in the order of the caller
         self.left_out_[order] = logits
         self.classes_, self.n_features_in_ = np.array(text.classes), rows.shape[1]
-        self.positives_ = truth.sum(0).astype(np.int64)
+        self.positives_, self.shown_ = truth.sum(0).astype(np.int64), truth > 0
         return self
 
     @property
@@ -163,6 +163,9 @@ class MultiLabelRidge(Estimator):
     def stated(self) -> dict[str, Any]:
         """The thresholds for the manifest of a skill, in the order of the classes."""
         none = not self.given_.own.any()
+        # a threshold hardly depends on any one answer: it is half of the best F1 of all of them
+        chances = torch.from_numpy(self.left_out_).double().sigmoid().numpy()
+        answered, shown = chances >= self.thresholds_, self.shown_
         rows = [
             {
                 "threshold": round(float(self.thresholds_[c]), 4),
@@ -176,6 +179,11 @@ class MultiLabelRidge(Estimator):
             "shared": round(self.given_.shared, 4),
             "penalty": self.penalty_,
             "calibrated": self.calibrated_,
+            "left_out": {
+                "answered": int(answered.sum()),
+                "shown": int(shown.sum()),
+                "right": int((answered & shown).sum()),
+            },
         }
 
 

@@ -81,10 +81,37 @@ class Classify(Task):
     def fit_summary(self, manifest: Manifest) -> list[str | Table]:
         """How many classes from how many images."""
         counts = manifest["training"]["counts"]
-        return [
-            f"Taught {len(counts)} classes from {sum(counts.values())} images "
-            f"with {manifest['method']} on {manifest['encoder']['name']}"
-        ]
+        return [f"Taught {len(counts)} classes from {sum(counts.values())} photos"]
+
+    def expected(self, manifest: Manifest) -> dict[str, Any] | None:
+        """`accuracy` on `images` left-out support images, its `interval`, and `guessing`."""
+        stated = manifest.get("confidence")
+        if not isinstance(stated, Mapping):
+            return None
+        if "cannot" in stated:
+            return {"cannot": str(stated["cannot"])}
+        right, count = stated.get("right"), stated.get("images")
+        if type(right) is not int or type(count) is not int or not 0 <= right <= count > 0:
+            return None  # of an earlier version, or made by hand
+        return {
+            "accuracy": right / count,
+            "interval": list(metrics.wilson_interval(right, count)),
+            "right": right,
+            "images": count,
+            "guessing": metrics.guessing(_counts(manifest))[0],
+        }
+
+    def expectation(self, manifest: Manifest) -> str:
+        """How many of ten new photos will be right, and how many by guessing."""
+        found = self.expected(manifest)
+        if found is None:
+            return ""
+        if "cannot" in found:
+            return (
+                f"How many new photos will be right is not known: {found['cannot']}. To measure it "
+                "on other labelled photos: handful evaluate SKILL FOLDER"
+            )
+        return metrics.expectation(found["right"], found["images"], _counts(manifest))
 
     def evaluation_summary(self, result: metrics.Evaluation) -> list[str | Table]:
         """Precision, recall and F1 of each class, then accuracy."""
@@ -99,6 +126,15 @@ class Classify(Task):
     def description(self, classes: int) -> str:
         """The first sentence of a card."""
         return f"Tells on a photo which of {classes} things it shows."
+
+
+def _counts(manifest: Manifest) -> dict[str, int]:
+    """Support images of each class; 1 each where a manifest does not say so (it is untrusted)."""
+    stated = manifest["training"].get("counts")
+    if not isinstance(stated, Mapping) or stated.keys() != set(manifest["classes"]):
+        return dict.fromkeys(manifest["classes"], 1)
+    sound = all(type(n) is int and n >= 0 for n in stated.values()) and sum(stated.values())
+    return dict(stated) if sound else dict.fromkeys(manifest["classes"], 1)
 
 
 def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:

@@ -110,6 +110,33 @@ class MultiLabel(Task):
             Table(["class", "images", "yes from", "learned from"], rows, right=[1, 2]),
         ]
 
+    def expected(self, manifest: Manifest) -> dict[str, Any] | None:
+        """`precision` and `recall` of all labels together on left-out support images."""
+        stated = manifest.get("multi_label")
+        given = stated.get("left_out") if isinstance(stated, Mapping) else None
+        counts = dict(given) if isinstance(given, Mapping) else {}
+        numbers = [counts.get(key) for key in ("right", "answered", "shown")]
+        if not all(type(n) is int for n in numbers):  # a pack is untrusted
+            return None
+        right, answered, shown = (int(n or 0) for n in numbers)
+        if not 0 <= right <= min(answered, shown) or not shown:
+            return None
+        precision = right / answered if answered else None
+        return {"precision": precision, "recall": right / shown, **counts}
+
+    def expectation(self, manifest: Manifest) -> str:
+        """How many of the labels it gives are right, and how many of those shown it finds."""
+        found = self.expected(manifest)
+        if found is None:
+            return ""
+        recall = metrics.share_in_words(found["right"], found["shown"])
+        if not found["answered"]:
+            return "Expect it to find hardly any of the things that new photos show."
+        precision = metrics.share_in_words(
+            found["right"], found["answered"], " labels that it gives to new photos to be right"
+        )
+        return f"Expect {precision}, and of what they show to find {recall}."
+
     def fit_warnings(self, manifest: Manifest) -> list[str]:
         """Classes that every image shows."""
         stated = manifest["multi_label"]["thresholds"]

@@ -1,0 +1,175 @@
+"""What people read: how good a skill will be, in words that hold, and never an invented number."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import handful
+from commands import run
+from handful import metrics, plugins, tasks
+from handful.contracts import unit
+from handful.data import playground
+from handful.packs import Pack
+from handful.packs.support import Support
+from handful.skills import statements
+from handful.skills.predict import Predictor
+from tasks import make
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    playground.write(playground.task("style-rolled", 4, seed=6100, queries_per_class=2), folder)
+    return folder
+
+
+def support_of(task, names=None) -> Support:
+    columns = np.array([task.text.classes.index(name) for name in task.y])
+    ids = tuple(names or (f"{i:064x}" for i in range(len(columns))))
+    return Support(task.X, columns, task.text, ids, ids)
+
+
+def stated(support: Support, method: str = "auto", **options) -> dict:
+    adapter = plugins.get("adapters", method)()
+    adapter.fit(support.features, support.targets, support.text)
+    return statements.state(adapter, support, **options)[0]["confidence"]
+
+
+def sentence(entry: dict, counts: dict[str, int]) -> str:
+    manifest = {"confidence": entry, "classes": list(counts), "training": {"counts": counts}}
+    return tasks.get("classify").expectation(manifest)
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_share_between_two_tenths_reads_the_same_on_both_sides(tenth):
+    below, above = (metrics.words.tenths(tenth / 10 + 0.05 + d) for d in (-0.004, 0.004))
+    assert below == above == f"{tenth} to {tenth + 1} of 10"
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 3), (2, 4), (9, 20), (81, 160), (1999, 2000)])
+def test_the_stated_ends_hold_the_interval(right, count):
+    low, high = metrics.wilson_interval(right, count)
+    text = metrics.share_in_words(right, count)
+    numbers = [int(word) for word in text.replace(")", " ").split() if word.isdigit()]
+    base = 100 if "of 100" in text else 10
+    if "between" in text:
+        first, last = numbers[-3:-1] if text.endswith(f"of {base}") else numbers[-2:]
+        assert first <= base * low < first + 1
+        assert last - 1 < base * high <= last
+
+
+def test_the_sentence_comes_from_left_out_images_and_names_chance():
+    support = support_of(make(classes=5, shots=8, width=24, seed=3))
+    entry = stated(support)
+    adapter = plugins.get("adapters", "auto")()
+    left_out = adapter.leave_one_out(support.features, support.targets, support.text)
+    right = int((left_out.argmax(1) == support.targets).sum())
+    assert (entry["right"], entry["images"]) == (right, 40)
+    text = sentence(entry, support.counts)
+    assert text.startswith("Expect ")
+    assert text.endswith("by chance it would be 1 of 5.")
+
+
+def test_where_nothing_can_be_left_out_no_number_is_invented():
+    one = support_of(make(classes=5, shots=1))
+    several = support_of(make(classes=5, shots=4))
+    for entry, why in [
+        (stated(one), "every class has one image"),
+        (stated(several, tuned=True), "tuned"),
+        (stated(several, "transclip"), "depends on other images"),
+        (stated(several, groups=[f"burst {c}" for c in several.targets]), "one group"),
+    ]:
+        text = sentence(entry, several.counts)
+        assert text.startswith("How many new photos will be right is not known: ")
+        assert why in text
+        assert not any(letter.isdigit() for letter in text)
+
+
+def test_a_frequent_class_is_what_guessing_would_answer():
+    text = sentence({"right": 60, "images": 80}, {"fox": 60, "owl": 10, "cat": 10})
+    assert "always answering “fox”" in text
+    assert "too few to tell the difference" in text
+    assert "fox" not in sentence({"right": 60, "images": 80}, dict.fromkeys("abcd", 20))
+
+
+@pytest.mark.parametrize("method", ["auto", "linear"])
+def test_images_of_a_group_and_copies_are_left_out_together(method):
+    alone = support_of(make(classes=4, shots=4, width=48, seed=5))
+    noise = 2 * np.random.default_rng(0).standard_normal(alone.features.shape)
+    alone = replace(alone, features=unit(alone.features + noise))  # classes hardly differ
+    rows = np.repeat(np.arange(16), 3)  # bursts of three frames that are alike
+    bursts = alone.subset(rows)
+    bursts = replace(bursts, ids=tuple(f"{i:064x}" for i in range(48)))
+    burst_names = [f"burst {r}" for r in rows]
+    torn, kept = (stated(bursts, method, groups=g) for g in ((), burst_names))
+    # the other frames of a burst give it away
+    assert torn["right"] / torn["images"] > kept["right"] / kept["images"] + 0.1
+    copies = replace(bursts, ids=tuple(alone.ids[r] for r in rows))
+    assert stated(copies, method)["right"] == kept["right"]
+
+
+def test_fit_ends_with_what_to_expect_and_the_method(photos, tmp_path, capsys):
+    code, out, _ = run(capsys, "fit", photos, "--out", tmp_path / "s")
+    *_, where, expectation, method = out.splitlines()
+    assert code == 0
+    assert where.startswith(f"The skill is in {tmp_path / 's'}")
+    assert expectation.startswith("Expect ")
+    assert method.startswith("Method: auto (")
+    assert "--why" in method
+    assert "share of the answer" not in out
+    assert expectation in " ".join(run(capsys, "inspect", tmp_path / "s")[1].split())
+    card = (tmp_path / "s" / "README.md").read_text(encoding="utf-8")
+    assert expectation in card
+
+
+def test_the_ranking_is_behind_why_inspect_and_json(photos, tmp_path, capsys):
+    _, why, _ = run(capsys, "fit", photos, "--out", tmp_path / "s", "--why")
+    assert "share of the answer" in why
+    assert "share of the answer" in run(capsys, "inspect", tmp_path / "s")[1]
+    _, out, _ = run(capsys, "fit", photos, "--out", tmp_path / "t", "--json")
+    answer = json.loads(out)
+    assert answer["selection"]["ranking"]
+    expected = answer["expected"]
+    assert expected["accuracy"] == expected["right"] / expected["images"]
+    assert expected["interval"][0] < expected["accuracy"] < expected["interval"][1]
+    _, out, _ = run(capsys, "fit", photos, "--out", tmp_path / "u", "--shots", 1)
+    assert "How many new photos will be right is not known" in out
+
+
+def test_a_skill_prints_itself_in_one_line(photos):
+    fitted = handful.fit(photos)
+    for thing, name in [
+        (fitted, "Fitted"),
+        (fitted.pack, "Pack"),
+        (Predictor(fitted), "Predictor"),
+    ]:
+        text = repr(thing)
+        assert text.startswith(f"<{name} of {len(fitted.pack.classes)} classes (")
+        assert "auto (" in text
+        assert " on tiny" in text
+        assert "% of left-out images right" in text
+        assert "\n" not in text
+        assert len(text) < 200
+
+
+def test_a_forged_statement_gives_no_sentence(photos):
+    pack = handful.fit(photos, method="tip").pack
+    for entry in [{}, {"right": 9, "images": 4}, {"right": "9", "images": 4}, {"right": 0}]:
+        forged = pack.manifest | {"confidence": {"factor": 1.0, **entry}}
+        assert tasks.get("classify").expectation(forged) == ""
+        assert "left-out" not in repr(Pack(forged, pack.tensors))
+
+
+def test_several_labels_are_expected_by_what_is_given_and_what_is_found():
+    entry = {"left_out": {"answered": 50, "shown": 80, "right": 40}}
+    text = tasks.get("multi_label").expectation({"multi_label": entry})
+    assert text.startswith("Expect about 8 of 10 labels that it gives to new photos to be right (")
+    assert text.endswith("and of what they show to find between 3 and 7 of 10.")
+    found = tasks.get("multi_label").expected({"multi_label": entry})
+    assert (found["precision"], found["recall"]) == (0.8, 0.5)
+    assert tasks.get("multi_label").expectation({"multi_label": {}}) == ""
