@@ -26,7 +26,7 @@ def load(
     """Load an encoder by name; one that is loaded already is returned as it is.
 
     Args:
-        name: `tiny` (shipped with Handful), a folder with a checkpoint, or a hub name such as
+        name: `photo` or `tiny` (both embedded), a folder with a checkpoint, or a hub name such as
             `openai/clip-vit-base-patch32`. A prefix names the backend: `transformers:...`, or
             `open_clip:ViT-B-32/openai`; `hf-hub:...` and `local-dir:...` are open_clip's too.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor or GPU computes
@@ -61,6 +61,8 @@ def check_precision(name: str) -> str:
 
 def _backend(name: str) -> tuple[str, str]:
     """The backend that a name means, and the name without its prefix."""
+    if name == "photo":
+        return "photo", name
     if name.startswith(("hf-hub:", "local-dir:")):
         return "open_clip", name
     backend, _, rest = name.partition(":")
