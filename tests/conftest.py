@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HANDFUL_ENCODER"] = "tiny"  # before `handful` is imported: `photo` is for photos
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

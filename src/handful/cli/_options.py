@@ -28,8 +28,14 @@ Methods = Annotated[
 ]
 Shots = Annotated[str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")]
 Revision = Annotated[str | None, typer.Option(help="Of the hub: a branch, tag or commit.")]
+ENCODER = "photo"  # as `encoders.DEFAULT`, which the command line does not import at its start
 EncoderName = Annotated[
-    str, typer.Option("--encoder", help="A hub name, a folder with a model, or tiny.")
+    str,
+    typer.Option(
+        "--encoder",
+        help="photo (embedded), a hub name, a folder with a model, or tiny.",
+        envvar="HANDFUL_ENCODER",
+    ),
 ]
 OtherEncoder = Annotated[
     str | None,

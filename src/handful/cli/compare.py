@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
-    encoder: _options.EncoderName = "tiny",
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
     methods: _options.Methods = None,

@@ -28,7 +28,7 @@ def run(
             help="A skill, or a folder or table of images.", callback=_paths.existing_images
         ),
     ],
-    encoder: _options.EncoderName = "tiny",
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
     images: Annotated[

@@ -23,7 +23,7 @@ MULTI_LABEL = "multi_label"
 def run(
     images: _options.Images,
     out: Annotated[Path, typer.Option(help="Folder to write the skill to.")],
-    encoder: _options.EncoderName = "tiny",
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
     method: Annotated[

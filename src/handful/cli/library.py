@@ -21,7 +21,7 @@ Folder = Annotated[Path, typer.Argument(help="The library's folder.")]
 @_console.as_command
 def init(
     library: Folder,
-    encoder: _options.EncoderName = "tiny",
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
 ) -> int:

@@ -21,7 +21,7 @@ def run(
         ),
     ],
     name: Annotated[str, typer.Option(help="What the weights are called: --param weights=NAME.")],
-    encoder: _options.EncoderName = "tiny",
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
     template: _options.Templates = None,

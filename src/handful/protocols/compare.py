@@ -74,7 +74,7 @@ class Comparison:
 def compare(
     source: Any,
     *,
-    encoder: str | Path | Encoder = "tiny",
+    encoder: str | Path | Encoder = encoders.DEFAULT,
     methods: Sequence[str] | None = None,
     shots: Sequence[int] | None = None,
     seeds: int = 3,

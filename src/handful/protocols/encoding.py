@@ -97,7 +97,7 @@ class Encoding:
     @cached_property
     def encoder(self) -> Encoder:
         """Loaded at first use: feature files need none."""
-        return encoders.load(self.model or "tiny", precision=self.precision, device=self.device)
+        return encoders.load(self.model or encoders.DEFAULT, precision=self.precision, device=self.device)
 
     @property
     def name(self) -> str:

@@ -92,7 +92,7 @@ class EpisodeSampler:
 
 def load_tasks(
     sources: Sequence[str | Path],
-    encoder: str | Encoder = "tiny",
+    encoder: str | Encoder = encoders.DEFAULT,
     templates: Sequence[str] = prompts.DEFAULT,
     *,
     precision: str = "auto",

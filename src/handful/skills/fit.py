@@ -36,7 +36,7 @@ def fit(
     classes: Sequence[str] | None = None,
     root: str | Path | None = None,
     task: str | None = None,
-    encoder: str | Path | Encoder = "tiny",
+    encoder: str | Path | Encoder = encoders.DEFAULT,
     method: str | None = None,
     params: Mapping[str, Any] | None = None,
     shots: int | None = None,

@@ -56,7 +56,7 @@ class Projection(Tuner):
             if not name:
                 raise InputError(
                     f"{encoder.name}: the {tower.kind} tower ends without a linear map of its own; "
-                    "use the tuner norm or block"
+                    "use the tuner block"
                 )
             found[name] = tower.parameters()[name]
         return Reparametrization(found)

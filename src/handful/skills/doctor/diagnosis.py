@@ -44,7 +44,7 @@ def diagnose(
     source: str | Path | Pack | Dataset,
     *,
     images: Path | None = None,
-    encoder: str | Path | Encoder = "tiny",
+    encoder: str | Path | Encoder = encoders.DEFAULT,
     templates: Sequence[str] = prompts.DEFAULT,
     words: Mapping[str, str] | None = None,
     similar: float = SIMILAR,

