@@ -97,7 +97,8 @@ class Encoding:
     @cached_property
     def encoder(self) -> Encoder:
         """Loaded at first use: feature files need none."""
-        return encoders.load(self.model or encoders.DEFAULT, precision=self.precision, device=self.device)
+        name = self.model or encoders.DEFAULT
+        return encoders.load(name, precision=self.precision, device=self.device)
 
     @property
     def name(self) -> str:

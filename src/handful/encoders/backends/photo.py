@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from handful.contracts import Array, unit
+from handful.contracts import Array
 from handful.encoders import fingerprint
 from handful.encoders.backends import _base
 from handful.encoders.backends._photo import weights
@@ -115,9 +115,7 @@ def folder_of_text() -> Path:
 
 
 def _vision(model: PhotoModel) -> Tower:
-    stages = [
-        Block(f"vision.blocks.{place}", width) for place, width in enumerate(STAGE_WIDTHS)
-    ]
+    stages = [Block(f"vision.blocks.{place}", width) for place, width in enumerate(STAGE_WIDTHS)]
     return Tower(
         "vision", model, _image_features, tuple(stages), ("vision.",), embedding=("vision", "stem")
     )
@@ -139,7 +137,7 @@ def _text(model: PhotoModel) -> Tower:
         ("text.",),
         embedding=("text", "embed"),
         projection="text.projection",
-        token_embedding="text.token_embedding",
+        token_embedding="text.token_embedding",  # noqa: S106
     )
 
 

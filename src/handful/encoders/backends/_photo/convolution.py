@@ -10,15 +10,16 @@ way.
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from typing import TypeGuard, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_RELU6 = ("hardtanh", [0.0, 6.0], "")
-_NOTHING = ("none", [], "")
+_Step = tuple[str, list[float], str]  # operation, its settings, its variant
+_RELU6: _Step = ("hardtanh", [0.0, 6.0], "")
+_NOTHING: _Step = ("none", [], "")
 # conv -> (its weight, the version of that weight, the size of x, the weight in oneDNN's layout);
 # beside the modules, since an opaque tensor in them could not be copied
 _packed: WeakKeyDictionary[nn.Module, tuple[Tensor, int, list[int], Tensor]] = WeakKeyDictionary()
@@ -64,9 +65,7 @@ def is_fusable(conv: nn.Module, x: Tensor) -> TypeGuard[SameConv2d]:
     )
 
 
-def fused(
-    conv: SameConv2d, x: Tensor, *, relu6: bool = False, add: Tensor | None = None
-) -> Tensor:
+def fused(conv: SameConv2d, x: Tensor, *, relu6: bool = False, add: Tensor | None = None) -> Tensor:
     """The convolution, then ReLU6 or a sum, in one pass over memory.
 
     Args:
@@ -79,12 +78,10 @@ def fused(
     x = x.contiguous(memory_format=torch.channels_last)
     weight = _weight(conv, x, padding)
     facts = (weight, conv.bias, padding, conv.stride, conv.dilation, conv.groups)
+    kernel = torch.ops.mkldnn._convolution_pointwise
     if add is not None:
-        with_sum = torch.ops.mkldnn._convolution_pointwise.binary
-        made: Tensor = with_sum(x, add, *facts, "add", None, None, [], None)
-        return made
-    made = torch.ops.mkldnn._convolution_pointwise(x, *facts, *(_RELU6 if relu6 else _NOTHING))
-    return made
+        return cast(Tensor, kernel.binary(x, add, *facts, "add", None, None, [], None))
+    return cast(Tensor, kernel(x, *facts, *(_RELU6 if relu6 else _NOTHING)))
 
 
 def _weight(conv: SameConv2d, x: Tensor, padding: tuple[int, int]) -> Tensor:

@@ -47,9 +47,7 @@ class InvertedResidual(nn.Module):
         expansion: how many times wider the middle is; with 1 there is no first convolution.
     """
 
-    def __init__(
-        self, inside: int, outside: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         middle = inside * expansion
         self.conv_pw: nn.Module | None = SameConv2d(inside, middle, 1) if expansion > 1 else None
@@ -64,7 +62,7 @@ class InvertedResidual(nn.Module):
         y = _conv_relu6(self.conv_dw, y)
         if is_fusable(self.conv_pwl, y):
             return fused(self.conv_pwl, y, add=x if self.residual else None)
-        y = self.conv_pwl(y)
+        y = cast(Tensor, self.conv_pwl(y))
         return x + y if self.residual else y
 
 
@@ -113,7 +111,7 @@ class EfficientNetLite0(nn.Module):
                 shapes = [tuple(v.shape) for v in parts]
                 wanted = [tuple(conv.weight.shape), *[(conv.out_channels,)] * 4]
                 if shapes != wanted:
-                    raise InputError(f"expected tensors {wanted} of EfficientNet-Lite0, got {shapes}")
+                    raise InputError(f"not EfficientNet-Lite0: expected {wanted}, got {shapes}")
                 weight, gamma, beta, mean, variance = parts
                 factor = gamma / torch.sqrt(variance + _EPSILON)
                 conv.weight.copy_(weight * factor[:, None, None, None])
