@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from handful import data
@@ -328,6 +331,9 @@ REFUSED = [
     ((("a.jpg", "cat"), ("b.jpg", "dog")), {}, "may be two pairs or"),
     (X, {}, r"an array without labels; give a tuple \(images, labels\)"),
     ((X, None), {}, "the labels are None"),
+    ((X, np.array(3)), {}, "the labels are ndarray"),
+    ((X, {"cat", "dog"}), {}, "the labels are set"),
+    ({("a.jpg", "cat")}, {}, "got set"),
     ((X, y[:3]), {}, "4 images and 3 labels"),
     ((X[0, 0], y), {}, r"expected \[N, H, W, 3\], got \[4, 3\] uint8"),
     (
@@ -411,6 +417,7 @@ def test_images_to_ask_about(paths: list[Path], tmp_path: Path) -> None:
     [
         (3, "got int"),
         (None, "got NoneType"),
+        (np.array(3), "got ndarray"),
         ({"a": 1}, "got dict"),
         (FRAME[["label"]], "has no column of images; expected one named path, .*got label"),
         (Loader(), "a DataLoader gives batches"),
@@ -435,3 +442,55 @@ def test_a_picture_that_pillow_reads_only_now() -> None:
     found = data.load([(cut, "cat"), (pixels("red"), "dog")])
     (message,) = failures(found)
     assert message.startswith("<image 0>: cannot be used as an image (")
+
+
+# ------------------------------------------------------------------------- what nobody thought of
+
+_ODD = [X[0], X[0] / 255, np.array(3), np.array(["a", "b"]), np.array([0, 1]), torch.tensor([0, 1])]
+_ODD += [torch.zeros(3, 2, 2), pd.NA, pd.NaT, object(), 1j, range(3), np.float32("nan")]
+_ODD += [np.datetime64("2020"), pd.Series([1, 2]), FRAME, dict, len]
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 5), st.floats(), st.text(max_size=3),
+    st.binary(max_size=3), st.sampled_from(_ODD),
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.tuples(inner, inner, inner),
+        st.dictionaries(st.sampled_from(["path", "label", "bytes"]), inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+columns = st.dictionaries(
+    st.sampled_from(["path", "image", "label", "labels", "split", "group", "x", 0]),
+    st.lists(scalars, min_size=3, max_size=3),
+    max_size=5,
+)
+frames = columns.map(
+    lambda cells: pd.DataFrame({name: pd.Series(c, dtype=object) for name, c in cells.items()})
+)
+class_lists = st.sampled_from([None, ["a", "b"], ["cat", "dog"], "ab", [1], {}, {"a": "x"}, 3])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(values, frames), class_lists)
+def test_whatever_is_given_becomes_images_or_an_error_of_ours(source: Any, classes: Any) -> None:
+    for read in (read_one, read_several, read_images):
+        with suppress(InputError):
+            read(source, classes)
+
+
+def read_one(source: Any, classes: Any) -> None:
+    assert len(data.load(source, classes=classes))
+
+
+def read_several(source: Any, classes: Any) -> None:
+    found = data.read_source(source, classes=classes)
+    if isinstance(found, data.MemoryTable):
+        assert len(data.multi_label_table(found))
+
+
+def read_images(source: Any, _: Any) -> None:
+    assert all(isinstance(data.reference(i, "x"), ImageRef) for i in data.images_of(source))

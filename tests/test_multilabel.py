@@ -145,7 +145,7 @@ def test_a_folder_of_classes_is_no_table(tmp_path):
 def test_a_plain_table_keeps_its_meaning_and_points_here(table):
     path = table("path,label\na.png,cat|dog\nb.png,bird\n")
     assert data.load(path).labels == ("cat|dog", "bird")
-    with pytest.raises(InputError, match=r"listed twice.*fit with --multi-label"):
+    with pytest.raises(InputError, match=r"listed twice.*task multi_label"):
         data.load(table("path,label\na.png,cat\na.png,dog\n"))
 
 

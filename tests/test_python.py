@@ -6,6 +6,7 @@ import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 
 import handful
 from handful.errors import InputError, MissingExtraError
+from handful.features import stream
 from handful.features.store import FeatureStore
 from handful.library import LibraryPrediction
 from handful.skills import outputs
@@ -102,6 +104,14 @@ def test_pictures_make_the_head_of_their_files(photos):
     assert all((found[name] == wanted[name]).all() for name in heads)
 
 
+def test_the_names_of_the_classes_order_the_columns_of_a_folder_too(photos):
+    names = sorted((p.name for p in (photos / "train").iterdir()), reverse=True)
+    fitted = handful.fit(photos, classes=names, encoder="tiny", method="tip", shots=1)
+    assert fitted.pack.classes == tuple(names)
+    with pytest.raises(InputError, match="are not among the"):
+        handful.fit(photos, classes=names[1:], encoder="tiny", method="tip")
+
+
 def test_splits_of_a_frame_are_used_as_those_on_disk(photos):
     files, labels = files_and_labels(photos)
     split = [file.parts[-3] for file in files]
@@ -175,6 +185,24 @@ def test_bad_images_are_named_and_stop_no_others(photos, fitted):
     assert sorted(f.reason for f in edited.failures) == sorted(reasons)
 
 
+def test_predict_does_not_hold_all_pictures_at_once(fitted, monkeypatch):
+    """A data set of decoded photos may be larger than the memory."""
+    monkeypatch.setattr(stream, "MAX_BYTES", 10 * 3 * 32 * 32)
+    fetched, reports = [], []
+
+    class Decoded(Failing):
+        def __getitem__(self, i):
+            fetched.append(i)
+            return np.full((32, 32, 3), i, np.uint8), "?"
+
+    def report(done, total):
+        reports.append((done, total, len(fetched)))
+
+    assert len(fitted.predict(Decoded([None] * 50, [None] * 50), progress=report)) == 50
+    assert {total for _, total, _ in reports} == {50}
+    assert all(read <= done + 10 for done, _, read in reports)
+
+
 def test_several_labels_from_memory(photos):
     files, labels = files_and_labels(photos / "train")
     both = [[label, "photo"] if i % 2 else [label] for i, label in enumerate(labels)]
@@ -222,7 +250,8 @@ def test_predictions_as_a_frame_are_the_csv_output(fitted, images, tmp_path):
 
 def test_further_columns_are_those_of_the_csv_output(photos, images):
     fitted = handful.fit(photos, encoder="tiny", method="tip")
-    answers = handful.Predictor(fitted, unknown=0.2, error=0.2).predict(images, top_k=1)
+    answers = fitted.predict(images, top_k=1, unknown=0.2, error=0.2)
+    assert answers == handful.Predictor(fitted, unknown=0.2, error=0.2).predict(images, top_k=1)
     written = pd.read_csv(io.StringIO(outputs.get("csv").write(answers)), keep_default_na=False)
     pd.testing.assert_frame_equal(answers.to_frame(), written, atol=1e-6)
     assert [*written] == ["file_name", "classification", "score", "may be"]

@@ -29,6 +29,13 @@ def is_array(source: Any) -> bool:
     return isinstance(source, np.ndarray) or is_tensor(source)
 
 
+def is_sequence(source: Any) -> bool:
+    """Whether it has items in an order: a list, an array, a column, an iterator; not a text."""
+    if isinstance(source, str | bytes | bytearray | Mapping | set | frozenset):
+        return False
+    return hasattr(source, "__iter__") and getattr(source, "ndim", 1) > 0
+
+
 def is_data_set(source: Any) -> bool:
     """Whether it is a map-style data set as torch defines it: `len(d)` and `d[0]` to `d[len - 1]`.
 

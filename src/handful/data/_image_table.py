@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handful.contracts import ImageRef
 from handful.data._files import is_file
 from handful.data._rows import Row, read
@@ -129,7 +131,7 @@ class ImageTable:
         if "missing files" in found:
             hint = f"; relative paths start at {self.root}"
         if "images listed twice" in found:
-            hint += "; where an image has several labels, fit with --multi-label"
+            hint += "; where an image has several labels, use the task multi_label (--multi-label)"
         raise InputError(
             f"{self.source}: {len(self.rows)} rows, with {'; '.join(parts)}{hint}; correct them"
         )
@@ -141,11 +143,16 @@ def find_column(columns: Sequence[str], names: Iterable[str]) -> str:
     return next((there[name] for name in names if name in there), "")
 
 
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is a gap: None, NaN, or what data frames put there."""
+    if isinstance(cell, float | np.floating):
+        return bool(cell != cell)
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType")
+
+
 def cell_text(cell: Any) -> str:
-    """A cell as text; empty for nothing and for not-a-number."""
-    if cell is None or cell != cell:  # NaN, as data frames write gaps
-        return ""
-    return unicodedata.normalize("NFC", str(cell)).strip()
+    """A cell as text; empty for a gap."""
+    return "" if is_missing(cell) else unicodedata.normalize("NFC", str(cell)).strip()
 
 
 def _first(items: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from handful.contracts import class_names
-from handful.data._image_table import cell_text
+from handful.data._image_table import cell_text, is_missing
 from handful.errors import InputError
 
 _SHOWN = 5
@@ -104,13 +104,6 @@ def plain(label: Any) -> Any:
     if isinstance(label, float):
         return int(label) if label.is_integer() else label
     return label
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a cell is a gap: None, NaN, or what pandas puts there."""
-    if isinstance(value, float):
-        return value != value
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _is_row(label: Any) -> bool:

@@ -78,7 +78,7 @@ def _read(source: Any, classes: Sequence[str] | None, root: Path) -> MemoryTable
         return _of_columns(*source, classes, root)
     if containers.is_data_set(source):
         return _of_data_set(source, classes or containers.own_classes(source), root)
-    if isinstance(source, str | bytes | dict) or not hasattr(source, "__iter__"):
+    if not containers.is_sequence(source):
         raise InputError(f"{_EXPECTED}; got {type(source).__name__}")
     where = "the list" if isinstance(source, list | tuple) else "the iterator"
     classes = classes or containers.own_classes(source)  # a data set may be an iterator as well
@@ -165,7 +165,7 @@ def _of_columns(images: Any, labels: Any, classes: Sequence[str] | None, root: P
             "lists of images and labels"
         )
     for what, values in (("images", images), ("labels", labels)):
-        if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        if not containers.is_sequence(values):
             raise InputError(
                 f"a tuple of two is (images, labels), of which the {what} are "
                 f"{_described(values)}; a single pair goes into a list: [(image, label)]"

@@ -6,8 +6,7 @@ import os
 from typing import Any
 
 from handful.contracts import ImageRef
-from handful.data._image_table import ImageTable
-from handful.data._label_names import is_missing
+from handful.data._image_table import ImageTable, is_missing
 from handful.data.pixels import image_ref
 
 # What making a reference raises: ours, and Pillow's of a file that it reads only now.
@@ -35,7 +34,8 @@ def reference(value: Any, name: str, table: ImageTable | None = None) -> ImageRe
         table: where relative paths start.
     """
     if isinstance(value, dict) and ("bytes" in value or "path" in value):
-        name = str(value.get("path") or name)
+        path = value.get("path")
+        name = path if isinstance(path, str) and path else name
         value = value["bytes"] if isinstance(value.get("bytes"), bytes) else value.get("path")
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         return ImageRef(name, problem="there is no image")

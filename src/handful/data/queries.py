@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def images_of(source: Any) -> Iterable[Any]:
         return [source]
     if containers.is_data_set(source) and not containers.is_loader(source):
         return map(_image, containers.items(source))
-    if isinstance(source, Mapping) or not hasattr(source, "__iter__"):
+    if not containers.is_sequence(source):
         raise InputError(
             "expected images: a path, an image, a list of them, an array [N, H, W, 3], a "
             f"data frame or a torch Dataset; got {type(source).__name__}"

@@ -60,13 +60,19 @@ class Fitted:
         return Predictor(self)
 
     def predict(
-        self, images: Any, top_k: int | None = None, progress: Progress | None = None
+        self,
+        images: Any,
+        top_k: int | None = None,
+        progress: Progress | None = None,
+        *,
+        unknown: float | None = None,
+        error: float | None = None,
     ) -> Predictions[Prediction]:
         """Classify images; the same answers, bit for bit, as of the saved skill.
 
         See `Predictor.predict`.
         """
-        return self.predictor.predict(images, top_k, progress)
+        return self.predictor.predict(images, top_k, progress, unknown=unknown, error=error)
 
     def evaluate(self, source: Any, **options: Any) -> Evaluated:
         """Measure the skill on labelled images; see `handful.evaluate`."""

@@ -6,7 +6,7 @@ images -> features -> probabilities -> the classes that its task answers
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,11 +119,14 @@ class Predictor:
             self.error if error is None else error,
         )
         self._check(options.unknown, options.error)
-        given = list(data.images_of(images))
-        size, limit = BATCH, None
+        given, size, limit = data.images_of(images), BATCH, None
         if self.pack.semantics != "inductive":  # answers depend on one another
+            given = list(given)
             size, limit = max(1, len(given)), sys.maxsize
-        return Predictions(self._predict(given, options, size, limit, progress, len(given)))
+        # not a list otherwise: the pictures of a data set together may not fit into memory
+        sized = [each for each in (given, images) if isinstance(each, Sized)]
+        total = len(sized[0]) if sized else 0
+        return Predictions(self._predict(given, options, size, limit, progress, total))
 
     def iter_predict(
         self, images: Any, top_k: int | None = None, *, batch: int = 64
