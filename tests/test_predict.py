@@ -205,13 +205,14 @@ def test_the_encoder_is_found_by_the_name_in_the_pack(
     folder = pack.save(tmp_path / "skill")
     assert best(Predictor(folder, store=store).predict([solid("red")])) == ["red"]
     assert best(Predictor(str(folder), "mirror", store).predict([solid("red")])) == ["red"]
-    assert asked == [("fake", {}), ("mirror", {})]
+    settings = {"precision": "auto", "device": "auto"}
+    assert asked == [("fake", settings), ("mirror", settings)]
 
 
 def test_a_precision_too_coarse_for_the_skill_is_not_used(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, precision: str = "auto") -> Fake:
+    def load(name: str, precision: str = "auto", device: str = "auto") -> Fake:
         return Fake() if precision == "float32" else Fake(precision="bfloat16", wobble=0.5)
 
     monkeypatch.setattr(encoders, "load", load)
