@@ -9,6 +9,7 @@ from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._estimator import Estimator, check_is_fitted
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
 from handful.adapters._inputs import canonical_order, class_means, unit_or_zero
+from handful.adapters._pool import PoolFit, fit_with_pool
 from handful.adapters._training import Recipe, train
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Head",
     "KernelHead",
     "LinearHead",
+    "PoolFit",
     "Recipe",
     "canonical_order",
     "check_is_fitted",
@@ -25,6 +27,7 @@ __all__ = [
     "class_means",
     "create_adapter",
     "create_estimator",
+    "fit_with_pool",
     "number",
     "number_or_by_shots",
     "scalar",

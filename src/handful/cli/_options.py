@@ -82,7 +82,10 @@ TuneParams = Annotated[
 ]
 Unlabelled = Annotated[
     Path | None,
-    typer.Option(help="Photos of the new domain without labels; needs --tune consistency=1."),
+    typer.Option(
+        help="Photos of the same kind without labels; they help auto, or a tuner with --tune "
+        "consistency=1."
+    ),
 ]
 Checkpoint = Annotated[
     Path | None,

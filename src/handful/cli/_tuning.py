@@ -26,8 +26,7 @@ def read_tuning(
 ) -> Tuning | None:
     """The tuning that the options ask for, or None where nothing is to be tuned."""
     if tuner is None:
-        given = {"--with": second, "--tune": params, "--unlabelled": unlabelled}
-        given |= {"--checkpoint": checkpoint, "--log": log}
+        given = {"--with": second, "--tune": params, "--checkpoint": checkpoint, "--log": log}
         idle = [option for option, value in given.items() if value]
         if idle:
             raise InputError(f"{idle[0]} says something of a tuner, and none is named: add --tuner")

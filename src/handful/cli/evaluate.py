@@ -28,12 +28,20 @@ def run(
     keep_leaks: Annotated[
         bool, typer.Option(help="Count images of the skill's own support set too.")
     ] = False,
+    pool: Annotated[
+        bool,
+        typer.Option(
+            "--pool",
+            help="Fit it anew with the test photos as unlabelled ones: transductive numbers.",
+        ),
+    ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Write the numbers into the skill and onto its card.")
     ] = False,
     as_json: _options.Json = False,
 ) -> int:
     """Measure a skill on labelled photos."""
+    # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import report
     from handful.skills.evaluate import evaluate
 
@@ -41,6 +49,12 @@ def run(
         raise InputError(
             "--record with --keep-leaks would write numbers on images the skill was taught with "
             "onto its card; leave one of the two out"
+        )
+    if pool and (record or keep_leaks):
+        option = "--record" if record else "--keep-leaks"
+        raise InputError(
+            f"--pool with {option}: numbers of a skill that was fitted anew with the test photos "
+            "are not those of the skill as it is; leave one of the two out"
         )
     if out is not None:
         report.check_folder(out)
@@ -52,6 +66,7 @@ def run(
             precision=precision,
             device=device,
             keep_leaks=keep_leaks,
+            pool=pool,
             progress=progress,
         )
     answer = _answer(done)
@@ -63,20 +78,33 @@ def run(
         _write(done, answer, out)
     if record:
         _record(skill, images, answer)
+    _report_left_out(done, keep_leaks=keep_leaks)
+    return _console.report_failures(done.failures, done.ignored)
+
+
+def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
+    """Name the test images that taught the skill."""
     if done.leaks:
         treated = "counted all the same" if keep_leaks else "left out"
         _console.echo_err(
             f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
             f"({_console.first_names(done.leaks)})"
         )
-    return _console.report_failures(done.failures, done.ignored)
+    if done.in_pool:
+        treated = "counted all the same" if keep_leaks else "left out"
+        _console.echo_err(
+            f"{len(done.in_pool)} test images helped to teach the skill without their labels: "
+            f"{treated} ({_console.first_names(done.in_pool)})"
+        )
 
 
 def _answer(done: Evaluated) -> dict[str, Any]:
     """The numbers and what was left out of them, for JSON."""
     return {
         **done.result.as_dict(),
+        **({"transductive": dict(done.transductive)} if done.transductive else {}),
         "leaks": list(done.leaks),
+        **({"in_pool": list(done.in_pool)} if done.in_pool else {}),
         "failed": len(done.failures),
         "failures": _console.failures_json(done.failures),
         **({"unknown": dict(done.unknown)} if done.unknown else {}),
@@ -92,6 +120,8 @@ def _write(done: Evaluated, answer: Mapping[str, Any], out: Path) -> None:
     written = []
     if isinstance(done.result, metrics.Evaluation):
         figure = report.confusion_figure(done.result)
+        if done.transductive:
+            figure.suptitle("transductive: fitted with the test photos, without their labels")
         written.append(report.save(figure, out / "confusion.png"))
     if done.confidence:
         figure = report.reliability_figure(done.confidence)
@@ -112,6 +142,11 @@ def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
 
 
 def _show(done: Evaluated) -> None:
+    if done.transductive:
+        _console.echo(
+            f"{done.transductive['note']}. Do not compare these numbers with those of a skill as "
+            "it is."
+        )
     _console.echo_parts(done.task.evaluation_summary(done.result))
     if done.confidence:
         _show_confidence(done.confidence)

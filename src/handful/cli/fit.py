@@ -84,6 +84,7 @@ def run(
             words=_options.read_classes(classes),
             seed=seed,
             views=views,
+            unlabelled=unlabelled if tuning is None else None,
             tuning=None if tuning is None else replace(tuning, progress=live),
             progress=progress,
         )
@@ -97,7 +98,24 @@ def run(
         _show(fitted, out, seconds, why=why)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
-    return _console.report_failures(fitted.failures, fitted.ignored)
+    return _report(fitted)
+
+
+def _report(fitted: Fitted) -> int:
+    """Name the photos that were left out; returns the exit code, 1 where some cannot be read."""
+    pool = fitted.pool
+    if pool is None:
+        return _console.report_failures(fitted.failures, fitted.ignored)
+    for names, why in (
+        (pool.in_support, "are support images, byte for byte"),
+        (pool.repeated, "are there more than once, byte for byte"),
+    ):
+        if names:
+            _console.echo_err(
+                f"{len(names)} of the photos without labels {why}: left out "
+                f"({_console.first_names(names)})"
+            )
+    return _console.report_failures((*fitted.failures, *pool.failures), fitted.ignored)
 
 
 def _check_tuning(tuning: Tuning | None, task: str | None, template: list[str] | None) -> None:
@@ -138,9 +156,24 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
         "selection": fitted.selection,
         "expected": fitted.pack.task.expected(manifest),
         **fitted.pack.task.fit_json(manifest),
+        **({"pool": _pool(fitted)} if fitted.pool else {}),
         **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
         "ignored": dict(fitted.ignored),
         "failures": _console.failures_json(fitted.failures),
+    }
+
+
+def _pool(fitted: Fitted) -> dict[str, Any]:
+    """What a pool did, and what of it was left out."""
+    pool, facts = fitted.pool, fitted.pack.manifest["training"]["pool"]
+    if pool is None:
+        return {}
+    return {
+        **facts,
+        "encoded": pool.encoded,
+        "in_support": list(pool.in_support),
+        "repeated": list(pool.repeated),
+        "failures": _console.failures_json(pool.failures),
     }
 
 
@@ -154,6 +187,13 @@ def _show(fitted: Fitted, out: Path, seconds: float, *, why: bool) -> None:
     _console.echo_parts(others)
     if fitted.trained:
         _console.echo_text(_tuning.summary(fitted.trained, seconds))
+    if fitted.pool:
+        facts = manifest["training"]["pool"]
+        _console.echo_text(
+            f"{facts['images']} photos without labels helped; what they say is weighed "
+            f"{facts['trust']:.2f} to 1 of what the labelled ones say ({fitted.pool.encoded} "
+            "encoded now)."
+        )
     reserved = _reserved(manifest)
     if reserved:
         _console.echo_text(

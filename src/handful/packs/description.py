@@ -114,12 +114,16 @@ def training_data(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> st
     text = cell(stated) if stated else "Its makers did not say where the photos come from."
     kept = "their features and the names of their files" if "names" in support else "no feature"
     reserved = support.get("reserved")
+    pool = manifest["training"].get("pool")
+    count = pool.get("images") if isinstance(pool, Mapping) else None
+    helped = f" {count} photos without labels helped; of them it holds the digests alone."
     others = len(reserved.get("images", ())) if isinstance(reserved, Mapping) else 0
     more = f", and {others} that show none of its classes" if others else ""
     return (
         f"## On what data\n\n{text}\n\nIt was taught with {len(support['images'])} labelled photos"
         f"{more}. None of them is in the skill; of them it holds {kept}, and SHA-256 digests "
-        "(`support` in `pack.json`), so that a test set can be cleared of them.\n"
+        "(`support` in `pack.json`), so that a test set can be cleared of them."
+        f"{helped if type(count) is int else ''}\n"
     )
 
 

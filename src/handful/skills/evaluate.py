@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import data, metrics
-from handful.contracts import Array, Encoder, ImageRef
+from handful.contracts import Array, Encoder
 from handful.errors import InputError
 from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
 from handful.report import to_frame
 from handful.skills.loaded import LoadedSkill
+from handful.skills.pool import TRANSDUCTIVE, check_pool, refit_with_pool
 from handful.skills.predict import Predictor
 from handful.skills.support import unreadable
+from handful.skills.unseen import unseen
 from handful.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ class Evaluated:
         confidence: calibration error and its bins, with the skill's factor and without, and what
             sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot;
             None for a task without one class an image.
+        in_pool: test images that taught the skill without their labels; left out of every number.
+        transductive: where the test images themselves were the pool, how many (`pool`), how far
+            they were trusted (`trust`) and a `note` that says so; else None.
     """
 
     task: Task
@@ -51,6 +56,8 @@ class Evaluated:
     ignored: Mapping[str, int]
     unknown: Mapping[str, Any] | None = None
     confidence: Mapping[str, Any] | None = None
+    in_pool: tuple[str, ...] = ()
+    transductive: Mapping[str, Any] | None = None
 
     def to_frame(self) -> DataFrame:
         """A row a class: `class,precision,recall,f1,images`, images being those of the class.
@@ -66,24 +73,6 @@ class Evaluated:
         return to_frame(["class", *keys], rows)
 
 
-@dataclass(frozen=True, eq=False)
-class Unseen:
-    """Images that can be read and did not teach the skill.
-
-    Args:
-        features: `[M, D]`.
-        places: of the M images among those asked for.
-        leaks: names of images that are byte for byte support images; among the M where they were
-            asked for.
-        failures: images that could not be read.
-    """
-
-    features: Array
-    places: tuple[int, ...]
-    leaks: tuple[str, ...]
-    failures: tuple[Failure, ...]
-
-
 def evaluate(
     skill: str | Path | Pack | LoadedSkill,
     source: Any,
@@ -95,12 +84,14 @@ def evaluate(
     device: str = "auto",
     store: FeatureStore | None = None,
     keep_leaks: bool = False,
+    pool: bool = False,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Measure a skill on labelled images; support images found among them are left out.
 
     A method that learns from the images it is asked (`semantics` is not `inductive`) gets them in
     a shuffled order, always the same: by class, as on disk, their order would give labels away.
+    Over 60 lines for its arguments, each told in a line.
 
     Args:
         skill: a skill's folder, a `Predictor`, or what `handful.fit` returns.
@@ -112,7 +103,10 @@ def evaluate(
         precision: of an encoder that is loaded by name; see `Predictor`.
         device: likewise.
         store: where features are kept.
-        keep_leaks: count images of the support set too (the numbers are then too good).
+        keep_leaks: count images of the support set too (the numbers are then too good), and those
+            of a pool that the skill was taught with.
+        pool: fit the skill anew with the test images as its pool, without their labels. Such
+            numbers are transductive: not to be compared with those of a skill as it is.
         progress: called with (images done, images in all).
 
     Raises:
@@ -128,50 +122,32 @@ def evaluate(
     dataset = data.split_or_all(images, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
     truth = task.targets(dataset, pack.classes)
-    found = unseen(predictor, dataset.images, store, keep_leaks=keep_leaks, progress=progress)
+    if pool:
+        check_pool(task, pack.method)
+        if keep_leaks:
+            raise InputError("a pool of test images holds no support images; leave keep_leaks out")
+    found = unseen(
+        *(predictor, dataset.images, store),
+        keep_leaks=keep_leaks,
+        keep_pool=keep_leaks or pool,
+        progress=progress,
+    )
     none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
     features, targets = _shuffled(pack, found.features, truth[list(found.places)])
+    adapter, facts = pack.adapter, None
+    if pool:  # without support images, also where their leaks are counted
+        adapter, trust = refit_with_pool(pack, found.features)
+        facts = {"pool": len(found.features), "trust": round(trust, 4), "note": TRANSDUCTIVE}
     return Evaluated(
         task,
-        task.evaluate(pack.adapter, features, targets, pack.classes),
+        task.evaluate(adapter, features, targets, pack.classes),
         (*found.failures, *(none.failures if none else ()), *unreadable(dataset)),
         found.leaks,
         dataset.ignored,
         _unknown(predictor, found.features, none, keep_leaks=keep_leaks),
-        _confidence(pack, pack.logits(features), targets) if task.exclusive else None,
-    )
-
-
-def unseen(
-    predictor: Predictor,
-    images: Sequence[ImageRef],
-    store: FeatureStore | None = None,
-    *,
-    keep_leaks: bool = False,
-    progress: Progress | None = None,
-) -> Unseen:
-    """Encode images, and set those apart that the skill was taught with.
-
-    Raises:
-        InputError: nothing is left to measure on.
-    """
-    found = extract_features(predictor.encoder, images, store, progress=progress)
-    support = frozenset(predictor.pack.support_ids)
-    seen = np.array([id_ in support for id_ in found.features.ids], dtype=bool)
-    # a support image is answered by its own label, so it would raise every number
-    keep = np.flatnonzero(~seen | keep_leaks)
-    if not len(seen):
-        raise InputError(f"no image could be read{data.describe_failures(found.failures)}")
-    if not len(keep):
-        raise InputError(
-            f"all {len(seen)} readable images are in the skill's own support set; "
-            "measure on images it has not seen"
-        )
-    return Unseen(
-        found.features.values[keep],
-        tuple(found.kept[i] for i in keep),
-        tuple(images[found.kept[i]].name for i in np.flatnonzero(seen)),
-        found.failures,
+        _confidence(pack, pack.logits(features), targets) if task.exclusive and not pool else None,
+        () if pool else found.in_pool,
+        facts,
     )
 
 

@@ -22,6 +22,7 @@ from handful.features import Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.skills.fitted import Fitted
+from handful.skills.pool import Helped, check_pool, encode_pool, find_pool, teach
 from handful.skills.statements import state
 from handful.skills.support import SupportFeatures, SupportImages, encode_support, read_support
 from handful.tasks import Task
@@ -44,6 +45,7 @@ def fit(
     words: Mapping[str, str] | None = None,
     seed: int = 0,
     views: int = 1,
+    unlabelled: str | Path | Sequence[Any] | None = None,
     tuning: Tuning | None = None,
     precision: str = "auto",
     device: str = "auto",
@@ -70,6 +72,8 @@ def fit(
             `classes`.
         seed: of the draw, of augmented views and of the method where it has one.
         views: augmented views averaged into each support feature; 1 means the image as it is.
+        unlabelled: photos of the same kind without labels, a folder or images, that help `auto`
+            (`handful.adapters.fit_with_pool`). Support images among them are left out.
         tuning: what to train inside the encoder first; it then computes in float32.
         precision: `float32`, `bfloat16` or `auto`, of an encoder that is loaded by name; see
             `handful.encoders.load`.
@@ -85,6 +89,9 @@ def fit(
     chosen = tasks.choose(task, source)
     create = partial(chosen.create, method, seed, params)
     adapter = create()  # before any image is read: a wrong parameter is refused at once
+    if unlabelled is not None:
+        check_pool(chosen, method, tuned=tuning is not None)
+        unlabelled = find_pool(unlabelled)
     images = read_support(chosen, source, words, shots, seed)
     class_prompts = prompts.class_prompts(images.words, prompts.expand_templates(templates))
     if tuning is not None and encoders.check_precision(precision) == "bfloat16":
@@ -100,16 +107,28 @@ def fit(
     support = encode_support(
         chosen, images, model, views=views, seed=seed, store=store, progress=progress
     )
+    pool = None
+    if unlabelled is not None:
+        known = (*support.ids, *(support.reserved.ids if support.reserved else ()))
+        pool = encode_pool(model, unlabelled, known, store, progress)
     began = time.perf_counter()
-    adapter.fit(support.features, support.targets, text)
+    helped = teach(adapter, support, text, pool)
     seconds = time.perf_counter() - began
     facts = {"shots": shots, "counts": support.counts, **chosen.facts(support.targets)}
     facts |= {"precision": model.precision} if precision != "auto" else {}
     facts |= {"words": images.words, "seed": seed, "views": views, "failed": len(support.failures)}
     untouched = _untouched(model, class_prompts, support, store)
-    pack = _pack(chosen, adapter, model, used.templates, text, support, untouched, facts)
+    pack = _pack(chosen, adapter, helped, model, used.templates, text, support, untouched, facts)
     return Fitted(
-        pack, support.failures, support.encoded, seconds, images.ignored, model, trained, store
+        pack,
+        support.failures,
+        support.encoded,
+        seconds,
+        images.ignored,
+        model,
+        trained,
+        store,
+        pool,
     )
 
 
@@ -181,6 +200,7 @@ def _untouched(
 def _pack(
     task: Task,
     adapter: Any,
+    helped: Helped | None,
     encoder: Encoder,
     templates: Sequence[str],
     text: ClassText,
@@ -191,8 +211,13 @@ def _pack(
     """The skill, with its statements where its task keeps the support set."""
     support = features.as_support(text) if task.keeps_support else None
     chosen = {"selection": adapter.explain()} if hasattr(adapter, "explain") else {}
-    tuned = untouched is not None
-    stated = state(adapter, support, tuned=tuned, groups=features.groups) if support else None
+    more: dict[str, Any] = {"tuned": untouched is not None, "groups": features.groups}
+    if helped:
+        more |= {"pool": helped.pool.features, "left_out": helped.fit.left_out}
+    stated = state(adapter, support, **more) if support else None
+    if helped:
+        facts = {**facts, "pool": helped.facts}
+        stated = helped.with_digests(stated)
     return Pack.of(
         adapter,
         text,

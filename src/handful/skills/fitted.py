@@ -13,6 +13,7 @@ from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.skills.evaluate import Evaluated, evaluate
+from handful.skills.pool import Pool
 from handful.skills.predict import Predictor
 from handful.skills.prediction import Prediction, Predictions
 
@@ -33,6 +34,7 @@ class Fitted:
         encoder: what it was taught on, loaded; tuned where there was a tuner.
         trained: the tuned encoder and the report of its training, where there was one.
         store: where features are kept; None for the user's own store.
+        pool: the photos without labels that helped, where there were any.
     """
 
     pack: Pack
@@ -43,6 +45,7 @@ class Fitted:
     encoder: Encoder = field(repr=False)
     trained: Trained | None = None
     store: FeatureStore | None = field(default=None, repr=False)
+    pool: Pool | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """One line, as of its skill."""

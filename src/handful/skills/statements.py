@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.adapters import fit_with_pool
+from handful.contracts import Array
 from handful.packs import novelty
 from handful.packs.confidence import SCORES
 from handful.packs.format import Statements
@@ -42,7 +44,13 @@ ENTRIES = ("confidence", "unknown")  # of the manifest; their tensors have these
 
 
 def state(
-    adapter: Any, support: Support, *, tuned: bool = False, groups: Sequence[str] = ()
+    adapter: Any,
+    support: Support,
+    *,
+    tuned: bool = False,
+    groups: Sequence[str] = (),
+    pool: Array | None = None,
+    left_out: Array | None = None,
 ) -> Statements:
     """The entries `confidence` and `unknown` of a skill, and their tensors.
 
@@ -52,21 +60,31 @@ def state(
         tuned: whether the features come from an encoder that was trained on these images; leaving
             one out of the head does not leave it out of the encoder then.
         groups: N names of what belongs together, "" for none; left out together.
+        pool: `[M, D]` features of photos without labels that helped the adapter.
+        left_out: `[N, C]` logits of the support images by fits with the pool and without them.
     """
     if tuned:
         return {"confidence": {"cannot": TUNED}, "unknown": {"cannot": TUNED}}, {}
     entry, tensors = novelty.fit(support)
-    sure, scores = confidence(adapter, support, groups)
+    sure, scores = confidence(adapter, support, groups, pool, left_out)
     return {"confidence": sure, "unknown": entry}, tensors | scores
 
 
-def confidence(adapter: Any, support: Support, groups: Sequence[str] = ()) -> Statements:
+def confidence(
+    adapter: Any,
+    support: Support,
+    groups: Sequence[str] = (),
+    pool: Array | None = None,
+    left_out: Array | None = None,
+) -> Statements:
     """The factor on the logits, the scores that sets of answers are made from, how many were right.
 
     Args:
         adapter: fitted on the support set; others like it are fitted on parts of it.
         support: the support set.
         groups: as for `state`.
+        pool: as for `state`.
+        left_out: as for `state`.
     """
     if getattr(adapter, "semantics", "inductive") != "inductive":
         return {"cannot": _NOT_INDUCTIVE}, {}
@@ -79,11 +97,12 @@ def confidence(adapter: Any, support: Support, groups: Sequence[str] = ()) -> St
     targets = support.targets[others]
     closed = adapter.calibrated and alone
     if closed:
-        left_out = adapter.leave_one_out(support.features, support.targets, support.text)
+        if left_out is None:
+            left_out = adapter.leave_one_out(support.features, support.targets, support.text)
         # its weights were fitted on left-out logits, so they are at the right scale already
         logits, factor = left_out[others], 1.0
     else:
-        logits = logits_by_folds(adapter, support, folds)[others]
+        logits = logits_by_folds(adapter, support, folds, pool)[others]
         factor = calibration.inverse_temperature(logits, targets)
     scores = conformal.nonconformity_scores(calibration.softmax(logits, factor), targets)
     statement = {
@@ -97,7 +116,10 @@ def confidence(adapter: Any, support: Support, groups: Sequence[str] = ()) -> St
 
 
 def logits_by_folds(
-    adapter: Any, support: Support, folds: NDArray[np.int64] | None = None
+    adapter: Any,
+    support: Support,
+    folds: NDArray[np.int64] | None = None,
+    pool: Array | None = None,
 ) -> NDArray[Any]:
     """`[N, C]` logits of the support images, each by a fit that leaves one of each class out.
 
@@ -111,7 +133,11 @@ def logits_by_folds(
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
         fresh = type(adapter)(**adapter.get_params(deep=False))
-        fresh.fit(support.features[~out], support.targets[~out], support.text)
+        taught = support.features[~out], support.targets[~out], support.text
+        if pool is None:
+            fresh.fit(*taught)
+        else:
+            fit_with_pool(fresh, *taught, pool)
         logits[out] = fresh.logits(support.features[out])
     return logits
 

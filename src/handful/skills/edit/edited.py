@@ -10,8 +10,14 @@ from pathlib import Path
 from handful.features import Failure
 from handful.packs import Pack
 from handful.packs.support import Support
+from handful.skills import pool
 from handful.skills.edit.refit import restate
 from handful.skills.edit.support_sets import NO_CLASS
+
+_POOL_LOST = (
+    "it was fitted anew without its photos without labels, whose features a skill does not hold; "
+    "for their help, teach it again with handful fit --unlabelled"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,9 @@ def apply(pack: Pack, change: Callable[[], Pack], *, statements: bool = True) ->
     changed = time.perf_counter()
     if statements and edited is not pack:
         edited = restate(edited)
-    return Edited(edited, pack, changed - began, time.perf_counter() - changed)
+    seconds = changed - began, time.perf_counter() - changed
+    lost = pool.IDS in pack.tensors and pool.IDS not in edited.tensors
+    return Edited(edited, pack, *seconds, notes=(_POOL_LOST,) if lost else ())
 
 
 def _counts(support: Support | None) -> dict[str, int]:

@@ -50,7 +50,7 @@ def merge(
     held = frozenset(one.support_ids)
     support = require_support(two)
     repeated = [n for n, id_ in zip(support.names, support.ids, strict=True) if id_ in held]
-    return replace(edited, repeated=tuple(repeated), notes=tuple(differences(one, two)))
+    return replace(edited, repeated=tuple(repeated), notes=(*edited.notes, *differences(one, two)))
 
 
 def _merged(first: Pack, second: Pack, *, join: bool) -> Pack:

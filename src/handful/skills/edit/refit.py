@@ -54,8 +54,10 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     adapter = type(pack.adapter)(**pack.manifest["params"])
     adapter.fit(support.features, support.targets, support.text)
     facts = pack.manifest["training"] | {"counts": support.counts, "shots": None} | training
-    # of the former fit; images that were removed may have decided it
+    # of the former fit; images that were removed may have decided it, and a skill has no features
+    # of its photos without labels
     facts.pop("selection", None)
+    facts.pop("pool", None)
     if hasattr(adapter, "explain"):
         facts["selection"] = adapter.explain()
     known = {k: v for k, v in pack.manifest.items() if k in (*KEYS, deltas.KEY)}
