@@ -98,14 +98,13 @@ def without(weights: np.ndarray, direction: np.ndarray) -> np.ndarray:
 def logit_scale(
     vectors: np.ndarray, values: np.ndarray, row_norm: float, image_norm: float
 ) -> tuple[float, float, float]:
-    """What cosines of images with text vectors are multiplied by; with agreement and spread.
+    """What the cosines of images with text vectors are multiplied by; with slope and deviation.
 
-    A classifier row, of which the image tower's own calibrated logits are made, is
-    `r (a f + sqrt(1 - a^2) e)`: r its norm, f the text's unit vector, a their cosine on held-out
-    classes, and e what the text does not tell. The logit of an image x is then expected to be
-    `r |x| a cos(x, f)`, with an error of deviation `r |x| sqrt(1 - a^2) sd(cos(x, e))`, which
-    flattens the probabilities as in MacKay's approximation of a probit. Rows of other held-out
-    classes stand in for x in that deviation.
+    The image tower's own logit of an image x is `r |x| cos(x, w)`: w the classifier row of the
+    class without the mean row, r its norm. For a class that is known by its text alone, cos(x, w)
+    is estimated from the text vector f by least squares, `a cos(x, f)`, with an error of deviation
+    e. The logit is then `r |x| a cos(x, f)`, flattened for the error as in MacKay's approximation
+    of a softmax under Gaussian logits. The rows of the other held-out classes stand in for x.
 
     Args:
         vectors: `[C, D]` text vectors of held-out classes.
@@ -113,10 +112,9 @@ def logit_scale(
         row_norm: r, of the centred rows.
         image_norm: |x|, of image features.
     """
-    f = unit(vectors)
-    agreement = (f * values).sum(axis=1)
-    rest = unit(values - agreement[:, None] * f)
-    others = (values @ rest.T)[~np.eye(len(f), dtype=bool)]
-    a, spread = float(agreement.mean()), float(others.std())
-    error = row_norm * image_norm * np.sqrt(1 - a**2) * spread
-    return float(row_norm * image_norm * a / np.sqrt(1 + np.pi / 8 * error**2)), a, spread
+    others = ~np.eye(len(values), dtype=bool)
+    wanted, given = (values @ values.T)[others], (values @ unit(vectors).T)[others]
+    slope = float((wanted * given).sum() / (given**2).sum())
+    error = float((wanted - slope * given).std())
+    gain = row_norm * image_norm
+    return gain * slope / float(np.sqrt(1 + np.pi / 8 * (gain * error) ** 2)), slope, error

@@ -7,6 +7,8 @@ done since 2020 (Yang et al., Towards fairer datasets), but for three that ILSVR
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -21,6 +23,14 @@ _MORE = (
     "a photo of many {}.", "a photo of a {}, a type of animal.", "an aerial view of {}.",
     "a photo of a {}, a kind of clothing.",
 )  # fmt: skip
+_STOP = {
+    "a", "about", "also", "an", "and", "any", "are", "as", "at", "be", "been", "being",
+    "between", "but", "by", "can", "especially", "for", "from", "has", "have", "having", "if",
+    "in", "into", "is", "it", "its", "large", "like", "made", "many", "may", "more", "most",
+    "not", "of", "often", "on", "one", "only", "or", "other", "several", "small", "some",
+    "such", "than", "that", "the", "their", "they", "this", "to", "used", "usually", "various",
+    "very", "was", "were", "when", "where", "which", "who", "with",
+}  # fmt: skip
 PROMPTS = (*_MORE, *(t for group in TEMPLATES.values() for t in group))
 """Templates that names are taught in beside the default; all that Handful has are among them."""
 
@@ -80,32 +90,56 @@ def plural(name: str) -> str:
     return re.sub(r"([^aeiou])y$", r"\1ie", name) + "s"
 
 
-class Texts:
-    """Draws pairs of a text and the entry that it means.
+def phrases(known: list[Entry]) -> list[str]:
+    """One to three words in a row that two definitions have, with none that only joins others."""
+    counts: Counter[str] = Counter()
+    for entry in known:
+        run: list[str] = []
+        for word in [*re.findall(r"[a-z][a-z-]+|[^a-z\s]", entry.definition.lower()), "."]:
+            if word[0].isalpha() and word not in _STOP:
+                run.append(word)
+                continue
+            for i in range(len(run)):
+                counts.update(" ".join(run[i:j]) for j in range(i + 1, min(len(run), i + 3) + 1))
+            run = []
+    names = {name.lower() for entry in known for name in entry.names}
+    return [phrase for phrase, count in counts.items() if count > 1 and phrase not in names]
 
-    A name that several entries share is drawn for each of them alike.
+
+class Texts:
+    """Draws pairs of a text and what it means: the place of an entry, or of a phrase after them.
+
+    A name that several entries share is drawn for each of them alike. Half of the names are drawn
+    from all, half from those that are whole words of the vocabulary, which are the commoner ones.
 
     Args:
         entries: the dictionary.
+        phrases: texts that mean themselves.
+        vocabulary: word pieces.
         seed: of the draws.
     """
 
-    def __init__(self, entries: list[Entry], seed: int) -> None:
-        self.entries, self.rng = entries, np.random.default_rng(seed)
+    def __init__(
+        self, entries: list[Entry], phrases: list[str], vocabulary: Container[str], seed: int
+    ) -> None:
+        self.entries, self.phrases = entries, phrases
+        self.rng = np.random.default_rng(seed)
         self.of_name: dict[str, list[int]] = {}
         for i, entry in enumerate(entries):
             for name in dict.fromkeys(n.lower() for n in entry.names):
                 self.of_name.setdefault(name, []).append(i)
         self.names = list(self.of_name)
+        self.common = [n for n in self.names if all(w in vocabulary for w in n.split())]
 
     def draw(self, count: int, kind: str) -> tuple[list[str], list[int]]:
         """`count` texts of one kind, and the index of the entry of each.
 
         Args:
             count: how many.
-            kind: `name`, `prompt` (a name in a template) or `definition` (half with the names).
+            kind: `name`, `prompt` (a name in a template), `definition` (half with the names) or
+                `phrase`.
         """
-        one = self._definition if kind == "definition" else self._name
+        one = {"definition": self._definition, "phrase": self._phrase}.get(kind, self._name)
         texts, places = zip(*(one(kind) for _ in range(count)), strict=True)
         return list(texts), list(places)
 
@@ -114,8 +148,13 @@ class Texts:
         entry = self.entries[place]
         return (entry.whole if self.rng.random() < 0.5 else entry.definition), place
 
+    def _phrase(self, _kind: str) -> tuple[str, int]:
+        place = int(self.rng.integers(len(self.phrases)))
+        return self.phrases[place], len(self.entries) + place
+
     def _name(self, kind: str) -> tuple[str, int]:
-        name = self.names[self.rng.integers(len(self.names))]
+        names = self.names if self.rng.random() < 0.5 else self.common
+        name = names[self.rng.integers(len(names))]
         place = int(self.rng.choice(self.of_name[name]))
         if self.rng.random() < 0.1:
             name = plural(name)

@@ -24,6 +24,11 @@ COMPONENTS = 256
 _BATCH, _RATE, _WARMUP, _TEMPERATURE, _LONGEST = 512, 1.5e-3, 50, 0.1, 24
 
 
+_KINDS = (
+    "prompt", "name", "name", "prompt", "phrase", "name", "prompt", "name", "name", "definition",
+)  # fmt: skip
+
+
 def meanings(rows: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     """Kernel principal components `[N, COMPONENTS]` of unit rows `[N, E]`, of length one.
 
@@ -76,8 +81,8 @@ def teach(
         tower: see `new_tower`.
         tokenizer: of the library tokenizers, padding on.
         texts: draws texts of entries.
-        wanted: `[N, E]` target of each entry.
-        steps: of 512 texts; every tenth is of 128 definitions.
+        wanted: `[N, E]` target of each entry and each phrase.
+        steps: of 512 texts; every tenth is of 128 definitions, see `_KINDS`.
         curve: a CSV file.
     """
     tokenizer.enable_truncation(_LONGEST)  # type: ignore[attr-defined]
@@ -91,7 +96,7 @@ def teach(
         rate = _RATE * min(1, (step + 1) / _WARMUP) * min(1, (1 - step / steps) / 0.6)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        kind = "definition" if step % 10 == 9 else "name" if step % 2 else "prompt"
+        kind = _KINDS[step % len(_KINDS)]
         drawn, places = texts.draw(_BATCH // 4 if kind == "definition" else _BATCH, kind)
         with torch.autocast("cpu", torch.bfloat16):
             given = tower(*tokenise(tokenizer, drawn))
@@ -101,7 +106,7 @@ def teach(
         nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimiser.step()
         recent.append((float(loss.detach()), float(cosine)))
-        if (step + 1) % 50 == 0:
+        if (step + 1) % 100 == 0:
             mean_loss, mean_cosine = np.mean(recent, axis=0)
             seconds = time.monotonic() - start
             lines.append(f"{step + 1},{seconds:.0f},{mean_loss:.3f},{mean_cosine:.3f}")

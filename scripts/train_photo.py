@@ -34,7 +34,7 @@ from photo_alignment import (
     usual_direction,
     without,
 )
-from photo_dictionary import Entry, Texts, classes, entries
+from photo_dictionary import Entry, Texts, classes, entries, phrases
 from photo_minilm import MiniLM, extract, vocabulary, word_pieces
 from photo_student import SIZES, meanings, new_tower, teach, tokenise
 
@@ -64,6 +64,7 @@ def minilm_rows(run: Path, known: list[Entry]) -> dict[str, np.ndarray]:
         chosen = class_entries(known)
         rows = {f"class_{form}": model.encode(texts_of(chosen, form)) for form in FORMS}
         rows["all_whole"] = model.encode([e.whole for e in known])
+        rows["phrases"] = model.encode(phrases(known))
         np.savez(path, **rows)
     with np.load(path) as stored:
         return {name: unit(stored[name].astype(np.float32)) for name in stored}
@@ -160,8 +161,8 @@ def write(
     values = targets(rows, everything)
     weights = ridge_weights(*stacked(forms, values), penalty)
     gain, shift = (image[f"_bn1.{name}"].double().numpy() for name in ("weight", "bias"))
-    scale, agreement, spread = held_out_scale(forms, rows, penalty)
-    print(f"penalty {penalty:g}; logit scale {scale:.1f} (a {agreement:.3f}, sd {spread:.3f})")
+    scale, slope, error = held_out_scale(forms, rows, penalty)
+    print(f"penalty {penalty:g}; logit scale {scale:.1f} (slope {slope:.3f}, error {error:.3f})")
     if options.out is None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
@@ -192,8 +193,8 @@ def held_out_scale(
         part = {form: texts[seen] for form, texts in forms.items()}
         fitted = ridge(*stacked(part, values[seen]), penalty)
         found.append(logit_scale(fitted(forms["prompt"][unseen]), values[unseen], norm, IMAGE_NORM))
-    scale, agreement, spread = np.mean(found, axis=0)
-    return float(scale), float(agreement), float(spread)
+    scale, slope, error = np.mean(found, axis=0)
+    return float(scale), float(slope), float(error)
 
 
 def main() -> None:
@@ -221,9 +222,10 @@ def main() -> None:
     if path.is_file():
         tower.load_state_dict(torch.load(path, weights_only=True))
     else:
-        wanted = meanings(minilm["all_whole"], minilm["class_whole"])
-        teach(tower, tokenizer, Texts(known, options.seed), wanted, options.steps,
-              options.run / "curve.csv")  # fmt: skip
+        taught = np.concatenate([minilm["all_whole"], minilm["phrases"]])
+        texts = Texts(known, phrases(known), spec["model"]["vocab"], options.seed)
+        wanted = meanings(taught, minilm["class_whole"])
+        teach(tower, tokenizer, texts, wanted, options.steps, options.run / "curve.csv")
         torch.save(tower.state_dict(), path)
     tower.eval()
     tokenizer.enable_truncation(64)
