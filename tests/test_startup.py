@@ -74,6 +74,12 @@ def test_inspect_and_help_need_no_slow_library(skill):
     assert loaded(*commands) == [[0, []]] * len(commands)
 
 
+def test_a_library_is_found_without_torch():
+    code = "import sys; from handful.library import is_library; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_skill_answers_with_torch_alone(skill):
     done = subprocess.run(
         [sys.executable, "-c", _ANSWERS, str(skill), *SLOW],
@@ -83,7 +89,7 @@ def test_a_skill_answers_with_torch_alone(skill):
 
 
 @pytest.mark.parametrize(
-    "module", ["handful.skills.predict", "handful.skills.fit", "handful.library"]
+    "module", ["handful.skills.predict", "handful.skills.fit", "handful.library.library"]
 )
 def test_rooms_import_torch_alone(module):
     code = f"import sys, {module}; print(*[m for m in {SLOW!r} if m in sys.modules])"

@@ -18,7 +18,7 @@ from handful._version import __version__
 from handful.contracts import Encoder
 from handful.errors import InputError, MismatchError, PackError
 from handful.library.listing import SkillEntry
-from handful.library.names import check_skill_name, fold
+from handful.library.names import check_skill_name, fold, is_library
 from handful.library.skill import check_compatible
 from handful.packs import disk
 from handful.packs.exchange import read_verified
@@ -224,8 +224,3 @@ class LibraryFolder:
                 f"{self.path}: has a skill {taken[0]!r} already; give the new one another name "
                 "(--name, name=), or remove the old one first"
             )
-
-
-def is_library(folder: str | Path) -> bool:
-    """Whether a folder is a library."""
-    return (Path(folder) / MANIFEST).is_file()

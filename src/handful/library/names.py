@@ -1,4 +1,4 @@
-"""Valid names of skills (portable file names), and names of classes in answers of a library."""
+"""Names in a library: its own file, valid names of skills, names of classes in its answers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from handful.errors import InputError
+from handful.packs.format import LIBRARY as MANIFEST
 
 _NAME = re.compile(r"\w[\w .-]*")  # no slash: `name/class` has to tell the two apart
-_RESERVED = frozenset({"unknown", "zero-shot", "library.json"})
+_RESERVED = frozenset({"unknown", "zero-shot", MANIFEST})
 _MAX_LETTERS = 80
 _MAX_BYTES = 200  # disks allow 255, and a name is longer while its folder is written
+
+
+def is_library(folder: str | Path) -> bool:
+    """Whether a folder is a library."""
+    return (Path(folder) / MANIFEST).is_file()
 
 
 def check_skill_name(name: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
-from handful.packs import card, confidence, deltas, description, figures, golden, head
+from handful.packs import confidence, deltas, description, golden, head
 from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import write_files
 from handful.packs.strict_json import plain
@@ -146,6 +146,8 @@ class Pack:
 
     def files(self) -> dict[str, bytes]:
         """What `save` writes: name to content, the manifest last."""
+        from handful.packs import card, figures  # only saving needs the libraries of the card
+
         drawn = figures.files(self.manifest)
         return to_files(self.manifest, self.tensors, card.write(self.manifest), drawn)
 
