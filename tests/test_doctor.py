@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from commands import run
-from handful import fit, plugins
+from handful import encoders, fit, plugins
+from handful.cli import doctor
 from handful.contracts import ClassText
 from handful.data import playground
 from handful.errors import InputError
@@ -21,7 +24,7 @@ from handful.packs import Pack
 from handful.packs.support import Support
 from handful.selection import kernel_ridge
 from handful.selection.label_errors import estimate_label_errors, ridge_influence
-from handful.skills.doctor import diagnose, examine
+from handful.skills.doctor import diagnose, examine, find_duplicates, measures
 from handful.skills.explain import explain
 from tasks import make
 from test_edit import multi_label_pack
@@ -194,6 +197,69 @@ def test_a_stray_image_is_far_and_a_thin_class_is_named():
     found = examine(few, auto())
     assert 0 in {f.row for f in found.having("far")}
     assert found.rare_classes == (task.text.classes[3],)
+
+
+@pytest.mark.parametrize(
+    ("measure", "threshold", "words"),
+    [
+        ("wrong", measures.SUSPECT, "label may be wrong"),
+        ("harm", measures.FAR, "may hurt the others"),
+        ("distance", measures.FAR, "perhaps far from its class"),
+    ],
+)
+def test_a_little_above_and_a_little_below_a_threshold_the_story_is_the_same(
+    measure, threshold, words, monkeypatch, capsys
+):
+    support = support_of(make(classes=8, shots=8, width=48, seed=7))
+    stories = []
+    for value in (threshold - 0.04, threshold + 0.04):
+        with monkeypatch.context() as patch:
+            numbers = np.full(64, -1.0)
+            numbers[5] = value
+            if measure == "wrong":
+                judged = replace(measures.judge_labels(support, []), wrong=numbers)
+                patch.setattr(measures, "judge_labels", lambda *_, j=judged: j)
+            else:
+                name = "harm" if measure == "harm" else "class_distances"
+                patch.setattr(measures, name, lambda _, n=numbers: n)
+            doctor._show(examine(support, auto()))
+        stories.append(re.sub(r"\(\d+ %\)", "", capsys.readouterr().out))
+    assert stories[0] == stories[1]
+    assert words in stories[0]
+    assert "near its threshold" in stories[0]
+
+
+def test_far_from_a_threshold_it_is_said_plainly(capsys):
+    task = make(classes=4, shots=9, width=24, seed=3)
+    stray = task.X.copy()
+    stray[0] = -stray[0]
+    support = support_of(task)
+    moved = Support(stray, support.targets, task.text, support.ids, support.names)
+    found = examine(moved, auto())
+    assert 0 in {f.row for f in found.clearly("far")}
+    doctor._show(found)
+    assert "far from its class" in capsys.readouterr().out
+
+
+def test_pairs_a_little_above_and_below_the_cosine_are_the_same_story():
+    support = support_of(make(classes=4, shots=4, width=48, seed=1))
+    for cosine, near in [(0.9705, True), (0.9695, True), (0.99, False), (0.96, None)]:
+        X = support.features.astype(np.float64)
+        other = X[1] - (X[1] @ X[0]) * X[0]
+        X[1] = cosine * X[0] + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)
+        pairs = find_duplicates(replace(support, features=X.astype(np.float32)))
+        found = [d.near for d in pairs if (d.first, d.second) == (0, 1)]
+        assert found == ([] if near is None else [near]), cosine
+
+
+def test_nothing_is_said_plainly_that_another_precision_leaves_out(planted):
+    one, other = (
+        diagnose(planted, encoder=encoders.load("tiny", precision=p)).examination.by_row()
+        for p in ("float32", "bfloat16")
+    )
+    for row, finding in one.items():
+        for here, there in ((finding, other[row]), (other[row], finding)):
+            assert set(here.problems) - set(here.near) <= set(there.named)
 
 
 def test_a_skill_without_its_support_set_says_what_to_do(skill, tmp_path, capsys):

@@ -10,14 +10,20 @@ import typer
 from handful.cli import _console, _options, _paths
 
 if TYPE_CHECKING:
-    from handful.skills.doctor import Examination
+    from handful.skills.doctor import Examination, Finding
 
 _ROWS = 20
-_PROBLEMS = {
-    "label": "label looks wrong",
-    "hurts": "hurts the others",
-    "far": "far from its class",
-    "small": "too small",
+_PROBLEMS = {  # of an image: what is so in any precision, and what may be so
+    "label": ("label looks wrong", "label may be wrong"),
+    "hurts": ("hurts the others", "may hurt the others"),
+    "far": ("far from its class", "perhaps far from its class"),
+    "small": ("too small", ""),
+}
+_COUNTED = {
+    "label": ("labels that look wrong", "that may be wrong"),
+    "hurts": ("photos that hurt the others", "that may"),
+    "far": ("photos far from their class", "that may be"),
+    "small": ("photos too small to help", ""),
 }
 
 
@@ -89,28 +95,20 @@ def run(
 
 def _show(found: Examination) -> None:
     """The worst first, then copies, then what concerns whole classes."""
-    worst = [f for f in found.images if f.problems]
+    worst = [f for f in found.images if f.named]
     if worst:
         rows = [
-            [
-                f.name,
-                f.label,
-                f.looks_like if f.looks_like != f.label else "",
-                f"{f.wrong:.2f}",
-                "" if f.distance is None else f"{f.distance:.1f}",
-                "" if f.influence is None else f"{1000 * f.influence:+.1f}",
-                ", ".join(_PROBLEMS[p] for p in f.problems),
-            ]
+            [f.name, f.label, f.looks_like if f.looks_like != f.label else "", _said(f)]
             for f in worst[:_ROWS]
         ]
-        headers = ["image", "label", "looks like", "wrong", "distance", "influence", "what"]
-        _console.echo_table(headers, rows, right=[3, 4, 5])
+        _console.echo_table(["image", "label", "looks like", "what"], rows)
         if len(worst) > _ROWS:
             _console.echo(f"and {len(worst) - _ROWS} more; all of them with --json or --out")
     by_row = found.by_row()
     for d in found.duplicates[:_ROWS]:
         first, second = by_row[d.first], by_row[d.second]
-        same = "the same file" if d.exact else f"nearly the same picture (cosine {d.cosine:.3f})"
+        alike = f"{'perhaps ' * d.near}nearly the same picture (cosine {d.cosine:.3f})"
+        same = "the same file" if d.exact else alike
         classes = f" under two labels, {first.label} and {second.label}" if d.across else ""
         _console.echo(f"{first.name} and {second.name}: {same}{classes}")
     if len(found.duplicates) > _ROWS:
@@ -118,16 +116,34 @@ def _show(found: Examination) -> None:
     if found.rare_classes:
         names = ", ".join(f"{name} ({found.counts[name]})" for name in found.rare_classes[:5])
         _console.echo(f"few images beside the other classes: {names}")
-    _console.echo(_summary(found))
+    for line in _summary(found):
+        _console.echo_text(line)
     for note in found.notes:
         _console.echo_err(note)
 
 
-def _summary(found: Examination) -> str:
-    counts = {title: len(found.having(problem)) for problem, title in _PROBLEMS.items()}
-    problems = "; ".join(f"{n} {title}" for title, n in counts.items() if n)
-    copies = f"; {len(found.duplicates)} pairs of copies" if found.duplicates else ""
-    return (
-        f"{len(found.images)} images of {len(found.counts)} classes: "
-        f"{problems or 'no image stands out'}{copies}."
-    )
+def _said(finding: Finding) -> str:
+    """Its problems in words that are true in any precision."""
+    said = []
+    for problem in (p for p in _PROBLEMS if p in finding.named):
+        words = _PROBLEMS[problem][problem in finding.near]
+        said.append(f"{words} ({100 * finding.wrong:.0f} %)" if problem == "label" else words)
+    return ", ".join(said)
+
+
+def _summary(found: Examination) -> list[str]:
+    """How many images there are, and how many of them have each problem, or may have it."""
+    parts = []
+    for problem, (clearly, perhaps) in _COUNTED.items():
+        clear, near = len(found.clearly(problem)), len(found.perhaps(problem))
+        if clear or near:
+            parts.append(f"{clearly}: {clear}{f' (and {near} {perhaps})' if near else ''}")
+    if found.duplicates:
+        parts.append(f"pairs of copies: {len(found.duplicates)}")
+    size = f"{len(found.images)} images of {len(found.counts)} classes"
+    lines = [f"{size}; {'; '.join(parts) or 'no image stands out'}."]
+    if any(f.near for f in found.images):
+        lines.append(
+            "What may be so lies near its threshold; another precision of the encoder can tip it."
+        )
+    return lines

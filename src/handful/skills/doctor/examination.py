@@ -36,21 +36,18 @@ def examine(
     Raises:
         InputError: `sizes` of another length, `similar` outside 0 to 1.
     """
-    n = len(support.ids)
+    n, notes = len(support.ids), list[str]()
     if sizes is not None and len(sizes) != n:
         raise InputError(f"expected {n} sizes, one an image, got {len(sizes)}")
     duplicates = measures.find_duplicates(support, similar)
-    notes: list[str] = []
     labels = measures.judge_labels(support, notes)
     right = measures.answered_right(support, adapter, labels.left_out)
     influence = measures.influence(support, notes)
+    harm = measures.harm(influence)
     distance = measures.class_distances(support)
-    problems = {  # comparisons with NaN are False
-        "label": labels.wrong > measures.SUSPECT,
-        "hurts": measures.harmful(influence),
-        "far": distance > measures.FAR,
-        "small": measures.too_small(sizes, n, notes),
-    }
+    # whole pixels are the same in any precision, so nothing is nearly too small
+    problems, near = _verdicts(labels.wrong, harm, distance)
+    problems["small"] = measures.too_small(sizes, n, notes)
     classes, judged = support.text.classes, labels.by_others
     found = [
         Finding(
@@ -67,8 +64,22 @@ def examine(
             distance=None if np.isnan(distance[i]) else float(distance[i]),
             size=sizes[i] if sizes else None,
             problems=tuple(name for name, has in problems.items() if has[i]),
+            near=tuple(name for name, is_near in near.items() if is_near[i]),
         )
         for i, c in enumerate(support.targets)
     ]
     found.sort(key=lambda f: (-f.wrong, f.given, f.row))
     return Examination(tuple(found), duplicates, support.counts, labels.rate, tuple(notes))
+
+
+def _verdicts(
+    wrong: measures.Doubles, harm: measures.Doubles, distance: measures.Doubles
+) -> tuple[dict[str, measures.Flags], dict[str, measures.Flags]]:
+    """Problem to `[N]`: whether its number is above the threshold, and whether it is near it."""
+    numbers = {
+        "label": (wrong, measures.SUSPECT, measures.NEAR_WRONG),
+        "hurts": (harm, measures.FAR, measures.NEAR_DEVIATIONS),
+        "far": (distance, measures.FAR, measures.NEAR_DEVIATIONS),
+    }
+    above = {name: np.asarray(x > threshold) for name, (x, threshold, _) in numbers.items()}
+    return above, {name: measures.near(*three) for name, three in numbers.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from handful import report
@@ -68,33 +68,45 @@ def _sections(found: Examination) -> dict[str, list[_Photo]]:
         for d in found.duplicates
         for row in (d.first, d.second)
     ]
-    suspects = [
-        _Photo(f, f"is “{_cut(f.label)}”\nlooks “{_cut(f.looks_like)}” {f.wrong:.2f}", _ALARM)
-        for f in found.suspects
-    ]
     # a photograph with a suspected label is shown once, unless it is too small
-    rest = [f for f in found.images if "label" not in f.problems]
-    harmful = [_Photo(f, _cut(f.label), _QUIET) for f in rest if "hurts" in f.problems]
-    far = [
-        _Photo(f, f"{f.distance:.1f} deviations\n{_cut(f.label)}", _QUIET)
-        for f in rest
-        if "far" in f.problems
-    ]
+    suspected = {f.row for f in (*found.clearly("label"), *found.perhaps("label"))}
+
+    def photos(findings: Sequence[Finding], caption: Callable[[Finding], str]) -> list[_Photo]:
+        rest = [f for f in findings if f.row not in suspected]
+        return [_Photo(f, f"{caption(f)}{_cut(f.label)}", _QUIET) for f in rest]
+
+    def suspects(findings: Sequence[Finding]) -> list[_Photo]:
+        return [
+            _Photo(f, f"is “{_cut(f.label)}”\nlooks “{_cut(f.looks_like)}” {f.wrong:.2f}", _ALARM)
+            for f in findings
+        ]
+
     small = [
         _Photo(f, f"{f.size[0]} x {f.size[1]} pixels\n{_cut(f.label)}", _QUIET)
         for f in found.having("small")
         if f.size
     ]
     sections = {
-        "Labels that look wrong": suspects,
+        "Labels that look wrong": suspects(found.clearly("label")),
+        "Labels that may be wrong": suspects(found.perhaps("label")),
         "Copies and near-copies, in pairs": duplicates,
-        "Others are recognised better without these": harmful,
-        "Far from their class": far,
+        "Others are recognised better without these": photos(found.clearly("hurts"), _nothing),
+        "Others may be recognised better without these": photos(found.perhaps("hurts"), _nothing),
+        "Far from their class": photos(found.clearly("far"), _deviations),
+        "Perhaps far from their class": photos(found.perhaps("far"), _deviations),
         "Too small to help": small,
     }
     return {
         _titled(title, len(photos)): photos[:_MOST] for title, photos in sections.items() if photos
     }
+
+
+def _nothing(_: Finding) -> str:
+    return ""
+
+
+def _deviations(finding: Finding) -> str:
+    return f"{finding.distance:.1f} deviations\n"
 
 
 def _titled(title: str, count: int) -> str:

@@ -31,6 +31,8 @@ class Finding:
         distance: robust deviations from its class; None for classes of fewer than 3 images.
         size: width and height in pixels; None where the picture is not at hand.
         problems: of `label`, `hurts`, `far` and `small`, those that it has.
+        near: those whose number lies so near its threshold, above or below, that features of
+            another precision may say the opposite; what is said of them has to hold in both.
     """
 
     row: int
@@ -46,6 +48,12 @@ class Finding:
     distance: float | None
     size: tuple[int, int] | None
     problems: tuple[str, ...]
+    near: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What there is to say of it: problems, and what may be one."""
+        return tuple(dict.fromkeys((*self.problems, *self.near)))
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Duplicate:
         cosine: of their features.
         exact: byte for byte the same.
         across: whether they have different labels.
+        near: nearly as much alike as copies have to be, a little more or a little less.
     """
 
     first: int
@@ -65,6 +74,7 @@ class Duplicate:
     cosine: float
     exact: bool
     across: bool
+    near: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,14 @@ class Examination:
         """Images with a problem: `label`, `hurts`, `far`, `small`."""
         return tuple(f for f in self.images if problem in f.problems)
 
+    def clearly(self, problem: str) -> tuple[Finding, ...]:
+        """Those of them that have it in any precision."""
+        return tuple(f for f in self.having(problem) if problem not in f.near)
+
+    def perhaps(self, problem: str) -> tuple[Finding, ...]:
+        """Images that have it in one precision, and may not in another."""
+        return tuple(f for f in self.images if problem in f.near)
+
     @property
     def suspects(self) -> tuple[Finding, ...]:
         """Images whose label is more likely wrong than right; candidates for removal."""
@@ -111,6 +129,7 @@ class Examination:
                     "digest": f.id,
                     "label": f.label,
                     "problems": list(f.problems),
+                    "near": list(f.near),
                     "wrong": _rounded(f.wrong),
                     "looks_like": f.looks_like,
                     "given": _rounded(f.given),
@@ -129,6 +148,7 @@ class Examination:
                     "cosine": _rounded(d.cosine),
                     "exact": d.exact,
                     "across_classes": d.across,
+                    "near": d.near,
                 }
                 for d in self.duplicates
             ],

@@ -22,6 +22,14 @@ Flags = NDArray[np.bool_]
 
 SUSPECT = 0.5  # probability of a wrong label from which an image is named
 FAR = 3.5  # robust deviations; the usual bound of Iglewicz and Hoaglin, 1993
+# How far from a threshold a verdict is called near. The numbers move when the encoder computes in
+# bfloat16 instead of float32, the probability of a wrong label most, since one rate and one
+# temperature are found for all images. What is said has to hold in both precisions, so no image
+# may be named in one and not mentioned in the other: measured by bench/doctor_precision.py
+# (docs/benchmarks.md, "The doctor in another precision"). Cosines move by the sine of their angle.
+NEAR_WRONG = 0.2
+NEAR_DEVIATIONS = 0.3
+_NEAR_TURN = 0.004
 SIMILAR = 0.97  # cosine from which two pictures may be near-duplicates ...
 _CLOSE = 0.25  # ... if they are also this much closer than neighbours usually are
 SMALL = 32  # pixels of the shorter side; encoders see at least 7 times as many
@@ -122,14 +130,20 @@ def influence(support: Support, notes: list[str]) -> Doubles:
     return np.asarray(ridge_influence(kernel, goal - base, base, targets, _PENALTY).numpy())
 
 
-def harmful(influences: Doubles) -> Flags:
-    """`[N]` whether an influence is positive and far beyond what is usual in this support set."""
+def harm(influences: Doubles) -> Doubles:
+    """`[N]` robust deviations of the influences above their median; NaN where not positive."""
     if np.isnan(influences).all():
-        return np.zeros(len(influences), dtype=np.bool_)
+        return influences
     middle = np.median(influences)
     spread = _NORMAL * np.median(np.abs(influences - middle))
     # never by less than rounding, where all images are alike
-    return np.asarray((influences > 0) & (influences - middle > FAR * max(float(spread), 1e-9)))
+    deviations = (influences - middle) / max(float(spread), 1e-9)
+    return np.where(influences > 0, deviations, np.nan)
+
+
+def near(values: Doubles, threshold: float, margin: float) -> Flags:
+    """`[N]` whether a value is so near a threshold that another precision may pass it."""
+    return np.asarray(np.abs(values - threshold) <= margin)  # False for NaN
 
 
 def class_distances(support: Support) -> Doubles:
@@ -176,6 +190,8 @@ def too_small(
 def find_duplicates(support: Support, similar: float = SIMILAR) -> tuple[Duplicate, ...]:
     """Pairs that are byte for byte the same, or much closer than neighbours are, across first.
 
+    With those a little below the threshold, which another precision may see above it.
+
     Raises:
         InputError: `similar` outside 0 to 1.
     """
@@ -188,17 +204,20 @@ def find_duplicates(support: Support, similar: float = SIMILAR) -> tuple[Duplica
     # in a narrow domain all pictures are similar, so a copy has to be closer than neighbours are
     usual = float(np.median(1 - nearest)) if len(X) > 2 else np.inf
     least = min(max(similar, 1 - _CLOSE * usual), 1 - 1e-6)
+    margin = _NEAR_TURN * float(np.sqrt(1 - least**2))
     result = []
     for at in blocks:
         cosines = _cosines(X, at)
         same = codes[at][:, None] == codes
-        for i, j in zip(*np.nonzero((cosines > least) | same), strict=True):
+        for i, j in zip(*np.nonzero((cosines > least - margin) | same), strict=True):
             first, second = int(i) + at.start, int(j)
             if first < second:
                 across = bool(targets[first] != targets[second])
-                cosine = float(cosines[i, j])
-                result.append(Duplicate(first, second, cosine, bool(same[i, j]), across))
-    return tuple(sorted(result, key=lambda d: (not d.across, not d.exact, -d.cosine, d.first)))
+                cosine, exact = float(cosines[i, j]), bool(same[i, j])
+                near_least = not exact and abs(cosine - least) <= margin
+                result.append(Duplicate(first, second, cosine, exact, across, near_least))
+    order = sorted(result, key=lambda d: (not d.across, not d.exact, -d.cosine, d.first))
+    return tuple(order)
 
 
 def _cosines(X: Array, at: slice) -> Array:
