@@ -28,7 +28,7 @@ from tables import head, interval, row, seconds, table
 
 @table("demo", title="Hard tasks of the playground", seconds=120, seeds=1)
 def hard_tasks(seeds: int = 3, figures: str = "") -> Iterator[str]:
-    """The playground's hard tasks with `tiny`; the figure is the README's picture."""
+    """What `handful demo` measures; the figure is the README's picture."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         done = demo.run(Path(folder), seeds=seeds)

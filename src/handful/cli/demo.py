@@ -1,4 +1,4 @@
-"""`handful demo`: compare, fit and use on the embedded encoder; no download, no photos needed."""
+"""`handful demo`: compare, fit and use on drawn pictures; no download, no photos needed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ def run(
         Path("handful-demo")
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Draws of every task.")] = 3,
-    shots: Annotated[str, typer.Option(help="Shot counts.")] = "1,2,4,8,16",
+    shots: Annotated[str, typer.Option(help="Shot counts.")] = "1,4,16",
     tasks: Annotated[
         str | None,
-        typer.Option(
-            help="Tasks of the playground, joined by commas, or all; default two of each kind."
-        ),
+        typer.Option(help="Tasks of the playground, joined by commas, or all; default two."),
     ] = None,
+    encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
     as_json: _options.Json = False,
@@ -37,6 +36,7 @@ def run(
     with _console.progress("comparing methods") as progress:
         done = demo.run(
             out,
+            encoder=encoder,
             shots=_options.read_integers(shots, "--shots") or (),
             seeds=seeds,
             tasks=_tasks(tasks),
