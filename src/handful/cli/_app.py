@@ -14,7 +14,7 @@ from handful.cli._console import as_command, echo
 
 # the order of `handful --help`; a command that is not named here stands at the end
 _ORDER = (
-    *("demo", "fit", "predict", "evaluate", "add", "remove", "rename", "merge", "compare"),
+    *("demo", "fit", "predict", "evaluate", "next", "add", "remove", "rename", "merge", "compare"),
     *("bench", "inspect", "verify", "pull", "push", "doctor", "explain", "methods"),
     *("meta_train", "encoders", "library", "store"),
 )

@@ -16,6 +16,7 @@ from handful.selection.leave_one_out import (
     stratified_folds,
 )
 from handful.selection.modality_gap import ClassMeans, modality_gap, unit_means
+from handful.selection.next_labels import variance_reduction_order
 from handful.selection.stacking import capped_inverse_temperature, stacking_weights
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "stacking_weights",
     "stratified_folds",
     "unit_means",
+    "variance_reduction_order",
 ]
