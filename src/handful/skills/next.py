@@ -19,6 +19,7 @@ from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.selection import variance_reduction_order
+from handful.skills.distinct import Distinct
 from handful.skills.edit.refit import require_support
 from handful.skills.loaded import LoadedSkill
 from handful.skills.locate import decode_or_none
@@ -135,37 +136,26 @@ def suggest(
     if count < 1:
         raise InputError(f"expected 1 or more photos to label, got {count}")
     refs = _refs(images)
-    pack = skill if isinstance(skill, Pack) else None
-    pack = Pack.load(skill) if isinstance(skill, str | Path) else pack
-    _check(pack or skill.pack)  # type: ignore[union-attr]  # before an encoder is loaded in vain
-    if isinstance(skill, Predictor):
-        predictor = skill
-    else:
-        predictor = Predictor(pack or skill, encoder, store, precision=precision, device=device)
+    predictor = _predictor(skill, encoder, store, precision=precision, device=device)
     support = require_support(predictor.pack)
     found = extract_features(predictor.encoder, refs, store or predictor.store, progress=progress)
     known = {*support.ids, *(support.reserved.ids if support.reserved else ())}
-    names, ids = [refs[place].name for place in found.kept], found.features.ids
-    first: dict[str, int] = {}
-    for row, id_ in enumerate(ids):
-        if id_ not in known:
-            first.setdefault(id_, row)
-    keep = [*first.values()]
-    in_support = tuple(n for n, i in zip(names, ids, strict=True) if i in known)
-    if not keep:
-        why = f"; {len(in_support)} are support images" if in_support else ""
+    left = Distinct.of(found, refs, known)
+    if not left.rows:
+        why = f"; {len(left.in_support)} are support images" if left.in_support else ""
         raise InputError(
             f"no photo to label among {len(refs)}{why}{data.describe_failures(found.failures)}"
         )
-    rows = found.features.values[keep]
-    chosen, suggestions = _choose(predictor.pack, rows, [names[r] for r in keep], count)
+    places = [found.kept[row] for row in left.rows]
+    rows = found.features.values[list(left.rows)]
+    chosen, suggestions = _choose(predictor.pack, rows, [refs[p].name for p in places], count)
     return Suggested(
         suggestions,
-        tuple(refs[found.kept[keep[i]]] for i in chosen),
+        tuple(refs[places[i]] for i in chosen),
         count,
-        len(keep),
-        in_support,
-        tuple(n for r, n in enumerate(names) if ids[r] in first and first[ids[r]] != r),
+        len(places),
+        left.in_support,
+        left.repeated,
         found.failures,
         found.encoded,
         predictor.pack.classes,
@@ -184,14 +174,29 @@ def _refs(images: Any) -> list[ImageRef]:
     return [ImageRef.of(image, f"image {i}") for i, image in enumerate(given)]
 
 
-def _check(pack: Pack) -> None:
-    """Refuse skills whose doubt is not that of one class among several."""
+def _predictor(
+    skill: str | Path | Pack | LoadedSkill,
+    encoder: str | Path | Encoder | None,
+    store: FeatureStore | None,
+    **options: str,
+) -> Predictor:
+    """The skill with its encoder, which is not loaded in vain.
+
+    Raises:
+        InputError: its doubt is not that of one class among several.
+    """
+    if isinstance(skill, str | Path):
+        skill = Pack.load(skill)
+    pack = skill if isinstance(skill, Pack) else skill.pack
     if not pack.task.exclusive:
         raise InputError(
             f"{pack.where}: answers {pack.task.answers}; which photo to label next can be said of "
             "skills of one label an image"
         )
     require_support(pack)
+    if isinstance(skill, Predictor):
+        return skill
+    return Predictor(skill, encoder, store, **options)
 
 
 def _choose(

@@ -18,6 +18,7 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.packs.format import Statements
 from handful.packs.support import Support
+from handful.skills.distinct import Distinct
 from handful.skills.support import SupportFeatures
 from handful.tasks import Task
 
@@ -143,26 +144,18 @@ def encode_pool(
         InputError: nothing is left.
     """
     found = extract_features(encoder, images, store, progress=progress)
-    support, first = frozenset(support_ids), dict[str, int]()
-    for row, id_ in enumerate(found.features.ids):
-        if id_ not in support:
-            first.setdefault(id_, row)
-    keep = [*first.values()]
-    names = [images[place].name for place in found.kept]
-    ids = found.features.ids
-    in_support = tuple(n for n, i in zip(names, ids, strict=True) if i in support)
-    repeated = tuple(n for r, n in enumerate(names) if ids[r] in first and first[ids[r]] != r)
-    if not keep:
-        why = f", {len(in_support)} are support images" if in_support else ""
+    left = Distinct.of(found, images, frozenset(support_ids))
+    if not left.rows:
+        why = f", {len(left.in_support)} are support images" if left.in_support else ""
         raise InputError(
             f"none of the {len(images)} photos without labels can be used{why}"
             f"{data.describe_failures(found.failures)}"
         )
     return Pool(
-        found.features.values[keep],
-        tuple(ids[r] for r in keep),
-        in_support,
-        repeated,
+        found.features.values[list(left.rows)],
+        tuple(found.features.ids[r] for r in left.rows),
+        left.in_support,
+        left.repeated,
         found.failures,
         found.encoded,
     )
