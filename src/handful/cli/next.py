@@ -53,6 +53,7 @@ def run(
         _console.echo_json({**found.as_dict(), "failures": failures})
     else:
         _show(found)
+    _console.flush()
     if out is not None:
         sheet = report.save(next_photos.contact_sheet(found), out / SHEET)
         report.save(found.to_csv(), out / TABLE)

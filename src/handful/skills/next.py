@@ -178,7 +178,9 @@ def _predictor(
     skill: str | Path | Pack | LoadedSkill,
     encoder: str | Path | Encoder | None,
     store: FeatureStore | None,
-    **options: str,
+    *,
+    precision: str,
+    device: str,
 ) -> Predictor:
     """The skill with its encoder, which is not loaded in vain.
 
@@ -196,7 +198,7 @@ def _predictor(
     require_support(pack)
     if isinstance(skill, Predictor):
         return skill
-    return Predictor(skill, encoder, store, **options)
+    return Predictor(skill, encoder, store, precision=precision, device=device)
 
 
 def _choose(
