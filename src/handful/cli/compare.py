@@ -12,6 +12,8 @@ from handful.cli import _console, _options, _results
 if TYPE_CHECKING:
     from handful.protocols.compare import Comparison
 
+_MARKS = {"best": "best", "alike": "=", "worse": ""}
+
 
 def run(
     images: _options.Images,
@@ -53,8 +55,28 @@ def run(
 
 
 def show(result: Comparison) -> None:
-    """The table on the screen."""
-    _results.show_grid(result.grid)
+    """Methods from the best down, what cannot be told from it, and what would tell more."""
+    from handful.protocols.ranking import explained
+
+    for ranking in result.rankings:
+        if ranking.note:
+            names = ", ".join(row.method for row in ranking.rows)
+            _console.echo_text(f"\n{names}: {ranking.note}.")
+        single = len(ranking.shots) == 1  # its mean says it all, with the interval
+        first, *others = ranking.shots
+        shots = [f"{first} shot{'s' * (first > 1)}", *map(str, others)]
+        headers = ["", "method", *(shots if single else ["mean", *shots])]
+        rows = [
+            [
+                _MARKS[row.place], row.method, str(row.mean),
+                *([] if single else (f"{cell.accuracy:.1f}" for cell in row.cells)),
+            ]
+            for row in ranking.rows
+        ]  # fmt: skip
+        _console.echo_table(headers, rows, right=range(2, len(headers)))
+        _console.echo("Accuracy in %, by labelled images a class (shots).")
+        for line in explained(ranking, equal=result.facts.get("equal draws", ())):
+            _console.echo_text(line)
 
 
 def write(result: Comparison, out: Path, heading: str) -> None:

@@ -7,7 +7,7 @@ validation set exists and no test image takes part in any choice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from handful.features.store import FeatureStore
 from handful.protocols.encoding import encode_all
 from handful.protocols.episodes import few_shot
 from handful.protocols.methods import inductive_methods, title
+from handful.protocols.ranking import Ranking, rank
 from handful.protocols.runner import Configuration, Score, fit_and_test, scores_of
 from handful.protocols.sources import most_shots
 from handful.protocols.tables import Cell, Grid, averages, by_shots, cell
@@ -47,12 +48,17 @@ class Comparison:
         """The table: a row a method, a column a shot count, means over tasks."""
         return by_shots("", self.trials)
 
+    @property
+    def rankings(self) -> list[Ranking]:
+        """Methods by their means, one list for each kind that may be compared."""
+        return rank(self.trials)
+
     def cell(self, method: str, shots: int) -> Cell:
         """Mean over tasks and seeds; the interval is Student's t over the seeds' means."""
         return cell(averages(self._of(method, shots)))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: facts, cells and every trial."""
+        """JSON-ready: facts, the ranking, cells and every trial."""
         cells = [
             {
                 "method": method,
@@ -65,7 +71,8 @@ class Comparison:
         ]
         keys = ("task", "method", "shots", "seed", "accuracy", "seconds")
         trials = [{key: getattr(t, key) for key in keys} for t in self.trials]
-        return {"facts": dict(self.facts), "cells": cells, "trials": trials}
+        ranking = [row.as_dict() for part in self.rankings for row in part.rows]
+        return {"facts": dict(self.facts), "ranking": ranking, "cells": cells, "trials": trials}
 
     def _of(self, method: str, shots: int) -> list[Score]:
         return [t for t in self.trials if (t.method, t.shots) == (method, shots)]
@@ -133,6 +140,7 @@ def compare(
         "a copy of a support image is never tested on",
         "ignored": dict(dataset.ignored),
         "seeds": seeds,
+        "equal draws": _equal_draws(task, {t.shots for t in trials}),
         "test": "the test split" if task.has_splits else "all images outside the support set",
         "hyper-parameters": "each method's defaults; no validation set",
     }
@@ -150,6 +158,12 @@ def compare_features(
         for row in rows
         for score in scores_of(row, episode, fit_and_test(row, episode))
     ]
+
+
+def _equal_draws(task: Task, shots: Collection[int]) -> list[int]:
+    """Shot counts at which every seed draws all images there are, where tests are split off."""
+    most = int(np.bincount(task.labels[task.pool]).max())
+    return [k for k in sorted(shots) if task.has_splits and k >= most]
 
 
 def _possible_shots(task: Task) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""Finished protocols as figures: accuracy by shots as lines, by query set as dots."""
+"""Finished protocols as figures: accuracy by shots or by query set, as lines and dots."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from handful.protocols.compare import Comparison
 from handful.protocols.methods import semantics
 from handful.protocols.published import HERE, Published
+from handful.protocols.ranking import Ranked, Ranking
 from handful.protocols.results import BenchResult
 from handful.protocols.tables import Grid, Row
 from handful.report import COLOURS, new_figure
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MARKS = ("o", "s", "^", "D", "v")  # with more rows than colours the next mark begins
 _ACROSS = 3
+_MOST_SHOTS = 6  # in one figure; more dots in a row could not be told apart
 _MOST = 12  # panels; the tables have them all
 
 
@@ -57,13 +59,74 @@ def bench_figure(bench: BenchResult) -> Figure:
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """Accuracy against shots, one line a method, intervals as bands."""
-    figure = new_figure(6.4, 4.2)
+    """Methods from the best down, a dot a shot count with its interval; no colour twice.
+
+    Of more than six shot counts six are shown, the first and the last among them. The best is
+    bold, and what cannot be told from it black; kinds that must not be compared stand apart.
+    """
+    rankings = comparison.rankings
+    shots = _some(rankings[0].shots)
+    rows = [(place, row) for place, row in _places(rankings)]
+    figure = new_figure(5.2, 0.36 * (rows[-1][0] + 1) + 1.5)
     axes = figure.subplots()
-    _lines(axes, comparison.grid, _MARKS[:1], opacity=0.15)
+    colours = _shades(len(shots))
+    for i, count in enumerate(shots):
+        at = rankings[0].shots.index(count)
+        cells = [row.cells[at] for _, row in rows]
+        shift = 0.0 if len(shots) == 1 else 0.5 * (i / (len(shots) - 1) - 0.5)
+        axes.errorbar(
+            [cell.accuracy for cell in cells],
+            [place + shift for place, _ in rows],
+            xerr=[cell.interval or 0 for cell in cells],
+            fmt=_MARKS[i % len(_MARKS)],
+            color=colours[i],
+            markersize=5,
+            elinewidth=1,
+            label=str(count),
+        )
+    axes.set_yticks([place for place, _ in rows], [_name(row) for _, row in rows], fontsize=10)
+    for text, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if row.place == "best" else "normal")
+        text.set_color("#777777" if row.place == "worse" else "black")
+    axes.set_ylim(rows[-1][0] + 0.7, -0.7)  # the best on top
+    axes.set_xlabel("accuracy, % (bold: best; =: cannot be told from it)")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(
+        title="labelled images a class", ncols=len(shots), loc="outside upper center",
+        frameon=False, columnspacing=1.2, handletextpad=0.1,
+    )  # fmt: skip
     return figure
+
+
+def _places(rankings: Sequence[Ranking]) -> Iterator[tuple[float, Ranked]]:
+    """Each method with its height: one a row, and a gap between kinds."""
+    place = 0.0
+    for ranking in rankings:
+        for row in ranking.rows:
+            yield place, row
+            place += 1
+        place += 0.6
+
+
+def _some(shots: Sequence[int]) -> list[int]:
+    """Six of them at most, evenly chosen, with the first and the last."""
+    if len(shots) <= _MOST_SHOTS:
+        return [*shots]
+    places = np.linspace(0, len(shots) - 1, _MOST_SHOTS).round().astype(int)
+    return [shots[i] for i in places]
+
+
+def _shades(count: int) -> list[Any]:
+    """Colours from light to dark, all different: more images, darker."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis_r"](x) for x in np.linspace(0.15, 0.95, max(count, 1))]
+
+
+def _name(row: Ranked) -> str:
+    kind = semantics(row.method)
+    mark = " =" if row.place == "alike" else ""
+    return row.method + mark + ("" if kind == "inductive" else f" ({kind})")
 
 
 def _lines(axes: Any, grid: Grid, marks: Sequence[str], *, opacity: float) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from handful.protocols.compare import Comparison
 from handful.protocols.published import Published, apart
+from handful.protocols.ranking import explained
 from handful.protocols.results import BenchResult
 from handful.protocols.tables import Grid
 from handful.report import fact_lines, markdown_table, plain
 
+_MARKS = {"best": "**best**", "alike": "=", "worse": ""}
 _ONE_SEED = "One seed only, so nothing is known of the spread: no interval is given."
 _SEVERAL_SEEDS = "± is half of the 95 % interval (Student's t) over the seeds."
 
@@ -44,10 +46,22 @@ def bench_tables(bench: BenchResult, level: int = 2) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """A table of methods by shots, percent ± half of the 95 % interval, and the facts below it."""
-    grid = comparison.grid
-    several = any(cell.interval is not None for row in grid.rows for cell in row.cells)
+    lines: list[str] = []
+    for ranking in comparison.rankings:
+        rows = [_MARKS[row.place] for row in ranking.rows], ranking.rows
+        if ranking.note:
+            lines += [f"{', '.join(row.method for row in ranking.rows)}: {ranking.note}.", ""]
+        columns = [f"{k} shot{'s' * (k > 1)}" for k in ranking.shots]
+        cells = [
+            (mark, f"`{row.method}`", str(row.mean), *map(str, row.cells))
+            for mark, row in zip(*rows, strict=True)
+        ]
+        lines += [*markdown_table(["accuracy, %", "method", "mean", *columns], cells), ""]
+        told = explained(ranking, equal=comparison.facts.get("equal draws", ()))
+        lines += [*(f"{line}  " for line in told)]
+    several = any(cell.mean.interval is not None for r in comparison.rankings for cell in r.rows)
     spread = _SEVERAL_SEEDS if several else _ONE_SEED
-    return "\n".join([*_grid_lines(grid), spread, *fact_lines(comparison.facts)]) + "\n"
+    return "\n".join([*lines, f"{spread}  ", *fact_lines(comparison.facts)]) + "\n"
 
 
 def _grid_lines(grid: Grid) -> list[str]:
