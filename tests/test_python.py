@@ -16,9 +16,14 @@ import handful
 from handful.errors import InputError, MissingExtraError
 from handful.features import stream
 from handful.features.store import FeatureStore
-from handful.library import LibraryPrediction
+from handful.library import LibraryFolder, LibraryPrediction
 from handful.skills import outputs
+from handful.skills.doctor import diagnose
 from handful.skills.edit.add import add
+from handful.skills.edit.merge import merge
+from handful.skills.edit.remove import remove
+from handful.skills.edit.rename import rename
+from handful.skills.explain import explain_image
 from handful.skills.prediction import Predictions
 
 
@@ -222,6 +227,45 @@ def test_what_is_no_source_is_refused(fitted, wrong):
         skill = () if call in (handful.fit, handful.compare) else (fitted.pack,)
         with pytest.raises(InputError, match="expected"):
             call(*skill, wrong, encoder=fitted.encoder)
+
+
+def test_whatever_takes_a_skill_takes_a_fitted_one(photos, fitted, images, tmp_path):
+    one, two, *_ = fitted.pack.classes
+    again = handful.fit(photos, shots=3, encoder="tiny", method="tip", seed=1)
+    assert again.pack.classes == fitted.pack.classes
+    library = LibraryFolder.init(tmp_path / "library", fitted.encoder)
+    calls = [
+        lambda skill: rename(skill, {one: "thing"}).pack.support_ids,
+        lambda skill: remove(skill, [0]).pack.support_ids,
+        lambda skill: merge(skill, again.pack, join=True).pack.support_ids,
+        lambda skill: add(skill, [(images[0], two)], encoder=fitted.encoder).pack.support_ids,
+        lambda skill: explain_image(skill, images[0]).rest.tolist(),
+        lambda skill: diagnose(skill).examination.notes,
+    ]
+    for call in calls:
+        assert call(fitted) == call(fitted.pack)
+        with pytest.raises(InputError, match="expected"):
+            call(3)
+    assert library.add(fitted, "mine") == "mine"
+    with pytest.raises(InputError, match="expected a skill"):
+        library.add(3, "three")
+
+
+def test_the_doctor_examines_images_in_memory(photos):
+    files, labels = files_and_labels(photos / "train")
+    on_disk = diagnose(photos / "train", encoder="tiny")
+    found = diagnose(list(zip(files, labels, strict=True)), encoder="tiny")
+    assert found.examination.images == on_disk.examination.images
+
+
+def test_a_pool_may_be_a_column_or_pairs(photos):
+    files, labels = files_and_labels(photos / "test")
+    pools = [photos / "test", pd.Series(files), list(zip(files, labels, strict=True)), files]
+    options = {"shots": 2, "encoder": "tiny", "method": "auto"}
+    taught = [handful.fit(photos / "train", unlabelled=pool, **options) for pool in pools]
+    facts = [fitted.pack.manifest["training"]["pool"] for fitted in taught]
+    assert facts[0]["images"] == len(files)
+    assert all(each == facts[0] for each in facts)
 
 
 def test_save_never_overwrites_unasked(fitted, tmp_path):

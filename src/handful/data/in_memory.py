@@ -143,7 +143,7 @@ def _of_pairs(
         more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
         raise InputError(
             f"{where}: expected (image, label) pairs, got something else ({len(odd)}): "
-            f"{', '.join(odd[:_SHOWN])}{more}"
+            f"{', '.join(odd[:_SHOWN])}{more}; of rows with names make a pandas.DataFrame(rows)"
         )
     if not images:
         reasons = f" ({'; '.join(reason for _, reason in lost[:3])})" if lost else ""

@@ -28,6 +28,7 @@ from handful.packs.format import NAMES
 from handful.packs.pack import Pack
 from handful.packs.storage import open_source, skill_name
 from handful.packs.strict_json import parse
+from handful.skills.loaded import AnySkill, unpack
 
 FORMAT = 1
 
@@ -114,7 +115,7 @@ class LibraryFolder:
         held = (f.name for f in self.path.iterdir() if f.is_dir() and f.name[0] != ".")
         return tuple(sorted(held))
 
-    def add(self, skill: Pack | str | Path, name: str | None = None) -> str:
+    def add(self, skill: AnySkill, name: str | None = None) -> str:
         """Put a skill into the library, whole or not at all; no other is touched.
 
         Args:
@@ -131,10 +132,11 @@ class LibraryFolder:
             PackError: it is damaged.
             StorageError: the disk refused.
         """
-        if isinstance(skill, Pack):
+        if not isinstance(skill, str | Path):
             if name is None:
                 raise InputError("a skill in memory has no name; give one (name=)")
-            pack, files, given = skill, skill.files(), name
+            pack, _, _ = unpack(skill)
+            files, given = pack.files(), name
         else:
             pack, files = read_verified(open_source(Path(skill), NAMES))
             given = skill_name(Path(skill)) if name is None else name

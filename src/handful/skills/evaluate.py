@@ -17,7 +17,7 @@ from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
 from handful.report import to_frame
-from handful.skills.loaded import LoadedSkill
+from handful.skills.loaded import AnySkill
 from handful.skills.pool import TRANSDUCTIVE, check_pool, refit_with_pool
 from handful.skills.predict import Predictor
 from handful.skills.support import unreadable
@@ -74,7 +74,7 @@ class Evaluated:
 
 
 def evaluate(
-    skill: str | Path | Pack | LoadedSkill,
+    skill: AnySkill,
     source: Any,
     *,
     classes: Sequence[str] | None = None,

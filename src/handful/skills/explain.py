@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from handful.contracts import Array, Encoder, ImageRef, unit
+from handful import data
+from handful.contracts import Array, Encoder, unit
 from handful.errors import ImageError, InputError
 from handful.features import extract_features
 from handful.features.store import FeatureStore
@@ -23,6 +24,7 @@ from handful.skills.contributions import (
     with_double_precision,
 )
 from handful.skills.encoder import load_encoder
+from handful.skills.loaded import AnySkill, unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +185,15 @@ def explain(pack: Pack, features: Array) -> Explanation:
 
 
 def explain_image(
-    skill: str | Path | Pack,
+    skill: AnySkill,
     image: Any,
     *,
-    encoder: Encoder | str | None = None,
+    encoder: Encoder | str | Path | None = None,
     precision: str = "auto",
     device: str = "auto",
     store: FeatureStore | None = None,
 ) -> Explanation:
-    """The same for an image: a path, bytes, a PIL image, an array or an `ImageRef`.
+    """The same for an image: whatever `handful.data.image_ref` takes.
 
     Args:
         skill: a pack or its folder.
@@ -205,9 +207,9 @@ def explain_image(
         ImageError: the image cannot be read.
         InputError: as `explain`.
     """
-    pack = skill if isinstance(skill, Pack) else Pack.load(skill)
+    pack, encoder, store = unpack(skill, encoder, store, precision=precision, device=device)
     _require_support(pack)  # before the encoder is loaded in vain
-    ref = ImageRef.of(image)
+    ref = data.image_ref(image)
     ref.digest()
     model = load_encoder(pack, encoder, precision=precision, device=device)
     found = extract_features(model, [ref], store)

@@ -45,7 +45,7 @@ def fit(
     words: Mapping[str, str] | None = None,
     seed: int = 0,
     views: int = 1,
-    unlabelled: str | Path | Sequence[Any] | None = None,
+    unlabelled: Any = None,
     tuning: Tuning | None = None,
     precision: str = "auto",
     device: str = "auto",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from handful.contracts import Encoder
 from handful.errors import InputError
@@ -30,10 +30,16 @@ class LoadedSkill(Protocol):
         ...
 
 
+AnySkill: TypeAlias = str | Path | Pack | LoadedSkill
+
+
 def unpack(
-    skill: Pack | str | Path | LoadedSkill,
+    skill: AnySkill,
     encoder: Encoder | str | Path | None = None,
     store: FeatureStore | None = None,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> tuple[Pack, Encoder | str | Path | None, FeatureStore | None]:
     """The pack, with the encoder and the store of a skill that has them in memory.
 
@@ -41,6 +47,9 @@ def unpack(
         skill: a skill, its folder, or one with its encoder.
         encoder: instead of the skill's own.
         store: instead of the skill's own.
+        precision: where one is stated, the encoder in memory does not count, and None is returned:
+            the encoder has to be loaded anew.
+        device: likewise.
 
     Raises:
         InputError: no skill.
@@ -56,8 +65,6 @@ def unpack(
             "expected a skill: its folder, a .skill file, a Pack, or what handful.fit returns; "
             f"got {type(skill).__name__}"
         )
-    return (
-        skill.pack,
-        skill.encoder if encoder is None else encoder,
-        skill.store if store is None else store,
-    )
+    if encoder is None and (precision, device) == ("auto", "auto"):
+        encoder = skill.encoder
+    return skill.pack, encoder, skill.store if store is None else store

@@ -92,15 +92,19 @@ def pool_ids(pack: Pack) -> frozenset[str]:
     return frozenset(row.tobytes().hex() for row in found)
 
 
-def find_pool(source: str | Path | Sequence[Any]) -> list[ImageRef]:
-    """The images of files and folders, or given ones; labels of folders do not count.
+def find_pool(source: Any) -> list[ImageRef]:
+    """The images of files and folders, or given ones; labels that stand beside them do not count.
+
+    Args:
+        source: as for `Predictor.predict`.
 
     Raises:
         InputError: there are none.
     """
     if isinstance(source, str | Path):
         return data.find_images([source])
-    found = [ImageRef.of(image, f"unlabelled {i}") for i, image in enumerate(source)]
+    images = enumerate(data.images_of(source))
+    found = [data.reference(image, f"<unlabelled image {i}>") for i, image in images]
     if not found:
         raise InputError("the pool of photos without labels is empty; leave it out, or add photos")
     return found

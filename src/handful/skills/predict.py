@@ -18,10 +18,9 @@ from handful.contracts import Array, Encoder
 from handful.errors import InputError
 from handful.features import Progress, stream
 from handful.features.store import FeatureStore
-from handful.packs import Pack
 from handful.packs.novelty import Detector, read
 from handful.skills.encoder import load_encoder
-from handful.skills.loaded import LoadedSkill, unpack
+from handful.skills.loaded import AnySkill, unpack
 from handful.skills.prediction import Prediction, Predictions, Score
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
@@ -65,7 +64,7 @@ class Predictor:
 
     def __init__(
         self,
-        pack: Pack | str | Path | LoadedSkill,
+        pack: AnySkill,
         encoder: Encoder | str | Path | None = None,
         store: FeatureStore | None = None,
         *,
@@ -74,9 +73,7 @@ class Predictor:
         precision: str = "auto",
         device: str = "auto",
     ) -> None:
-        self.pack, loaded, store = unpack(pack, encoder, store)
-        if encoder is None and (precision, device) == ("auto", "auto"):
-            encoder = loaded  # else another one than the skill has in memory is asked for
+        self.pack, encoder, store = unpack(pack, encoder, store, precision=precision, device=device)
         self.unknown, self.error = unknown, error
         self._detector: Detector | None = None
         self._check(unknown, error)  # before an encoder is loaded in vain
@@ -224,7 +221,7 @@ class Predictor:
 
 
 def load(
-    skill: Pack | str | Path,
+    skill: AnySkill,
     encoder: Encoder | str | Path | None = None,
     store: FeatureStore | None = None,
     *,

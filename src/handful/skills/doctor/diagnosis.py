@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from handful import encoders, plugins, tasks
+from handful import data, encoders, plugins, tasks
 from handful.contracts import Encoder, ImageRef
-from handful.data import Dataset
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -41,7 +41,7 @@ class Diagnosis:
 
 
 def diagnose(
-    source: str | Path | Pack | Dataset,
+    source: Any,
     *,
     images: Path | None = None,
     encoder: str | Path | Encoder = encoders.DEFAULT,
@@ -73,12 +73,13 @@ def diagnose(
     path = Path(source) if isinstance(source, str | Path) else None
     if path and ((path / "pack.json").exists() or (path.suffix == ".skill" and path.is_file())):
         source = Pack.load(path)
+    source = getattr(source, "pack", source)  # of a skill with its encoder in memory
     if isinstance(source, Pack):
         return _of_skill(source, images, similar)
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
     task = tasks.get("classify")
-    labelled = read_support(task, source, words)
+    labelled = read_support(task, data.read_source(source, classes=words), words)
     without_class = labelled.reserved
     labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
     loaded = encoders.load(encoder, precision=precision, device=device)

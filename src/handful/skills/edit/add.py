@@ -20,15 +20,16 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
 from handful.skills.edit.add_features import add_features, add_reserved
-from handful.skills.edit.edited import Edited, apply, load_pack
+from handful.skills.edit.edited import Edited, apply
 from handful.skills.edit.refit import prompt_words, require_support
 from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
+from handful.skills.loaded import AnySkill, unpack
 from handful.skills.support import unreadable
 
 
 def add(
-    skill: str | Path | Pack,
+    skill: AnySkill,
     source: Any,
     *,
     encoder: str | Path | Encoder | None = None,
@@ -62,7 +63,7 @@ def add(
         MismatchError: the encoder is not the skill's.
         PackError: the skill was saved without its support set.
     """
-    pack = load_pack(skill)
+    pack, encoder, store = unpack(skill, encoder, store, precision=precision, device=device)
     support = require_support(pack)
     dataset = data.split_or_all(data.load(source), "train")
     new_classes = _new_classes(pack, dataset, words)

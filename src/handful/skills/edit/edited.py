@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from handful.features import Failure
 from handful.packs import Pack
@@ -13,6 +12,7 @@ from handful.packs.support import Support
 from handful.skills import pool
 from handful.skills.edit.refit import restate
 from handful.skills.edit.support_sets import NO_CLASS
+from handful.skills.loaded import AnySkill, unpack
 
 _POOL_LOST = (
     "it was fitted anew without its photos without labels, whose features a skill does not hold; "
@@ -65,9 +65,9 @@ class Edited:
         return bool(self.original.manifest["evaluation"]) and not self.pack.manifest["evaluation"]
 
 
-def load_pack(skill: str | Path | Pack) -> Pack:
+def load_pack(skill: AnySkill) -> Pack:
     """The skill itself, or the one in a folder."""
-    return skill if isinstance(skill, Pack) else Pack.load(skill)
+    return unpack(skill)[0]
 
 
 def apply(pack: Pack, change: Callable[[], Pack], *, statements: bool = True) -> Edited:

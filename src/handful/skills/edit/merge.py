@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from handful.contracts import ClassText
 from handful.errors import InputError, MismatchError
@@ -14,11 +13,12 @@ from handful.skills.edit import support_sets
 from handful.skills.edit.edited import Edited, apply, load_pack
 from handful.skills.edit.refit import prompt_words, refit, require_support
 from handful.skills.edit.rename import rename as rename_classes
+from handful.skills.loaded import AnySkill
 
 
 def merge(
-    first: str | Path | Pack,
-    second: str | Path | Pack,
+    first: AnySkill,
+    second: AnySkill,
     *,
     join: bool = False,
     rename: Mapping[str, str] | None = None,

@@ -16,10 +16,11 @@ from handful.packs.support import Support
 from handful.skills.edit.edited import Edited, apply, load_pack
 from handful.skills.edit.refit import prompt_words, refit, require_support
 from handful.skills.edit.support_sets import check_known, find_rows, remove_rows
+from handful.skills.loaded import AnySkill
 
 
 def remove(
-    skill: str | Path | Pack,
+    skill: AnySkill,
     images: Collection[int | str] = (),
     *,
     label: str | None = None,

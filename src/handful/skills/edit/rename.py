@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from handful.contracts import class_names
-from handful.packs import Pack
 from handful.skills.edit.edited import Edited, load_pack
 from handful.skills.edit.refit import prompt_words
 from handful.skills.edit.support_sets import check_class_names, check_known
+from handful.skills.loaded import AnySkill
 
 
-def rename(skill: str | Path | Pack, names: Mapping[str, str]) -> Edited:
+def rename(skill: AnySkill, names: Mapping[str, str]) -> Edited:
     """Other labels for classes; nothing is refitted and every answer stays as it is.
 
     The text features of a class belong to the words in its prompts, which stay (`training.words`);
