@@ -38,7 +38,7 @@ class PoolFit:
         images: M photos without labels.
         trust: weight of what they add, 0 to 4; 1 counts as much as the method itself.
         left_out: `[N, C]` logits of the support images by fits without their labels, in the order
-            of `X`; None where every class has one image.
+            of `X`; None where every class has one image, or where they were not asked for.
     """
 
     images: int
@@ -47,7 +47,13 @@ class PoolFit:
 
 
 def fit_with_pool(
-    adapter: Adapter, X: ArrayLike, y: ArrayLike, text: ClassText, pool: ArrayLike
+    adapter: Adapter,
+    X: ArrayLike,
+    y: ArrayLike,
+    text: ClassText,
+    pool: ArrayLike,
+    *,
+    left_out: bool = True,
 ) -> PoolFit:
     """Fit an adapter on `[N, D]` labelled and `[M, D]` unlabelled features.
 
@@ -70,6 +76,7 @@ def fit_with_pool(
         y: `[N]` labels, as for `Adapter.fit`.
         text: class names and text features.
         pool: `[M, D]` features of the same encoder, of photos like those to be asked about.
+        left_out: compute left-out answers too, which takes longer than all the rest.
 
     Raises:
         InputError: as `Adapter.fit` does; an empty pool, one of another width or not finite.
@@ -91,14 +98,14 @@ def fit_with_pool(
             trust, temperature, alone, others = _learn_trust(fit)
             discriminant = fit.discriminant(fit.base, fit.known, trust)
             head = _with_discriminant(head, discriminant, fit.mean, fit.seen, trust, temperature)
-            left_out = None
-            if alone is not None:
+            answers = None
+            if left_out and alone is not None:
                 own = adapter._left_out(features, targets, words)
                 own[:, fit.seen] += trust * others.float()
-                left_out = np.empty(own.shape, dtype=np.float32)
-                left_out[order] = (temperature * own).numpy()
+                answers = np.empty(own.shape, dtype=np.float32)
+                answers[order] = (temperature * own).numpy()
     adapter.module_ = head.eval().requires_grad_(False)
-    return PoolFit(len(rows), trust, left_out)
+    return PoolFit(len(rows), trust, answers)
 
 
 def _learn_trust(given: PoolRows) -> tuple[float, float, Tensor | None, Tensor]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COUNT = 20
-_ACROSS = 4  # photos in a row of the sheet: captions can be read on a telephone
+_ACROSS = 3  # photos in a row of the sheet: captions can be read on a telephone
 _LONGEST = 24  # letters of a class name
 
 

@@ -183,5 +183,7 @@ def refit_with_pool(pack: Pack, features: Array) -> tuple[Any, float]:
             "with a pool; teach it again with handful fit"
         )
     adapter = type(pack.adapter)(**pack.manifest["params"])
-    fitted = fit_with_pool(adapter, support.features, support.targets, support.text, features)
+    fitted = fit_with_pool(
+        *(adapter, support.features, support.targets, support.text, features), left_out=False
+    )
     return adapter, fitted.trust
