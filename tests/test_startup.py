@@ -88,6 +88,13 @@ def test_a_skill_answers_with_torch_alone(skill):
     assert done.stdout.split() == ["torch"]
 
 
+def test_photo_is_taught_and_asked_without_transformers_and_scikit_learn(photos, tmp_path):
+    skill, photo = tmp_path / "skill", next((photos / "test").rglob("*.png"))
+    teach = ["fit", str(photos), "--shots", "2", "--encoder", "photo", "--out", str(skill)]
+    assert loaded(teach) == [[0, ["torch", "scipy"]]]
+    assert loaded(["predict", str(skill), str(photo)]) == [[0, ["torch"]]]
+
+
 @pytest.mark.parametrize(
     "module", ["handful.skills.predict", "handful.skills.fit", "handful.library.library"]
 )

@@ -23,6 +23,7 @@ from handful.adapters._inputs import (
     check_width,
     columns,
     is_plain,
+    is_plain_column,
     refusal,
     text_from_means,
     unit_or_zero,
@@ -115,19 +116,11 @@ class Adapter(Classifier, ABC):
 
         Inside, torch is ready for training, on as many threads as the size is worth.
         """
-        from sklearn.utils.multiclass import check_classification_targets
-        from sklearn.utils.validation import validate_data
-
         if text is not None:
             check_text(text)
-        try:
-            X, y = validate_data(self, X, y, dtype=np.float32)
-            if np.asarray(y).dtype.kind == "f":  # it warns of whole numbers with few of each
-                check_classification_targets(y)
-        except ValueError as error:
-            raise InputError(refusal(error)) from error
-        self.classes_, targets = columns(np.asarray(y), text)
-        rows = unit_or_zero(np.asarray(X))
+        X, y = self._checked_support(X, y)
+        self.classes_, targets = columns(y, text)
+        rows = unit_or_zero(X)
         names = np.array(text.classes if text else self.classes_)
         order = canonical_order(rows, names[targets])
         size = len(rows) * len(self.classes_) * rows.shape[1]
@@ -160,6 +153,23 @@ class Adapter(Classifier, ABC):
         chunk = _CHUNK if self.semantics == "inductive" else len(rows)
         with torch.inference_mode():
             return torch.cat([self.module_(r) for r in torch.split(rows, chunk)]).numpy()
+
+    def _checked_support(self, X: ArrayLike, y: ArrayLike) -> tuple[Array, NDArray[Any]]:
+        """`[N, D]` features as float32 and `[N]` labels, or an error by scikit-learn's rules."""
+        if is_plain(X) and is_plain_column(y, len(X)):
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)  # of a former fit
+            return X, y
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+
+        try:
+            X, y = validate_data(self, X, y, dtype=np.float32)
+            if np.asarray(y).dtype.kind == "f":  # it warns of whole numbers with few of each
+                check_classification_targets(y)
+        except ValueError as error:
+            raise InputError(refusal(error)) from error
+        return np.asarray(X), np.asarray(y)
 
     def _checked(self, X: ArrayLike) -> Array:
         """`[M, D]` features to answer for, as float32, or an error by scikit-learn's rules."""

@@ -2,7 +2,7 @@
 
 Importing scikit-learn takes most of a second, and answering for an image needs none of it. So
 methods do not inherit from `sklearn.base.BaseEstimator`: they have its interface (parameters, tags,
-`clone`, `score`, all of `check_estimator`), and its functions are imported when they are called.
+`clone`, `score`, all of `check_estimator`), and its functions are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ class Estimator:
         """Arguments of the constructor as they are now, by name.
 
         Args:
-            deep: also those of arguments that are estimators.
+            deep: also those of arguments that are estimators, as `argument__name`.
         """
-        from sklearn.base import BaseEstimator
+        params = {name: getattr(self, name) for name in self._get_param_names()}
+        if deep and any(hasattr(value, "get_params") for value in params.values()):
+            from sklearn.base import BaseEstimator
 
-        params: dict[str, Any] = BaseEstimator.get_params(self, deep=deep)
+            params = BaseEstimator.get_params(self)
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -40,7 +42,11 @@ class Estimator:
         Raises:
             ValueError: an argument that there is not.
         """
-        from sklearn.base import BaseEstimator
+        if params.keys() <= set(self._get_param_names()):
+            for name, value in params.items():
+                setattr(self, name, value)
+            return self
+        from sklearn.base import BaseEstimator  # arguments of arguments, and the refusal
 
         BaseEstimator.set_params(self, **params)
         return self

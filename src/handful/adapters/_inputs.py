@@ -23,16 +23,21 @@ def unit_or_zero(rows: Array) -> Array:
     return np.divide(rows, np.where(norms > 0, norms, 1), out=result, casting="same_kind")
 
 
-def is_plain(X: object, width: int) -> TypeGuard[Array]:
+def is_plain(X: object, width: int | None = None) -> TypeGuard[Array]:
     """Whether X is `[M, D]` float32, finite, of this width, which needs no further check."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.float32
         and X.ndim == 2
-        and X.shape[1] == width
-        and len(X) > 0
+        and X.size > 0
+        and width in (None, X.shape[1])
         and bool(np.isfinite(X).all())
     )
+
+
+def is_plain_column(y: object, count: int) -> TypeGuard[NDArray[np.integer[Any]]]:
+    """Whether y is `[N]` whole numbers, which need no further check."""
+    return type(y) is np.ndarray and y.dtype.kind in "iu" and y.shape == (count,)
 
 
 def columns(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
