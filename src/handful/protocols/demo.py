@@ -30,7 +30,7 @@ from handful.skills.evaluate import Evaluated
 from handful.skills.predict import Predictor
 
 METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
-QUERIES = 16  # test images a class
+_QUERIES = 16  # test images a class
 # two of fourteen, which take a minute on two cores
 TASKS = ("style-sketch", "novel-objects")
 SHOTS = (1, 4, 16)
@@ -90,12 +90,12 @@ def run(
     facts = {
         "encoder": loaded.name,
         "tasks": list(names),
-        "test images": f"{QUERIES} a class and task, drawn anew for every seed",
+        "test images": f"{_QUERIES} a class and task, drawn anew for every seed",
         "seeds": seeds,
         "hyper-parameters": "each method's defaults; no validation set",
     }
     photos, skill = out / "photos", out / "skill"
-    playground.write(playground.task(names[0], max(shots), 0, QUERIES), photos)
+    playground.write(playground.task(names[0], max(shots), 0, _QUERIES), photos)
     store = FeatureStore(out / "store")
     fit.fit(photos, encoder=loaded, store=store).pack.save(skill, overwrite=True)
     evaluated = evaluate.evaluate(
@@ -118,9 +118,9 @@ def _claim(out: Path) -> None:
         raise StorageError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def draw(encoder: Encoder, name: str, shots: int, seed: int) -> Task:
+def draw(encoder: Encoder, name: str, shots: int, seed: int, queries: int = 20) -> Task:
     """Draw a task of the playground at random and encode it, the support set first."""
-    made = playground.task(name, shots, seed, QUERIES)
+    made = playground.task(name, shots, seed, queries)
     text = prompts.embed(encoder, made.classes, made.templates)
     pictures = [ImageRef.of(pixels) for pixels in (*made.support, *made.test)]
     values = encoder.images([encoder.prepare(data.decode(p)) for p in pictures])
@@ -144,5 +144,5 @@ def _trials(
     device: str,
 ) -> list[Score]:
     """Every method at every shot count on one draw of one task."""
-    task = draw(_loaded(encoder, precision, device), name, max(shots), seed)
+    task = draw(_loaded(encoder, precision, device), name, max(shots), seed, _QUERIES)
     return compare_features(task, METHODS, shots, [seed])
