@@ -55,7 +55,7 @@ def published(pixels: torch.Tensor) -> torch.Tensor:
         return functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-3)
 
     x = functional.relu6(conv_norm(pixels, 2))
-    for repeats, _, stride, expansion, _ in efficientnet._STAGES:
+    for repeats, _, stride, expansion, _ in efficientnet.STAGES:
         for place in range(repeats):
             y = functional.relu6(conv_norm(x, 1)) if expansion > 1 else x
             y = functional.relu6(conv_norm(y, 1 if place else stride, depthwise=True))

@@ -61,7 +61,7 @@ def is_fusable(conv: nn.Module, x: Tensor) -> TypeGuard[SameConv2d]:
         and not conv._forward_pre_hooks
         and "forward" not in vars(conv)
         and x.numel() > 0
-        and _available()
+        and available()
     )
 
 
@@ -98,7 +98,7 @@ def _weight(conv: SameConv2d, x: Tensor, padding: tuple[int, int]) -> Tensor:
     return known[3]
 
 
-def _available() -> bool:
+def available() -> bool:
     """Whether this torch has the operators, on a processor where they are worth it."""
     return (
         hasattr(torch.ops.mkldnn, "_convolution_pointwise")

@@ -24,7 +24,7 @@ WIDTH = 1280
 """Width of the pooled features."""
 _EPSILON = 1e-3  # of the published batch norms
 # repeats, kernel, stride, expansion, channels out: table 1 of the paper
-_STAGES = (
+STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -33,7 +33,7 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STAGE_WIDTHS = tuple(stage[-1] for stage in _STAGES)
+STAGE_WIDTHS = tuple(stage[-1] for stage in STAGES)
 
 
 class InvertedResidual(nn.Module):
@@ -73,7 +73,7 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.conv_stem = SameConv2d(3, 32, 3, 2)
         stages, inside = [], self.conv_stem.out_channels
-        for repeats, kernel, stride, expansion, outside in _STAGES:
+        for repeats, kernel, stride, expansion, outside in STAGES:
             blocks = []
             for place in range(repeats):
                 step = 1 if place else stride
