@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handful import compare, encoders, plugins
+from handful import compare, encoders, metrics, plugins
 from handful.contracts import Encoder, ImageRef
 from handful.encoders.backends._photo import convolution, efficientnet, weights
 from handful.features import extract_features
@@ -27,7 +27,7 @@ from handful.features.store import FeatureStore
 from handful.protocols.compare import Comparison
 from handful.protocols.task import SHOTS
 from samples import photos as made_photos
-from tables import Times, head, in_turns, median_ratio, row, table
+from tables import Times, head, in_turns, interval, median_ratio, row, table
 
 METHODS = ("auto", "scikit_logistic", "class_mean", "zero_shot")
 PLAIN = "network as published, torch float32"
@@ -59,15 +59,20 @@ def real_photos(
     yield (
         f"Accuracy in percent on the photos of `test/`, {seeds} draws of the support set, the same "
         "for all methods. ± is half of the 95 % interval (Student's t) over the draws; where "
-        "`train/` has no more than the shots, every draw is the same and the interval is that of "
-        "the test photos (Wilson). `scikit_logistic` is scikit-learn's own (C = 10)."
+        "`train/` has no more photos than the shots, every draw is the same and the interval in "
+        "brackets is that of the test photos (Wilson). `scikit_logistic` is scikit-learn's own (C = 10)."
     )
 
 
 def cell(found: Comparison, method: str, shots: int) -> str:
-    at = found.cell(method, shots)
-    spread = (at.high - at.low) / 2
-    return f"{100 * at.accuracy:.1f} ± {100 * spread:.1f}"
+    """Mean over the draws; where all draws are the same, the interval of one of them."""
+    of = [t for t in found.trials if (t.method, t.shots) == (method, shots)]
+    values = [t.accuracy for t in of]
+    if max(values) - min(values) > 0:
+        return interval(values)
+    count = of[0].images
+    low, high = metrics.wilson_interval(round(values[0] / 100 * count), count)
+    return f"{values[0]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 # ---- speed
