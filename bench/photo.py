@@ -60,7 +60,8 @@ def real_photos(
         f"Accuracy in percent on the photos of `test/`, {seeds} draws of the support set, the same "
         "for all methods. ± is half of the 95 % interval (Student's t) over the draws; where "
         "`train/` has no more photos than the shots, every draw is the same and the interval in "
-        "brackets is that of the test photos (Wilson). `scikit_logistic` is scikit-learn's own (C = 10)."
+        "brackets is that of the test photos (Wilson). "
+        "`scikit_logistic` is scikit-learn's own (C = 10)."
     )
 
 
