@@ -110,7 +110,7 @@ def test_compare_writes_a_report(photos, tmp_path, capsys):
         "--seeds", 2, "--out", tmp_path / "r",
     )  # fmt: skip
     assert code == 0
-    assert "Tip-Adapter" in out
+    assert "best   tip " in out
     report = json.loads((tmp_path / "r" / "report.json").read_text())
     assert len(report["trials"]) == 2 * 2 * 2
     assert "±" in (tmp_path / "r" / "report.md").read_text()

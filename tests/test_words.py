@@ -173,3 +173,27 @@ def test_several_labels_are_expected_by_what_is_given_and_what_is_found():
     found = tasks.get("multi_label").expected({"multi_label": entry})
     assert (found["precision"], found["recall"]) == (0.8, 0.5)
     assert tasks.get("multi_label").expectation({"multi_label": {}}) == ""
+
+
+def test_evaluate_says_in_words_how_far_probabilities_can_be_believed(photos, tmp_path, capsys):
+    run(capsys, "fit", photos, "--out", tmp_path / "s")
+    _, out, _ = run(capsys, "evaluate", tmp_path / "s", photos)
+    (told,) = [line for line in out.splitlines() if "ECE" in line]
+    assert told.startswith("When it says ")
+    found = json.loads(run(capsys, "evaluate", tmp_path / "s", photos, "--json")[1])["confidence"]
+    bins = [b for b in found["bins"]["ece"] if b["count"]]
+    right = sum(b["count"] * b["accuracy"] for b in bins)
+    assert told == metrics.calibration_in_words(bins, found["ece"]) + "."
+    assert 0 < right < sum(b["count"] for b in bins)
+
+
+def test_the_two_halves_of_the_words_on_calibration_hold_all_answers():
+    bins = [
+        {"count": 10, "confidence": 0.3, "accuracy": 0.5},
+        {"count": 10, "confidence": 0.5, "accuracy": 0.3},
+        {"count": 20, "confidence": 0.9, "accuracy": 0.8},
+    ]
+    text = metrics.calibration_in_words(bins, 0.15)
+    assert "says 90 %, it is right about 80 %" in text
+    assert "says 40 %, about 40 %" in text
+    assert metrics.calibration_in_words(bins[2:], 0.1).endswith("80 % of the time (ECE 0.10)")

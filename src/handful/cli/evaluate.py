@@ -155,35 +155,38 @@ def _show(done: Evaluated) -> None:
 
 
 def _show_unknown(found: Mapping[str, Any]) -> None:
-    """How well images of no class are recognised: AUROC and both errors at each rate."""
+    """How well images of no class are recognised: one number, and both errors at each rate."""
     if "cannot" in found:  # the reason why the skill has no detector
-        _console.echo(str(found["cannot"]))
+        _console.echo_text(str(found["cannot"]))
         return
-    _console.echo(
-        f"{found['unknown']} images of no class: told from the others with "
-        f"AUROC {found['auroc']:.3f}"
+    _console.echo_text(
+        f"{found['unknown']} images of no class: of one of them and one of a class, it takes the "
+        f"right one for known {100 * found['auroc']:.0f} % of the time (AUROC "
+        f"{found['auroc']:.3f})."
     )
     rows = [
-        [rate, *(f"{100 * errors[key]:.1f}" for key in ("false_accept", "false_reject"))]
+        [
+            f"{float(rate):g}",
+            *(f"{100 * errors[key]:.1f}" for key in ("false_accept", "false_reject")),
+        ]
         for rate, errors in found["at"].items()
     ]
-    headers = ["asked for", "taken for a class, %", "wrongly unknown, %"]
+    headers = ["--unknown", "taken for a class, %", "wrongly unknown, %"]
     _console.echo_table(headers, rows, right=[0, 1, 2])
 
 
 def _show_confidence(found: Mapping[str, Any]) -> None:
-    """Calibration, and of the conformal sets the size and how often they miss the class."""
-    _console.echo(
-        f"calibration error (ECE, 15 bins) {100 * found['ece']:.1f} %, "
-        f"{100 * found['ece_uncalibrated']:.1f} % of the method's own scores"
-    )
+    """How far its probabilities can be believed, and how often sets miss the class."""
+    from handful import metrics
+
+    _console.echo_text(metrics.calibration_in_words(found["bins"]["ece"], found["ece"]) + ".")
     sets = {rate: row for rate, row in found["sets"].items() if "cannot" not in row}
     if not sets:  # one reason holds for all of them, and the highest rate has the mildest
-        _console.echo(next(iter(found["sets"].values()))["cannot"])
+        _console.echo_text(next(iter(found["sets"].values()))["cannot"])
         return
     rows = [
-        [f"{100 * float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
+        [f"{float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
         for rate, row in sets.items()
     ]
-    headers = ["error asked for, %", "sets without the class, %", "classes in a set"]
+    headers = ["--error", "sets that miss the class, %", "classes in a set"]
     _console.echo_table(headers, rows, right=[0, 1, 2])
