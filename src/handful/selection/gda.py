@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handful.selection._shrunk_covariance import ShrunkCovariance
 from handful.selection.modality_gap import ClassMeans, modality_gap, modality_gap_leave_one_out
 
 _NOTHING = 1e-10  # squared distances of unit rows below this, a sample, are float32's rounding
@@ -47,12 +48,11 @@ def gda_weights(
     given = ClassMeans.of(features, targets, len(text))
     offset, gain = modality_gap(given.means, given.counts, text)
     means = _posterior_means(given, offset + gain * text, prior)
-    scatter = given.residuals.T @ given.residuals
+    inside = given.residuals.square().sum()  # the trace of the scatter
     total = (features.double() - features.double().mean(0)).square().sum()
-    p = _precision(scatter.trace(), total, len(features), len(scatter), shrinkage)
-    matrix = p.share * scatter + p.ridge * torch.eye(len(scatter), dtype=torch.float64)
-    # W = mu P by Cholesky: the matrix is symmetric and positive, and P itself is never needed
-    weights = p.factor * torch.cholesky_solve(means.T, torch.linalg.cholesky(matrix)).T
+    p = _precision(inside, total, len(features), features.shape[1], shrinkage)
+    # W = mu P: P itself is never needed
+    weights = p.factor * ShrunkCovariance(given.residuals, p.share, p.ridge).solve(means)
     return _centred(weights, means)
 
 
@@ -85,26 +85,23 @@ def gda_weights_with_text_prior(
     suggested = offset + gain * text.double()
     means = _posterior_means(given, suggested, prior)
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
-    scatter = given.residuals.T @ given.residuals + deviation * off.T @ off
-    covariance = scaled_covariance(scatter, len(features), max(shrinkage, _MIN_SHRINKAGE))
-    weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(covariance)).T
-    return _centred(weights, means)
+    rows = torch.cat([given.residuals, deviation**0.5 * off])  # M = rowsᵀ rows
+    covariance = scaled_covariance(rows, len(features), max(shrinkage, _MIN_SHRINKAGE))
+    return _centred(covariance.solve(means), means)
 
 
-def scaled_covariance(scatter: Tensor, count: int, shrinkage: float) -> Tensor:
-    """`[D, D]` `(1 - rho) M D / tr(M) + rho I`, of mean variance 1; I where M of N images is zero.
+def scaled_covariance(rows: Tensor, count: int, shrinkage: float) -> ShrunkCovariance:
+    """`(1 - rho) M D / tr(M) + rho I`, of mean variance 1; I where M of N images is zero.
 
     Args:
-        scatter: M, `[D, D]`.
+        rows: F, `[K, D]`, of the scatter `M = Fᵀ F`.
         count: N.
         shrinkage: rho.
     """
-    width, trace = len(scatter), scatter.trace()
+    trace, one = rows.square().sum(), torch.ones((), dtype=torch.float64)
     if trace <= _NOTHING * count:
-        return torch.eye(width, dtype=torch.float64)
-    covariance: Tensor = (1 - shrinkage) * width / trace * scatter
-    covariance.diagonal().add_(shrinkage)
-    return covariance
+        return ShrunkCovariance(rows[:0], 0 * one, one)
+    return ShrunkCovariance(rows, (1 - shrinkage) * rows.shape[1] / trace, shrinkage * one)
 
 
 def gda_leave_one_out(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from handful.selection._shrunk_covariance import Whitening
 from handful.selection.gda import gda_weights_with_text_prior, scaled_covariance
 from handful.selection.modality_gap import ClassMeans, modality_gap
 
@@ -39,7 +40,7 @@ class NoveltySignals:
     image.
     """
 
-    factor: Tensor  # [D, D] lower Cholesky factor of the covariance
+    whiten: Whitening  # of the covariance
     means: Tensor  # [C, D]
     drawn: Tensor  # [C, D]
     centre: Tensor  # [1, D]
@@ -57,13 +58,12 @@ class NoveltySignals:
         offset, gain = modality_gap(given.means, given.counts, text)
         suggested = offset + gain * text.double()
         counts = given.counts[:, None]
-        scatter = given.residuals.T @ given.residuals
-        covariance = scaled_covariance(scatter, len(features), _SHRINKAGE)
+        covariance = scaled_covariance(given.residuals, len(features), _SHRINKAGE)
         weights, bias = gda_weights_with_text_prior(
             features, targets, text, _PRIOR, _FEW_SHRINKAGE if few else _SHRINKAGE, _DEVIATION
         )
         return cls(
-            torch.linalg.cholesky(covariance),
+            covariance.whitening(),
             torch.where(counts > 0, given.means, suggested),
             (counts * given.means + suggested) / (counts + 1),
             features.double().mean(0, keepdim=True),
@@ -81,10 +81,10 @@ class NoveltySignals:
             rows: `[M, D]` unit rows.
             own: the rows are the reserved images themselves; none is compared with itself.
         """
-        # |L⁻¹ (x - m)| is the Mahalanobis distance of the covariance L Lᵀ
-        x = self._whiten(rows.double())
+        # distances of white rows are Mahalanobis distances
+        x = self.whiten(rows.double())
         near, drawn, centre = (
-            torch.cdist(x, self._whiten(m)).amin(1).clamp(min=FLOOR)
+            torch.cdist(x, self.whiten(m)).amin(1).clamp(min=FLOOR)
             for m in (self.means, self.drawn, self.centre)
         )
         text = rows @ self.text.T
@@ -101,7 +101,3 @@ class NoveltySignals:
                 cosines.fill_diagonal_(-1.0)
             found.append(-cosines.amax(1))
         return torch.stack([f.double() for f in found], 1).numpy()
-
-    def _whiten(self, rows: Tensor) -> Tensor:
-        white: Tensor = torch.linalg.solve_triangular(self.factor, rows.T, upper=False).T
-        return white.contiguous()
