@@ -17,6 +17,7 @@ from handful.errors import InputError, MissingExtraError
 from handful.features import stream
 from handful.features.store import FeatureStore
 from handful.library import LibraryFolder, LibraryPrediction
+from handful.protocols.meta_training import load_tasks
 from handful.skills import outputs
 from handful.skills.doctor import diagnose
 from handful.skills.edit.add import add
@@ -256,6 +257,13 @@ def test_the_doctor_examines_images_in_memory(photos):
     on_disk = diagnose(photos / "train", encoder="tiny")
     found = diagnose(list(zip(files, labels, strict=True)), encoder="tiny")
     assert found.examination.images == on_disk.examination.images
+
+
+def test_meta_training_reads_images_in_memory(photos):
+    pairs = list(zip(*files_and_labels(photos / "train"), strict=True))
+    found, on_disk = load_tasks([pairs, photos / "train"], encoder="tiny")
+    assert (found.name, on_disk.name) == ("source 0", "train")
+    assert (found.values == on_disk.values).all()
 
 
 def test_a_pool_may_be_a_column_or_pairs(photos):

@@ -91,7 +91,7 @@ class EpisodeSampler:
 
 
 def load_tasks(
-    sources: Sequence[str | Path],
+    sources: Sequence[Any],
     encoder: str | Encoder = encoders.DEFAULT,
     templates: Sequence[str] = prompts.DEFAULT,
     *,
@@ -115,9 +115,10 @@ def load_tasks(
         InputError: whatever is wrong with a source; names it.
     """
     tasks = []
-    for source in map(Path, sources):
-        if source.suffix.lower() in (".safetensors", ".npz"):
-            found = data.feature_file(source)
+    for number, source in enumerate(sources):
+        path = Path(source) if isinstance(source, str | Path) else None
+        if path and path.suffix.lower() in (".safetensors", ".npz"):
+            found = data.feature_file(path)
             splits = np.array(found.splits)
             task = Task.of_features(
                 found.name,
@@ -133,7 +134,8 @@ def load_tasks(
             dataset = data.split_or_all(data.load(source), "train")
             dataset, _ = data.separate_reserved(dataset, None)
             words = data.class_words(dataset, None)
-            facts = {"name": source.resolve().name, "encoder": model.fingerprint}
+            name = path.resolve().name if path else f"source {number}"
+            facts = {"name": name, "encoder": model.fingerprint}
             task = encode_all(dataset, words, model, templates, store, progress, **facts)
         tasks.append(task)
     return tasks
