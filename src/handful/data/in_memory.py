@@ -187,6 +187,13 @@ def _check_array(images: Any) -> None:
     shape, tensor = list(images.shape), is_tensor(images)
     if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise InputError(f"the array of images: expected [N, H, W, 3], got {shape} {images.dtype}")
+    # the place of the channels among the axes: where it is expected, and where it may be instead
+    expected, other = (1, 3) if tensor else (3, 1)
+    if len(shape) == 4 and shape[expected] not in (1, 3, 4) and shape[other] in (1, 3):
+        form, cure = "[N, H, W, 3]", "images.transpose(0, 2, 3, 1)"
+        if tensor:
+            form, cure = "a tensor [N, 3, H, W]", "images.permute(0, 3, 1, 2)"
+        raise InputError(f"the array of images: expected {form}, got {shape}; turn it with {cure}")
     floats = images.is_floating_point() if tensor else np.issubdtype(images.dtype, np.floating)
     try:
         for image in images[:1]:
