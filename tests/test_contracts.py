@@ -165,4 +165,4 @@ def test_messages_read_as_written():
     assert str(errors.UnknownNameError("no 'x'")) == "no 'x'"  # a KeyError would show its repr
     text = str(errors.MissingExtraError("pyarrow", "parquet", "Reading tables"))
     assert text.startswith("Reading tables needs the library 'pyarrow'")
-    assert "pip install 'handful[parquet]'" in text
+    assert "pip install -e '.[parquet]'" in text

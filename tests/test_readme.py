@@ -1,40 +1,51 @@
-"""The README's code blocks run as they stand, with `tiny` in place of a model from the hub."""
+"""The README's blocks run as they stand, and print what the README says they print."""
 
 from __future__ import annotations
 
-import re
-import shlex
-from importlib.metadata import entry_points
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-HUB = re.compile(r"(openai|google)/[\w.-]+")
-ELSEWHERE = ("make ", "git ", "pip ")  # what sets the project up has its own test: CI
+import readme
 
 
-def test_there_are_blocks() -> None:
-    assert {kind for kind, _ in BLOCKS} == {"sh", "python"}
+def test_there_are_blocks_and_outputs() -> None:
+    kinds = [kind for kind, _ in readme.blocks()]
+    assert {"sh", "python", "text"} == set(kinds)
+    assert all(kinds[i - 1] != "text" for i, kind in enumerate(kinds) if kind == "text")
 
 
-def test_blocks_run_in_their_order(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In this process: starting each command anew would take longer than the commands."""
-    (script,) = entry_points(group="console_scripts", name="handful")
-    monkeypatch.chdir(desk)
-    for kind, block in BLOCKS:
-        text = HUB.sub("tiny", block)
-        if kind == "python":
-            exec(compile(text, "README.md", "exec"), {"__name__": "readme"})
-            continue
-        for line in text.splitlines():
-            if line.startswith(ELSEWHERE):
-                continue
-            command, *arguments = shlex.split(line, comments=True)
-            assert command == "handful", line
-            with pytest.raises(SystemExit) as stop:
-                script.load()(arguments)
-            assert stop.value.code == 0, f"{line}\n{capsys.readouterr()}"
+_CHECK = """
+import sys
+from pathlib import Path
+import readme
+
+readme.draw_photos(Path.cwd())
+page = readme.blocks()
+for index, printed in readme.run(page):
+    kind, shown = page[index + 1] if index + 1 < len(page) else ("", "")
+    if kind == "text":
+        assert readme.comparable(printed) == readme.comparable(shown), (
+            f"printed:\\n{printed}\\nthe README says (python tests/readme.py writes it):\\n{shown}"
+        )
+"""
+
+
+def test_blocks_run_in_their_order_and_print_what_stands_below_them(tmp_path: Path) -> None:
+    """In a process of its own, with the encoder that a reader has: `photo`."""
+    kept = {k: v for k, v in os.environ.items() if k != "HANDFUL_ENCODER"}
+    places = [str(Path(__file__).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", _CHECK], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=kept | {"PYTHONPATH": os.pathsep.join(places), "COLUMNS": "100"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("word", ["pip install handful\n", "pip install handful "])
+def test_nothing_is_installed_from_a_registry_where_it_is_not(word: str) -> None:
+    for page in (readme.PAGE, *readme.PAGE.parent.glob("docs/*.md")):
+        assert word not in page.read_text(encoding="utf-8"), page

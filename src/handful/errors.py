@@ -36,7 +36,8 @@ class MissingExtraError(HandfulError, ImportError):
     """A library that only some uses need and that is not installed."""
 
     def __init__(self, library: str, extra: str | None, purpose: str) -> None:
-        package = f"'handful[{extra}]'" if extra else library
+        # not on a registry: an extra is installed from the folder that Handful was installed from
+        package = f"-e '.[{extra}]'  (in Handful's folder)" if extra else library
         super().__init__(
             f"{purpose} needs the library {library!r}, which is not installed. "
             f"Install it with: pip install {package}"

@@ -99,7 +99,7 @@ class LibraryFolder:
         if type(version) is int and version > FORMAT:
             raise PackError(
                 f"{file}: made by a newer Handful (format {version}, this one reads up to "
-                f"{FORMAT}); upgrade with: pip install --upgrade handful"
+                f"{FORMAT}); use a newer Handful"
             )
         kinds = {"name": str, "fingerprint": str, "dim": int, "precision": str}
         if version != FORMAT or not isinstance(encoder, Mapping):

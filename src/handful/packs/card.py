@@ -41,9 +41,8 @@ def write(manifest: Mapping[str, Any]) -> str:
 
 _USE = """## How to use it
 
-On the command line, with this folder, or one `.skill` file, called `SKILL`:
+On the command line of Handful, with this folder, or one `.skill` file, called `SKILL`:
 
-    pip install handful
     handful verify SKILL
     handful predict SKILL photo.jpg --top-k 3
 

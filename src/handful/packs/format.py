@@ -164,7 +164,7 @@ def _check_format(manifest: Mapping[str, Any], path: Path) -> None:
     if version > FORMAT:
         raise PackError(
             f"{path}: made by a newer Handful (format {version}, this one reads up to {FORMAT}); "
-            "upgrade with: pip install --upgrade handful"
+            "use a newer Handful"
         )
 
 

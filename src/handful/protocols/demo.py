@@ -30,7 +30,7 @@ from handful.skills.evaluate import Evaluated
 from handful.skills.predict import Predictor
 
 METHODS = ("zero_shot", "tip", "tip_f", "linear", "clip_adapter", "auto")
-_QUERIES = 16  # test images a class
+QUERIES = 16  # test images a class
 # two of fourteen, which take a minute on two cores
 TASKS = ("style-sketch", "novel-objects")
 SHOTS = (1, 4, 16)
@@ -90,12 +90,12 @@ def run(
     facts = {
         "encoder": loaded.name,
         "tasks": list(names),
-        "test images": f"{_QUERIES} a class and task, drawn anew for every seed",
+        "test images": f"{QUERIES} a class and task, drawn anew for every seed",
         "seeds": seeds,
         "hyper-parameters": "each method's defaults; no validation set",
     }
     photos, skill = out / "photos", out / "skill"
-    playground.write(playground.task(names[0], max(shots), 0, _QUERIES), photos)
+    playground.write(playground.task(names[0], max(shots), 0, QUERIES), photos)
     store = FeatureStore(out / "store")
     fit.fit(photos, encoder=loaded, store=store).pack.save(skill, overwrite=True)
     evaluated = evaluate.evaluate(
@@ -144,5 +144,5 @@ def _trials(
     device: str,
 ) -> list[Score]:
     """Every method at every shot count on one draw of one task."""
-    task = draw(_loaded(encoder, precision, device), name, max(shots), seed, _QUERIES)
+    task = draw(_loaded(encoder, precision, device), name, max(shots), seed, QUERIES)
     return compare_features(task, METHODS, shots, [seed])

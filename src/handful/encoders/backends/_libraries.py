@@ -78,7 +78,7 @@ def open_clip() -> ModuleType:
 def _broken(error: BaseException) -> BrokenLibraryError:
     return BrokenLibraryError(
         f"the library 'open_clip' is installed and does not load ({first_line(error, 160)}). "
-        "Install it again with what it needs: pip install --force-reinstall 'handful[open_clip]'"
+        "Install it again with what it needs: pip install --force-reinstall open_clip_torch timm"
     )
 
 

@@ -1,0 +1,99 @@
+"""The README's blocks, run as a reader pastes them: `python tests/readme.py` writes their outputs.
+
+A block of kind `sh` or `python` is run; a block of kind `text` right behind it is what it printed.
+The photos are those that `make demo` leaves; names of the hub are replaced by `tiny`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+HUB = re.compile(r"(openai|google)/[\w.-]+")
+ELSEWHERE = ("make ", "git ", "pip ", "cd ", ". ", "export ")  # sets up; CI runs it
+_SECONDS = re.compile(r"\d+(\.\d+)? s\b")
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Kind and text of each, in order."""
+    return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def draw_photos(folder: Path) -> None:
+    """What `make demo` leaves in `handful-demo/photos`."""
+    from handful.data import playground
+    from handful.protocols import demo
+
+    task = playground.task(demo.TASKS[0], max(demo.SHOTS), 0, demo.QUERIES)
+    playground.write(task, folder / "handful-demo" / "photos")
+
+
+def run(page: list[tuple[str, str]]) -> Iterator[tuple[int, str]]:
+    """Index of each block that is run, and what it prints to the screen.
+
+    Raises:
+        AssertionError: a command that fails, with what it said.
+    """
+    names: dict[str, object] = {"__name__": "readme"}
+    for index, (kind, text) in enumerate(page):
+        source = HUB.sub("tiny", text)
+        if kind == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(source, "README.md", "exec"), names)
+            yield index, out.getvalue()
+        if kind == "sh":
+            yield index, "".join(_command(line) for line in source.splitlines())
+
+
+def _command(line: str) -> str:
+    """What one line of a `sh` block prints, in this process: a start takes longer than the rest."""
+    words = shlex.split(line, comments=True)
+    if not words or line.startswith(ELSEWHERE):
+        return ""
+    if words[:2] == ["cp", "-r"]:
+        shutil.copytree(*words[2:])
+        return ""
+    assert words[0] == "handful", line
+    (script,) = entry_points(group="console_scripts", name="handful")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                script.load()(words[1:])
+            except SystemExit as stop:
+                assert stop.code == 0, f"{line}\n{out.getvalue()}{err.getvalue()}"
+    return out.getvalue()
+
+
+def comparable(text: str) -> str:
+    """Without what differs from run to run: seconds, and spaces at the ends of lines."""
+    return "\n".join(line.rstrip() for line in _SECONDS.sub("N s", text).strip().splitlines())
+
+
+def main() -> None:
+    text, page = PAGE.read_text(encoding="utf-8"), blocks()
+    places = [match.span(2) for match in BLOCK.finditer(text)]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        os.environ |= {"HANDFUL_HOME": str(Path(folder) / "home"), "COLUMNS": "100"}
+        draw_photos(Path(folder))
+        outputs = dict(run(page))
+    for index in sorted(outputs, reverse=True):  # from the end, so that earlier places stay
+        if index + 1 < len(page) and page[index + 1][0] == "text":
+            start, end = places[index + 1]
+            text = text[:start] + outputs[index].rstrip() + "\n" + text[end:]
+    PAGE.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{PAGE}: outputs written\n")
+
+
+if __name__ == "__main__":
+    main()
