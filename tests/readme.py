@@ -66,12 +66,14 @@ def _command(line: str) -> str:
         return ""
     assert words[0] == "handful", line
     (script,) = entry_points(group="console_scripts", name="handful")
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        with contextlib.redirect_stderr(io.StringIO()) as err:
-            try:
-                script.load()(words[1:])
-            except SystemExit as stop:
-                assert stop.code == 0, f"{line}\n{out.getvalue()}{err.getvalue()}"
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            script.load()(words[1:])
+        except SystemExit as stop:
+            code = stop.code
+    assert code == 0, f"{line}\n{out.getvalue()}{err.getvalue()}"
     return out.getvalue()
 
 
