@@ -100,6 +100,7 @@ def _right(adapter: object, Q: Array, targets: NDArray[np.int64]) -> float:
 _AUTO, _CLIP = "`auto`, no pool", "TransCLIP (batch)"
 _SAME, _OTHER = "the test photos (transductive)", "other photos"
 _UNEVEN, _FOREIGN = "other photos, shares 10 to 1", "other photos and as many of no class"
+_FEW = 2  # shots up to which odd pools are measured
 _KINDS = (_AUTO, _CLIP, _SAME, _OTHER, _UNEVEN, _FOREIGN)
 
 
@@ -124,8 +125,9 @@ def pool(
             for seed in range(seeds):
                 drawn, (others, tested) = one.draw(k, seed)
                 kinds = {_SAME: one.values[tested], _OTHER: one.values[others]}
-                kinds |= {_UNEVEN: one.values[_uneven(one.labels[others], others, seed)]}
-                if foreign is not None:
+                if k <= _FEW:
+                    kinds[_UNEVEN] = one.values[_uneven(one.labels[others], others, seed)]
+                if k <= _FEW and foreign is not None:
                     none = foreign.values[: len(others)]
                     kinds[_FOREIGN] = np.concatenate([one.values[others], none])
                 support = one.values[drawn], one.labels[drawn], one.text
@@ -178,11 +180,12 @@ def _pool_rows(
             for k in shots:
                 mine, alone = found.get((name, kind, k)), found[name, _AUTO, k]
                 if mine is None:
+                    cells.append("")
                     continue
                 gap = "" if kind == _AUTO else "+.1f"
                 values = alone if kind == _AUTO else np.subtract(mine, alone)
                 cells.append(interval(values, gap or ".1f"))
-            if cells:
+            if any(cells):
                 yield row(name, kind, *cells)
     means = [
         np.mean([np.mean(np.subtract(found[n, _SAME, k], found[n, _AUTO, k])) for n in names])
