@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from commands import run
-from handful.data import _image_table, _rows, classes, coop, dataset, playground
+from handful.data import _image_table, _rows, classes, dataset, playground
+from handful.data.coop import IMAGE_FOLDERS
 from handful.data.folder import EXTENSIONS
 from handful.data.multi_label_table import LABELS
 from handful.data.table import LABEL
@@ -67,7 +68,7 @@ def test_splits_reserved_labels_and_endings_are_those_of_the_readers():
     ((endings,),) = section("Photos")
     assert set(names(endings)) == EXTENSIONS
     assert all(f"`{suffix}`" in PAGE for suffix in _rows.READERS)
-    assert all(f"`{name}`" in PAGE for name in coop.IMAGE_FOLDERS if name)
+    assert all(f"`{name}`" in PAGE for name in IMAGE_FOLDERS if name)
 
 
 def flat(value: Any, path: str = "") -> set[str]:
