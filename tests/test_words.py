@@ -12,12 +12,14 @@ import pytest
 import handful
 from commands import run
 from handful import metrics, plugins, tasks
+from handful.cli import predict
 from handful.contracts import unit
 from handful.data import playground
 from handful.packs import Pack
 from handful.packs.support import Support
 from handful.skills import statements
 from handful.skills.predict import Predictor
+from handful.skills.prediction import Prediction
 from tasks import make
 
 
@@ -197,3 +199,16 @@ def test_the_two_halves_of_the_words_on_calibration_hold_all_answers():
     assert "says 90 %, it is right about 80 %" in text
     assert "says 40 %, about 40 %" in text
     assert metrics.calibration_in_words(bins[2:], 0.1).endswith("80 % of the time (ECE 0.10)")
+
+
+def test_a_photo_at_the_edge_of_unknown_reads_the_same_on_both_sides(capsys):
+    stories = []
+    for familiar in (0.048, 0.052):
+        scores = [{"label": "cat", "score": 0.7}, {"label": "dog", "score": 0.3}]
+        answer = Prediction("1.jpg", scores, unknown=familiar > 0.05, familiar=familiar)
+        predict._show([answer], 0.05)
+        stories.append(capsys.readouterr().out.replace(f"{familiar:.3f}", "").split())
+    assert stories[0] == stories[1]
+    assert " ".join(stories[0]).endswith("cat or unknown")
+    predict._show([Prediction("1.jpg", scores, unknown=True, familiar=0.2)], 0.05)
+    assert "or unknown" not in capsys.readouterr().out

@@ -36,11 +36,16 @@ def predict(
             _console.echo_err(f"left out {name}: {reason}")
 
 
-def show(answers: Sequence[Prediction]) -> None:
-    """Image, task, class and score; of an image of no known task what its text alone suggests."""
+def show(answers: Sequence[Prediction], rate: float | None = None) -> None:
+    """Image, task, class and score; of an image of no known task what its text alone suggests.
+
+    Of one at the edge of being unknown that is said, the same on both sides of the rate.
+    """
     rows = []
     for answer in answers:
         task = "unknown" if answer.unknown else str(answer.facts["task"])
+        if rate is not None and answer.is_near(rate):
+            task = "perhaps unknown"
         for i, score in enumerate(answer.scores):
             head = ["", ""] if i else [answer.name, task]
             rows.append([*head, score["label"], f"{score['score']:.3f}"])

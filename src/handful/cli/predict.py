@@ -99,7 +99,7 @@ def run(
             most = top_k or predictor.pack.task.default_top_k
             predictions = predictor.predict(images, top_k=most, progress=progress)
     if form == TABLE:
-        (_library.show if several else _show)(predictions)
+        (_library.show if several else _show)(predictions, unknown)
         if unknown is not None:
             _console.echo_err(f"unknown: {meaning}")
     else:
@@ -153,16 +153,24 @@ def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     return form
 
 
-def _show(predictions: Sequence[Prediction]) -> None:
-    """A row an answer; the image's name and its set of classes stand in its first row."""
+def _show(predictions: Sequence[Prediction], rate: float | None) -> None:
+    """A row an answer; the image's name and its set of classes stand in its first row.
+
+    A photo at the edge of being unknown is said to be, the same on both sides of the rate.
+    """
     from handful.skills.outputs import answer_rows
+
+    def answers(p: Prediction) -> list[tuple[str, str]]:
+        if rate is not None and p.is_near(rate):
+            return [(f"{p.scores[0]['label']} or unknown", f"{p.familiar:.3f}")]
+        return answer_rows(p, 3)
 
     sets = any(p.among is not None for p in predictions)
     rows = [
         [p.name if i == 0 else "", label or "none of the classes", score]
         + ([", ".join(p.among or ()) if i == 0 else ""] if sets else [])
         for p in predictions
-        for i, (label, score) in enumerate(answer_rows(p, 3))
+        for i, (label, score) in enumerate(answers(p))
     ]
     headers = ["image", "class", "score", *(["may be"] if sets else [])]
     _console.echo_table(headers, rows, right=[2])
