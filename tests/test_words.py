@@ -124,7 +124,8 @@ def test_fit_ends_with_what_to_expect_and_the_method(photos, tmp_path, capsys):
     assert method.startswith("Method: auto (")
     assert "--why" in method
     assert "share of the answer" not in out
-    assert expectation in " ".join(run(capsys, "inspect", tmp_path / "s")[1].split())
+    shown = " ".join(run(capsys, "inspect", tmp_path / "s")[1].split())
+    assert f"expect {expectation.removeprefix('Expect ')}" in shown
     card = (tmp_path / "s" / "README.md").read_text(encoding="utf-8")
     assert expectation in card
 

@@ -155,6 +155,17 @@ def show_selection(rows: Sequence[Sequence[str]], reason: str, title: str = "") 
         echo_text(reason)
 
 
+def left_out_line(expected: Mapping[str, Any] | None) -> str:
+    """The numbers behind what to expect of a skill of one label; "" where there are none."""
+    if not expected or "interval" not in expected:
+        return ""
+    low, high = expected["interval"]
+    return (
+        f"{100 * expected['accuracy']:.1f} % of {expected['images']} left-out images right "
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    )
+
+
 def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
     """Images that failed, for JSON."""
     return [{"file_name": f.name, "error": f.reason} for f in failures]

@@ -20,9 +20,9 @@ _PROBLEMS = {  # of an image: what is so in any precision, and what may be so
     "small": ("too small", ""),
 }
 _COUNTED = {
-    "label": ("labels that look wrong", "that may be wrong"),
-    "hurts": ("photos that hurt the others", "that may"),
-    "far": ("photos far from their class", "that may be"),
+    "label": ("labels that look wrong", "labels that may be wrong"),
+    "hurts": ("photos that hurt the others", "photos that may hurt the others"),
+    "far": ("photos far from their class", "photos perhaps far from their class"),
     "small": ("photos too small to help", ""),
 }
 
@@ -136,8 +136,7 @@ def _summary(found: Examination) -> list[str]:
     parts = []
     for problem, (clearly, perhaps) in _COUNTED.items():
         clear, near = len(found.clearly(problem)), len(found.perhaps(problem))
-        if clear or near:
-            parts.append(f"{clearly}: {clear}{f' (and {near} {perhaps})' if near else ''}")
+        parts += [f"{clearly}: {clear}"] * bool(clear) + [f"{perhaps}: {near}"] * bool(near)
     if found.duplicates:
         parts.append(f"pairs of copies: {len(found.duplicates)}")
     size = f"{len(found.images)} images of {len(found.counts)} classes"

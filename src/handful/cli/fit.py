@@ -202,6 +202,9 @@ def _show(fitted: Fitted, out: Path, seconds: float, *, why: bool) -> None:
         )
     if why and fitted.selection:
         _console.show_selection(*chosen.selection_parts(manifest))
+    numbers = _console.left_out_line(task.expected(manifest))
+    if why and numbers:
+        _console.echo_text(f"The whole skill: {numbers}.")
     _console.echo(f"The skill is in {out}. Try: handful predict {out} PHOTO...")
     expectation = task.expectation(manifest)
     if expectation:

@@ -18,8 +18,12 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         return 0
     counts = manifest["training"].get("counts")
     counts = counts if isinstance(counts, Mapping) else {}  # a pack is untrusted
-    expectation = tasks.get(tasks.of_manifest(manifest)).expectation(manifest)
+    task = tasks.get(tasks.of_manifest(manifest))
+    expectation = task.expectation(manifest)
+    numbers = _console.left_out_line(task.expected(manifest))
     facts = {
+        **({"expect": expectation.removeprefix("Expect ")} if expectation else {}),
+        **({"left out": numbers} if numbers else {}),
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         "encoder": manifest["encoder"]["name"],
         **{f"tuner {name}": line for name, line in deltas.summaries(manifest).items()},
@@ -33,7 +37,6 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
         "bytes": str(
             sum(f.stat().st_size for f in (skill.iterdir() if skill.is_dir() else [skill]))
         ),
-        **({"expect": expectation} if expectation else {}),
     }
     _console.echo_table(["fact", "value"], [[k, v] for k, v in facts.items()])
     _console.show_selection(*chosen.selection_parts(manifest), title="\nHow it was chosen:")

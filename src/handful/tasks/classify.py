@@ -107,9 +107,10 @@ class Classify(Task):
         if found is None:
             return ""
         if "cannot" in found:
+            why = found["cannot"].partition(";")[0]  # what follows is about scores
             return (
-                f"How many new photos will be right is not known: {found['cannot']}. To measure it "
-                "on other labelled photos: handful evaluate SKILL FOLDER"
+                f"How many new photos will be right is not known: {why}. To measure it on other "
+                "labelled photos: handful evaluate SKILL FOLDER"
             )
         return metrics.expectation(found["right"], found["images"], _counts(manifest))
 
