@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from handful import encoders
+from handful import encoders, plugins
 from handful.encoders.backends import photo
 from handful.encoders.backends._photo import convolution, efficientnet, weights
 from handful.errors import InputError, MissingModelError
@@ -214,3 +214,22 @@ def test_the_default_is_photo_on_the_command_line_and_in_python():
 def test_files_of_the_text_tower_are_small():
     size = sum(f.stat().st_size for f in Path(photo.folder_of_text()).iterdir())
     assert size < 10e6
+
+
+def test_lora_needs_no_other_encoder_to_have_been_loaded():
+    # peft imports transformers, which fails on a torchvision that does not fit torch
+    code = (
+        "from handful import encoders, plugins\n"
+        "encoder = encoders.load('photo')\n"
+        "lora = plugins.get('tuners', 'lora')(towers='text')\n"
+        "delta = lora.create_module(encoder, ['a', 'b'], 0)\n"
+        "print(sum(p.numel() for p in delta.parameters()) > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("name", ["lora", "norm", "projection"])
+def test_a_tuner_without_a_place_in_the_image_tower_says_so(encoder, name):
+    with pytest.raises(InputError, match="block"):
+        plugins.get("tuners", name)(towers="vision").create_module(encoder, ["a", "b"], 0)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import nn
 
+from handful.encoders.torchvision import hide_if_broken
 from handful.encoders.towers import Tunable
 from handful.errors import InputError, MissingExtraError
 from handful.tuners import _placement
@@ -81,6 +82,7 @@ class Lora(Tuner):
 
     def _lora_layer(self, base: nn.Module, name: str) -> Any:
         """Peft's LoRA layer on a layer of the model, which stays as it is."""
+        hide_if_broken()  # peft imports transformers
         try:
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:

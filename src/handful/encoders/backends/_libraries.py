@@ -1,10 +1,4 @@
-"""Imports of open_clip and transformers that survive a broken torchvision, without their log.
-
-Nothing here needs torchvision, but `transformers` uses it where it is installed, and then fails at
-its first image processor if the binary does not fit torch ("operator torchvision::nms does not
-exist"); upgrading torch alone is enough to get there. So a torchvision that does not load is made
-to look absent before `transformers` looks for it, which it does once.
-"""
+"""Imports of open_clip and transformers that survive a broken torchvision, without their log."""
 
 from __future__ import annotations
 
@@ -14,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -22,22 +15,10 @@ from types import ModuleType
 from safetensors import SafetensorError
 
 from handful.encoders.checkpoint import first_line
+from handful.encoders.torchvision import hide_if_broken
 from handful.errors import BrokenLibraryError, HandfulError, InputError, MissingExtraError
 
-
-def _hide_broken_torchvision() -> str:
-    """The error of a torchvision that is installed and does not load, else nothing."""
-    if sys.modules.get("torchvision") or find_spec("torchvision") is None:
-        return ""
-    try:
-        import_module("torchvision")
-    except (RuntimeError, ImportError, OSError) as error:
-        sys.modules["torchvision"] = None  # type: ignore[assignment]  # Python's mark for absent
-        return str(error) or type(error).__name__
-    return ""
-
-
-TORCHVISION_PROBLEM = _hide_broken_torchvision()
+TORCHVISION_PROBLEM = hide_if_broken()
 
 import transformers  # noqa: E402
 from transformers.utils import logging as _reports  # noqa: E402

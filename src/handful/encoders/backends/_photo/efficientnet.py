@@ -9,7 +9,7 @@ the weights are read; `fold` is the only place that knows of batch norms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
@@ -67,20 +67,24 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Pictures to pooled features `[N, 1280]`; the classifier of ImageNet is left out."""
+    """Pictures to pooled features `[N, 1280]`; the classifier of ImageNet is left out.
 
-    def __init__(self) -> None:
+    Args:
+        stages: repeats, kernel, stride, expansion, channels of each; others for its larger sisters.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, int, int, int, int]] = STAGES) -> None:
         super().__init__()
         self.conv_stem = SameConv2d(3, 32, 3, 2)
-        stages, inside = [], self.conv_stem.out_channels
-        for repeats, kernel, stride, expansion, outside in STAGES:
+        made, inside = [], self.conv_stem.out_channels
+        for repeats, kernel, stride, expansion, outside in stages:
             blocks = []
             for place in range(repeats):
                 step = 1 if place else stride
                 blocks.append(InvertedResidual(inside, outside, kernel, step, expansion))
                 inside = outside
-            stages.append(nn.Sequential(*blocks))
-        self.blocks = nn.Sequential(*stages)
+            made.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*made)
         self.conv_head = SameConv2d(inside, WIDTH, 1)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
