@@ -1,6 +1,6 @@
 """The README's blocks, run as a reader pastes them: `python tests/readme.py` writes their outputs.
 
-A block of kind `sh` or `python` is run; a block of kind `text` right behind it is what it printed.
+A block of kind `sh` or `python` is run; a block of kind `text` that follows at once is its output.
 The photos are those that `make demo` leaves; names of the hub are replaced by `tiny`.
 """
 
@@ -26,8 +26,14 @@ _SECONDS = re.compile(r"\d+(\.\d+)? s\b")
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Kind and text of each, in order."""
-    return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    """Kind and text of each, in order; the kind of a `text` that follows at once is `output`."""
+    page, found, end = PAGE.read_text(encoding="utf-8"), [], -1
+    for match in BLOCK.finditer(page):
+        behind = found and found[-1][0] != "text" and not page[end : match.start()].strip()
+        kind = "output" if match[1] == "text" and behind else match[1]
+        found.append((kind, match[2]))
+        end = match.end()
+    return found
 
 
 def draw_photos(folder: Path) -> None:
@@ -90,7 +96,7 @@ def main() -> None:
         draw_photos(Path(folder))
         outputs = dict(run(page))
     for index in sorted(outputs, reverse=True):  # from the end, so that earlier places stay
-        if index + 1 < len(page) and page[index + 1][0] == "text":
+        if index + 1 < len(page) and page[index + 1][0] == "output":
             start, end = places[index + 1]
             text = text[:start] + outputs[index].rstrip() + "\n" + text[end:]
     PAGE.write_text(text, encoding="utf-8")

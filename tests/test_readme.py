@@ -14,8 +14,7 @@ import readme
 
 def test_there_are_blocks_and_outputs() -> None:
     kinds = [kind for kind, _ in readme.blocks()]
-    assert {"sh", "python", "text"} == set(kinds)
-    assert all(kinds[i - 1] != "text" for i, kind in enumerate(kinds) if kind == "text")
+    assert {"sh", "python", "output"} == set(kinds)
 
 
 _CHECK = """
@@ -27,7 +26,7 @@ readme.draw_photos(Path.cwd())
 page = readme.blocks()
 for index, printed in readme.run(page):
     kind, shown = page[index + 1] if index + 1 < len(page) else ("", "")
-    if kind == "text":
+    if kind == "output":
         assert readme.comparable(printed) == readme.comparable(shown), (
             f"printed:\\n{printed}\\nthe README says (python tests/readme.py writes it):\\n{shown}"
         )
