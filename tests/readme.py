@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ BLOCK = re.compile(r"^```(sh|python|text)\n(.*?)^```\n", re.MULTILINE | re.DOTAL
 HUB = re.compile(r"(openai|google)/[\w.-]+")
 ELSEWHERE = ("make ", "git ", "pip ", "cd ", ". ", "export ")  # sets up; CI runs it
 _SECONDS = re.compile(r"\d+(\.\d+)? s\b")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -83,9 +85,20 @@ def _command(line: str) -> str:
     return out.getvalue()
 
 
-def comparable(text: str) -> str:
-    """Without what differs from run to run: seconds, and spaces at the ends of lines."""
-    return "\n".join(line.rstrip() for line in _SECONDS.sub("N s", text).strip().splitlines())
+def agree(printed: str, shown: str) -> bool:
+    """Whether two outputs are the same but for seconds and the last digits of numbers.
+
+    Processors round differently, so a number may differ by 2 % or by 0.006.
+    """
+    one, other = (_SECONDS.sub("N s", text).split() for text in (printed, shown))
+    return len(one) == len(other) and all(map(_same_word, one, other))
+
+
+def _same_word(one: str, other: str) -> bool:
+    if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
+        return False
+    pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.02, abs_tol=0.006) for a, b in pairs)
 
 
 def main() -> None:
