@@ -21,6 +21,7 @@ ENCODING = {
     "fit": ["{photos}", "--out", "{new}"],
     "predict": ["{skill}", "{photo}"],
     "evaluate": ["{skill}", "{photos}"],
+    "next": ["{skill}", "{photos}"],
     "add": ["{skill}", "{photos}", "--out", "{new}"],
     "compare": ["{photos}", "--out", "{new}"],
     "bench": ["{photos}", "--methods", "tip", "--shots", "1"],
