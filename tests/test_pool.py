@@ -150,3 +150,12 @@ def test_another_method_is_refused():
     (X, y), (P, _) = photos([2] * 4, 0), photos([5] * 4, 1)
     with pytest.raises(InputError, match="method auto alone"):
         fit_with_pool(plugins.get("adapters", "zero_shot")(), X, y, TEXT, P)
+
+
+def test_one_class_with_shots_is_left_as_it_is():
+    X, y = photos([3, 0, 0, 0], 0)
+    P, _ = photos([1, 0, 0, 0], 1)
+    plain, helped = auto().fit(X, y, TEXT), auto()
+    fit_with_pool(helped, X, y, TEXT, P)
+    assert np.isfinite(helped.logits(P)).all()
+    assert (helped.logits(P).argmax(1) == plain.logits(P).argmax(1)).all()

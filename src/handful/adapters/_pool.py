@@ -67,8 +67,8 @@ def fit_with_pool(
     standing in for the method; the likeliest blend of its answers and G's for the images without
     label gives r, drawn to one over the shots (`handful.selection.stacking_weights`), and at most
     four over the shots. At one shot r is 1. A pool that is small beside the support set has less
-    of a say: both bounds are times M / (M + N). The temperature t is the likeliest for the same
-    answers, at most 1.
+    of a say: both bounds are times M / (M + N). The temperature t is the likeliest of the blend for
+    the same answers over that of the stand-in alone, at most 1; at one shot it is 1 / (1 + r).
 
     Args:
         adapter: `auto`, or another whose head is a `KernelHead`; it is fitted here.
@@ -96,8 +96,9 @@ def fit_with_pool(
         with torch.no_grad():
             fit = PoolRows.of(head, features, targets, words, rows)
             trust, temperature, alone, others = _learn_trust(fit)
-            discriminant = fit.discriminant(fit.base, fit.known, trust)
-            head = _with_discriminant(head, discriminant, fit.mean, fit.seen, trust, temperature)
+            if trust > 0:
+                found = fit.discriminant(fit.base, fit.known, trust)
+                head = _with_discriminant(head, found, fit.mean, fit.seen, trust, temperature)
             answers = None
             if left_out and alone is not None:
                 own = adapter._left_out(features, targets, words)
@@ -129,8 +130,14 @@ def _learn_trust(given: PoolRows) -> tuple[float, float, Tensor | None, Tensor]:
     weights = stacking_weights(both, given.targets[asked], first, 1 / shots)
     trust = float(weights[1] / weights[0].clamp(min=_LEAST))
     trust = min(trust, _MOST * said / shots)
-    blend = (alone + trust * others)[asked]
-    return trust, capped_inverse_temperature(blend, given.targets[asked]), alone, others
+    if not trust > 0:
+        return 0.0, 1.0, alone, others
+    # the method is calibrated as it is: what counts is how the blend changes that
+    sure, alone_sure = (
+        capped_inverse_temperature(logits[asked], given.targets[asked])
+        for logits in (alone + trust * others, alone)
+    )
+    return trust, min(1.0, sure / alone_sure), alone, others
 
 
 def _fold(given: PoolRows, out: Tensor) -> tuple[Tensor, Tensor]:
