@@ -81,10 +81,9 @@ def fit_with_pool(
     Raises:
         InputError: as `Adapter.fit` does; an empty pool, one of another width or not finite.
 
-    Source: semi-supervised discriminant analysis by EM, Nigam et al., "Text Classification from
-    Labeled and Unlabeled Documents using EM", 2000, and, for vision-language models, Zanella et
-    al., "Boosting Vision-Language Models with Transduction", NeurIPS 2024. Here the prior is the
-    inductive method instead of zero-shot, there is no graph of the images, and trust is learned.
+    Source: EM with labels for some, Nigam et al., "Text Classification from Labeled and Unlabeled
+    Documents using EM", 2000; for CLIP, Zanella et al., "Boosting Vision-Language Models with
+    Transduction", 2024. Here the prior is `auto`, there is no graph, and trust is learned.
     """
     with adapter._support_set(X, y, text) as (features, targets, words, order):
         rows = _checked_pool(pool, features.shape[1])
@@ -103,8 +102,7 @@ def fit_with_pool(
             if left_out and alone is not None:
                 own = adapter._left_out(features, targets, words)
                 own[:, fit.seen] += trust * others.float()
-                answers = np.empty(own.shape, dtype=np.float32)
-                answers[order] = (temperature * own).numpy()
+                answers = (temperature * own).numpy()[np.argsort(order)]
     adapter.module_ = head.eval().requires_grad_(False)
     return PoolFit(len(rows), trust, answers)
 
