@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from handful import metrics, plugins
+from handful.adapters._blend_members import Members
 from handful.contracts import ClassText, unit
 from handful.selection import (
+    Strength,
     capped_inverse_temperature,
+    gda_family,
+    gda_family_left_out,
     gda_weights_with_text_prior,
     stacking_weights,
+    stratified_folds,
+    unfitted_inverse_temperature,
 )
 from tasks import Task, make
 
@@ -79,6 +85,18 @@ def test_trust_falls_with_sure_mistakes():
     assert capped_inverse_temperature(zero_shot, targets.roll(1)) < mostly / 3
 
 
+def test_trust_in_the_text_is_in_units_of_its_own_spread():
+    task = make(shots=1)
+    cosines = torch.from_numpy(task.X @ task.text.weights.T)
+    targets = torch.from_numpy(columns(task))
+    right = unfitted_inverse_temperature(cosines, targets)
+    assert unfitted_inverse_temperature(50 * cosines, targets) == pytest.approx(
+        right / 50, rel=1e-4
+    )
+    assert unfitted_inverse_temperature(cosines, targets.roll(1)) < right / 3
+    assert unfitted_inverse_temperature(torch.ones(5, 5), targets) == 0
+
+
 def test_text_gda_by_hand():
     # images (.8, .6) and (.6, .8) with texts (1, 0) and (0, 1): x = (.7, .7), t = (.5, .5),
     # g = sum <(±.5, ∓.5), (±.1, ∓.1)> / sum |.|² = .2 / 1 = .2, so the text suggests x + .2 (T - t)
@@ -116,13 +134,90 @@ def test_text_gda_is_its_algebra():
 @pytest.mark.parametrize("shots", [1, 2, 6])
 def test_one_head_says_what_the_weighted_members_say(shots):
     task = make(shots=shots)
-    auto = fit(task)
-    blend = 0.0
+    auto, blend = fit(task), 0.0
+    members = Members(torch.from_numpy(task.X), torch.from_numpy(columns(task)), task.text, seed=0)
+    shift = members.shift.numpy()
     for row in auto.explain()["ranking"]:
         member = plugins.get("adapters", row["method"])(**row["params"])
-        member.fit(task.X, task.y, task.text)
-        blend = blend + row["weight"] * member.logits(task.queries)
-    np.testing.assert_allclose(auto.logits(task.queries), blend, rtol=1e-2, atol=0.1)
+        if row["method"] == "linear":  # it sees the images where the texts lie
+            X = torch.from_numpy(task.X + shift)
+            head = member._fit(X, torch.from_numpy(columns(task)), members.start)
+            logits = head(torch.from_numpy(task.queries + shift)).numpy()
+        else:
+            logits = member.fit(task.X, task.y, task.text).logits(task.queries)
+        blend = blend + row["weight"] * logits
+    found = auto.logits(task.queries)
+    found, blend = (z - z.mean(1, keepdims=True) for z in (found, blend))
+    np.testing.assert_allclose(found, blend, rtol=1e-2, atol=0.1)
+
+
+def heads(task: Task, X: np.ndarray, text: ClassText):
+    """Auto fitted on rows as they are, which `fit` would scale to length one."""
+    return plugins.get("adapters", "auto")()._fit(
+        torch.from_numpy(X), torch.from_numpy(columns(task)), text
+    )
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_a_constant_added_to_all_images_changes_nothing(shots):
+    task = make(shots=shots)
+    constant = 2 * np.random.default_rng(4).standard_normal((1, 24)).astype(np.float32)
+    before = heads(task, task.X, task.text)(torch.from_numpy(task.queries))
+    head = heads(task, task.X + constant, task.text)
+    after = head(torch.from_numpy(task.queries + constant))
+    before, after = (z.softmax(1).numpy() for z in (before, after))
+    np.testing.assert_allclose(after, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_a_common_direction_in_scaled_rows_hardly_moves_the_answers(shots):
+    """Pooled features that are never negative share a mean; encoders differ in how much of it."""
+    task = make(shots=shots, queries=40)
+    mean = unit(task.X.mean(0, keepdims=True))
+    X, queries = (unit(rows + mean) for rows in (task.X, task.queries))
+    moved = plugins.get("adapters", "auto")().fit(X, task.y, task.text).logits(queries)
+    same = fit(task).logits(task.queries).argmax(1) == moved.argmax(1)
+    assert same.mean() > 0.9
+
+
+@pytest.mark.parametrize("factor", [3.0, 1 / 3])
+@pytest.mark.parametrize("shots", [1, 4])
+def test_the_logit_scale_changes_nothing(shots, factor):
+    task = make(shots=shots)
+    text = ClassText(task.text.embeddings, task.text.classes, factor * task.text.scale)
+    scaled = plugins.get("adapters", "auto")().fit(task.X, task.y, text)
+    np.testing.assert_allclose(
+        scaled.logits(task.queries), fit(task).logits(task.queries), atol=1e-3
+    )
+    left_out = (
+        plugins.get("adapters", "auto")().leave_one_out(task.X, task.y, t)
+        for t in (text, task.text)
+    )
+    np.testing.assert_allclose(*left_out, atol=1e-3)
+
+
+@pytest.mark.parametrize("shots", [1, 2])
+def test_a_family_of_strengths_is_text_gda_at_each_in_a_space_of_few_dimensions(shots):
+    task = make(classes=4, shots=shots, width=40)  # 4 or 8 images and 4 texts span less than 40
+    X, y, words = torch.from_numpy(task.X), torch.from_numpy(columns(task)), task.text.weights
+    words = torch.from_numpy(words)
+    strengths = [Strength(0.5, 0.9, 1.0), Strength(16.0, 0.9, 1.0), Strength(2.0, 0.3, 0.1)]
+    weights, bias = gda_family(X, y, words, strengths)
+    queries = torch.from_numpy(task.queries).double()
+    for s, w, b in zip(strengths, weights, bias, strict=True):
+        alone = gda_weights_with_text_prior(X, y, words, s.prior, s.shrinkage, s.deviation)
+        np.testing.assert_allclose(queries @ w.T + b, queries @ alone[0].T + alone[1], atol=1e-6)
+    asked = torch.arange(len(y)) % 3 == 0
+    every = gda_family_left_out(X, y, words, strengths)
+    some = gda_family_left_out(X, y, words, strengths, asked)
+    np.testing.assert_allclose(some, every[:, asked])
+    if shots == 1:
+        return
+    first = stratified_folds(y, 8) == 0
+    alone = gda_weights_with_text_prior(X[~first], y[~first], words, 0.5, 0.9, 1.0)
+    expected = X[first].double() @ alone[0].T + alone[1]
+    found = every[0, first] - every[0, first].mean(1, keepdim=True)
+    np.testing.assert_allclose(found, expected - expected.mean(1, keepdim=True), atol=1e-5)
 
 
 def test_one_shot_has_fixed_weights_and_says_so():
@@ -140,11 +235,36 @@ def test_it_tells_shares_and_accuracies():
     assert all(0 <= a <= 1 for a in accuracies)
 
 
-def test_trained_members_take_part_below_four_shots():
-    for shots, there in ((3, True), (4, False)):
-        methods = {row["method"] for row in fit(make(shots=shots)).explain()["ranking"]}
-        assert ("cross_modal" in methods) == there
-        assert ("zs_lp" in methods) == (not there)
+def test_the_probe_takes_part_where_training_it_is_quick(monkeypatch):
+    from handful.adapters import _blend_members
+
+    task = make(shots=3)
+    for work, there in ((15 * 5 * 24, True), (15 * 5 * 24 - 1, False)):
+        monkeypatch.setattr(_blend_members, "_WORK", work)
+        auto = fit(task)
+        methods = {row["method"] for row in auto.explain()["ranking"]}
+        assert methods == ({"text_gda", "linear"} if there else {"text_gda"})
+        assert auto.leave_one_out(task.X, task.y, task.text).shape == (15, 5)
+
+
+def test_weights_are_chosen_on_some_images_where_there_are_very_many(monkeypatch):
+    from handful.adapters import _blend_members
+
+    task = make(shots=8, queries=40)
+    every = fit(task)
+    monkeypatch.setattr(_blend_members, "_COMPARED", 20 * 5)
+    some = fit(task)
+    assert "Leaving out each of 20 support images" in some.explain()["reason"]
+    assert some.leave_one_out(task.X, task.y, task.text).shape == (40, 5)
+    hits = [metrics.accuracy(a.logits(task.queries), task.targets) for a in (every, some)]
+    assert hits[1] > hits[0] - 0.05
+
+
+def test_texts_that_are_all_alike_leave_the_images():
+    task = make(shots=4, queries=40)
+    one = np.repeat(task.text.embeddings[:1], 5, axis=0)
+    task = Task(task.X, task.y, task.queries, task.targets, ClassText(one, task.text.classes, 9.0))
+    assert metrics.accuracy(fit(task).logits(task.queries), task.targets) > 0.85
 
 
 @pytest.mark.parametrize("shots", [1, 8])
@@ -205,7 +325,11 @@ def test_useless_text_is_not_believed(shots):
 
 @pytest.mark.parametrize("shots", [2, 4, 8])
 def test_zero_shot_that_cannot_be_beaten_is_kept(shots):
-    """Labels drawn from zero-shot's own probabilities: nothing is left to learn."""
+    """Labels drawn from zero-shot's own probabilities: nothing is left to learn.
+
+    Measured against zero-shot on images less the mean of the support set: whoever is indifferent to
+    a constant added to all images cannot know where their true mean lies.
+    """
     gaps = []
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -220,7 +344,8 @@ def test_zero_shot_that_cannot_be_beaten_is_kept(shots):
         rest = np.setdiff1d(np.arange(4000), drawn)
         auto = plugins.get("adapters", "auto")().fit(rows[drawn], y[drawn], words)
         hit = metrics.accuracy(auto.logits(rows[rest]), y[rest])
-        gaps.append(hit - metrics.accuracy(chances[rest], y[rest]))
+        centred = (rows[rest] - rows[drawn].mean(0)) @ text[:, 0].T
+        gaps.append(hit - metrics.accuracy(centred, y[rest]))
     assert np.mean(gaps) > -0.03
 
 

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from handful import plugins
-from handful.adapters._base import Adapter
+from handful.adapters._arguments import check_memory
+from handful.adapters._inputs import CLIP_SCALE
+from handful.contracts import ClassText
+from handful.selection import (
+    ClassMeans,
+    Strength,
+    gda_family,
+    gda_family_left_out,
+    stacking_weights,
+    stratified_folds,
+    unfitted_inverse_temperature,
+)
+
+_WORK = 1e8  # N C D up to which a probe may be trained five times in a few seconds
+_FOLDS = 4  # of the probe; each costs a training
+_COMPARED = 4e6  # left-out logits of a member that its weight is chosen on: thousands of images
+_BYTES = 60  # a left-out logit of all members, with what the search for weights makes of it
+
+# Images that the text counts for, how many times the scatter outweighs a sphere, and the weight
+# before anything is known; see docs/methods.md on how they were chosen.
+_GRID = (
+    (2.0, 0.01, 0.0),
+    (2.0, 0.3, 0.0),
+    (2.0, 3.0, 0.8),
+    (2.0, 30.0, 0.0),
+    (16.0, 0.3, 0.4),
+    (16.0, 3.0, 0.0),
+    (64.0, 0.3, 0.0),
+    (1024.0, 0.01, 0.0),
+)
+_PROBE = 0.8  # weight of the probe, where zero-shot's sureness is 1 or more; it starts at the text
+_TEXT = 0.2  # weight of the last one, the text alone, for each unit of zero-shot's sureness
+_ONE_SHOT = 0.15, 0.27  # factor on the weights at one shot, and what zero-shot's sureness adds
 
 
 @dataclass(frozen=True)
@@ -19,33 +51,85 @@ class BlendMember:
 
     Args:
         name: of the adapter.
-        weight: before anything is known of the task.
+        weight: before anything is known of the task, on logits of spread 1.
         params: of the adapter, where they are not its defaults.
-        shots: from how many images a class it takes part, and below how many.
-        images: up to how many in all.
-        work: up to how many images times classes times width.
     """
 
     name: str
     weight: float
-    params: Mapping[str, Any] = field(default_factory=dict)
-    shots: tuple[float, float] = (0, math.inf)
-    images: float = math.inf
-    work: float = math.inf
+    params: Mapping[str, float]
 
-    def build(self, seed: int) -> Adapter:
-        """The adapter, with the seed where it takes one."""
-        adapter: Adapter = plugins.get("adapters", self.name)(**self.params)
-        return adapter.set_params(seed=seed) if "seed" in adapter.get_params() else adapter
 
-    def suits(self, counts: Tensor, width: int) -> bool:
-        """Whether it takes part with these `[C]` images a class, of this feature width."""
-        count, classes = int(counts.sum()), len(counts)
-        return (
-            self.shots[0] <= count / int(counts.count_nonzero()) < self.shots[1]
-            and count <= self.images
-            and count * classes * width <= self.work
+class Members:
+    """The members that suit a support set, fitted on it or on parts of it.
+
+    Args:
+        features: `[N, D]`, a constant added to all of them changes nothing.
+        targets: `[N]` columns, every class has images.
+        text: of the classes; its scale is not used.
+        seed: of the probe.
+    """
+
+    def __init__(self, features: Tensor, targets: Tensor, text: ClassText, seed: int) -> None:
+        self.features, self.targets, self.seed = features, targets, seed
+        self.words = torch.from_numpy(text.weights)
+        count, width = features.shape
+        check_memory(
+            _BYTES * count * len(self.words),
+            f"auto: comparing methods on {count} x {len(self.words)} logits",
         )
+        # N images spread in N - 1 directions; the sphere is of the mean variance in those
+        ranks = max(1, min(count - 1, width))
+        self.strengths = [
+            Strength(prior, width / (width + ratio * ranks), 1.0) for prior, ratio, _ in _GRID
+        ]
+        # from where images lie to where texts lie: a probe that starts at the text finds them there
+        means = ClassMeans.of(features, targets, len(self.words)).means
+        self.shift = (self.words.double().mean(0) - means.mean(0)).float()
+        zero_shot = (features + self.shift) @ self.words.T
+        factor = unfitted_inverse_temperature(zero_shot, targets)
+        self.sureness = factor * zero_shot.std(dim=1).mean().item()
+        weights = [weight for _, _, weight in _GRID]
+        weights[-1] = _TEXT * self.sureness
+        self.all = [
+            BlendMember("text_gda", weight, vars(strength))
+            for weight, strength in zip(weights, self.strengths, strict=True)
+        ]
+        self.start = ClassText(text.embeddings, text.classes, factor) if factor > 0 else None
+        if self.start is not None and count * len(self.words) * width <= _WORK:
+            self.all.append(BlendMember("linear", _PROBE * min(1.0, self.sureness), {}))
+
+    def fit(self) -> tuple[Tensor, Tensor]:
+        """`[J, C, D]` weights and `[J, C]` biases, float64."""
+        rows, bias = gda_family(self.features, self.targets, self.words, self.strengths)
+        rows, bias = CLIP_SCALE * rows, CLIP_SCALE * bias
+        if len(self.all) > len(self.strengths):
+            probe, offset = self._probe(torch.ones_like(self.targets, dtype=torch.bool))
+            rows, bias = torch.cat([rows, probe[None]]), torch.cat([bias, offset[None]])
+        return rows, bias
+
+    def left_out(self, asked: Tensor | None = None) -> Tensor:
+        """`[J, n, C]` float32 logits of images by fits without them; of those where `asked`."""
+        if asked is None:
+            asked = torch.ones_like(self.targets, dtype=torch.bool)
+        given = self.features, self.targets, self.words, self.strengths
+        logits = CLIP_SCALE * gda_family_left_out(*given, asked)
+        if len(self.all) == len(self.strengths):
+            return logits
+        folds = stratified_folds(self.targets, _FOLDS)
+        probed = self.features.new_zeros(len(self.features), len(self.words))
+        for fold in range(int(folds.max()) + 1):
+            out = folds == fold
+            rows, bias = self._probe(~out)
+            probed[out] = (self.features[out].double() @ rows.T + bias).float()
+        return torch.cat([logits, probed[None, asked]])
+
+    def _probe(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """`[C, D]` weights and `[C]` biases of a linear probe on a part of the images."""
+        adapter: Any = plugins.get("adapters", "linear")(seed=self.seed)
+        head = adapter._fit(self.features[kept] + self.shift, self.targets[kept], self.start)
+        rows = (head.scale * head.weights).double()
+        return rows, rows @ self.shift.double()
 
 
 @dataclass(frozen=True)
@@ -55,65 +139,139 @@ class Blend:
     Args:
         members: J methods that take part.
         weights: `[J]`.
-        left_out: `[J, N, C]` logits of each image by a fit without it; None at one shot.
-        known: `[N]` true where the image's class has others.
-        trust: 0 to 1, how far zero-shot can be trusted on these images.
+        rows: `[J, C, D]` float64, each member's weights on an image.
+        bias: `[J, C]` float64.
+        left_out: `[J, n, C]` logits of images by fits without them; None at one shot.
+        asked: `[N]` true for those n images: the class of each has others, and they are not too
+            many.
     """
 
-    members: Sequence[BlendMember]
+    members: Members
     weights: Tensor
+    rows: Tensor
+    bias: Tensor
     left_out: Tensor | None
-    known: Tensor
-    trust: float
+    asked: Tensor
+
+    def summed(self) -> tuple[Tensor, Tensor]:
+        """`[C, D]` weights and `[C]` biases of the blend."""
+        return torch.einsum("j,jcd->cd", self.weights, self.rows), self.weights @ self.bias
+
+    def summed_left_out(self) -> Tensor:
+        """`[N, C]` left-out logits of the blend."""
+        found = self.left_out
+        every = found if found is not None and self.asked.all() else self.members.left_out()
+        return torch.einsum("j,jnc->nc", self.weights.float(), every)
 
 
-def explanation(blend: Blend, spread: Tensor, targets: Tensor) -> dict[str, Any]:
-    """See `handful.adapters.auto.Auto.explain`; `spread` is `[J]`, how far logits lie apart."""
-    shares = blend.weights * spread
+def choose(features: Tensor, targets: Tensor, text: ClassText, pull: float, seed: int) -> Blend:
+    """The blend of `handful.adapters.auto.Auto`, where every class has images."""
+    members = Members(features, targets, text, seed)
+    rows, bias = members.fit()
+    counts = torch.bincount(targets, minlength=len(members.words))
+    # an only image of its class, left out, is known by text alone: it would favour zero-shot
+    asked = counts[targets] > 1
+    first = torch.tensor([m.weight for m in members.all], dtype=torch.float64)
+    if asked.sum() < 2:
+        fitted = torch.einsum("nd,jcd->jnc", features.double(), rows) + bias[:, None]
+        size = _ONE_SHOT[0] + _ONE_SHOT[1] * members.sureness
+        weights = size * first / _spread(fitted, targets)
+        return Blend(members, weights, rows, bias, None, asked)
+    asked = _some(asked, int(max(2, _COMPARED // len(counts))))
+    left_out = members.left_out(asked)
+    spread = _spread(left_out, targets[asked])
+    left_out = left_out / spread[:, None, None].float()
+    shots = len(targets) / len(counts)
+    weights = stacking_weights(left_out, targets[asked], first, pull / shots) / spread
+    left_out = left_out * spread[:, None, None].float()
+    return Blend(members, weights, rows, bias, left_out, asked)
+
+
+def _some(asked: Tensor, most: int) -> Tensor:
+    """`[N]` up to so many of the images where `asked`, evenly spread over them."""
+    places = torch.nonzero(asked)[:, 0]
+    if len(places) <= most:
+        return asked
+    chosen = torch.zeros_like(asked)
+    chosen[places[torch.linspace(0, len(places) - 1, most).long()]] = True
+    return chosen
+
+
+def _spread(logits: Tensor, targets: Tensor) -> Tensor:
+    """`[J]` standard deviation over the classes that an image is not of, the mean over images.
+
+    A fit has seen its images, and what it says of their own class tells nothing of new ones.
+
+    Args:
+        logits: `[J, N, C]`.
+        targets: `[N]`.
+    """
+    members, images, classes = logits.shape
+    others = torch.ones(images, classes, dtype=torch.bool)
+    if classes > 2:
+        others[torch.arange(images), targets] = False
+    apart = logits[:, others].view(members, images, -1).double().std(dim=2).mean(1)
+    return torch.where(apart > 0, apart, 1.0)
+
+
+def explanation(blend: Blend, features: Tensor, targets: Tensor, text: ClassText) -> dict[str, Any]:
+    """See `handful.adapters.auto.Auto.explain`."""
+    members = blend.members.all
+    logits = torch.einsum("nd,jcd->jnc", features[:2048].double(), blend.rows) + blend.bias[:, None]
+    shares = blend.weights * logits.std(dim=2).mean(1)
     shares = shares / shares.sum() if shares.sum() > 0 else shares
-    accuracies: list[float | None] = [None] * len(blend.members)
+    accuracies: list[float | None] = [None] * len(members)
     if blend.left_out is not None:
-        right = blend.left_out[:, blend.known].argmax(2) == targets[blend.known]
+        right = blend.left_out.argmax(2) == targets[blend.asked]
         accuracies = right.double().mean(1).tolist()
     ranking = [
         {
             "method": member.name,
             "title": plugins.get("adapters", member.name).title,
-            "params": dict(member.params),
+            "params": {name: float(f"{value:.3g}") for name, value in member.params.items()},
             "weight": round(float(weight), 4),
             "share": round(float(share), 4),
             "accuracy": None if accuracy is None else round(accuracy, 4),
         }
         for member, weight, share, accuracy in zip(
-            blend.members, blend.weights, shares, accuracies, strict=True
+            members, blend.weights, shares, accuracies, strict=True
         )
     ]
     ranking.sort(key=lambda row: (-(row["accuracy"] or 0), -row["share"]))
-    return {"reason": _reason(blend, ranking), "ranking": ranking}
+    zero_shot = features @ torch.from_numpy(text.weights).T
+    known = float((zero_shot.argmax(1) == targets).double().mean())
+    return {"reason": _reason(blend, ranking, known), "ranking": ranking}
 
 
-def _reason(blend: Blend, ranking: Sequence[Mapping[str, Any]]) -> str:
+def _reason(blend: Blend, ranking: Sequence[Mapping[str, Any]], zero_shot: float) -> str:
     parts: dict[str, float] = {}
     for row in ranking:
-        parts[row["title"]] = parts.get(row["title"], 0.0) + row["share"]
+        parts[_words(row)] = parts.get(_words(row), 0.0) + row["share"]
     shares_text = ", ".join(
         f"{100 * share:.0f} % {title}"
         for title, share in sorted(parts.items(), key=lambda p: -p[1])
         if share >= 0.005
     )
+    by_text = f"By text alone {100 * zero_shot:.0f} % of the support images would be right. "
     if blend.left_out is None:
         return (
-            "With one image a class nothing can be left out, so the weights are fixed ones "
-            f"and the text is believed at {blend.trust:.2f} (1 is fully): {shares_text}."
+            f"{by_text}With one image a class nothing can be left out, so the weights are fixed "
+            f"ones: {shares_text}."
         )
-    left_out = f"Leaving out each of {int(blend.known.sum())} support images in turn, "
-    if float(blend.weights.sum()) < 0.01:
+    left_out = f"{by_text}Leaving out each of {int(blend.asked.sum())} support images in turn, "
+    if float((blend.weights * blend.rows.abs().amax((1, 2))).sum()) < 0.01:
         return (
             f"{left_out}no method was better than guessing; "
             f"the answers are as good as unsure: {shares_text}."
         )
     best = ranking[0]
     return (
-        f"{left_out}{best['title']} alone was right on {100 * best['accuracy']:.1f} % "
+        f"{left_out}{_words(best)} alone was right on {100 * best['accuracy']:.1f} % "
         f"and the likeliest blend is {shares_text}."
     )
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    """A member's title, and how strongly it holds on to the text."""
+    prior = row["params"].get("prior")
+    return row["title"] if prior is None else f"{row['title']} (prior {prior:g})"

@@ -6,6 +6,7 @@ Pure functions of tensors; no method is known here.
 from handful.selection._sweep import Best
 from handful.selection.alpha import BestCache, best_alpha, best_alpha_beta
 from handful.selection.gda import gda_leave_one_out, gda_weights, gda_weights_with_text_prior
+from handful.selection.gda_family import Strength, gda_family, gda_family_left_out
 from handful.selection.leave_one_out import (
     cache_leave_one_out,
     class_means_leave_one_out,
@@ -17,17 +18,24 @@ from handful.selection.leave_one_out import (
 )
 from handful.selection.modality_gap import ClassMeans, modality_gap, unit_means
 from handful.selection.next_labels import variance_reduction_order
-from handful.selection.stacking import capped_inverse_temperature, stacking_weights
+from handful.selection.stacking import (
+    capped_inverse_temperature,
+    stacking_weights,
+    unfitted_inverse_temperature,
+)
 
 __all__ = [
     "Best",
     "BestCache",
     "ClassMeans",
+    "Strength",
     "best_alpha",
     "best_alpha_beta",
     "cache_leave_one_out",
     "capped_inverse_temperature",
     "class_means_leave_one_out",
+    "gda_family",
+    "gda_family_left_out",
     "gda_leave_one_out",
     "gda_weights",
     "gda_weights_with_text_prior",
@@ -38,6 +46,7 @@ __all__ = [
     "modality_gap",
     "stacking_weights",
     "stratified_folds",
+    "unfitted_inverse_temperature",
     "unit_means",
     "variance_reduction_order",
 ]

@@ -47,7 +47,7 @@ def gda_weights(
     """
     given = ClassMeans.of(features, targets, len(text))
     offset, gain = modality_gap(given.means, given.counts, text)
-    means = _posterior_means(given, offset + gain * text, prior)
+    means = posterior_means(given, offset + gain * text, prior)
     inside = given.residuals.square().sum()  # the trace of the scatter
     total = (features.double() - features.double().mean(0)).square().sum()
     p = _precision(inside, total, len(features), features.shape[1], shrinkage)
@@ -83,7 +83,7 @@ def gda_weights_with_text_prior(
     given = ClassMeans.of(features, targets, len(text))
     offset, gain = modality_gap(given.means, given.counts, text)
     suggested = offset + gain * text.double()
-    means = _posterior_means(given, suggested, prior)
+    means = posterior_means(given, suggested, prior)
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
     rows = torch.cat([given.residuals, deviation**0.5 * off])  # M = rowsᵀ rows
     covariance = scaled_covariance(rows, len(features), max(shrinkage, _MIN_SHRINKAGE))
@@ -218,7 +218,7 @@ def _own_means(out: _LeftOut, given: ClassMeans, text: Tensor, prior: float) -> 
     return by_images * images + by_text * (out.offset + out.gain * text[out.targets])
 
 
-def _posterior_means(given: ClassMeans, suggested: Tensor, prior: float) -> Tensor:
+def posterior_means(given: ClassMeans, suggested: Tensor, prior: float) -> Tensor:
     """`[C, D]` `(n_c mean_c + prior suggested_c) / (n_c + prior)`."""
     by_images, by_text = _shares(given.counts, prior)
     return by_images[:, None] * given.means + by_text[:, None] * suggested

@@ -65,6 +65,42 @@ def stacking_weights(left_out: Tensor, targets: Tensor, first: Tensor, pull: flo
     return weights if weights.any() else _FAINT * first.double()
 
 
+def unfitted_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
+    """The factor at which logits that were not fitted are likeliest, whatever their own scale.
+
+    `min_a sum_i CE(exp(a) Z_i / s, y_i) + a² / 2`, s the mean over the samples of the standard
+    deviation over the classes; the answer is `exp(a) / s`, or 0 where all logits are alike.
+    Zero-shot has not seen any support image, so this is unbiased also at one shot: where texts say
+    nothing of the images, the factor is small.
+
+    Args:
+        logits: Z, `[N, C]`.
+        targets: y, `[N]` columns.
+
+    >>> logits, targets = torch.tensor([[0.9, 0.0], [0.0, 0.9]]), torch.tensor([0, 1])
+    >>> right = unfitted_inverse_temperature(logits, targets)
+    >>> abs(unfitted_inverse_temperature(10 * logits, targets) / right - 0.1) < 1e-4
+    True
+    >>> unfitted_inverse_temperature(logits, 1 - targets) < right / 4
+    True
+    """
+    from scipy.optimize import minimize_scalar
+
+    values, rows = logits.double(), torch.arange(len(targets))
+    spread = values.std(dim=1).mean().item()
+    if not spread > 0:
+        return 0.0
+    values = values / spread
+
+    # a log-normal prior about 1: a few samples do not decide alone
+    def objective(a: float) -> float:
+        logs = (math.exp(a) * values).log_softmax(1)
+        return -logs[rows, targets].sum().item() + a * a / 2
+
+    found = minimize_scalar(objective, bounds=(-8, 4), method="bounded", options={"xatol": 1e-7})
+    return math.exp(found.x) / spread
+
+
 def capped_inverse_temperature(logits: Tensor, targets: Tensor) -> float:
     """Inverse temperature of logits that were not fitted, at most 1: how far they can be trusted.
 
