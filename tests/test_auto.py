@@ -208,12 +208,13 @@ def test_a_family_of_strengths_is_text_gda_at_each_in_a_space_of_few_dimensions(
         alone = gda_weights_with_text_prior(X, y, words, s.prior, s.shrinkage, s.deviation)
         np.testing.assert_allclose(queries @ w.T + b, queries @ alone[0].T + alone[1], atol=1e-6)
     asked = torch.arange(len(y)) % 3 == 0
-    every = gda_family_left_out(X, y, words, strengths)
-    some = gda_family_left_out(X, y, words, strengths, asked)
+    folds = stratified_folds(y, 8)
+    every = gda_family_left_out(X, y, words, strengths, folds)
+    some = gda_family_left_out(X, y, words, strengths, folds, asked)
     np.testing.assert_allclose(some, every[:, asked])
     if shots == 1:
         return
-    first = stratified_folds(y, 8) == 0
+    first = folds == 0
     alone = gda_weights_with_text_prior(X[~first], y[~first], words, 0.5, 0.9, 1.0)
     expected = X[first].double() @ alone[0].T + alone[1]
     found = every[0, first] - every[0, first].mean(1, keepdim=True)

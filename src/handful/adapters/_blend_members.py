@@ -24,7 +24,7 @@ from handful.selection import (
 )
 
 _WORK = 1e8  # N C D up to which a probe may be trained five times in a few seconds
-_FOLDS = 4  # of the probe; each costs a training
+_FOLDS, _PROBE_FOLDS = 8, 4  # fits that stand in for leaving out each image; a probe's cost more
 _COMPARED = 4e6  # left-out logits of a member that its weight is chosen on: thousands of images
 _BYTES = 60  # a left-out logit of all members, with what the search for weights makes of it
 
@@ -72,7 +72,7 @@ class Members:
 
     def __init__(self, features: Tensor, targets: Tensor, text: ClassText, seed: int) -> None:
         self.features, self.targets, self.seed = features, targets, seed
-        self.words = torch.from_numpy(text.weights)
+        self.words, self.classes = torch.from_numpy(text.weights), text.classes
         count, width = features.shape
         check_memory(
             _BYTES * count * len(self.words),
@@ -113,16 +113,22 @@ class Members:
         if asked is None:
             asked = torch.ones_like(self.targets, dtype=torch.bool)
         given = self.features, self.targets, self.words, self.strengths
-        logits = CLIP_SCALE * gda_family_left_out(*given, asked)
+        logits = CLIP_SCALE * gda_family_left_out(*given, self._folds(_FOLDS), asked)
         if len(self.all) == len(self.strengths):
             return logits
-        folds = stratified_folds(self.targets, _FOLDS)
+        folds = self._folds(_PROBE_FOLDS)
         probed = self.features.new_zeros(len(self.features), len(self.words))
         for fold in range(int(folds.max()) + 1):
             out = folds == fold
             rows, bias = self._probe(~out)
             probed[out] = (self.features[out].double() @ rows.T + bias).float()
         return torch.cat([logits, probed[None, asked]])
+
+    def _folds(self, most: int) -> Tensor:
+        """`[N]`; dealt out by the classes' names, so that the order of the classes is no matter."""
+        rank = {name: place for place, name in enumerate(sorted(self.classes))}
+        ranks = torch.tensor([rank[name] for name in self.classes])
+        return stratified_folds(ranks[self.targets], most)
 
     def _probe(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """`[C, D]` weights and `[C]` biases of a linear probe on a part of the images."""

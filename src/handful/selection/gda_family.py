@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from handful.selection.gda import posterior_means
-from handful.selection.leave_one_out import stratified_folds
 from handful.selection.modality_gap import ClassMeans, modality_gap
-
-_FOLDS = 8
 
 _NOTHING = 1e-10  # squared distances of unit rows below this, a sample, are float32's rounding
 
@@ -59,18 +56,20 @@ def gda_family_left_out(
     targets: Tensor,
     text: Tensor,
     strengths: Sequence[Strength],
+    folds: Tensor,
     asked: Tensor | None = None,
 ) -> Tensor:
-    """`[J, n, C]` float32 logits of samples by fits without them, over eight folds.
+    """`[J, n, C]` float32 logits of samples by fits without their fold.
 
     Args:
         features: as for `gda_family`.
         targets: as for `gda_family`.
         text: as for `gda_family`.
         strengths: as for `gda_family`.
+        folds: `[N]` fold of each sample, from 0.
         asked: `[N]` true for the n samples whose logits are wanted; all of them if None.
     """
-    span, folds = _Span.of(features, text), stratified_folds(targets, _FOLDS)
+    span = _Span.of(features, text)
     asked = torch.ones_like(targets, dtype=torch.bool) if asked is None else asked
     logits = torch.empty(len(strengths), int(asked.sum()), len(text))
     place = asked.cumsum(0) - 1
