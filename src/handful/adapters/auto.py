@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from handful.adapters import Adapter, KernelHead, number, scalar, whole
-from handful.adapters._blend_members import Blend, choose, explanation
+from handful.adapters._blend_explanation import explanation
+from handful.adapters._blend_members import Blend, choose
 from handful.contracts import ClassText
 from handful.selection import unfitted_inverse_temperature
 
