@@ -114,7 +114,10 @@ def test_transductive_numbers_stand_apart_and_need_no_labels(
     monkeypatch.setattr(
         pool,
         "fit_with_pool",
-        lambda adapter, *rest: (original(adapter, *rest), heads.append(adapter.module_))[0],
+        lambda adapter, *rest, **more: (
+            original(adapter, *rest, **more),
+            heads.append(adapter.module_),
+        )[0],
     )
     turned = tmp_path / "turned"
     names = sorted(p.name for p in (photos / "test").iterdir())
