@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from handful.adapters import Adapter, KernelHead, number, scalar, whole
+from handful.adapters import Adapter, KernelHead, check_is_fitted, number, scalar, whole
 from handful.adapters._blend_explanation import explanation
 from handful.adapters._blend_members import Blend, choose
 from handful.contracts import ClassText
