@@ -306,6 +306,6 @@ def test_semantic_views_of_tiny_and_narrow_pictures(size: tuple[int, int]) -> No
 
 def test_without_kornia_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia", None)
-    with pytest.raises(MissingExtraError, match=r"handful\[tune\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[tune\]'"):
         random_view(ramp(8, 8), 0, 0, kind="semantic")
     assert random_view(ramp(8, 8), 0, 0, kind=KINDS[0]).mode == "RGB"

@@ -683,7 +683,7 @@ def test_a_library_that_is_missing_or_broken_is_explained(
         raise ModuleNotFoundError("import of torchvision halted", name="torchvision")
 
     monkeypatch.setattr(library, "import_module", gone)
-    with pytest.raises(MissingExtraError, match=r"pip install 'handful\[open_clip\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[open_clip\]'"):
         encoders.load("open_clip:ViT-B-32/openai")
     monkeypatch.setattr(library, "import_module", broken)
     with pytest.raises(BrokenLibraryError, match=r"does not load .*halted.*Install it again"):

@@ -374,7 +374,7 @@ def test_places_that_are_no_pack(skill: Path, tmp_path: Path) -> None:
         (b'{"format": "1"}', "expected a format number"),
         (b'{"format": true}', "expected a format number"),
         (b'{"format": 0}', "expected a format number"),
-        (b'{"format": 2}', r"made by a newer Handful \(format 2.*upgrade"),
+        (b'{"format": 2}', r"made by a newer Handful \(format 2.*use a newer"),
         (b'{"format": 1}', "expected 64 hexadecimal digits under 'digest'"),
     ],
 )

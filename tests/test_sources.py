@@ -352,7 +352,7 @@ def test_a_parquet_table_without_the_library(images: Path, monkeypatch: pytest.M
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'handful\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[parquet\]'"):
         table(path)
 
 

@@ -21,6 +21,7 @@ from handful.adapters import create_adapter
 from handful.errors import StorageError
 from handful.protocols.task import digest
 
+_HELPERS = re.compile(r"handful\.adapters\.(_blend\w+)")
 _OTHER_METHODS = re.compile(r"handful\.adapters\.(\w+)|\"(\w+)\"")
 
 
@@ -112,6 +113,10 @@ def made_of(method: str) -> list[str]:
     found = [method]
     for name in found:  # grows on the way
         file = Path(inspect.getfile(plugins.get("adapters", name)))
-        named = set().union(*_OTHER_METHODS.findall(file.read_text(encoding="utf-8")))
+        source = file.read_text(encoding="utf-8")
+        # also what helpers of the folder name for it, as those of a blend do
+        helpers = (file.with_name(f"{helper}.py") for helper in _HELPERS.findall(source))
+        source += "".join(h.read_text(encoding="utf-8") for h in helpers if h.is_file())
+        named = set().union(*_OTHER_METHODS.findall(source))
         found += [n for n in plugins.names("adapters") if n in named and n not in found]
     return found

@@ -30,7 +30,7 @@ from handful.errors import InputError
 SIDE = 224
 _EDGE = 256  # the published evaluation crops 224 / (224 + 32) of the shorter side
 _MEAN, _DEVIATION = 127.0, 128.0  # of the Lite models; other EfficientNets have ImageNet's
-_TOGETHER = 8  # pictures in one pass: what lies between two layers then fits into the cache
+_TOGETHER = 4  # pictures in one pass: what lies between two layers then fits into the cache
 # Stem and early blocks, whose few channels are hurt most by rounding: with them in float32 the
 # lowest cosine to float32's features was 0.9991 on 96 photos, without 0.953.
 _FLOAT32_UNITS = (0, 1, 2, 3, 4, 6)
