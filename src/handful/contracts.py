@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -147,7 +148,7 @@ def image_file(name: str, path: Path) -> Iterator[FileIO]:
             yield file
     except FileNotFoundError as error:
         link = " (a link to nothing)" if path.is_symlink() else ""
-        raise ImageError(f"{name}: does not exist{link}; check the path") from error
+        raise ImageError(missing_path(name, "check the path", link)) from error
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected an image file") from error
     except OSError as error:
@@ -276,6 +277,39 @@ class Encoder(TextTower, Protocol):
     def images(self, batch: Sequence[Any]) -> Array:
         """N prepared pictures to `[N, D]` float32 unit rows."""
         ...
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is an address of the web, which nothing here fetches."""
+    return os.fspath(path)[:8].lower().startswith(("http:/", "https:/"))
+
+
+def missing_path(path: str | os.PathLike[str], cure: str, note: str = "") -> str:
+    """The words of an error about a path that does not exist, and what to do.
+
+    >>> missing_path("cat.png", "check the path")
+    'cat.png: does not exist; check the path'
+    """
+    if not is_address(path):
+        return f"{path}: does not exist{note}; {cure}"
+    scheme, _, rest = os.fspath(path).partition(":")
+    return (
+        f"{scheme}://{rest.lstrip('/')}: is an address, and nothing is fetched from the network; "
+        "download it first, then name the file or folder"
+    )
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number, `least` or more; True is none.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    # bool is a subclass of int, and shots=True must not count as 1
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
+    if value < least:
+        raise InputError(f"expected {name} of {least} or more, got {value}")
 
 
 def unit(values: ArrayLike, what: str = "features") -> Array:

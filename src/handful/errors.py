@@ -16,6 +16,10 @@ class InputError(HandfulError, ValueError):
     """An argument, a folder, a table or an array that cannot be used as it is."""
 
 
+class DeviceError(InputError):
+    """A device that torch does not support or that is not there."""
+
+
 class ImageError(InputError):
     """One image that cannot be decoded safely; a batch reports it by name and goes on."""
 

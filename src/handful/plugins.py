@@ -54,8 +54,12 @@ def get(kind: str, name: str) -> Any:
 
     Raises:
         UnknownNameError: no such file; names those that come close.
-        InputError: the file defines no class, or several, that could be meant.
+        InputError: the file defines no class, or several, that could be meant; no text.
     """
+    if not isinstance(name, str):  # an untyped program may have given anything
+        raise InputError(
+            f"expected a name of {kind}, such as {', '.join(names(kind)[:3])}, got {name!r}"
+        )
     wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
     # a name may come from a pack, so it must not be able to walk out of the folders
     file = f"{wanted}.py" if wanted.isidentifier() and wanted[0] != "_" else ""

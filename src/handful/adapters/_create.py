@@ -28,6 +28,11 @@ def create_estimator(
         InputError: a parameter that it does not have; says which it has.
     """
     accepted = estimator().get_params()
+    if params is not None and not isinstance(params, Mapping):
+        raise InputError(
+            f"params: expected the method's arguments by name, such as {{'alpha': 2.0}}, "
+            f"got {params!r}"
+        )
     given = dict(params or {})
     unknown = sorted(given.keys() - accepted.keys())
     if unknown:

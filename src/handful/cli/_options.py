@@ -112,8 +112,16 @@ def read_classes(path: Path | None) -> dict[str, str] | None:
         return None
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: does not exist; --classes takes a text file with a class name a line"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InputError(
+            f"{path}: cannot be read as text ({reason}); --classes takes a text file with a class "
+            "name a line"
+        ) from error
     pairs = [_SEPARATOR.split(line.strip(), maxsplit=1) for line in lines if line.strip()]
     labels = [pair[0] for pair in pairs]
     repeated = sorted({label for label in labels if labels.count(label) > 1})

@@ -18,6 +18,8 @@ SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
 
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
 
 def kind(data: bytes) -> str | None:
     """`JPEG`, `PNG`, `GIF`, `BMP`, `TIFF`, `WebP`, or None for anything else."""
@@ -26,8 +28,13 @@ def kind(data: bytes) -> str | None:
     return next((name for name, starts in SIGNATURES.items() if data.startswith(starts)), None)
 
 
-def describe_unknown(data: bytes) -> str:
+def describe_unknown(data: bytes, name: str = "") -> str:
     """For an error: what a file of no known kind seems to be, and what to do about it."""
+    if name.lower().endswith(_TABLES):
+        return (
+            "is a table, not an image; predict takes images and folders of images, a table is for "
+            "fit and evaluate"
+        )
     if not data:
         return "is empty (0 bytes); copy or download it again"
     if data[4:8] == b"ftyp":

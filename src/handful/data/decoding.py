@@ -117,7 +117,7 @@ def decode(
     data = ref.content()
     kind = _headers.kind(data)
     if kind is None:
-        raise ImageError(f"{ref.name}: {_headers.describe_unknown(data)}")
+        raise ImageError(f"{ref.name}: {_headers.describe_unknown(data, ref.name)}")
     limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)
     what = f"this {kind} file is damaged or cut short ({{}}); replace it by a sound copy"
     with _image_errors(ref.name, what):

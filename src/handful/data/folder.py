@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, missing_path
 from handful.data.dataset import SPLITS, Dataset
 from handful.errors import InputError
 
@@ -75,7 +75,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
     if not found:
         raise InputError(_nothing(given[0], skipped, "the folder"))
     if not any(os.path.lexists(p) for p in found.values()):
-        raise InputError(f"{given[0]}: does not exist; check the path")
+        raise InputError(missing_path(given[0], "check the path"))
     return [_ref(p) for p in found.values()]
 
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from handful import plugins
-from handful.contracts import Encoder
+from handful.contracts import Encoder, is_address
 from handful.encoders.catalogue import EncoderInfo, list_encoders
 from handful.encoders.families import is_open_clip
 from handful.errors import InputError
@@ -41,8 +41,16 @@ def load(
         UnknownNameError: a prefix that names no backend.
     """
     if not isinstance(name, str | Path):
+        if not hasattr(name, "images"):
+            raise InputError(
+                f"encoder: expected a name, a folder or a loaded encoder, got {name!r}"
+            )
         return name
     check_precision(precision)
+    if not str(name).strip():
+        raise InputError(
+            "encoder: the name is empty; give photo (the default), a hub name or a folder"
+        )
     backend, rest = _backend(str(name))
     encoder: Encoder = plugins.get("encoders", backend).load(
         rest, precision=precision, device=device
@@ -68,6 +76,8 @@ def _backend(name: str) -> tuple[str, str]:
     if name.startswith(("hf-hub:", "local-dir:")):
         return "open_clip", name
     backend, _, rest = name.partition(":")
+    if is_address(name):
+        return "transformers", name  # which refuses it, saying why
     if rest and len(backend) > 1 and backend.isidentifier():  # C:\models is a folder
         return backend, rest
     folder = Path(name).expanduser()

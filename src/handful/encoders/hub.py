@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
+from handful.contracts import is_address
 from handful.encoders import checkpoint
 from handful.encoders.catalogue import hub_names
 from handful.encoders.checkpoint import first_line
@@ -35,6 +36,11 @@ def find_checkpoint(name: str) -> Path:
         return path
     if path.is_file():
         raise InputError(f"{name}: is a file; name the folder that holds it and its config.json")
+    if is_address(name):
+        raise MissingModelError(
+            f"{name}: is an address, and nothing is fetched from it; download the model and name "
+            "its folder, or give its hub name (owner/name)"
+        )
     if not _HUB_NAME.fullmatch(name):
         raise MissingModelError(
             f"{name}: there is no such folder, and it is no hub name (owner/name)."

@@ -107,6 +107,10 @@ def expand_templates(items: Sequence[str]) -> tuple[str, ...]:
 def _check_list(templates: Sequence[str]) -> None:
     if isinstance(templates, str):
         raise InputError(f"expected a list of templates, got the string {templates!r}")
+    if not isinstance(templates, Sequence) or not all(isinstance(t, str) for t in templates):
+        raise InputError(
+            f"templates: expected a list of texts, such as {[*DEFAULT]}, got {templates!r}"
+        )
     if not templates:
         raise InputError(f"no template given; use for example {DEFAULT[0]!r}")
 

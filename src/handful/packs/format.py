@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ Statements = tuple[
 
 _WRITTEN = ("tensors", "files", "digest")  # derived from the rest each time a pack is written
 _MANIFEST_BYTES = 64 << 20  # 16 digests a class for 40 000 classes; JSON beyond that is an attack
+_LOOKED_AT = 1000  # entries of a folder without a manifest, in search of an image
 _BLANK = "0" * 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = frozenset({"float64", "float32", "float16", "int64", "int32", "uint8", "bool"})
@@ -101,6 +104,8 @@ def manifest_of(files: FileSource) -> tuple[dict[str, Any], bytes]:
             f"{files.where}: is a library of skills; name one of them: {files.where}/NAME "
             f"(handful library list {files.where})"
         )
+    if files.names() is None and not (path.exists() or (files.where / WEIGHTS).exists()):
+        _refuse_photos(files.where)
     raw = files.read(MANIFEST, _MANIFEST_BYTES)
     manifest = parse(raw, path)
     _check_format(manifest, path)
@@ -110,6 +115,16 @@ def manifest_of(files: FileSource) -> tuple[dict[str, Any], bytes]:
         if name not in manifest["files"]:
             raise PackError(f"{path}: 'files': {name} is missing")
     return manifest, raw
+
+
+def _refuse_photos(folder: Path) -> None:
+    """Say so where a folder of photos was named instead of a skill."""
+    entries = islice(folder.rglob("*"), _LOOKED_AT)
+    if any((mimetypes.guess_type(entry.name)[0] or "").startswith("image/") for entry in entries):
+        raise PackError(
+            f"{folder}: is a folder of photos (it holds images and no {MANIFEST}), not a skill; "
+            "name a skill's folder or .skill file here, the photos after it"
+        )
 
 
 def contents_of(files: FileSource, manifest: Mapping[str, Any]) -> dict[str, bytes]:

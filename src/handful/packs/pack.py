@@ -16,7 +16,7 @@ from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder
 from handful.packs import confidence, deltas, description, golden, head
 from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
-from handful.packs.storage import write_files
+from handful.packs.storage import as_path, write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
 from handful.packs.support import read as read_support
@@ -140,7 +140,7 @@ class Pack:
             InputError: something is there that may not be replaced.
             StorageError: the disk refused; what was there before is untouched.
         """
-        path = Path(folder)
+        path = as_path(folder)
         write_files(path, self.files(), overwrite=overwrite, known=NAMES)
         return path
 

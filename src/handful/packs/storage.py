@@ -5,12 +5,14 @@ Their content is not interpreted here; `handful.packs.format` verifies that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from handful.errors import PackError
+from handful.contracts import missing_path
+from handful.errors import InputError, PackError
 from handful.packs import disk, skill_file
 
 
@@ -46,6 +48,17 @@ class FolderSource:
         return disk.read_file(self.where / name, most)
 
 
+def as_path(folder: str | os.PathLike[str]) -> Path:
+    """Where a skill shall be written.
+
+    Raises:
+        InputError: no path.
+    """
+    if not isinstance(folder, str | os.PathLike):  # an untyped program may have given anything
+        raise InputError(f"folder: expected the path of a folder or file, got {folder!r}")
+    return Path(folder)
+
+
 def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
     """The files of the skill that lies at a path.
 
@@ -66,7 +79,7 @@ def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
             f"{former}. Rename it back, or save the new one again"
         )
     if not path.exists():
-        raise PackError(f"{path}: does not exist; expected the folder of a skill, or a .skill file")
+        raise PackError(missing_path(path, "expected the folder of a skill, or a .skill file"))
     if skill_file.is_skill_file(path):
         return skill_file.read(path)
     hint = "expected a skill's folder, or a file called NAME.skill"

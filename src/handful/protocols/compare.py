@@ -7,7 +7,7 @@ validation set exists and no test image takes part in any choice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from handful import data, encoders
-from handful.contracts import Encoder
+from handful.contracts import Encoder, check_count
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -83,7 +83,7 @@ def compare(
     *,
     encoder: str | Path | Encoder = encoders.DEFAULT,
     methods: Sequence[str] | None = None,
-    shots: Sequence[int] | None = None,
+    shots: int | Sequence[int] | None = None,
     seeds: int = 3,
     templates: Sequence[str] = prompts.DEFAULT,
     words: Mapping[str, str] | None = None,
@@ -104,7 +104,8 @@ def compare(
         encoder: name, folder or a loaded encoder.
         methods: adapters' names; all inductive ones when not given. Those that learn from the
             test images (`batch`, `stream`) run when named, and stand apart in every table.
-        shots: shot counts; those of 1, 2, 4, 8, 16 that the images allow when not given.
+        shots: one shot count or several; those of 1, 2, 4, 8, 16 that the images allow when
+            not given.
         seeds: how many draws.
         templates: prompts with `{}`, or names of sets such as `satellite`.
         words: label to words in the prompt.
@@ -118,8 +119,8 @@ def compare(
     """
     templates = prompts.expand_templates(templates)
     methods = [methods] if isinstance(methods, str) else methods
-    if seeds < 1:
-        raise InputError(f"expected at least 1 seed, got {seeds}")
+    check_count("seeds", seeds)
+    counts = _shot_counts(shots)
     dataset, _ = data.separate_reserved(data.load(source, classes=words), words)
     names = data.class_words(dataset, words)
     model = encoders.load(encoder, precision=precision, device=device)
@@ -127,7 +128,7 @@ def compare(
     drawable = Counter(task.classes[c] for c in task.labels[task.pool])
     data.require_images(names, drawable, task.failures)
     trials = compare_features(
-        task, methods or inductive_methods(), shots or _possible_shots(task), range(seeds)
+        task, methods or inductive_methods(), counts or _possible_shots(task), range(seeds)
     )
     facts = {
         "encoder": model.name,
@@ -158,6 +159,21 @@ def compare_features(
         for row in rows
         for score in scores_of(row, episode, fit_and_test(row, episode))
     ]
+
+
+def _shot_counts(shots: int | Sequence[int] | None) -> tuple[int, ...]:
+    """The shot counts that were asked for; none where the images decide.
+
+    Raises:
+        InputError: something that is no whole number from 1.
+    """
+    if shots is None:
+        return ()
+    listed: Any = shots if isinstance(shots, Iterable) and not isinstance(shots, str) else [shots]
+    counts: tuple[int, ...] = tuple(listed)
+    for count in counts:
+        check_count("shots", count)
+    return counts
 
 
 def _equal_draws(task: Task, shots: Collection[int]) -> list[int]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from handful import encoders
 from handful.contracts import Encoder
-from handful.errors import InputError, MismatchError, MissingModelError, PackError
+from handful.errors import DeviceError, InputError, MismatchError, MissingModelError, PackError
 from handful.packs import Pack, deltas
+
+_EMBEDDED = ("photo", "tiny")  # these come with Handful and lie nowhere else
 
 
 def load_encoder(
@@ -31,12 +33,14 @@ def load_encoder(
     Raises:
         MismatchError: another encoder than the skill's, or too coarse a precision for it.
         MissingModelError: not to be had; says what to do.
+        DeviceError: no such device here.
     """
+    encoders.check_precision(precision)
     if encoder is not None and not isinstance(encoder, str | Path):
         found = _tuned(pack, encoder)
         pack.check_encoder(found)
         return found
-    name = str(encoder or pack.manifest["encoder"]["name"])
+    name = str(pack.manifest["encoder"]["name"] if encoder is None else encoder)
     then = pack.manifest["encoder"]["precision"]
     # what was stated in teaching holds, so that the saved skill answers as the fitted one did
     stated = deltas.KEY in pack.manifest or "precision" in pack.manifest["training"]
@@ -44,7 +48,8 @@ def load_encoder(
         wanted = then if stated and precision == "auto" else precision
         loaded = encoders.load(name, precision=wanted, device=device)
     except (MissingModelError, InputError) as error:
-        if encoder:
+        # only an encoder that lies somewhere can lie elsewhere now
+        if encoder is not None or name in _EMBEDDED or isinstance(error, DeviceError):
             raise
         raise MissingModelError(
             f"{error} (so the skill names its encoder; if it lies elsewhere now, name that place: "

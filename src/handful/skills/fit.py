@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handful import data, encoders, tasks
-from handful.contracts import ClassText, Encoder
+from handful.contracts import ClassText, Encoder, check_count
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Progress, extract_features
@@ -84,6 +84,9 @@ def fit(
     Raises:
         InputError: anything about the images, labels or arguments that has to be put right first.
     """
+    check_count("views", views)
+    if shots is not None:
+        check_count("shots", shots)
     classes, words = _class_names(classes, words)
     source = data.read_source(source, classes=classes, root=root)
     chosen = tasks.choose(task, source)

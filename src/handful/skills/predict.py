@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from handful import data
-from handful.contracts import Array, Encoder
-from handful.errors import InputError
+from handful.contracts import Array, Encoder, check_count
 from handful.features import Progress, stream
 from handful.features.store import FeatureStore
 from handful.packs.novelty import Detector, read
@@ -172,8 +171,8 @@ class Predictor:
         total: int = 0,
     ) -> Iterator[Prediction]:
         for name, value in (("top_k", options.top_k), ("batch", batch)):
-            if value is not None and value < 1:
-                raise InputError(f"expected {name} of 1 or more, got {value}")
+            if value is not None:
+                check_count(name, value)
         batches = stream.encode_batches(
             *(self.encoder, images, batch, self.store),
             max_bytes=max_bytes,

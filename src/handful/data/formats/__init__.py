@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from handful import plugins
+from handful.contracts import missing_path
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
@@ -50,5 +51,7 @@ def load(path: Path) -> Dataset:
     if found is not None:
         return found.load(path)
     *first, last = (f.expected for f in reversed(formats))
-    problem = "is none of the kinds of source" if path.exists() else "does not exist"
-    raise InputError(f"{path}: {problem}; expected {', '.join(first)}, or {last}")
+    expected = f"expected {', '.join(first)}, or {last}"
+    if path.exists():
+        raise InputError(f"{path}: is none of the kinds of source; {expected}")
+    raise InputError(missing_path(path, expected))

@@ -21,7 +21,7 @@ from handful.encoders.backends._preprocessing import Preprocessing
 from handful.encoders.checkpoint import first_line
 from handful.encoders.kernels import use_onednn
 from handful.encoders.towers import Tower
-from handful.errors import InputError
+from handful.errors import DeviceError, InputError
 
 _TEXT_BATCH = 128
 
@@ -134,7 +134,7 @@ def find_device(name: str) -> torch.device:
     """`auto` or a name of torch's to a device.
 
     Raises:
-        InputError: a device that torch does not support or that is not there.
+        DeviceError: a device that torch does not support or that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -143,7 +143,7 @@ def find_device(name: str) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         reason = first_line(error, 200)
-        raise InputError(f"device {name!r} cannot be used here ({reason})") from error
+        raise DeviceError(f"device {name!r} cannot be used here ({reason})") from error
     return found
 
 

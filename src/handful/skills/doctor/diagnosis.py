@@ -14,6 +14,7 @@ from handful.errors import InputError
 from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
+from handful.packs.format import LIBRARY, MANIFEST
 from handful.skills.doctor.examination import examine
 from handful.skills.doctor.findings import Examination
 from handful.skills.doctor.measures import SIMILAR
@@ -71,7 +72,9 @@ def diagnose(
         InputError: a skill without its support set; whatever is wrong with the images.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path and ((path / "pack.json").exists() or (path.suffix == ".skill" and path.is_file())):
+    # of a library too, whose refusal names its skills
+    made_here = path and any((path / name).is_file() for name in (MANIFEST, LIBRARY))
+    if path and (made_here or (path.suffix == ".skill" and path.is_file())):
         source = Pack.load(path)
     source = getattr(source, "pack", source)  # of a skill with its encoder in memory
     if isinstance(source, Pack):
