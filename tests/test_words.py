@@ -15,11 +15,12 @@ from handful import metrics, plugins, tasks
 from handful.cli import predict
 from handful.contracts import unit
 from handful.data import playground
-from handful.packs import Pack
+from handful.packs import Pack, chosen
 from handful.packs.support import Support
 from handful.skills import statements
 from handful.skills.predict import Predictor
 from handful.skills.prediction import Prediction
+from handful.tasks.classify import per_class_table
 from tasks import make
 
 
@@ -213,3 +214,34 @@ def test_a_photo_at_the_edge_of_unknown_reads_the_same_on_both_sides(capsys):
     assert " ".join(stories[0]).endswith("cat or unknown")
     predict._show([Prediction("1.jpg", scores, unknown=True, familiar=0.2)], 0.05)
     assert "or unknown" not in capsys.readouterr().out
+
+
+def test_seventy_of_a_hundred_are_compared_with_the_frequent_class():
+    share, words = metrics.guessing({"cat": 70, "dog": 30})
+    assert share == 0.7
+    assert "cat" in words
+    assert metrics.guessing({"cat": 50, "dog": 50}) == (0.5, "by chance it would be 1 of 2")
+
+
+def test_a_class_without_a_test_photo_has_dashes():
+    result = metrics.evaluate(np.eye(3)[[0, 1, 1]], np.array([0, 1, 1]), ("a", "b", "c"))
+    table = per_class_table(result.per_class)
+    assert table.rows[2] == ["c", "-", "-", "-", "0"]
+    assert table.rows[0][1:4] == ["1.000"] * 3
+
+
+def test_members_of_no_share_are_counted_and_not_listed():
+    row = {"title": "A", "params": {}, "accuracy": 0.5}
+    ranking = [row | {"share": share} for share in (0.996, 0.004, 0.0)]
+    manifest = {"training": {"selection": {"ranking": ranking, "reason": "Why."}}}
+    rows, reason = chosen.selection_parts(manifest)
+    assert len(rows) == 2
+    assert reason == "Why. Not shown: 2 members with 0 % of the answer."
+    assert len(ranking) == 3
+
+
+def test_inspect_shows_the_recorded_evaluation(photos, tmp_path, capsys):
+    run(capsys, "fit", photos, "--out", tmp_path / "s", "--method", "tip")
+    assert "evaluated" not in run(capsys, "inspect", tmp_path / "s")[1]
+    run(capsys, "evaluate", tmp_path / "s", photos, "--record")
+    assert "evaluated" in run(capsys, "inspect", tmp_path / "s")[1]

@@ -190,9 +190,7 @@ def _show(fitted: Fitted, out: Path, seconds: float, *, why: bool) -> None:
     if fitted.pool:
         facts = manifest["training"]["pool"]
         _console.echo_text(
-            f"{facts['images']} photos without labels helped; what they say is weighed "
-            f"{facts['trust']:.2f} to 1 of what the labelled ones say ({fitted.pool.encoded} "
-            "encoded now)."
+            f"{_pool_line(facts['images'], facts['trust'])} ({fitted.pool.encoded} encoded now)."
         )
     reserved = _reserved(manifest)
     if reserved:
@@ -211,6 +209,19 @@ def _show(fitted: Fitted, out: Path, seconds: float, *, why: bool) -> None:
         _console.echo_text(expectation)
     more = "; how it was chosen: --why, or handful inspect" if fitted.selection and not why else ""
     _console.echo_text(f"Method: {chosen.method_line(manifest)}{more}.")
+
+
+def _pool_line(images: int, trust: float) -> str:
+    """Whether photos without labels helped, and how much.
+
+    >>> _pool_line(1, 0.004)
+    '1 photo without labels did not help: what it says is weighed 0.00'
+    """
+    photos = f"{images} photo{'s' * (images != 1)} without labels"
+    say = "it says" if images == 1 else "they say"
+    if f"{trust:.2f}" == "0.00":
+        return f"{photos} did not help: what {say} is weighed 0.00"
+    return f"{photos} helped; what {say} is weighed {trust:.2f} to 1 of what the labelled ones say"
 
 
 def _reserved(manifest: Mapping[str, Any]) -> list[str]:

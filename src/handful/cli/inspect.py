@@ -21,9 +21,11 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     task = tasks.get(tasks.of_manifest(manifest))
     expectation = task.expectation(manifest)
     numbers = _console.left_out_line(task.expected(manifest))
+    recorded = _recorded(manifest.get("evaluation"))
     facts = {
         **({"expect": expectation.removeprefix("Expect ")} if expectation else {}),
         **({"left out": numbers} if numbers else {}),
+        **({"evaluated": recorded} if recorded else {}),
         "method": f"{manifest['method']} {manifest['params'] or ''}",
         "encoder": manifest["encoder"]["name"],
         **{f"tuner {name}": line for name, line in deltas.summaries(manifest).items()},
@@ -41,3 +43,27 @@ def run(skill: _options.Skill, as_json: _options.Json = False) -> int:
     _console.echo_table(["fact", "value"], [[k, v] for k, v in facts.items()])
     _console.show_selection(*chosen.selection_parts(manifest), title="\nHow it was chosen:")
     return 0
+
+
+def _recorded(evaluation: object) -> str:
+    """What `evaluate --record` measured, in one line; "" where nothing sound is recorded.
+
+    >>> _recorded({"accuracy": 0.81, "interval": [0.77, 0.845], "count": 400, "dataset": "test"})
+    'accuracy 81.00 % (95 % interval 77.00 to 84.50 %), 400 images, test'
+    """
+    if not isinstance(evaluation, Mapping):
+        return ""
+    parts = []
+    if isinstance(accuracy := evaluation.get("accuracy"), float):
+        line = f"accuracy {100 * accuracy:.2f} %"
+        interval = evaluation.get("interval")
+        if isinstance(interval, list) and [type(v) for v in interval] == [float, float]:
+            line += f" (95 % interval {100 * interval[0]:.2f} to {100 * interval[1]:.2f} %)"
+        parts.append(line)
+    elif isinstance(f1 := evaluation.get("micro_f1"), float):
+        parts.append(f"micro-F1 {f1:.3f}")
+    if parts and type(evaluation.get("count")) is int:
+        parts.append(f"{evaluation['count']} images")
+    if parts and isinstance(evaluation.get("dataset"), str):
+        parts.append(evaluation["dataset"])
+    return ", ".join(parts)

@@ -59,7 +59,7 @@ def tenths(value: float) -> str:
 def guessing(counts: Mapping[str, int]) -> tuple[float, str]:
     """What an answer without looking would get right, and the same in words.
 
-    Always the most frequent class where that is much better than chance among the classes.
+    The larger of chance and always the most frequent class; they are equal where counts are.
 
     Args:
         counts: images of each class.
@@ -68,10 +68,12 @@ def guessing(counts: Mapping[str, int]) -> tuple[float, str]:
     (0.3333333333333333, 'by chance it would be 1 of 3')
     >>> guessing({"cat": 30, "dog": 8, "owl": 2})
     (0.75, 'always answering “cat”, the most frequent class, would be right on 7 to 8 of 10')
+    >>> guessing({"cat": 7, "dog": 3})
+    (0.7, 'always answering “cat”, the most frequent class, would be right on about 7 of 10')
     """
     name, most = max(counts.items(), key=lambda item: item[1])
     frequent = most / sum(counts.values())
-    if frequent < 1.5 / len(counts):
+    if most * len(counts) <= sum(counts.values()):
         return 1 / len(counts), f"by chance it would be 1 of {len(counts)}"
     words = f"always answering “{name}”, the most frequent class, would be right on"
     return frequent, f"{words} {tenths(frequent)}"

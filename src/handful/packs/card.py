@@ -56,7 +56,10 @@ print(predictor.predict(["photo.jpg"], top_k=3)[0].scores)
 ```
 """
 
-_LOWER = "Accuracy on them ranks the methods, and is lower than what a fit of all images reaches."
+_RANKS = (
+    "Accuracy on them ranks the methods; it may be above or below what new photos give, which "
+    "`handful evaluate SKILL FOLDER --record` measures."
+)
 
 _NAMED = """## How it was chosen
 
@@ -165,7 +168,7 @@ def _chosen(manifest: Mapping[str, Any]) -> str:
             "|---|---|---:|---:|",
             *lines,
             "\nThe images left out are support images; no other image took part. "
-            + (deltas.TOO_GOOD if deltas.KEY in manifest else _LOWER)
+            + (deltas.TOO_GOOD if deltas.KEY in manifest else _RANKS)
             + "\n",
         ]
     )

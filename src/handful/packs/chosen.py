@@ -22,18 +22,24 @@ def selection_rows(selection: Mapping[str, Any]) -> list[list[str]]:
 def selection_parts(manifest: Mapping[str, Any]) -> tuple[list[list[str]], str]:
     """Headers and rows of the ranking, and the reason in words; what is not stated is empty.
 
-    What is not as `Auto.explain` makes it is left out: a pack is untrusted.
+    Members whose share rounds to 0 % are counted, not listed. What is not as
+    `Auto.explain` makes it is left out: a pack is untrusted.
     """
     selection = manifest["training"].get("selection")
     if not isinstance(selection, Mapping):
         return [], ""
     try:
-        rows = selection_rows(selection)
+        shown = [row for row in selection["ranking"] if round(100 * row["share"])]
+        few = len(selection["ranking"]) - len(shown)
+        rows = selection_rows({"ranking": shown})
     except (AttributeError, KeyError, TypeError, ValueError):
-        rows = []
+        rows, few = [], 0
     reason = str(selection.get("reason") or "")
     if reason and deltas.KEY in manifest:
         reason = f"{reason} {deltas.TOO_GOOD}"
+    if few:
+        members = "1 member" if few == 1 else f"{few} members"
+        reason = f"{reason} Not shown: {members} with 0 % of the answer.".strip()
     return rows, reason
 
 

@@ -139,9 +139,9 @@ def _counts(manifest: Manifest) -> dict[str, int]:
 
 
 def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
-    """Precision, recall, F1 and images of each class."""
-    rows = [
-        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", f"{c['support']:g}"]
-        for name, c in per_class.items()
-    ]
+    """Precision, recall, F1 and images of each class; dashes where a class has no image."""
+    rows = []
+    for name, c in per_class.items():
+        shares = [f"{c[k]:.3f}" if c["support"] else "-" for k in ("precision", "recall", "f1")]
+        rows.append([name, *shares, f"{c['support']:g}"])
     return Table(["class", "precision", "recall", "F1", "images"], rows, right=[1, 2, 3, 4])
