@@ -126,6 +126,11 @@ def test_photos_in_place_of_a_skill_are_called_photos(photos, skill, tmp_path, c
         assert "is a folder of photos" in _refused(capsys, *words)
     cut = shutil.copytree(skill, tmp_path / "cut")
     (cut / "pack.json").unlink()
+    (cut / "confusion.png").write_bytes(b"a figure of the skill")
+    (skill.parent / "loose.png").write_bytes(b"beside the skills")
+    for folder in (cut, skill.parent):  # a skill without its manifest, a folder of skills
+        assert "the pack is incomplete" in _refused(capsys, "inspect", folder)
+    (cut / "weights.safetensors").unlink()
     assert "the pack is incomplete" in _refused(capsys, "inspect", cut)
 
 

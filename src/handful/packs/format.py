@@ -119,8 +119,11 @@ def manifest_of(files: FileSource) -> tuple[dict[str, Any], bytes]:
 
 def _refuse_photos(folder: Path) -> None:
     """Say so where a folder of photos was named instead of a skill."""
-    entries = islice(folder.rglob("*"), _LOOKED_AT)
-    if any((mimetypes.guess_type(entry.name)[0] or "").startswith("image/") for entry in entries):
+    held = {entry.name for entry in islice(folder.rglob("*"), _LOOKED_AT)}
+    if MANIFEST in held:  # a folder of skills, whose figures are images too
+        return
+    kinds = (mimetypes.guess_type(name)[0] or "" for name in held - {*NAMES})
+    if any(kind.startswith("image/") for kind in kinds):
         raise PackError(
             f"{folder}: is a folder of photos (it holds images and no {MANIFEST}), not a skill; "
             "name a skill's folder or .skill file here, the photos after it"
