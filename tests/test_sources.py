@@ -96,6 +96,13 @@ def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
     assert folder(tmp_path).classes == ("bus", "test", "train")
 
 
+def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
+    plant(tmp_path, "train/1.png", "Val/2.png")
+    message = complaint(folder, tmp_path)
+    assert "splits are no classes" in message
+    assert "Val/<class>/" in message
+
+
 def test_splits_beside_other_folders_are_not_guessed_at(tmp_path: Path) -> None:
     plant(tmp_path, "train/a/1.png", "test/a/1.png", "extra/1.png")
     assert "holds the splits" in complaint(folder, tmp_path)

@@ -45,7 +45,7 @@ Precision = Annotated[
     str,
     typer.Option(
         help="Of the encoder: float32, bfloat16, or auto: bfloat16 where the processor has it and "
-        "the features stay the same.",
+        "the features stay the same (never for photo).",
         callback=_check_precision,
     ),
 ]

@@ -84,6 +84,12 @@ def _split_folders(top: Path) -> list[tuple[Path, str]]:
     names = _folders(top)
     known = [n for n in names if n.casefold() in SPLITS and _folders(top / n)]
     if not known:
+        if len(names) > 1 and all(n.casefold() in SPLITS for n in names):
+            raise InputError(
+                f"{top}: the images of {', '.join(sorted(names))} lie in no folder of a class, and "
+                "splits are no classes; put each image into a folder of its class: "
+                f"{sorted(names)[0]}/<class>/, or list file and label in a table"
+            )
         return []
     others = [n for n in names if n not in known]
     if not others:
