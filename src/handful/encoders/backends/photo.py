@@ -25,7 +25,7 @@ from handful.encoders.backends._photo.text import WEIGHTS, PhotoText, PhotoToken
 from handful.encoders.backends._preprocessing import Inputs, Preprocessing
 from handful.encoders.checkpoint import read_json
 from handful.encoders.towers import Block, Tower
-from handful.errors import InputError
+from handful.errors import InputError, MissingModelError
 
 SIDE = 224
 _EDGE = 256  # the published evaluation crops 224 / (224 + 32) of the shorter side
@@ -78,7 +78,7 @@ class PhotoEncoder(_base.TwoTowerEncoder):
         self._tokens = PhotoTokens.from_folder(folder)
         self.fingerprint = fingerprint.join(
             "photo",
-            fingerprint.digest([weights.SHA256, fingerprint.weights_digest([folder / WEIGHTS])]),
+            fingerprint.digest([weights.SHA256, _digest(folder / WEIGHTS)]),
             architecture=[_ARCHITECTURE, stated["text"], stated["logit_scale"]],
             preprocessing=[_EDGE, SIDE, "bicubic", _MEAN, _DEVIATION],
             tokenizer=fingerprint.tokenizer_digest(folder),
@@ -112,6 +112,18 @@ class PhotoEncoder(_base.TwoTowerEncoder):
 def folder_of_text() -> Path:
     """Where the files of the text tower lie in this installation."""
     return Path(str(resources.files("handful.encoders"))) / "photo"
+
+
+def _digest(path: Path) -> str:
+    """Of the bytes of a file of this package: one layout, so quicker than tensor by tensor.
+
+    Raises:
+        MissingModelError: it is not there; names it.
+    """
+    try:
+        return fingerprint.short_sha256(path.read_bytes())
+    except OSError as error:
+        raise MissingModelError(f"{path}: cannot be read; install handful again") from error
 
 
 def _vision(model: PhotoModel) -> Tower:
