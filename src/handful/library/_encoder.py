@@ -52,7 +52,7 @@ def find_encoder(
 
     def load(precision: str = precision) -> Encoder:
         if given is None or isinstance(given, str):
-            name = given or str(stated["name"])
+            name = str(stated["name"]) if given is None else given
             return encoders.load(name, precision=precision, device=device)
         return given
 
