@@ -103,6 +103,19 @@ def test_a_difference_that_no_number_of_draws_tells_is_said_to():
     assert "take either" in " ".join(explained(ranking))
 
 
+def test_the_smallest_difference_that_could_be_told_is_stated_and_is_the_limit():
+    noise = np.array([8.0, -7.0, -1.0])
+    draws = {"auto": list(70 + HARD[:3]), "tip": list(50 + 2 * noise + HARD[:3])}
+    (few,) = rank(scores(draws))
+    assert few.rows[1].place == "alike"  # 20 points, and 3 draws cannot tell
+    assert few.least > 20
+    assert f"{few.least:.1f} points" in " ".join(explained(few))
+    for factor, place in ((0.99, "alike"), (1.01, "worse")):
+        tip = 70 - factor * few.least + 2 * (noise - noise.mean()) + HARD[:3]
+        (moved,) = rank(scores({"auto": draws["auto"], "tip": list(tip)}))
+        assert moved.rows[1].place == place
+
+
 def every_method(shots: tuple[int, ...]) -> Comparison:
     rng = np.random.default_rng(3)
     names = plugins.names("adapters")

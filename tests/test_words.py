@@ -114,6 +114,7 @@ def test_images_of_a_group_and_copies_are_left_out_together(method):
     assert torn["right"] / torn["images"] > kept["right"] / kept["images"] + 0.1
     copies = replace(bursts, ids=tuple(alone.ids[r] for r in rows))
     assert stated(copies, method)["right"] == kept["right"]
+    assert (torn["units"], kept["units"], stated(copies, method)["units"]) == (48, 16, 16)
 
 
 def test_fit_ends_with_what_to_expect_and_the_method(photos, tmp_path, capsys):
@@ -245,3 +246,19 @@ def test_inspect_shows_the_recorded_evaluation(photos, tmp_path, capsys):
     assert "evaluated" not in run(capsys, "inspect", tmp_path / "s")[1]
     run(capsys, "evaluate", tmp_path / "s", photos, "--record")
     assert "evaluated" in run(capsys, "inspect", tmp_path / "s")[1]
+
+
+def test_the_interval_counts_groups_and_not_their_photos():
+    task = tasks.get("classify")
+    manifest = {"classes": ["a", "b"], "training": {"counts": {"a": 100, "b": 100}}}
+    entry = {"right": 160, "images": 200}
+    photos = task.expected(manifest | {"confidence": entry})
+    groups = task.expected(manifest | {"confidence": entry | {"units": 40}})
+    assert groups["accuracy"] == photos["accuracy"] == 0.8
+    assert groups["interval"] == list(metrics.wilson_interval(32, 40))
+    assert photos["interval"] == list(metrics.wilson_interval(160, 200))
+    assert task.expectation(manifest | {"confidence": entry | {"units": 40}}) == (
+        metrics.expectation(32, 40, {"a": 100, "b": 100})
+    )
+    for forged in (0, 201, "40", True):
+        assert task.expected(manifest | {"confidence": entry | {"units": forged}}) is None

@@ -160,8 +160,10 @@ def left_out_line(expected: Mapping[str, Any] | None) -> str:
     if not expected or "interval" not in expected:
         return ""
     low, high = expected["interval"]
+    units = expected.get("units", expected["images"])
+    groups = f" in {units} groups" if units < expected["images"] else ""
     return (
-        f"{100 * expected['accuracy']:.1f} % of {expected['images']} left-out images right "
+        f"{100 * expected['accuracy']:.1f} % of {expected['images']} left-out images{groups} right "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
     )
 

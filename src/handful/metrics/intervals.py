@@ -11,7 +11,7 @@ import numpy as np
 from handful.errors import InputError
 
 
-def wilson_interval(right: int, count: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(right: float, count: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of a share, `right` of `count`; valid for few images and for shares near 0 or 1.
 
     `(p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`, Wilson, 1927.

@@ -13,7 +13,7 @@ _WIDE = 4  # tenths; an interval this wide says more than its middle
 _MANY = 0.9  # where an interval lies above this (or below 1 - this), tenths are too coarse
 
 
-def share_in_words(right: int, count: int, what: str = "") -> str:
+def share_in_words(right: float, count: int, what: str = "") -> str:
     """How many of ten, with the 95 % Wilson interval; its ends are rounded outwards.
 
     Args:
@@ -79,22 +79,25 @@ def guessing(counts: Mapping[str, int]) -> tuple[float, str]:
     return frequent, f"{words} {tenths(frequent)}"
 
 
-def expectation(right: int, count: int, counts: Mapping[str, int]) -> str:
+def expectation(right: int, count: int, counts: Mapping[str, int], units: int | None = None) -> str:
     """What to expect of a classifier on new images, from answers to images it had not seen.
 
     Args:
         right: of `count` left-out images.
         count: left-out images, at least 1.
         counts: support images of each class.
+        units: how many of the left-out images are independent, for the interval; default all.
 
     >>> expectation(130, 160, dict.fromkeys("abcd", 40))  # doctest: +NORMALIZE_WHITESPACE
     'Expect about 8 of 10 new photos like these to be right (between 7 and 9); by chance it would
     be 1 of 4.'
     """
     baseline, words = guessing(counts)
-    low, _ = wilson_interval(right, count)
+    n = count if units is None else units
+    alike = right * n / count  # as many of the units
+    low, _ = wilson_interval(alike, n)
     weak = "" if low > baseline else ", and these photos are too few to tell the difference"
-    answer = share_in_words(right, count, " new photos like these to be right")
+    answer = share_in_words(alike, n, " new photos like these to be right")
     return f"Expect {answer}; {words}{weak}."
 
 

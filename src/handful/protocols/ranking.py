@@ -61,6 +61,8 @@ class Ranking:
         draws: how many there are.
         needed: draws that would tell the second from the best, if they go on to differ as they do;
             None where nothing is to be told, or more than 200 would be needed.
+        least: the smallest difference, in points, that these draws could have told for every
+            method that is alike; None where nothing is alike or nothing has spread.
     """
 
     note: str
@@ -68,6 +70,7 @@ class Ranking:
     shots: tuple[int, ...]
     draws: int
     needed: int | None
+    least: float | None = None
 
     def alike(self) -> tuple[Ranked, ...]:
         """Those that cannot be told from the best."""
@@ -104,7 +107,8 @@ def _ranking(note: str, scores: Sequence[Score]) -> Ranking:
         rows.append(Ranked(method, means[method], cells, below, p, place))
     alike = [row.method for row in rows if row.place == "alike"]
     needed = _needed(gaps[alike[0]], len(gaps)) if alike else None
-    return Ranking(note, tuple(rows), shots, len(by_draw[best]), needed)
+    least = _least([gaps[m] for m in alike if chances[m] is not None])
+    return Ranking(note, tuple(rows), shots, len(by_draw[best]), needed, least)
 
 
 def _differences(best: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
@@ -152,6 +156,23 @@ def _needed(differences: Sequence[float], methods: int) -> int | None:
     return None
 
 
+def _least(alike: Sequence[Sequence[float]]) -> float | None:
+    """Points at which the draws would have told each of these from the best, by their spreads.
+
+    Not one variance pooled over the methods: their spreads differ manifold, and a pooled one would
+    call noisy methods worse by chance. The level is that of Holm's step at which nothing was told.
+    """
+    from scipy.special import stdtrit
+
+    if not alike:
+        return None
+    return max(
+        float(stdtrit(len(gap) - 1, 1 - LEVEL / (2 * len(alike))) * np.std(gap, ddof=1))
+        / math.sqrt(len(gap))
+        for gap in alike
+    )
+
+
 def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
     """What the marks mean, and what would tell more: a line each.
 
@@ -184,6 +205,11 @@ def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
                 f"{gap}; about {ranking.needed} draws would tell them apart: "
                 f"--seeds {ranking.needed}."
             )
+    if ranking.least is not None:
+        lines.append(
+            f"= does not mean equal: among the methods marked so, differences of up to "
+            f"{ranking.least:.1f} points go untold by these {draws} draws."
+        )
     if draws < _USUAL and len(alike) > _FEW:
         lines.append(
             f"So few draws tell little, and {len(alike)} methods are left: --seeds {_USUAL} would "

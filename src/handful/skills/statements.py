@@ -108,6 +108,7 @@ def confidence(
     statement = {
         "factor": factor,
         "images": len(scores),
+        "units": len(np.unique(units[others])),
         "right": int((logits.argmax(axis=1) == targets).sum()),
         "smallest": round(conformal.smallest_error(len(scores)), 6),
         "how": _HOW_CALIBRATED if closed else _HOW,

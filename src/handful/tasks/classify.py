@@ -84,7 +84,11 @@ class Classify(Task):
         return [f"Taught {len(counts)} classes from {sum(counts.values())} photos"]
 
     def expected(self, manifest: Manifest) -> dict[str, Any] | None:
-        """`accuracy` on `images` left-out support images, its `interval`, and `guessing`."""
+        """`accuracy` on `images` left-out support images, its `interval`, and `guessing`.
+
+        Images of a group, and copies, are not independent: the interval is that of `units`, how
+        many groups (an image alone is one) were left out.
+        """
         stated = manifest.get("confidence")
         if not isinstance(stated, Mapping):
             return None
@@ -93,11 +97,15 @@ class Classify(Task):
         right, count = stated.get("right"), stated.get("images")
         if type(right) is not int or type(count) is not int or not 0 <= right <= count > 0:
             return None  # of an earlier version, or made by hand
+        units = stated.get("units", count)  # skills of earlier versions do not say it
+        if type(units) is not int or not 1 <= units <= count:
+            return None
         return {
             "accuracy": right / count,
-            "interval": list(metrics.wilson_interval(right, count)),
+            "interval": list(metrics.wilson_interval(right * units / count, units)),
             "right": right,
             "images": count,
+            "units": units,
             "guessing": metrics.guessing(_counts(manifest))[0],
         }
 
@@ -112,7 +120,9 @@ class Classify(Task):
                 f"How many new photos will be right is not known: {why}. To measure it on other "
                 "labelled photos: handful evaluate SKILL FOLDER"
             )
-        return metrics.expectation(found["right"], found["images"], _counts(manifest))
+        return metrics.expectation(
+            found["right"], found["images"], _counts(manifest), found["units"]
+        )
 
     def evaluation_summary(self, result: metrics.Evaluation) -> list[str | Table]:
         """Precision, recall and F1 of each class, then accuracy."""
