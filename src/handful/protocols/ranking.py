@@ -159,7 +159,7 @@ def _needed(differences: Sequence[float], methods: int) -> int | None:
 def _least(alike: Sequence[Sequence[float]]) -> float | None:
     """Points at which the draws would have told each of these from the best, by their spreads.
 
-    Not one variance pooled over the methods: their spreads differ manifold, and a pooled one would
+    Not one variance pooled over the methods: where their spreads differ, a pooled one would
     call noisy methods worse by chance. The level is that of Holm's step at which nothing was told.
     """
     from scipy.special import stdtrit
