@@ -1,8 +1,8 @@
-"""How `bench` and `compare` show their tables and write their reports."""
+"""How commands show results, write reports, and name the images that were left out of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,3 +59,9 @@ def write_report(
 def report_written(out: Path, name: str = "figure.png") -> None:
     """Where the files are."""
     _console.echo_err(f"wrote {out / 'report.md'}, {name} and report.json")
+
+
+def report_left_out(names: Sequence[str], what: str, treated: str = "left out") -> None:
+    """Name the images that are not treated as the others, on standard error; nothing if none."""
+    if names:
+        _console.echo_err(f"{len(names)} {what}: {treated} ({_console.first_names(names)})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,18 +84,12 @@ def run(
 
 def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
     """Name the test images that taught the skill."""
-    if done.leaks:
-        treated = "counted all the same" if keep_leaks else "left out"
-        _console.echo_err(
-            f"{len(done.leaks)} test images are also in the support set, byte for byte: {treated} "
-            f"({_console.first_names(done.leaks)})"
-        )
-    if done.in_pool:
-        treated = "counted all the same" if keep_leaks else "left out"
-        _console.echo_err(
-            f"{len(done.in_pool)} test images helped to teach the skill without their labels: "
-            f"{treated} ({_console.first_names(done.in_pool)})"
-        )
+    treated = "counted all the same" if keep_leaks else "left out"
+    for names, what in (
+        (done.leaks, "test images are also in the support set, byte for byte"),
+        (done.in_pool, "test images helped to teach the skill without their labels"),
+    ):
+        _results.report_left_out(names, what, treated)
 
 
 def _answer(done: Evaluated) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options, _tuning
+from handful.cli import _console, _options, _results, _tuning
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,11 +110,7 @@ def _report(fitted: Fitted) -> int:
         (pool.in_support, "are support images, byte for byte"),
         (pool.repeated, "are there more than once, byte for byte"),
     ):
-        if names:
-            _console.echo_err(
-                f"{len(names)} of the photos without labels {why}: left out "
-                f"({_console.first_names(names)})"
-            )
+        _results.report_left_out(names, f"of the photos without labels {why}")
     return _console.report_failures((*fitted.failures, *pool.failures), fitted.ignored)
 
 

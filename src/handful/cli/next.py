@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options
+from handful.cli import _console, _options, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,11 +80,5 @@ def _report(found: Suggested) -> None:
             f"{found.asked} were asked for, and there are {found.candidates} photos to choose "
             "from: these are all of them"
         )
-    for names, why in (
-        (found.in_support, "are in the support set already"),
-        (found.repeated, "are there more than once, byte for byte"),
-    ):
-        if names:
-            _console.echo_err(
-                f"{len(names)} photos {why}: left out ({_console.first_names(names)})"
-            )
+    _results.report_left_out(found.in_support, "photos are in the support set already")
+    _results.report_left_out(found.repeated, "photos are there more than once, byte for byte")

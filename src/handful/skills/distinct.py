@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from handful import data
 from handful.contracts import ImageRef
 from handful.features import Extraction
 
@@ -40,3 +43,17 @@ class Distinct:
             elif first.setdefault(id_, row) != row:
                 repeated.append(images[place].name)
         return cls(tuple(first.values()), tuple(in_support), tuple(repeated))
+
+
+def find_unlabelled(source: Any, kind: str) -> list[ImageRef]:
+    """The images of files and folders, or given ones, perhaps none; labels beside them are left.
+
+    Args:
+        source: a file or folder, several of them, or what `handful.data.images_of` takes.
+        kind: what an image without a path is called in reports, with its number.
+    """
+    given = [source] if isinstance(source, str | Path) else data.images_of(source)
+    images = list(given)
+    if images and all(isinstance(image, str | Path) for image in images):
+        return data.find_images(images)
+    return [data.reference(image, f"<{kind} {i}>") for i, image in enumerate(images)]

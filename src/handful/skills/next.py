@@ -19,9 +19,9 @@ from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.selection import variance_reduction_order
-from handful.skills.distinct import Distinct
+from handful.skills.distinct import Distinct, find_unlabelled
 from handful.skills.edit.refit import require_support
-from handful.skills.loaded import LoadedSkill
+from handful.skills.loaded import AnySkill, unpack
 from handful.skills.locate import decode_or_none
 from handful.skills.predict import Predictor
 
@@ -103,7 +103,7 @@ class Suggested:
 
 
 def suggest(
-    skill: str | Path | Pack | LoadedSkill,
+    skill: AnySkill,
     images: Any,
     count: int = COUNT,
     *,
@@ -121,7 +121,7 @@ def suggest(
 
     Args:
         skill: a skill with its support set; its folder, or what `handful.fit` returns.
-        images: files, folders or images, without labels.
+        images: files, folders or images, without labels (`handful.data.images_of`).
         count: how many; all where there are fewer.
         encoder: to use instead of the one the skill names.
         precision: of an encoder that is loaded by name; see `Predictor`.
@@ -135,7 +135,9 @@ def suggest(
     """
     if count < 1:
         raise InputError(f"expected 1 or more photos to label, got {count}")
-    refs = _refs(images)
+    refs = find_unlabelled(images, "image")
+    if not refs:
+        raise InputError("no images given; name image files or folders")
     predictor = _predictor(skill, encoder, store, precision=precision, device=device)
     support = require_support(predictor.pack)
     found = extract_features(predictor.encoder, refs, store or predictor.store, progress=progress)
@@ -162,20 +164,8 @@ def suggest(
     )
 
 
-def _refs(images: Any) -> list[ImageRef]:
-    """Files and folders as their images; anything else one by one."""
-    if isinstance(images, str | Path):
-        return data.find_images([images])
-    given: Sequence[Any] = list(images)
-    if given and all(isinstance(image, str | Path) for image in given):
-        return data.find_images(given)
-    if not given:
-        raise InputError("no images given; name image files or folders")
-    return [ImageRef.of(image, f"image {i}") for i, image in enumerate(given)]
-
-
 def _predictor(
-    skill: str | Path | Pack | LoadedSkill,
+    skill: AnySkill,
     encoder: str | Path | Encoder | None,
     store: FeatureStore | None,
     *,
@@ -187,18 +177,15 @@ def _predictor(
     Raises:
         InputError: its doubt is not that of one class among several.
     """
-    if isinstance(skill, str | Path):
-        skill = Pack.load(skill)
-    pack = skill if isinstance(skill, Pack) else skill.pack
+    pack, *_ = unpack(skill)
     if not pack.task.exclusive:
         raise InputError(
             f"{pack.where}: answers {pack.task.answers}; which photo to label next can be said of "
             "skills of one label an image"
         )
     require_support(pack)
-    if isinstance(skill, Predictor):
-        return skill
-    return Predictor(skill, encoder, store, precision=precision, device=device)
+    read = pack if isinstance(skill, str | Path) else skill  # from disk once
+    return Predictor(read, encoder, store, precision=precision, device=device)
 
 
 def _choose(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack
 from handful.packs.format import Statements
 from handful.packs.support import Support
-from handful.skills.distinct import Distinct
+from handful.skills.distinct import Distinct, find_unlabelled
 from handful.skills.support import SupportFeatures
 from handful.tasks import Task
 
@@ -93,18 +92,12 @@ def pool_ids(pack: Pack) -> frozenset[str]:
 
 
 def find_pool(source: Any) -> list[ImageRef]:
-    """The images of files and folders, or given ones; labels that stand beside them do not count.
-
-    Args:
-        source: as for `Predictor.predict`.
+    """The images of a pool; see `find_unlabelled`.
 
     Raises:
         InputError: there are none.
     """
-    if isinstance(source, str | Path):
-        return data.find_images([source])
-    images = enumerate(data.images_of(source))
-    found = [data.reference(image, f"<unlabelled image {i}>") for i, image in images]
+    found = find_unlabelled(source, "unlabelled image")
     if not found:
         raise InputError("the pool of photos without labels is empty; leave it out, or add photos")
     return found

@@ -135,11 +135,10 @@ def _vision(model: PhotoModel) -> Tower:
 
 def _text(model: PhotoModel) -> Tower:
     projections = ("q_proj", "k_proj", "v_proj")
-    blocks = []
-    for place, block in enumerate(model.text.blocks):
+    blocks, width = [], model.text.position_embedding.embedding_dim
+    for place in range(len(model.text.blocks)):
         name = f"text.blocks.{place}"
         inside = tuple(f"{name}.attention.{part}" for part in projections)
-        width = int(block.norm1.normalized_shape[0])  # type: ignore[union-attr, index]
         blocks.append(Block(name, width, f"{name}.attention", f"{name}.mlp", f"{name}.mlp", inside))
     return Tower(
         "text",
