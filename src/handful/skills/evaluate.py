@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from handful import data, metrics
 from handful.contracts import Array, Encoder
+from handful.data import LabelledImages
 from handful.errors import InputError
 from handful.features import Extraction, Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
 from handful.report import to_frame
+from handful.skills.answers import Answers
 from handful.skills.loaded import AnySkill
 from handful.skills.pool import TRANSDUCTIVE, check_pool, refit_with_pool
 from handful.skills.predict import Predictor
@@ -47,6 +49,8 @@ class Evaluated:
         in_pool: test images that taught the skill without their labels; left out of every number.
         transductive: where the test images themselves were the pool, how many (`pool`), how far
             they were trusted (`trust`) and a `note` that says so; else None.
+        answers: what was answered of each test image that counts, with the truth; None for a
+            task that asks neither for one class an image nor for several.
     """
 
     task: Task
@@ -58,6 +62,7 @@ class Evaluated:
     confidence: Mapping[str, Any] | None = None
     in_pool: tuple[str, ...] = ()
     transductive: Mapping[str, Any] | None = None
+    answers: Answers | None = None
 
     def to_frame(self) -> DataFrame:
         """A row a class: `class,precision,recall,f1,images`, images being those of the class.
@@ -133,11 +138,14 @@ def evaluate(
         progress=progress,
     )
     none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
-    features, targets = _shuffled(pack, found.features, truth[list(found.places)])
+    order = _order(pack, len(found.features))
+    features, places = found.features[order], np.asarray(found.places)[order]
+    targets = truth[places]
     adapter, facts = pack.adapter, None
     if pool:  # without support images, also where their leaks are counted
         adapter, trust = refit_with_pool(pack, found.features)
         facts = {"pool": len(found.features), "trust": round(trust, 4), "note": TRANSDUCTIVE}
+    probabilities = adapter.predict_proba(features) if pool else pack.probabilities(features)
     return Evaluated(
         task,
         task.evaluate(adapter, features, targets, pack.classes),
@@ -148,15 +156,41 @@ def evaluate(
         _confidence(pack, pack.logits(features), targets) if task.exclusive and not pool else None,
         () if pool else found.in_pool,
         facts,
+        _answers(pack, dataset, places, [found.ids[i] for i in order], targets, probabilities),
     )
 
 
-def _shuffled(pack: Pack, features: Array, targets: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
+def _order(pack: Pack, count: int) -> NDArray[np.int64]:
     if pack.semantics == "inductive":
-        return features, targets
+        return np.arange(count)
     # a fixed seed: the same numbers in every run
-    order = np.random.default_rng(0).permutation(len(targets))
-    return features[order], targets[order]
+    return np.random.default_rng(0).permutation(count)
+
+
+def _answers(
+    pack: Pack,
+    dataset: LabelledImages,
+    places: NDArray[np.int64],
+    ids: Sequence[str],
+    targets: NDArray[np.int64],
+    probabilities: Array,
+) -> Answers | None:
+    """See `Evaluated.answers`; `places` are positions in the data set."""
+    shape = (len(places), len(pack.classes))
+    truth = shape[:1] if pack.task.exclusive else shape
+    if probabilities.shape != shape or targets.shape != truth:
+        return None  # a task of a plug-in may ask for something else
+    columns: Mapping[str, Sequence[str]] = getattr(dataset, "columns", {})
+    return Answers(
+        tuple(dataset.images[i].name for i in places),
+        tuple(dataset.groups[i] for i in places),
+        tuple(ids),
+        targets,
+        probabilities,
+        pack.classes,
+        {name: tuple(column[i] for i in places) for name, column in columns.items()},
+        None if pack.task.exclusive else pack.task.answered(pack.adapter, probabilities),
+    )
 
 
 def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Unseen:
     Args:
         features: `[M, D]`.
         places: of the M images among those asked for.
+        ids: M image digests.
         leaks: names of images that are byte for byte support images; among the M where they were
             asked for.
         in_pool: names of images that taught the skill without their labels, likewise.
@@ -31,6 +32,7 @@ class Unseen:
 
     features: Array
     places: tuple[int, ...]
+    ids: tuple[str, ...]
     leaks: tuple[str, ...]
     in_pool: tuple[str, ...]
     failures: tuple[Failure, ...]
@@ -68,6 +70,7 @@ def unseen(
     return Unseen(
         found.features.values[keep],
         tuple(found.kept[i] for i in keep),
+        tuple(found.features.ids[i] for i in keep),
         tuple(images[found.kept[i]].name for i in np.flatnonzero(seen)),
         tuple(images[found.kept[i]].name for i in np.flatnonzero(helped)),
         found.failures,
