@@ -188,6 +188,13 @@ def test_find_takes_files_and_folders_in_the_order_given(tmp_path: Path) -> None
     assert names == ["z.png", "f/9.png", "f/10.png", "f/sub/1.png", "odd.dat"]
 
 
+def test_find_tells_what_it_passed_over_and_takes_every_photo(tmp_path: Path) -> None:
+    plant(tmp_path, "1.png", "2.HEIC", "3.CR2", "a.mov", "b.mov", "noext", ".hidden.png")
+    found = find_images(tmp_path)
+    assert [Path(i.name).name for i in found] == ["1.png", "2.HEIC", "3.CR2"]
+    assert found.ignored == {".mov": 2, "no extension": 1, "hidden": 1}
+
+
 def test_find_leaves_a_missing_file_to_the_report(tmp_path: Path) -> None:
     plant(tmp_path, "1.png")
     assert len(find_images([tmp_path / "1.png", tmp_path / "2.png"])) == 2

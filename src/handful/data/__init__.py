@@ -19,7 +19,7 @@ from handful.data.dataset import Dataset, LabelledImages, MultiLabelDataset
 from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
 from handful.data.feature_set import FeatureSet
-from handful.data.folder import find_images, folder
+from handful.data.folder import FoundImages, find_images, folder
 from handful.data.in_memory import Source, read_source
 from handful.data.memory_table import MemoryTable, reference
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
@@ -41,6 +41,7 @@ __all__ = [
     "RESERVED",
     "Dataset",
     "FeatureSet",
+    "FoundImages",
     "LabelledImages",
     "MemoryTable",
     "MultiLabelDataset",

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from handful.contracts import ImageRef, missing_path
@@ -18,6 +18,15 @@ EXTENSIONS = frozenset(
     for name in (
         *("jpg", "jpeg", "jpe", "jfif", "mpo"),
         *("png", "apng", "webp", "bmp", "dib", "tif", "tiff", "gif"),
+    )
+)
+# Files of cameras and phones that are photos although no decoder here may read them. Whoever asks
+# about photos is told so of each, instead of an answer that silently lacks them.
+PHOTO_EXTENSIONS = frozenset(
+    f".{name}"
+    for name in (
+        *("heic", "heif", "hif", "avif", "jxl", "jp2", "j2k"),
+        *("dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw"),
     )
 )
 STRAY = "outside the class folders"  # what `Dataset.ignored` calls images without a class
@@ -54,11 +63,24 @@ def folder(path: str | Path) -> Dataset:
     )
 
 
-def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
+class FoundImages(list[ImageRef]):
+    """Images of files and folders, and what was passed over.
+
+    Attributes:
+        ignored: kind (an extension such as `.mov`, `hidden`, `no extension`) to number of files.
+    """
+
+    def __init__(self, images: Iterable[ImageRef], ignored: Mapping[str, int]) -> None:
+        super().__init__(images)
+        self.ignored = dict(ignored)
+
+
+def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
     """Every image in any mixture of files and folders, in the order given, none twice.
 
     A folder is searched to its bottom, in natural order. A file that is named is always taken,
-    whatever its extension; one that cannot be read fails later, by name, and stops no other.
+    whatever its extension, and so is every photo of a folder (`PHOTO_EXTENSIONS`); one that cannot
+    be read fails later, by name, and stops no other.
 
     Raises:
         InputError: no image at all; only names of files that do not exist.
@@ -67,7 +89,8 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
     skipped: Counter[str] = Counter()
     given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     for path in given:
-        inside = sorted(_images(path, skipped), key=_natural) if path.is_dir() else [path]
+        kinds = EXTENSIONS | PHOTO_EXTENSIONS
+        inside = sorted(_images(path, skipped, kinds), key=_natural) if path.is_dir() else [path]
         for image in inside:
             found.setdefault(os.path.abspath(image), image)  # noqa: PTH100  # keeps links apart
     if not given:
@@ -76,7 +99,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[ImageRef]:
         raise InputError(_nothing(given[0], skipped, "the folder"))
     if not any(os.path.lexists(p) for p in found.values()):
         raise InputError(missing_path(given[0], "check the path"))
-    return [_ref(p) for p in found.values()]
+    return FoundImages([_ref(p) for p in found.values()], skipped)
 
 
 def _split_folders(top: Path) -> list[tuple[Path, str]]:
@@ -121,7 +144,7 @@ def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
     return sorted(names)
 
 
-def _images(top: Path, skipped: Counter[str]) -> Iterator[Path]:
+def _images(top: Path, skipped: Counter[str], kinds: frozenset[str] = EXTENSIONS) -> Iterator[Path]:
     """Files with an image's extension, to the bottom; a link back up is not followed."""
     visited: _Visited = {_identity(p) for p in top.resolve().parents}
     todo = [top]
@@ -134,7 +157,7 @@ def _images(top: Path, skipped: Counter[str]) -> Iterator[Path]:
             if _is_folder(entry):
                 if not _is_hidden(entry.name):
                     todo.append(Path(entry.path))
-            elif _is_image(entry.name):
+            elif _is_image(entry.name, kinds):
                 yield Path(entry.path)
             else:
                 skipped[_extension(entry.name)] += 1
@@ -164,8 +187,8 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"  # the leavings of a Mac's zip
 
 
-def _is_image(name: str) -> bool:
-    return not _is_hidden(name) and _extension(name) in EXTENSIONS
+def _is_image(name: str, kinds: frozenset[str] = EXTENSIONS) -> bool:
+    return not _is_hidden(name) and _extension(name) in kinds
 
 
 def _extension(name: str) -> str:
