@@ -41,6 +41,7 @@ class LabelledImages(ABC):
         classes: C class names in the order of the logit columns; the sorted labels when left out.
         ignored: files passed over while looking for images: how many of each extension.
         unreadable: name and reason of further images, whose labels could not be read either.
+        columns: further columns of a table by their names, N texts each; "" for an empty cell.
 
     Raises:
         InputError: lengths that disagree, a label not among the classes, class names that repeat,
@@ -54,6 +55,7 @@ class LabelledImages(ABC):
     classes: tuple[str, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @abstractmethod
     def _label_names(self) -> set[str]:
@@ -68,6 +70,13 @@ class LabelledImages(ABC):
             if len(values) != count:
                 raise InputError(f"expected {count} {name}, one an image, got {len(values)}")
             object.__setattr__(self, name, values)
+        columns = {name: tuple(column) for name, column in self.columns.items()}
+        for name, column in columns.items():
+            if len(column) != count:
+                raise InputError(
+                    f"the column {name!r}: expected {count} cells, one an image, got {len(column)}"
+                )
+        object.__setattr__(self, "columns", columns)
         labels = self._label_names()
         classes = class_names(self.classes or sorted(labels))
         object.__setattr__(self, "classes", classes)
@@ -112,6 +121,7 @@ class LabelledImages(ABC):
             labels=tuple(self.labels[i] for i in chosen),
             splits=tuple(self.splits[i] for i in chosen),
             groups=tuple(self.groups[i] for i in chosen),
+            columns={n: tuple(column[i] for i in chosen) for n, column in self.columns.items()},
         )
 
 
