@@ -95,7 +95,7 @@ def speed(classes: int, shots: int = 16) -> Iterator[str]:
         adapter.fit(task.X[::shots], task.y[::shots], task.text)  # libraries load once
         fitted = best(partial(adapter.fit, *data))
         cost = f"{getattr(adapter, 'folds', 8)} fits"
-        if type(adapter)._left_out is not Adapter._left_out:
+        if type(adapter)._leave_units_out is not Adapter._leave_units_out:
             cost = f"{best(partial(adapter.leave_one_out, *data)):.3f}"
         yield row(adapter.title, f"`{name}`", adapter.semantics, f"{fitted:.3f}", cost)
 

@@ -135,7 +135,9 @@ def test_text_gda_is_its_algebra():
 def test_one_head_says_what_the_weighted_members_say(shots):
     task = make(shots=shots)
     auto, blend = fit(task), 0.0
-    members = Members(torch.from_numpy(task.X), torch.from_numpy(columns(task)), task.text, seed=0)
+    members = Members(
+        torch.from_numpy(task.X), torch.from_numpy(columns(task)), task.text, None, seed=0
+    )
     shift = members.shift.numpy()
     for row in auto.explain()["ranking"]:
         member = plugins.get("adapters", row["method"])(**row["params"])

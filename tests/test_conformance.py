@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from handful import metrics, plugins
 from handful.adapters import Adapter
-from handful.contracts import ClassText
+from handful.contracts import ClassText, unit
 from handful.errors import HandfulError, InputError
 from tasks import make
 
@@ -180,6 +180,81 @@ def test_leave_one_out(adapter):
     np.testing.assert_allclose(again, logits[order], rtol=1e-4, atol=1e-4)
     one = np.array([np.flatnonzero(TASK.y == name)[0] for name in TASK.text.classes])
     assert np.isfinite(adapter.leave_one_out(TASK.X[one], TASK.y[one], TASK.text)).all()
+
+
+def test_groups_of_one_change_nothing(adapter):
+    alone = adapter.leave_one_out(TASK.X, TASK.y, TASK.text)
+    logits = clone(adapter).fit(TASK.X, TASK.y, TASK.text).logits(TASK.queries)
+    count = len(TASK.X)
+    for groups in (
+        ["", None] * (count // 2),
+        np.arange(count),
+        [f"photo {i}" for i in range(count)],
+    ):
+        again = clone(adapter).leave_one_out(TASK.X, TASK.y, TASK.text, groups)
+        assert np.array_equal(again, alone)
+        fitted = clone(adapter).fit(TASK.X, TASK.y, TASK.text, groups=groups)
+        assert np.array_equal(fitted.logits(TASK.queries), logits)
+
+
+def bursts(units: int, size: int, seed: int = 0):
+    """`[N, 24]` rows in groups of near copies, each group of a class drawn at random."""
+    rng = np.random.default_rng(seed)
+    photos, classes = rng.standard_normal((units, 24)), rng.permutation(np.arange(units) % 5)
+    groups = np.repeat(np.arange(units), size)
+    X = unit(photos[groups] + 0.02 * rng.standard_normal((len(groups), 24)))
+    return X, np.array(TASK.text.classes)[classes[groups]], groups
+
+
+def test_images_of_a_group_are_left_out_together(adapter):
+    X, y, groups = bursts(40, 3)
+    columns = np.array([TASK.text.classes.index(name) for name in y])
+    together = adapter.leave_one_out(X, y, TASK.text, groups)
+    # labels drawn at random: whoever is right more often than by chance has seen them
+    assert metrics.accuracy(together, columns) < 0.4
+    order = np.random.default_rng(1).permutation(len(X))
+    renamed = np.array([f"burst {7 * g % 41}" for g in groups])
+    again = clone(adapter).leave_one_out(X[order], y[order], TASK.text, renamed[order])
+    np.testing.assert_allclose(again, together[order], rtol=1e-3, atol=1e-3)
+    first, second = (
+        clone(adapter).fit(X[at], y[at], TASK.text, groups=g[at]).logits(TASK.queries)
+        for at, g in ((slice(None), groups), (order, renamed))
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-3)
+
+
+def test_without_a_closed_form_a_group_is_left_out_by_a_fit_without_it(adapter):
+    if type(adapter)._leave_units_out is not Adapter._leave_units_out:
+        pytest.skip("tests/test_leave_one_out.py has the closed forms, tests/test_auto.py auto")
+    adapter.folds = 8  # as many as there are groups
+    X, y, groups = bursts(8, 2)
+    groups[:4] = 0  # one of two classes, or two bursts of one
+    found = adapter.leave_one_out(X, y, TASK.text, groups)
+    for group in np.unique(groups):
+        out = groups == group
+        alone = clone(adapter).fit(X[~out], y[~out], TASK.text)
+        np.testing.assert_allclose(found[out], alone.logits(X[out]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (["a"], r"one for each of 20 images, \[20\], got \[1\]"),
+        ("a", "one for each of 20 images"),
+        (np.zeros((20, 1), int), "one for each of 20 images"),
+        ([float("nan")] * 20, "expected names or integers"),
+    ],
+)
+def test_groups_that_are_none_are_refused(groups, said):
+    adapter = plugins.get("adapters", "auto")()
+    for act in (adapter.fit, adapter.leave_one_out):
+        with pytest.raises(InputError, match=said):
+            act(TASK.X, TASK.y, TASK.text, groups)
+
+
+def test_one_group_cannot_be_left_out():
+    with pytest.raises(InputError, match="all 20 images are of one"):
+        plugins.get("adapters", "auto")().leave_one_out(TASK.X, TASK.y, TASK.text, ["a"] * 20)
 
 
 @pytest.mark.parametrize("equal", [True, False])

@@ -21,6 +21,7 @@ from handful.adapters._inputs import (
     canonical_order,
     check_text,
     check_width,
+    checked_units,
     columns,
     is_plain,
     is_plain_column,
@@ -32,6 +33,7 @@ from handful.adapters._training import few_threads
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
 from handful.selection import stratified_folds
+from handful.selection.groups import find_units
 
 _CHUNK = 256  # queries at once: [256, 16000] affinities are 16 MB, and no size was faster
 
@@ -68,7 +70,13 @@ class Adapter(Classifier, ABC):
     folds: ClassVar[int] = 8
     calibrated: ClassVar[bool] = False
 
-    def fit(self, X: ArrayLike, y: ArrayLike, text: ClassText | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        text: ClassText | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn from the support set.
 
         Args:
@@ -76,45 +84,60 @@ class Adapter(Classifier, ABC):
             y: `[N]` labels: names from `text.classes`, or integers that are positions in it.
             text: class names and text features; a class without shots keeps its column. Without
                 it, normalised class means stand in for text and the classes are those of `y`.
+            groups: `[N]` names or integers: images of one group (a burst, a patient, copies of one
+                picture) are not independent, and what a method chooses by left-out answers it
+                chooses by leaving out whole groups. `""` and None, for an image or for all: each
+                image alone.
 
         Raises:
-            InputError: NaN, wrong shapes, fewer than two classes, a label not among the classes.
+            InputError: NaN, wrong shapes, fewer than two classes, a label not among the classes,
+                groups that are not one for each image.
         """
-        with self._support_set(X, y, text) as (features, targets, words, _):
-            self.module_ = self._fit(features, targets, words).eval().requires_grad_(False)
+        with self._support_set(X, y, text, groups) as (features, targets, words, units, _):
+            head = self._fit_units(features, targets, words, units)
+            self.module_ = head.eval().requires_grad_(False)
         return self
 
-    def leave_one_out(self, X: ArrayLike, y: ArrayLike, text: ClassText) -> Array:
-        """`[N, C]` logits of every support image, each from a fit that has not seen it.
+    def leave_one_out(
+        self, X: ArrayLike, y: ArrayLike, text: ClassText, groups: ArrayLike | None = None
+    ) -> Array:
+        """`[N, C]` logits of every support image, each from a fit that has not seen its group.
 
         Answers to images that a fit has seen are no measure of it; these are. In closed form where
-        the method has one, else over `folds`. With one image a class, the class of an image left
-        out is known by its text alone.
+        the method has one, else over `folds`. A class whose images are all of one group is known by
+        its text alone when that is left out; without groups, so is a class with one image.
 
         Args:
             X: `[N, D]` support features.
             y: `[N]` labels, as for `fit`.
             text: class names and text features.
+            groups: `[N]`, as for `fit`.
 
         Raises:
-            InputError: as `fit` does.
+            InputError: as `fit` does; fewer than two images, or images that are all of one group.
         """
         check_text(text)  # class means in its place would have seen the image left out
-        with self._support_set(X, y, text) as (features, targets, words, order):
+        with self._support_set(X, y, text, groups) as (features, targets, words, units, order):
             if len(features) < 2:
                 raise InputError("leaving one image out needs at least two images, got 1")
-            logits = self._left_out(features, targets, words)
+            if units is not None and not units.any():
+                raise InputError(
+                    f"leaving one group out needs at least two, and all {len(units)} images are "
+                    "of one"
+                )
+            logits = self._leave_units_out(features, targets, words, units)
         result = np.empty(logits.shape, dtype=np.float32)
         result[order] = logits.numpy()
         return result
 
     @contextmanager
     def _support_set(
-        self, X: ArrayLike, y: ArrayLike, text: ClassText | None
-    ) -> Iterator[tuple[Tensor, Tensor, ClassText, list[int]]]:
-        """`[N, D]` unit rows, `[N]` columns and the text, checked, and the order they were put in.
+        self, X: ArrayLike, y: ArrayLike, text: ClassText | None, groups: ArrayLike | None
+    ) -> Iterator[tuple[Tensor, Tensor, ClassText, Tensor | None, list[int]]]:
+        """`[N, D]` unit rows, `[N]` columns, the text, `[N]` units, and the order they were put in.
 
-        Inside, torch is ready for training, on as many threads as the size is worth.
+        All are checked. Units count from 0 in this order; None where each image is alone. Inside,
+        torch is ready for training, on as many threads as the size is worth.
         """
         if text is not None:
             check_text(text)
@@ -122,27 +145,49 @@ class Adapter(Classifier, ABC):
         self.classes_, targets = columns(y, text)
         rows = unit_or_zero(X)
         names = np.array(text.classes if text else self.classes_)
-        order = canonical_order(rows, names[targets])
+        units = checked_units(groups, len(rows))
+        order = canonical_order(rows, names[targets], units)
         size = len(rows) * len(self.classes_) * rows.shape[1]
         # a caller's inference mode would make tensors that no gradient can pass
         with torch.inference_mode(False), torch.enable_grad(), few_threads(size):
             features, labels = torch.from_numpy(rows[order]), torch.from_numpy(targets[order])
             text = text or text_from_means(features, labels, self.classes_)
             check_width(text, features)
-            yield features, labels, text, order
+            ordered = None if units is None else torch.from_numpy(find_units(units[order].tolist()))
+            yield features, labels, text, ordered, order
 
     @abstractmethod
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         """Make the head from `[N, D]` unit rows, `[N]` columns of the classes, and the text."""
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
-        """`[N, C]` logits, each row by a fit without it; a method with a closed form overrides."""
-        folds = stratified_folds(targets, self.folds)
+    def _fit_units(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> nn.Module:
+        """As `_fit`; a method that chooses by left-out answers, or counts units, overrides.
+
+        Args:
+            features: `[N, D]` unit rows.
+            targets: `[N]` columns.
+            text: of the classes.
+            units: `[N]` numbers of what belongs together (`handful.selection.groups`), or None
+                where each image is alone.
+        """
+        return self._fit(features, targets, text)
+
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
+        """`[N, C]` logits, each row by a fit without its unit; here, by fits without its fold.
+
+        A method with a closed form overrides. Arguments as for `_fit_units`.
+        """
+        folds = stratified_folds(targets, self.folds, units)
         logits = features.new_zeros(len(features), len(text.classes))
         for fold in range(int(folds.max()) + 1):
             out = folds == fold
-            head = self._fit(features[~out], targets[~out], text).requires_grad_(False)
-            logits[out] = head(features[out])
+            kept = None if units is None else units[~out]
+            head = self._fit_units(features[~out], targets[~out], text, kept)
+            logits[out] = head.requires_grad_(False)(features[out])
         return logits
 
     def logits(self, X: ArrayLike) -> Array:

@@ -18,6 +18,7 @@ from handful.selection import (
     Strength,
     gda_family,
     gda_family_left_out,
+    has_others,
     stacking_weights,
     stratified_folds,
     unfitted_inverse_temperature,
@@ -67,11 +68,14 @@ class Members:
         features: `[N, D]`, a constant added to all of them changes nothing.
         targets: `[N]` columns, every class has images.
         text: of the classes; its scale is not used.
+        units: `[N]` what belongs together and is left out together; None: each image alone.
         seed: of the probe.
     """
 
-    def __init__(self, features: Tensor, targets: Tensor, text: ClassText, seed: int) -> None:
-        self.features, self.targets, self.seed = features, targets, seed
+    def __init__(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None, seed: int
+    ) -> None:
+        self.features, self.targets, self.units, self.seed = features, targets, units, seed
         self.words, self.classes = torch.from_numpy(text.weights), text.classes
         count, width = features.shape
         check_memory(
@@ -128,7 +132,7 @@ class Members:
         """`[N]`; dealt out by the classes' names, so that the order of the classes is no matter."""
         rank = {name: place for place, name in enumerate(sorted(self.classes))}
         ranks = torch.tensor([rank[name] for name in self.classes])
-        return stratified_folds(ranks[self.targets], most)
+        return stratified_folds(ranks[self.targets], most, self.units)
 
     def _probe(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """`[C, D]` weights and `[C]` biases of a linear probe on a part of the images."""
@@ -170,24 +174,30 @@ class Blend:
         return torch.einsum("j,jnc->nc", self.weights.float(), every)
 
 
-def choose(features: Tensor, targets: Tensor, text: ClassText, pull: float, seed: int) -> Blend:
+def choose(
+    features: Tensor,
+    targets: Tensor,
+    text: ClassText,
+    units: Tensor | None,
+    pull: float,
+    seed: int,
+) -> Blend:
     """The blend of `handful.adapters.auto.Auto`, where every class has images."""
-    members = Members(features, targets, text, seed)
+    members = Members(features, targets, text, units, seed)
     rows, bias = members.fit()
-    counts = torch.bincount(targets, minlength=len(members.words))
-    # an only image of its class, left out, is known by text alone: it would favour zero-shot
-    asked = counts[targets] > 1
+    # the only unit of a class, left out, is known by text alone: it would favour zero-shot
+    asked = has_others(targets, units)
     first = torch.tensor([m.weight for m in members.all], dtype=torch.float64)
     if asked.sum() < 2:
         fitted = torch.einsum("nd,jcd->jnc", features.double(), rows) + bias[:, None]
         size = _ONE_SHOT[0] + _ONE_SHOT[1] * members.sureness
         weights = size * first / _spread(fitted, targets)
         return Blend(members, weights, rows, bias, None, asked)
-    asked = _some(asked, int(max(2, _COMPARED // len(counts))))
+    asked = _some(asked, int(max(2, _COMPARED // len(members.words))))
     left_out = members.left_out(asked)
     spread = _spread(left_out, targets[asked])
     left_out = left_out / spread[:, None, None].float()
-    shots = len(targets) / len(counts)
+    shots = len(targets) / len(members.words)
     weights = stacking_weights(left_out, targets[asked], first, pull / shots) / spread
     left_out = left_out * spread[:, None, None].float()
     return Blend(members, weights, rows, bias, left_out, asked)

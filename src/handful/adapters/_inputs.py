@@ -6,11 +6,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
+from handful.selection.groups import Units, find_units
 
 CLIP_SCALE = 100.0  # CLIP's exp(logit_scale), where class means stand in for text
 
@@ -72,10 +73,47 @@ def columns(y: NDArray[Any], text: ClassText | None) -> tuple[NDArray[Any], NDAr
     return classes, targets.astype(np.int64)
 
 
-def canonical_order(rows: Array, labels: NDArray[Any]) -> list[int]:
-    """An order that depends on the samples alone, so that shuffling them changes no answer."""
+def checked_units(groups: ArrayLike | None, count: int) -> Units | None:
+    """`[N]` units of the images by the groups' names, or None where each image is alone.
+
+    Raises:
+        InputError: not one group for each image, or one that is neither a name nor an integer.
+    """
+    if groups is None:
+        return None
+    given = groups if isinstance(groups, np.ndarray) else np.array(groups, dtype=object)
+    if given.shape != (count,):
+        raise InputError(
+            f"groups: expected one for each of {count} images, [{count}], got {[*given.shape]}"
+        )
+    names = given.tolist()
+    wrong = [n for n in names if not (n is None or isinstance(n, str | int | np.integer))]
+    if wrong:
+        raise InputError(
+            f"groups: expected names or integers (an empty name or None: alone), got {wrong[0]!r}"
+        )
+    units = find_units(names)
+    return units if units.max() + 1 < count else None
+
+
+def canonical_order(rows: Array, labels: NDArray[Any], units: Units | None = None) -> list[int]:
+    """An order that depends on the samples alone, so that shuffling them changes no answer.
+
+    Equal samples of different units are told apart by what else their units hold, and never by the
+    units' numbers or names.
+    """
     keys = [(row.tobytes(), str(label)) for row, label in zip(rows, labels, strict=True)]
-    return sorted(range(len(keys)), key=keys.__getitem__)
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    if units is None:
+        return order
+    rank, last = [0] * len(order), 0
+    for before, i in zip([order[0], *order], order, strict=False):
+        last += keys[before] != keys[i]
+        rank[i] = last
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(int(units[i]), []).append(rank[i])
+    return sorted(order, key=lambda i: (rank[i], members[int(units[i])], int(units[i])))
 
 
 def check_text(text: object) -> None:

@@ -20,7 +20,7 @@ from handful.adapters._inputs import unit_or_zero
 from handful.adapters._pool_rows import CHUNK, Discriminant, PoolRows
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
-from handful.selection import capped_inverse_temperature, stacking_weights
+from handful.selection import capped_inverse_temperature, has_others, stacking_weights
 
 # Chosen, as those of PoolRows, on halves of clothing, eurosat, WHU-RS19 and draws of the playground
 # that no reported number uses; see docs/unlabelled.md.
@@ -53,6 +53,7 @@ def fit_with_pool(
     text: ClassText,
     pool: ArrayLike,
     *,
+    groups: ArrayLike | None = None,
     left_out: bool = True,
 ) -> PoolFit:
     """Fit an adapter on `[N, D]` labelled and `[M, D]` unlabelled features.
@@ -76,6 +77,7 @@ def fit_with_pool(
         y: `[N]` labels, as for `Adapter.fit`.
         text: class names and text features.
         pool: `[M, D]` features of the same encoder, of photos like those to be asked about.
+        groups: `[N]`, as for `Adapter.fit`; images of one group lose their labels together.
         left_out: compute left-out answers too, which takes longer than all the rest.
 
     Raises:
@@ -85,44 +87,45 @@ def fit_with_pool(
     Documents using EM", 2000; for CLIP, Zanella et al., "Boosting Vision-Language Models with
     Transduction", 2024. Here the prior is `auto`, there is no graph, and trust is learned.
     """
-    with adapter._support_set(X, y, text) as (features, targets, words, order):
+    with adapter._support_set(X, y, text, groups) as (features, targets, words, units, order):
         rows = _checked_pool(pool, features.shape[1])
-        head = adapter._fit(features, targets, words)
+        head = adapter._fit_units(features, targets, words, units)
         if not isinstance(head, KernelHead):
             raise InputError(
                 f"{type(adapter).__name__}: photos without labels help the method auto alone"
             )
         with torch.no_grad():
             fit = PoolRows.of(head, features, targets, words, rows)
-            trust, temperature, alone, others = _learn_trust(fit)
+            trust, temperature, alone, others = _learn_trust(fit, units)
             if trust > 0:
                 found = fit.discriminant(fit.base, fit.known, trust)
                 head = _with_discriminant(head, found, fit.mean, fit.seen, trust, temperature)
             answers = None
             if left_out and alone is not None:
-                own = adapter._left_out(features, targets, words)
+                own = adapter._leave_units_out(features, targets, words, units)
                 own[:, fit.seen] += trust * others.float()
                 answers = (temperature * own).numpy()[np.argsort(order)]
     adapter.module_ = head.eval().requires_grad_(False)
     return PoolFit(len(rows), trust, answers)
 
 
-def _learn_trust(given: PoolRows) -> tuple[float, float, Tensor | None, Tensor]:
+def _learn_trust(
+    given: PoolRows, units: Tensor | None
+) -> tuple[float, float, Tensor | None, Tensor]:
     """r, t, and `[N, C]` left-out logits of the surrogate (None at one shot) and of G."""
     classes, images, photos = len(given.text.classes), len(given.targets), len(given.pool)
     shots, said = images / classes, photos / (photos + images)
-    folds = _folds(given.targets)
+    folds, asked = _folds(given.targets, units), has_others(given.targets, units)
     none = torch.zeros(images, classes, dtype=torch.float64)
     if classes < 2 or not given.base.std() > 0:
         return 0.0, 1.0, None, none
-    if int(folds.max()) < 1:
+    if not asked.any():
         trust = said
         return trust, 1 / (1 + trust), None, none
     alone, others = none, none.clone()
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
         alone[out], others[out] = _fold(given, out)
-    asked = folds >= 0
     first = torch.tensor([1.0, 1 / shots], dtype=torch.float64)
     both = torch.stack([alone, others])[:, asked]
     weights = stacking_weights(both, given.targets[asked], first, 1 / shots)
@@ -155,14 +158,19 @@ def _fold(given: PoolRows, out: Tensor) -> tuple[Tensor, Tensor]:
     return base[: int(out.sum())], logits - logits.mean(1, keepdim=True)
 
 
-def _folds(targets: Tensor) -> Tensor:
-    """`[N]` fold in which an image loses its label; -1 for the only image of a class."""
-    folds = torch.full_like(targets, -1)
+def _folds(targets: Tensor, units: Tensor | None) -> Tensor:
+    """`[N]` fold in which an image loses its label with its unit; -1 for the only unit of a class.
+
+    A unit with images of several classes is dealt out with the first that has other units.
+    """
+    each = torch.arange(len(targets)) if units is None else units
+    found: dict[int, int] = {}
     for c in range(int(targets.max()) + 1):
-        rows = torch.nonzero(targets == c)[:, 0]
-        if len(rows) > 1:
-            folds[rows] = torch.arange(len(rows)) % min(_FOLDS, len(rows))
-    return folds
+        here = list(dict.fromkeys(each[targets == c].tolist()))
+        if len(here) > 1:
+            for i, unit in enumerate(here):
+                found.setdefault(unit, i % min(_FOLDS, len(here)))
+    return torch.tensor([found.get(unit, -1) for unit in each.tolist()])
 
 
 def _with_discriminant(

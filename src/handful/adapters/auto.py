@@ -88,17 +88,24 @@ class Auto(Adapter):
         return self.explanation_
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
+        return self._fit_units(features, targets, text, None)
+
+    def _fit_units(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> nn.Module:
         seen, columns, words = _with_shots(targets, text)
-        blend = self._blend(features, columns, words)
+        blend = self._blend(features, columns, words, units)
         with torch.no_grad():
             self.explanation_ = explanation(blend, features, columns, words)
             weights, bias = blend.summed()
             return _for_all_classes(weights, bias, _text_rows(features, columns, words, text), seen)
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
         """By the weights of the whole support set."""
         seen, columns, words = _with_shots(targets, text)
-        logits = self._blend(features, columns, words).summed_left_out()
+        logits = self._blend(features, columns, words, units).summed_left_out()
         if seen.all():
             return logits
         wide = logits.new_zeros(len(logits), len(seen))
@@ -106,9 +113,11 @@ class Auto(Adapter):
         rows = _text_rows(features, columns, words, text)
         return combine_unseen(wide, features @ rows.T, seen)
 
-    def _blend(self, features: Tensor, targets: Tensor, text: ClassText) -> Blend:
+    def _blend(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Blend:
         pull, seed = number("pull", self.pull, 0), whole("seed", self.seed)
-        return choose(features, targets, text, pull, seed)
+        return choose(features, targets, text, units, pull, seed)
 
 
 def combine_unseen(blend: Tensor, zero_shot: Tensor, seen: Tensor) -> Tensor:

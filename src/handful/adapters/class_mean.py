@@ -38,6 +38,10 @@ class ClassMean(Adapter):
         weights = unit_means(torch.where(seen, given.means, offset + gain * words), words)
         return LinearHead(weights=weights.float(), scale=scalar(text.scale))
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
+        if units is not None:
+            return super()._leave_units_out(features, targets, text, units)
         cosines = class_means_leave_one_out(features, targets, torch.from_numpy(text.weights))
         return (text.scale * cosines).float()

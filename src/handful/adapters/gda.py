@@ -65,8 +65,12 @@ class Gda(Adapter):
         discriminant = gda_weights(features, targets, weights, prior, shrinkage)
         return blended_head(text.scale * weights, alpha, *discriminant)
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
         """Exact for the alpha of the whole support set."""
+        if units is not None:
+            return super()._leave_units_out(features, targets, text, units)
         weights = torch.from_numpy(text.weights)
         alpha, prior, shrinkage = self._numbers(targets)
         discriminants = gda_leave_one_out(features, targets, weights, prior, shrinkage)

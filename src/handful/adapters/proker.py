@@ -68,8 +68,12 @@ class Proker(Adapter):
             beta=scalar(beta),
         )
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
         """Exact for the beta, penalty and weight of the whole support set."""
+        if units is not None:
+            return super()._leave_units_out(features, targets, text, units)
         beta, penalty, weight = self._numbers(targets)
         weights = torch.from_numpy(text.weights)
         kernel, residuals = _regression(features, targets, weights, beta)

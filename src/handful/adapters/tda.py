@@ -176,7 +176,9 @@ class Tda(Adapter):
             floor=scalar(number("floor", self.floor, 0, 1)),
         )
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
         """`[N, C]` logits of the support set as one stream: no fit has seen a label of it."""
         answer: Tensor = self._fit(features, targets, text)(features)
         return answer

@@ -100,7 +100,11 @@ class Tip(Adapter):
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         return cache_head(features, targets, text, self.alpha, self.beta)
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
+        if units is not None:
+            return super()._leave_units_out(features, targets, text, units)
         head = cache_head(features, targets, text, self.alpha, self.beta)
         votes = cache_leave_one_out(features, targets, len(head.weights), float(head.beta))
         return head.scale * features @ head.weights.T + head.alpha * votes

@@ -29,6 +29,8 @@ class ZeroShot(Adapter):
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
         return LinearHead(weights=torch.from_numpy(text.weights), scale=scalar(text.scale))
 
-    def _left_out(self, features: Tensor, targets: Tensor, text: ClassText) -> Tensor:
+    def _leave_units_out(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> Tensor:
         logits: Tensor = self._fit(features, targets, text)(features)
         return logits  # the fit has seen none of them

@@ -10,6 +10,7 @@ from handful.selection.gda_family import Strength, gda_family, gda_family_left_o
 from handful.selection.leave_one_out import (
     cache_leave_one_out,
     class_means_leave_one_out,
+    has_others,
     kernel_ridge,
     kernel_ridge_leave_one_out,
     kernel_ridge_path,
@@ -39,6 +40,7 @@ __all__ = [
     "gda_leave_one_out",
     "gda_weights",
     "gda_weights_with_text_prior",
+    "has_others",
     "kernel_ridge",
     "kernel_ridge_leave_one_out",
     "kernel_ridge_path",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from handful.errors import InputError
+from handful.selection.groups import group_folds, left_out_units
 from handful.selection.modality_gap import (
     NO_DIRECTION,
     ClassMeans,
@@ -112,18 +114,27 @@ def linear_ridge_path(
     return torch.stack(weights), torch.stack(left)
 
 
-def stratified_folds(targets: Tensor, most: int) -> Tensor:
-    """`[N]` fold of each sample, of up to `most`: the images of a class are dealt out in turn.
+def stratified_folds(targets: Tensor, most: int, units: Tensor | None = None) -> Tensor:
+    """`[N]` fold of each sample, of up to `most`: the units of a class are dealt out in turn.
 
-    Classes follow each other without starting anew, so folds differ by one image at most.
+    See `handful.selection.groups.group_folds`. Without units each sample is one, and folds differ
+    by one image at most.
 
     >>> stratified_folds(torch.tensor([0, 0, 0, 1, 1]), 2)
     tensor([0, 1, 0, 1, 0])
     """
-    order = torch.argsort(targets, stable=True)
-    folds = torch.empty_like(targets)
-    folds[order] = torch.arange(len(targets)) % min(most, len(targets))
-    return folds
+    each = np.arange(len(targets)) if units is None else units.numpy()
+    return torch.from_numpy(group_folds(targets.numpy(), each, most))
+
+
+def has_others(targets: Tensor, units: Tensor | None = None) -> Tensor:
+    """`[N]` whether the class of each sample is known by other units than the sample's own.
+
+    See `handful.selection.groups.left_out_units`. Without units each sample is one.
+    """
+    if units is None:
+        return torch.bincount(targets)[targets] > 1
+    return torch.from_numpy(left_out_units(targets.numpy(), units.numpy()))
 
 
 def cache_leave_one_out(features: Tensor, targets: Tensor, classes: int, beta: float) -> Tensor:
