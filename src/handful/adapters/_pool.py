@@ -61,15 +61,14 @@ def fit_with_pool(
     `logits = t (B + r G)`: B those of the method itself, `G = x Wᵀ + b` a linear discriminant whose
     means and covariance take in the pool. Over a few rounds, every photo of the pool belongs to
     class c by `z_c = softmax(B + r G)_c`, and G is fitted anew to labels and z, at the spread of B.
-    The shares of the classes in the pool are not assumed to be even.
-
-    How far G is to be trusted, r, is learned where classes have several images. In up to four
-    folds some images lose their label and join the pool, text-prior GDA fitted on the others
-    standing in for the method; the likeliest blend of its answers and G's for the images without
-    label gives r, drawn to one over the shots (`handful.selection.stacking_weights`), and at most
-    four over the shots. At one shot r is 1. A pool that is small beside the support set has less
-    of a say: both bounds are times M / (M + N). The temperature t is the likeliest of the blend for
-    the same answers over that of the stand-in alone, at most 1; at one shot it is 1 / (1 + r).
+    The shares of the classes in the pool are not assumed to be even. How far G is to be trusted, r,
+    is learned where classes have several images. In up to four folds some images lose their label
+    and join the pool, text-prior GDA fitted on the others standing in for the method; the likeliest
+    blend of its answers and G's for the images without label gives r, drawn to one over the shots
+    (`handful.selection.stacking_weights`), and at most four over the shots. At one shot r is 1. A
+    pool that is small beside the support set has less of a say: both bounds are times M / (M + N).
+    The temperature t is the likeliest of the blend for the same answers over that of the stand-in
+    alone, at most 1; at one shot it is 1 / (1 + r).
 
     Args:
         adapter: `auto`, or another whose head is a `KernelHead`; it is fitted here.
