@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from handful.contracts import ImageRef, missing_path
+from handful.data import _passed_over
+from handful.data._walk import (
+    EXTENSIONS,
+    PHOTO_EXTENSIONS,
+    Search,
+    entries,
+    is_folder,
+    printable,
+    written_by_handful,
+)
 from handful.data.dataset import SPLITS, Dataset
 from handful.errors import InputError
 
-EXTENSIONS = frozenset(
-    f".{name}"
-    for name in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo"),
-        *("png", "apng", "webp", "bmp", "dib", "tif", "tiff", "gif"),
-    )
-)
-# Files of cameras and phones that are photos although no decoder here may read them. Whoever asks
-# about photos is told so of each, instead of an answer that silently lacks them.
-PHOTO_EXTENSIONS = frozenset(
-    f".{name}"
-    for name in (
-        *("heic", "heif", "hif", "avif", "jxl", "jp2", "j2k"),
-        *("dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw"),
-    )
-)
+__all__ = ["EXTENSIONS", "PHOTO_EXTENSIONS", "STRAY", "FoundImages", "find_images", "folder"]
+
 STRAY = "outside the class folders"  # what `Dataset.ignored` calls images without a class
-_Visited = set[tuple[int, int]]
 
 
 def folder(path: str | Path) -> Dataset:
     """Labelled images from `path/<class>/...` or `path/<train|val|test>/<class>/...`.
 
-    The folder's name is the label; folders below a class belong to it. Hidden files and files
-    without an image's extension are passed over and counted in `Dataset.ignored`.
+    The folder's name is the label; folders below a class belong to it. Hidden files, folders of
+    systems (`@eaDir`, `$RECYCLE.BIN`), what Handful wrote and files without an image's extension
+    are passed over and counted in `Dataset.ignored`; a folder below a class that cannot be listed
+    is named in `Dataset.unreadable`.
 
     Raises:
-        InputError: no such folder, no class folders, a class without images, no images at all.
+        InputError: no such folder, no class folders, a class without images or whose folder cannot
+            be listed, no images at all.
     """
     top = Path(path)
     if not top.is_dir():
@@ -48,18 +45,26 @@ def folder(path: str | Path) -> Dataset:
     ignored: Counter[str] = Counter()
     parts = _split_folders(top)
     found: list[tuple[str, str, Path]] = []
+    unreadable: list[tuple[str, str]] = []
     for part, split in parts or [(top, "")]:
         for name in _class_folders(part, ignored):
             label = unicodedata.normalize("NFC", name)  # a Mac writes é as two characters
-            skipped: Counter[str] = Counter()
-            images = sorted(_images(part / name, skipped), key=_natural)
-            ignored.update(skipped)
+            search = Search()
+            images = search.images(part / name)
+            ignored.update(search.ignored)
+            unreadable += search.unreadable
             if not images:
-                raise InputError(_nothing(part / name, skipped, f"class {label!r}"))
+                raise InputError(_nothing(part / name, search.ignored, f"class {label!r}"))
             found += [(label, split, image) for image in images]
+    if not found:
+        raise InputError(f"{path}: has no images; expected one folder per class with images in it")
     labels, splits, paths = zip(*found, strict=True)
     return Dataset(
-        images=tuple(_ref(p) for p in paths), labels=labels, splits=splits, ignored=dict(ignored)
+        images=tuple(_ref(p) for p in paths),
+        labels=labels,
+        splits=splits,
+        ignored=dict(ignored),
+        unreadable=tuple(unreadable),
     )
 
 
@@ -67,12 +72,20 @@ class FoundImages(list[ImageRef]):
     """Images of files and folders, and what was passed over.
 
     Attributes:
-        ignored: kind (an extension such as `.mov`, `hidden`, `no extension`) to number of files.
+        ignored: kind (an extension such as `.mov`, `hidden`, `no extension`, `system or trash`) to
+            number of files, and of folders that are not searched.
+        unreadable: name and reason of folders that cannot be listed, below those that were named.
     """
 
-    def __init__(self, images: Iterable[ImageRef], ignored: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        images: Iterable[ImageRef],
+        ignored: Mapping[str, int],
+        unreadable: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(images)
         self.ignored = dict(ignored)
+        self.unreadable = tuple(unreadable)
 
 
 def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
@@ -80,26 +93,27 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
 
     A folder is searched to its bottom, in natural order. A file that is named is always taken,
     whatever its extension, and so is every photo of a folder (`PHOTO_EXTENSIONS`); one that cannot
-    be read fails later, by name, and stops no other.
+    be read fails later, by name, and stops no other. So does a folder that cannot be listed, unless
+    it was itself named.
 
     Raises:
-        InputError: no image at all; only names of files that do not exist.
+        InputError: no image at all; only names of files that do not exist; a named folder that
+            cannot be listed.
     """
     found: dict[str, Path] = {}
-    skipped: Counter[str] = Counter()
+    search = Search(EXTENSIONS | PHOTO_EXTENSIONS)
     given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     for path in given:
-        kinds = EXTENSIONS | PHOTO_EXTENSIONS
-        inside = sorted(_images(path, skipped, kinds), key=_natural) if path.is_dir() else [path]
-        for image in inside:
+        for image in search.images(path) if path.is_dir() else [path]:
             found.setdefault(os.path.abspath(image), image)  # noqa: PTH100  # keeps links apart
     if not given:
         raise InputError("no images given; name image files or folders")
     if not found:
-        raise InputError(_nothing(given[0], skipped, "the folder"))
+        lost = "".join(f"; {reason}" for _, reason in search.unreadable[:3])
+        raise InputError(_nothing(given[0], search.ignored, "the folder") + lost)
     if not any(os.path.lexists(p) for p in found.values()):
         raise InputError(missing_path(given[0], "check the path"))
-    return FoundImages([_ref(p) for p in found.values()], skipped)
+    return FoundImages([_ref(p) for p in found.values()], search.ignored, search.unreadable)
 
 
 def _split_folders(top: Path) -> list[tuple[Path, str]]:
@@ -130,8 +144,11 @@ def _split_order(name: str) -> int:
 
 
 def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
-    names = _folders(part)
-    loose = [e.name for e in entries(part) if not _is_folder(e)]
+    """Names of the class folders; counts what else lies beside them."""
+    inside = [(entry, _passed_over.passed_over(entry)) for entry in entries(part)]
+    ignored.update(why for _, why in inside if why)
+    names = [e.name for e, why in inside if not why and is_folder(e)]
+    loose = [e.name for e, why in inside if not why and not is_folder(e)]
     images = [n for n in loose if _is_image(n)]
     if not names:
         if images:
@@ -140,75 +157,24 @@ def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
                 f"put them into one folder per class: {part.name}/<class>/{images[0]}"
             )
         raise InputError(f"{part}: has no images; expected one folder per class with images in it")
-    ignored.update(STRAY if _is_image(n) else _extension(n) for n in loose)
-    return sorted(names)
-
-
-def _images(top: Path, skipped: Counter[str], kinds: frozenset[str] = EXTENSIONS) -> Iterator[Path]:
-    """Files with an image's extension, to the bottom; a link back up is not followed."""
-    visited: _Visited = {_identity(p) for p in top.resolve().parents}
-    todo = [top]
-    while todo:
-        here = todo.pop()
-        if _identity(here) in visited:
-            continue
-        visited.add(_identity(here))
-        for entry in entries(here):
-            if _is_folder(entry):
-                if not _is_hidden(entry.name):
-                    todo.append(Path(entry.path))
-            elif _is_image(entry.name, kinds):
-                yield Path(entry.path)
-            else:
-                skipped[_extension(entry.name)] += 1
-
-
-def entries(path: Path) -> list[os.DirEntry[str]]:
-    """What lies directly in a folder, in no order."""
-    try:
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be listed ({error.strerror}); check its rights or take it out"
-        ) from error
+    ignored.update(STRAY if _is_image(n) else _passed_over.kind(n) for n in loose)
+    written = [n for n in names if written_by_handful(part / n)]
+    ignored.update(_passed_over.OWN for _ in written)
+    return sorted(set(names) - {*written})
 
 
 def _folders(path: Path) -> list[str]:
-    return [e.name for e in entries(path) if _is_folder(e) and not _is_hidden(e.name)]
+    """Folders that may be classes or splits."""
+    inside = [e.name for e in entries(path) if not _passed_over.passed_over(e) and is_folder(e)]
+    return [name for name in inside if not written_by_handful(path / name)]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # os.path.isdir: DirEntry.is_dir raises on a link that leads to itself
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # the leavings of a Mac's zip
-
-
-def _is_image(name: str, kinds: frozenset[str] = EXTENSIONS) -> bool:
-    return not _is_hidden(name) and _extension(name) in kinds
-
-
-def _extension(name: str) -> str:
-    return "hidden" if _is_hidden(name) else Path(name).suffix.lower() or "no extension"
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """`2.jpg` before `10.jpg`, in whatever case; the path itself where that is not decisive."""
-    parts = re.split(r"(\d+)", str(path).casefold())
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], str(path)
+def _is_image(name: str) -> bool:
+    return _passed_over.kind(name) in EXTENSIONS
 
 
 def _ref(path: Path) -> ImageRef:
-    shown = os.fsencode(path).decode("utf-8", "replace")  # a name that can be printed and stored
-    return ImageRef.of(path, shown)
+    return ImageRef.of(path, printable(path))  # a name that can be printed and stored
 
 
 def _nothing(path: Path, skipped: Counter[str], what: str) -> str:

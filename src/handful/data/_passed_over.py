@@ -1,0 +1,82 @@
+"""What lies among photos and is none: leavings of systems and drives, and what Handful wrote."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+# Kinds in `Dataset.ignored` and `FoundImages.ignored`, beside extensions such as `.mov`.
+HIDDEN, NO_EXTENSION = "hidden", "no extension"
+SYSTEM = "system or trash"
+OWN = "written by Handful"
+
+# Folders and files that systems make by themselves, in the case of any of them. They hold
+# thumbnails, deleted photos or older states: pictures that nobody labelled or asked about.
+_SYSTEM = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology: thumbnails, trash, snapshots
+        *("@recycle", "@recently-snapshot", ".@__thumb"),  # QNAP
+        *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
+        *("thumbs.db", "ehthumbs.db", "desktop.ini"),  # Windows Explorer
+        *("__macosx", "network trash folder", "temporary items"),  # a Mac's zip and its shares
+        *("lost+found", ".thumbnails"),  # ext file systems, desktops of Linux, Android
+    )
+)
+# Lightroom's previews; Synology's thumbnails, which lie in @eaDir and are copied out of it.
+_SYSTEM_PATTERN = re.compile(r".*\.lrdata|synophoto_thumb_.*", re.IGNORECASE)
+# On Windows a name does not say that a file is hidden; its attributes do.
+_ATTRIBUTES = stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM
+
+# By these files a folder that Handful wrote is known: all of one row lie in it.
+_MARKS: tuple[frozenset[str], ...] = tuple(
+    frozenset(names)
+    for names in (
+        ("pack.json", "weights.safetensors"),  # a skill
+        ("library.json",),
+        ("evaluation.json",),
+        ("doctor.json",),
+        ("report.json", "report.md"),  # of compare and bench
+        ("next.csv", "next.png"),
+        ("training.safetensors",),  # a checkpoint
+    )
+)
+# The pictures that it writes beside them.
+FIGURES = frozenset(
+    ("confusion.png", "reliability.png", "doctor.png", "accuracy.png", "figure.png", "next.png")
+)
+OWN_FOLDERS = frozenset(("gallery",))  # and folders of pictures
+
+
+def is_system(name: str) -> bool:
+    """Whether a name is one of those that systems give to their own folders and files."""
+    return name.casefold() in _SYSTEM or bool(_SYSTEM_PATTERN.fullmatch(name))
+
+
+def passed_over(entry: os.DirEntry[str]) -> str:
+    """Why a file or folder is never looked at: `SYSTEM` or `HIDDEN`; "" where it is."""
+    if is_system(entry.name):
+        return SYSTEM
+    return HIDDEN if entry.name.startswith(".") or _has_hidden_attribute(entry) else ""
+
+
+def kind(name: str) -> str:
+    """The extension by which files that are no photos are counted."""
+    return Path(name).suffix.lower() or NO_EXTENSION
+
+
+def holds_own_files(names: Collection[str]) -> bool:
+    """Whether a folder with these names in it is a skill or a report of Handful."""
+    return any(marks <= set(names) for marks in _MARKS)
+
+
+def _has_hidden_attribute(entry: os.DirEntry[str]) -> bool:
+    if os.name != "nt":  # elsewhere it costs a system call for each file
+        return False
+    try:
+        found = getattr(entry.stat(follow_symlinks=False), "st_file_attributes", 0)
+    except OSError:  # gone or forbidden: whoever reads it says so
+        return False
+    return bool(found & _ATTRIBUTES)

@@ -1,0 +1,163 @@
+"""Folders as cameras, drives, NAS boxes and Handful itself leave them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from handful.data import _walk, find_images, folder
+from handful.errors import InputError
+
+
+def plant(top: Path, *names: str) -> Path:
+    """Small real images, each another colour, under these names."""
+    for i, name in enumerate(names):
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2), (i * 7 % 256, len(name), i)).save(path, format="PNG")
+    return top
+
+
+def complaint(call: Any, *arguments: object) -> str:
+    with pytest.raises(InputError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+CLASSES = ("Forest", "Highway", "River")
+PHOTOS = [f"{name}/{i}.jpg" for name in CLASSES for i in range(2)]
+
+
+@pytest.fixture
+def forbid(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes folders impossible to list, also for root."""
+
+    def scandir(path: Any, real: Any = os.scandir) -> Any:
+        if Path(path) in forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    forbidden: set[Path] = set()
+    monkeypatch.setattr(_walk.os, "scandir", scandir)
+    return forbidden.add
+
+
+# ---------------------------------------------------------------------------- without rights
+
+
+def test_a_folder_without_rights_never_ends_a_search(tmp_path: Path, forbid: Any) -> None:
+    plant(tmp_path, *(f"DCIM/{name}" for name in PHOTOS), "private/1.jpg", "DCIM/River/no/1.jpg")
+    forbid(tmp_path / "private")
+    forbid(tmp_path / "DCIM/River/no")
+    found = find_images(tmp_path)
+    assert len(found) == 6
+    assert sorted(found.unreadable) == [
+        (str(p), f"{p}: cannot be listed (Permission denied); check its rights or take it out")
+        for p in (tmp_path / "DCIM/River/no", tmp_path / "private")
+    ]
+
+
+def test_a_folder_without_rights_below_a_class_is_named(tmp_path: Path, forbid: Any) -> None:
+    plant(tmp_path, *PHOTOS, "River/no/1.jpg")
+    forbid(tmp_path / "River/no")
+    found = folder(tmp_path)
+    assert found.counts == {"Forest": 2, "Highway": 2, "River": 2}
+    assert [name for name, _ in found.unreadable] == [str(tmp_path / "River/no")]
+
+
+def test_only_a_folder_that_was_named_is_an_error(tmp_path: Path, forbid: Any) -> None:
+    plant(tmp_path, *PHOTOS)
+    forbid(tmp_path / "River")
+    assert "River: cannot be listed (Permission denied)" in complaint(
+        find_images, [tmp_path / "Forest", tmp_path / "River"]
+    )
+    assert "River: cannot be listed" in complaint(folder, tmp_path)  # a class would be missing
+
+
+def test_nothing_but_folders_without_rights_says_so(tmp_path: Path, forbid: Any) -> None:
+    plant(tmp_path, "no/1.jpg")
+    forbid(tmp_path / "no")
+    assert "no: cannot be listed (Permission denied)" in complaint(find_images, tmp_path)
+
+
+# ---------------------------------------------------------------------------- systems and trash
+
+LEAVINGS = (
+    *("@eaDir/Forest/SYNOPHOTO_THUMB_S.jpg", "Forest/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg"),
+    *("#recycle/gone.jpg", "#Recycle/gone.jpg", "@Recycle/gone.jpg", "#snapshot/1/Forest/0.jpg"),
+    *("$RECYCLE.BIN/S-1/gone.jpg", "RECYCLER/gone.jpg", "System Volume Information/x.jpg"),
+    *("lost+found/1.jpg", ".thumbnails/1.jpg", "__MACOSX/Forest/._0.jpg", "Cat.lrdata/1.jpg"),
+    *("Forest/SYNOPHOTO_THUMB_XL.jpg", "Forest/Thumbs.db", "River/thumbs.DB"),
+)
+
+
+def test_folders_of_systems_are_no_classes_and_never_searched(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS, *LEAVINGS)
+    found = folder(tmp_path)
+    assert found.counts == {"Forest": 2, "Highway": 2, "River": 2}
+    assert found.ignored == {"system or trash": 16}
+    everywhere = find_images(tmp_path)
+    assert len(everywhere) == 6
+    assert everywhere.ignored == found.ignored
+
+
+def test_an_empty_system_folder_is_no_class_without_images(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS)
+    (tmp_path / "System Volume Information").mkdir()
+    assert folder(tmp_path).classes == CLASSES
+
+
+def test_what_windows_hides_by_an_attribute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, *PHOTOS, "AlbumArt/1.jpg")
+    monkeypatch.setattr(
+        "handful.data._passed_over._has_hidden_attribute", lambda entry: entry.name == "AlbumArt"
+    )
+    assert folder(tmp_path).classes == CLASSES
+    assert find_images(tmp_path).ignored == {"hidden": 1}
+
+
+# ---------------------------------------------------------------------------- what Handful wrote
+
+
+def write(top: Path, *names: str) -> None:
+    for name in names:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text("{}")
+
+
+def test_skills_and_reports_are_no_classes(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS, "skill/confusion.png", "report/confusion.png", "found/doctor.png")
+    plant(
+        tmp_path, "report/reliability.png", "Forest/skill/confusion.png", "skills/a/confusion.png"
+    )
+    write(tmp_path, "skill/pack.json", "skill/weights.safetensors", "skill/README.md")
+    write(tmp_path, "skills/library.json", "skills/a/pack.json", "skills/a/weights.safetensors")
+    write(tmp_path, "Forest/skill/pack.json", "Forest/skill/weights.safetensors")
+    write(tmp_path, "report/evaluation.json", "found/doctor.json")
+    found = folder(tmp_path)
+    assert found.counts == {"Forest": 2, "Highway": 2, "River": 2}
+    assert found.ignored == {"written by Handful": 5}
+    everywhere = find_images(tmp_path)
+    assert len(everywhere) == 6
+    assert everywhere.ignored == {"written by Handful": 5}
+
+
+def test_photos_beside_a_report_are_not_lost(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS, "Forest/confusion.png", "River/confusion.png")
+    write(tmp_path, "Forest/evaluation.json", "evaluation.json")
+    found = folder(tmp_path)
+    assert found.counts == {"Forest": 2, "Highway": 2, "River": 3}  # River/ is no report
+    assert found.ignored == {"written by Handful": 1, ".json": 2}
+
+
+def test_photos_sorted_by_answer_are_classes(tmp_path: Path) -> None:
+    plant(tmp_path, *(f"sorted/{name}" for name in PHOTOS))
+    write(tmp_path, "sorted/answers.csv")
+    assert folder(tmp_path / "sorted").classes == CLASSES
+    assert len(find_images(tmp_path)) == 6
