@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from handful.data._files import read_text
+from handful.data._walk import entries
 from handful.data.dataset import Dataset
-from handful.data.folder import entries, find_images
+from handful.data.folder import find_images
 from handful.errors import InputError
 
 NAMES = "classnames.txt"

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from handful.data import folder
 from handful.data._rows import READERS
+from handful.data._walk import entries
 from handful.data.dataset import Dataset
-from handful.data.folder import entries
 from handful.data.formats import Format
 from handful.errors import InputError
 

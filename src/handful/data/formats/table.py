@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from handful.data import table
 from handful.data._rows import READERS, metadata_file
+from handful.data._walk import entries
 from handful.data.dataset import SPLITS, Dataset
-from handful.data.folder import entries
 from handful.data.formats import Format
 
 
