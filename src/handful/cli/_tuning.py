@@ -38,7 +38,7 @@ def read_tuning(
     names = (_full_name(tuner), *([_full_name(second)] if second else []))
     arguments = _options.read_params(params, "--tune")
     plan(names, arguments)  # refuses a wrong argument before any image is read
-    images = data.find_images([unlabelled]) if unlabelled else ()
+    images = data.find_images([unlabelled]).with_unreadable() if unlabelled else ()
     callbacks = (TensorBoard(log),) if log is not None else ()
     return Tuning(names, arguments, images, checkpoint, callbacks=callbacks)
 

@@ -34,7 +34,7 @@ def run(
     from handful.contracts import ImageRef
     from handful.skills.explain import explain_image
     from handful.skills.explanation_figure import explanation_figure
-    from handful.skills.locate import locate_images
+    from handful.skills.locate import LocatedImages, locate_images
 
     if out is not None:
         report.check_figure_name(out)
@@ -46,13 +46,16 @@ def run(
         _show(explanation, top)
     if out is not None:
         shown = explanation.support.subset(explanation.top(top))
-        found = locate_images(images, shown.ids, shown.names) if images is not None else {}
+        found = LocatedImages({}, ())
+        if images is not None:
+            found = locate_images(images, shown.ids, shown.names)
         figure = explanation_figure(explanation, ImageRef.of(image), found, top)
         _console.echo_err(f"wrote {report.save(figure, out)}")
         if images is None:
             _console.echo_err("a skill holds no pixels: show its photos with --images FOLDER")
         elif missing := len({*shown.ids}) - len(found):
             _console.echo_err(f"{missing} photos are not in {images}")
+        return _console.report_failures(found.failures, found.ignored)
     return 0
 
 

@@ -87,6 +87,14 @@ class FoundImages(list[ImageRef]):
         self.ignored = dict(ignored)
         self.unreadable = tuple(unreadable)
 
+    def with_unreadable(self) -> list[ImageRef]:
+        """The images, then the folders that cannot be listed, as references that say why."""
+        lost = (
+            ImageRef(name, problem=reason.removeprefix(f"{name}: "))
+            for name, reason in self.unreadable
+        )
+        return [*self, *lost]
+
 
 def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
     """Every image in any mixture of files and folders, in the order given, none twice.

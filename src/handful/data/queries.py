@@ -34,7 +34,7 @@ def images_of(source: Any) -> Iterable[Any]:
         table = frame_images(source) if containers.is_frame(source) else source
         return (table.image(place, row) for place, row in table.rows)
     if isinstance(source, str | os.PathLike) and os.path.isdir(source):  # noqa: PTH112
-        return find_images(Path(source))
+        return find_images(Path(source)).with_unreadable()
     if _is_single(source):
         return [source]
     if containers.is_data_set(source) and not containers.is_loader(source):

@@ -55,5 +55,5 @@ def find_unlabelled(source: Any, kind: str) -> list[ImageRef]:
     given = [source] if isinstance(source, str | Path) else data.images_of(source)
     images = list(given)
     if images and all(isinstance(image, str | Path) for image in images):
-        return data.find_images(images)
+        return data.find_images(images).with_unreadable()
     return [data.reference(image, f"<{kind} {i}>") for i, image in enumerate(images)]

@@ -6,7 +6,7 @@ shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,9 +14,23 @@ from PIL import Image
 from handful import data
 from handful.contracts import ImageRef
 from handful.errors import ImageError, InputError
+from handful.features import Failure
 
 
-def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, ImageRef]:
+class LocatedImages(dict[str, ImageRef]):
+    """Digest to image.
+
+    Attributes:
+        ignored: kind to number of files and folders that were passed over in the search.
+        failures: folders that cannot be listed.
+    """
+
+    def __init__(self, ignored: Mapping[str, int], failures: Sequence[Failure]) -> None:
+        super().__init__()
+        self.ignored, self.failures = dict(ignored), tuple(failures)
+
+
+def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> LocatedImages:
     """Digest to image, for those of `ids` that lie somewhere in a folder.
 
     Files whose path ends like one of `names` are read first; the rest only while some of the
@@ -33,8 +47,9 @@ def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dic
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; expected the one with the support images")
     wanted, likely = set(ids), {name for name in names if name}
-    found: dict[str, ImageRef] = {}
     images = data.find_images([folder])
+    lost = enumerate(images.unreadable, start=len(images))
+    found = LocatedImages(images.ignored, [Failure(*pair, index=i) for i, pair in lost])
     for ref in sorted(images, key=lambda ref: data.short_name(ref.name) not in likely):
         if len(found) == len(wanted):
             break

@@ -121,7 +121,8 @@ def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:
         return Diagnosis(examine(support, adapter, similar=similar), {})
     pictures = locate_images(images, support.ids, support.names)
     sizes = _sizes([pictures.get(id_) for id_ in support.ids])
-    return Diagnosis(examine(support, adapter, sizes=sizes, similar=similar), pictures)
+    result = examine(support, adapter, sizes=sizes, similar=similar)
+    return Diagnosis(result, pictures, failures=pictures.failures, ignored=pictures.ignored)
 
 
 def _sizes(refs: Sequence[ImageRef | None]) -> list[tuple[int, int] | None]:
