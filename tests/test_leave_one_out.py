@@ -39,6 +39,20 @@ def others(n: int):
     return [(i, torch.arange(n) != i) for i in range(n)]
 
 
+def units_of(targets: torch.Tensor, kind: str, seed: int = 0) -> torch.Tensor:
+    """`[N]` units, numbered from 0: bursts within classes, or groups across them; none of all."""
+    rng, n = np.random.default_rng(seed), len(targets)
+    names = rng.integers(0, max(2, n // 3), n)
+    if kind == "within a class":
+        names = names * 100 + targets.numpy()
+    if len(np.unique(names)) < 2:
+        names[0] = -1
+    return torch.from_numpy(np.unique(names, return_inverse=True)[1])
+
+
+GROUPED = pytest.mark.parametrize("kind", ["within a class", "across classes"])
+
+
 TASKS = {
     "N < D": support(40, [3, 5, 2, 4]),
     "N > D": support(8, [9, 3, 12, 6]),
@@ -72,10 +86,25 @@ def test_gaussian_is_exact(task, prior, shrinkage):
     assert (float(brute.abs().max()) > 1) != nothing
 
 
+@GROUPED
+@pytest.mark.parametrize(("prior", "shrinkage"), GAUSSIANS)
+def test_gaussian_is_exact_for_units(task, prior, shrinkage, kind, monkeypatch):
+    monkeypatch.setattr("handful.selection.gda_left_out._CHUNK", 4)
+    rows, targets, text = task
+    units = units_of(targets, kind)
+    brute = torch.empty(len(rows), len(text), dtype=torch.float64)
+    for unit in units.unique():
+        out = units == unit
+        W, b = gda_weights(rows[~out], targets[~out], text, prior, shrinkage)
+        brute[out] = rows[out] @ W.T + b
+    closed = gda_leave_one_out(rows, targets, text, prior, shrinkage, units)
+    assert_allclose(closed, brute, rtol=1e-5, atol=1e-7 + 1e-5 * float(brute.abs().max()))
+
+
 def test_gaussian_left_out_in_chunks(monkeypatch):
     rows, targets, text = TASKS["a class without images"]
     whole = gda_leave_one_out(rows, targets, text, 1.0)
-    monkeypatch.setattr("handful.selection.gda._CHUNK", 3)
+    monkeypatch.setattr("handful.selection.gda_left_out._CHUNK", 3)
     assert_allclose(gda_leave_one_out(rows, targets, text, 1.0), whole, atol=1e-9)
 
 
@@ -100,7 +129,7 @@ def test_ridge_is_exact(width, penalty, monkeypatch):
     assert_allclose(
         kernel_ridge_leave_one_out(kernel, residuals, penalty), brute, rtol=1e-7, atol=1e-9
     )
-    monkeypatch.setattr("handful.selection.leave_one_out._CHUNK", 7)
+    monkeypatch.setattr("handful.selection.ridge._CHUNK", 7)
     kept = kernel.clone()
     closed = kernel_ridge_leave_one_out(kernel, residuals, penalty)
     assert_allclose(closed, brute, rtol=1e-7, atol=1e-9)
@@ -111,6 +140,35 @@ def test_ridge_is_exact(width, penalty, monkeypatch):
     assert coefficients.shape == left.shape == (2, len(rows), 4)
     assert_allclose(left[1], brute, rtol=1e-7, atol=1e-9)
     assert_allclose(coefficients[1], kernel_ridge(kernel, residuals, penalty), rtol=1e-7, atol=1e-9)
+
+
+@GROUPED
+@pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
+def test_ridge_is_exact_for_units(kind, penalty, monkeypatch):
+    monkeypatch.setattr("handful.selection.ridge._CHUNK", 4)
+    for width in (6, 60):
+        rows, targets, text = support(width, [6, 1, 4, 9])
+        units = units_of(targets, kind)
+        kernel = (2 * (rows @ rows.T - 1)).exp()
+        residuals = torch.nn.functional.one_hot(targets, 4).double() - rows @ text.T
+        brute, linear = torch.empty_like(residuals), torch.empty_like(residuals)
+        for unit in units.unique():
+            out = units == unit
+            a = kernel_ridge(kernel[~out][:, ~out], residuals[~out], penalty)
+            brute[out] = kernel[out][:, ~out] @ a
+            a = kernel_ridge(rows[~out] @ rows[~out].T, residuals[~out], penalty)
+            linear[out] = rows[out] @ rows[~out].T @ a
+        kept, by_unit = kernel.clone(), torch.argsort(units, stable=True)
+        closed = kernel_ridge_leave_one_out(kernel, residuals, penalty, units)
+        assert_allclose(closed, brute, rtol=1e-6, atol=1e-8)
+        assert torch.equal(kernel, kept)
+        ordered = kernel[by_unit][:, by_unit], residuals[by_unit], penalty, units[by_unit]
+        in_place = kernel_ridge_leave_one_out(*ordered, overwrite=True)
+        assert torch.equal(in_place, closed[by_unit])
+        path = kernel_ridge_path(kernel, residuals, [0.5, penalty], units)[1]
+        assert_allclose(path[1], brute, rtol=1e-6, atol=1e-8)
+        path = linear_ridge_path(rows, residuals, [0.5, penalty], units)[1]
+        assert_allclose(path[1], linear, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("width", [6, 20, 60])
@@ -184,6 +242,34 @@ def test_adapters_are_exact(task, name, arguments):
     )
     closed = method(**arguments).leave_one_out(rows, targets, told)
     assert_allclose(closed, brute, rtol=1e-4, atol=1e-5 * np.abs(brute).max())
+
+
+@GROUPED
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_adapters_are_exact_for_groups(task, name, arguments, kind):
+    rows, targets, text = task[0].numpy(), task[1].numpy(), task[2].numpy()
+    units = units_of(task[1], kind).numpy()
+    told = ClassText(text[:, None], tuple(f"c{i}" for i in range(len(text))), 100.0)
+    method = plugins.get("adapters", name)
+    brute = np.empty((len(rows), len(text)), dtype=np.float32)
+    for unit in np.unique(units):
+        out = units == unit
+        fitted = method(**arguments).fit(rows[~out], targets[~out], told)
+        brute[out] = fitted.logits(rows[out])
+    closed = method(**arguments).leave_one_out(rows, targets, told, units)
+    assert_allclose(closed, brute, rtol=1e-4, atol=1e-5 * np.abs(brute).max())
+
+
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_units_of_one_image_are_images(name, arguments, monkeypatch):
+    """The block forms at blocks of one, which groups of one image never reach by themselves."""
+    rows, targets, text = (t.float() for t in TASKS["a class without images"])
+    told = ClassText(text[:, None].numpy(), tuple(f"c{i}" for i in range(len(text))), 100.0)
+    adapter = plugins.get("adapters", name)(**arguments)
+    each = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    given = rows, targets.long(), told
+    alone = adapter._leave_units_out(*given, None)
+    assert_allclose(adapter._leave_units_out(*given, each), alone, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "arguments"), CASES)

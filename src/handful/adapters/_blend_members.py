@@ -22,6 +22,8 @@ from handful.selection import (
     stacking_weights,
     stratified_folds,
     unfitted_inverse_temperature,
+    weighted_mean,
+    weights_in_class,
 )
 
 _WORK = 1e8  # N C D up to which a probe may be trained five times in a few seconds
@@ -68,7 +70,8 @@ class Members:
         features: `[N, D]`, a constant added to all of them changes nothing.
         targets: `[N]` columns, every class has images.
         text: of the classes; its scale is not used.
-        units: `[N]` what belongs together and is left out together; None: each image alone.
+        units: `[N]` what belongs together, is left out together, and counts as one image of its
+            class; None: each image alone.
         seed: of the probe.
     """
 
@@ -77,22 +80,24 @@ class Members:
     ) -> None:
         self.features, self.targets, self.units, self.seed = features, targets, units, seed
         self.words, self.classes = torch.from_numpy(text.weights), text.classes
+        self.counted = weights_in_class(targets, units)
         count, width = features.shape
+        self.count = count if self.counted is None else self.counted.sum().item()
         check_memory(
             _BYTES * count * len(self.words),
             f"auto: comparing methods on {count} x {len(self.words)} logits",
         )
         # N images spread in N - 1 directions; the sphere is of the mean variance in those
-        ranks = max(1, min(count - 1, width))
+        ranks = max(1, min(self.count - 1, width))
         self.strengths = [
             Strength(prior, width / (width + ratio * ranks), 1.0) for prior, ratio, _ in _GRID
         ]
         # from where images lie to where texts lie: a probe that starts at the text finds them there
-        means = ClassMeans.of(features, targets, len(self.words)).means
+        means = ClassMeans.of(features, targets, len(self.words), self.counted).means
         self.shift = (self.words.double().mean(0) - means.mean(0)).float()
         zero_shot = (features + self.shift) @ self.words.T
-        factor = unfitted_inverse_temperature(zero_shot, targets)
-        self.sureness = factor * zero_shot.std(dim=1).mean().item()
+        factor = unfitted_inverse_temperature(zero_shot, targets, self.counted)
+        self.sureness = factor * weighted_mean(zero_shot.std(dim=1), self.counted).item()
         weights = [weight for _, _, weight in _GRID]
         weights[-1] = _TEXT * self.sureness
         self.all = [
@@ -105,7 +110,8 @@ class Members:
 
     def fit(self) -> tuple[Tensor, Tensor]:
         """`[J, C, D]` weights and `[J, C]` biases, float64."""
-        rows, bias = gda_family(self.features, self.targets, self.words, self.strengths)
+        given = self.features, self.targets, self.words, self.strengths
+        rows, bias = gda_family(*given, self.counted)
         rows, bias = CLIP_SCALE * rows, CLIP_SCALE * bias
         if len(self.all) > len(self.strengths):
             probe, offset = self._probe(torch.ones_like(self.targets, dtype=torch.bool))
@@ -117,7 +123,7 @@ class Members:
         if asked is None:
             asked = torch.ones_like(self.targets, dtype=torch.bool)
         given = self.features, self.targets, self.words, self.strengths
-        logits = CLIP_SCALE * gda_family_left_out(*given, self._folds(_FOLDS), asked)
+        logits = CLIP_SCALE * gda_family_left_out(*given, self._folds(_FOLDS), asked, self.counted)
         if len(self.all) == len(self.strengths):
             return logits
         folds = self._folds(_PROBE_FOLDS)
@@ -137,7 +143,9 @@ class Members:
     def _probe(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """`[C, D]` weights and `[C]` biases of a linear probe on a part of the images."""
         adapter: Any = plugins.get("adapters", "linear")(seed=self.seed)
-        head = adapter._fit(self.features[kept] + self.shift, self.targets[kept], self.start)
+        units = None if self.units is None else self.units[kept]
+        given = self.features[kept] + self.shift, self.targets[kept], self.start
+        head = adapter._fit_units(*given, units)
         rows = (head.scale * head.weights).double()
         return rows, rows @ self.shift.double()
 
@@ -191,14 +199,15 @@ def choose(
     if asked.sum() < 2:
         fitted = torch.einsum("nd,jcd->jnc", features.double(), rows) + bias[:, None]
         size = _ONE_SHOT[0] + _ONE_SHOT[1] * members.sureness
-        weights = size * first / _spread(fitted, targets)
+        weights = size * first / _spread(fitted, targets, members.counted)
         return Blend(members, weights, rows, bias, None, asked)
     asked = _some(asked, int(max(2, _COMPARED // len(members.words))))
     left_out = members.left_out(asked)
-    spread = _spread(left_out, targets[asked])
+    counted = None if members.counted is None else members.counted[asked]
+    spread = _spread(left_out, targets[asked], counted)
     left_out = left_out / spread[:, None, None].float()
-    shots = len(targets) / len(members.words)
-    weights = stacking_weights(left_out, targets[asked], first, pull / shots) / spread
+    shots = members.count / len(members.words)
+    weights = stacking_weights(left_out, targets[asked], first, pull / shots, counted) / spread
     left_out = left_out * spread[:, None, None].float()
     return Blend(members, weights, rows, bias, left_out, asked)
 
@@ -213,7 +222,7 @@ def _some(asked: Tensor, most: int) -> Tensor:
     return chosen
 
 
-def _spread(logits: Tensor, targets: Tensor) -> Tensor:
+def _spread(logits: Tensor, targets: Tensor, counted: Tensor | None) -> Tensor:
     """`[J]` standard deviation over the classes that an image is not of, the mean over images.
 
     A fit has seen its images, and what it says of their own class tells nothing of new ones.
@@ -221,10 +230,12 @@ def _spread(logits: Tensor, targets: Tensor) -> Tensor:
     Args:
         logits: `[J, N, C]`.
         targets: `[N]`.
+        counted: `[N]` images that each counts for, all 1 if None.
     """
     members, images, classes = logits.shape
     others = torch.ones(images, classes, dtype=torch.bool)
     if classes > 2:
         others[torch.arange(images), targets] = False
-    apart = logits[:, others].view(members, images, -1).double().std(dim=2).mean(1)
+    apart = logits[:, others].view(members, images, -1).double().std(dim=2)
+    apart = weighted_mean(apart, counted)
     return torch.where(apart > 0, apart, 1.0)

@@ -63,6 +63,7 @@ def train(
     targets: Tensor,
     recipe: Recipe,
     penalty: Callable[[H], Tensor] | None = None,
+    weights: Tensor | None = None,
 ) -> H:
     """Minimise the mean cross-entropy over the `nn.Parameter`s of `head`; return a frozen copy.
 
@@ -72,6 +73,7 @@ def train(
         targets: `[N]` columns.
         recipe: how long and how fast.
         penalty: `[]`, added to the loss of every step; it may hold further samples.
+        weights: `[N]` images that each sample counts for in the mean, all 1 if None.
 
     Raises:
         InputError: the loss left the finite numbers; nothing is returned half-trained.
@@ -80,7 +82,7 @@ def train(
     work = min(recipe.batch, len(features)) * sum(p.numel() for p in optimiser.parameters)
     with torch.enable_grad(), few_threads(work):
         for step, rows in enumerate(islice(batches(len(features), recipe), recipe.steps)):
-            loss = cross_entropy(head(features[rows]), targets[rows])
+            loss = _loss(head(features[rows]), targets[rows], weights, rows)
             if penalty is not None:
                 loss = loss + penalty(head)
             if not math.isfinite(loss.item()):
@@ -93,6 +95,14 @@ def train(
             rate = recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
             optimiser.step(gradients, rate)
     return head.frozen()
+
+
+def _loss(logits: Tensor, targets: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor:
+    """`[]` mean cross-entropy of the samples at `rows`."""
+    if weights is None:
+        return cross_entropy(logits, targets)
+    counted = weights[rows].to(logits)
+    return cross_entropy(logits, targets, reduction="none") @ counted / counted.sum()
 
 
 @contextmanager

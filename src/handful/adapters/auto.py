@@ -98,19 +98,25 @@ class Auto(Adapter):
         with torch.no_grad():
             self.explanation_ = explanation(blend, features, columns, words)
             weights, bias = blend.summed()
-            return _for_all_classes(weights, bias, _text_rows(features, columns, words, text), seen)
+            return _for_all_classes(
+                weights,
+                bias,
+                _text_rows(features, columns, words, text, blend.members.counted),
+                seen,
+            )
 
     def _leave_units_out(
         self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
     ) -> Tensor:
         """By the weights of the whole support set."""
         seen, columns, words = _with_shots(targets, text)
-        logits = self._blend(features, columns, words, units).summed_left_out()
+        blend = self._blend(features, columns, words, units)
+        logits = blend.summed_left_out()
         if seen.all():
             return logits
         wide = logits.new_zeros(len(logits), len(seen))
         wide[:, seen] = logits
-        rows = _text_rows(features, columns, words, text)
+        rows = _text_rows(features, columns, words, text, blend.members.counted)
         return combine_unseen(wide, features @ rows.T, seen)
 
     def _blend(
@@ -148,7 +154,9 @@ def _with_shots(targets: Tensor, text: ClassText) -> tuple[Tensor, Tensor, Class
     return seen, (seen.cumsum(0) - 1)[targets], words
 
 
-def _text_rows(features: Tensor, columns: Tensor, words: ClassText, text: ClassText) -> Tensor:
+def _text_rows(
+    features: Tensor, columns: Tensor, words: ClassText, text: ClassText, counted: Tensor | None
+) -> Tensor:
     """`[C, D]` texts of all classes, times the factor at which the images believe them.
 
     Args:
@@ -156,9 +164,10 @@ def _text_rows(features: Tensor, columns: Tensor, words: ClassText, text: ClassT
         columns: `[N]` among the classes of `words`.
         words: the classes with shots.
         text: all classes.
+        counted: `[N]` images that each counts for, all 1 if None.
     """
     zero_shot = features @ torch.from_numpy(words.weights).T
-    factor = unfitted_inverse_temperature(zero_shot, columns)
+    factor = unfitted_inverse_temperature(zero_shot, columns, counted)
     return factor * torch.from_numpy(text.weights)
 
 

@@ -41,7 +41,6 @@ class ClassMean(Adapter):
     def _leave_units_out(
         self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
     ) -> Tensor:
-        if units is not None:
-            return super()._leave_units_out(features, targets, text, units)
-        cosines = class_means_leave_one_out(features, targets, torch.from_numpy(text.weights))
+        words = torch.from_numpy(text.weights)
+        cosines = class_means_leave_one_out(features, targets, words, units)
         return (text.scale * cosines).float()

@@ -69,11 +69,9 @@ class Gda(Adapter):
         self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
     ) -> Tensor:
         """Exact for the alpha of the whole support set."""
-        if units is not None:
-            return super()._leave_units_out(features, targets, text, units)
         weights = torch.from_numpy(text.weights)
         alpha, prior, shrinkage = self._numbers(targets)
-        discriminants = gda_leave_one_out(features, targets, weights, prior, shrinkage)
+        discriminants = gda_leave_one_out(features, targets, weights, prior, shrinkage, units)
         logits = text.scale * features.double() @ weights.double().T + alpha * discriminants
         return logits.float()
 

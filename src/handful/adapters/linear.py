@@ -14,6 +14,7 @@ from handful.adapters import Adapter, LinearHead, Recipe, number, scalar, train
 from handful.adapters._training import few_threads
 from handful.contracts import ClassText
 from handful.errors import InputError
+from handful.selection import weights_in_class
 
 
 @dataclass(eq=False, repr=False)
@@ -24,7 +25,7 @@ class Linear(Adapter):
     and takes a fixed number of AdamW steps. With `init="random"` it is multinomial logistic
     regression, `min_V sum CE(x Vᵀ) + penalty / 2 |V|²`: convex, so the start does not matter and
     zero is taken. There is no bias: equal shots carry no class prior, and the bias of a class
-    without shots would have no finite value.
+    without shots would have no finite value. The images of a group count as one together.
 
     Args:
         init: `text` or `random`.
@@ -55,20 +56,28 @@ class Linear(Adapter):
     seed: int = 0
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
+        return self._fit_units(features, targets, text, None)
+
+    def _fit_units(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> nn.Module:
+        counted = weights_in_class(targets, units)
         weights, scale = torch.from_numpy(text.weights), scalar(text.scale)
         if self.init == "text":
             recipe = Recipe(self.steps, self.learning_rate, self.batch, 0.0, seed=self.seed)
             head = LinearHead(weights=nn.Parameter(weights), scale=scale)
-            return train(head, features, targets, recipe)
+            return train(head, features, targets, recipe, weights=counted)
         if self.init != "random":
             raise InputError(f"expected init='text' or init='random', got {self.init!r}")
         penalty = number("penalty", self.penalty, 1e-9)  # at 0 the weights have no bound
-        rows = _logistic_regression(features, targets, len(weights), penalty)
+        rows = _logistic_regression(features, targets, len(weights), penalty, counted)
         # V holds the scale already; the head multiplies by it again
         return LinearHead(weights=rows / scale, scale=scale)
 
 
-def _logistic_regression(x: Tensor, targets: Tensor, classes: int, penalty: float) -> Tensor:
+def _logistic_regression(
+    x: Tensor, targets: Tensor, classes: int, penalty: float, counted: Tensor | None
+) -> Tensor:
     """`[C, D]` rows V that minimise `sum CE(x Vᵀ) + penalty / 2 |V|²`, by L-BFGS in float64.
 
     scikit-learn's `LogisticRegression` would drop classes without shots.
@@ -80,7 +89,8 @@ def _logistic_regression(x: Tensor, targets: Tensor, classes: int, penalty: floa
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         rows = nn.Parameter(torch.from_numpy(flat).view(classes, -1))
-        loss = cross_entropy(LinearHead(weights=rows, scale=one)(x), targets, reduction="sum")
+        losses = cross_entropy(LinearHead(weights=rows, scale=one)(x), targets, reduction="none")
+        loss = losses.sum() if counted is None else losses @ counted
         loss = loss + penalty / 2 * rows.square().sum()
         (gradient,) = torch.autograd.grad(loss, rows)
         return loss.item(), gradient.flatten().numpy()

@@ -72,12 +72,14 @@ class Proker(Adapter):
         self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
     ) -> Tensor:
         """Exact for the beta, penalty and weight of the whole support set."""
-        if units is not None:
-            return super()._leave_units_out(features, targets, text, units)
         beta, penalty, weight = self._numbers(targets)
         weights = torch.from_numpy(text.weights)
-        kernel, residuals = _regression(features, targets, weights, beta)
-        correction = kernel_ridge_leave_one_out(kernel, residuals, penalty, overwrite=True)
+        order = torch.arange(len(targets)) if units is None else torch.argsort(units, stable=True)
+        ordered = None if units is None else units[order]
+        kernel, residuals = _regression(features[order], targets[order], weights, beta)
+        left = kernel_ridge_leave_one_out(kernel, residuals, penalty, ordered, overwrite=True)
+        correction = torch.empty_like(left)
+        correction[order] = left
         cosines = features.double() @ weights.double().T
         return (text.scale * (cosines + weight * correction)).float()
 

@@ -103,8 +103,6 @@ class Tip(Adapter):
     def _leave_units_out(
         self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
     ) -> Tensor:
-        if units is not None:
-            return super()._leave_units_out(features, targets, text, units)
         head = cache_head(features, targets, text, self.alpha, self.beta)
-        votes = cache_leave_one_out(features, targets, len(head.weights), float(head.beta))
+        votes = cache_leave_one_out(features, targets, len(head.weights), float(head.beta), units)
         return head.scale * features @ head.weights.T + head.alpha * votes

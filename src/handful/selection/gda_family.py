@@ -30,7 +30,11 @@ class Strength:
 
 
 def gda_family(
-    features: Tensor, targets: Tensor, text: Tensor, strengths: Sequence[Strength]
+    features: Tensor,
+    targets: Tensor,
+    text: Tensor,
+    strengths: Sequence[Strength],
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`[J, C, D]` weights and `[J, C]` biases of `gda_weights_with_text_prior` at J strengths.
 
@@ -42,13 +46,14 @@ def gda_family(
         targets: `[N]` columns.
         text: `[C, D]` rows.
         strengths: J of them; those of one deviation share the scatter.
+        weights: `[N]` images that each sample counts for, all 1 if None.
     """
     span = _Span.of(features, text)
-    weights, bias = _fits(span.rows, targets, span.text, strengths, span.width)
+    solved, bias = _fits(span.rows, targets, span.text, strengths, span.width, weights)
     if span.basis is None:
-        return weights, bias
-    weights = weights @ span.basis.T
-    return weights, bias - weights @ span.offset
+        return solved, bias
+    solved = solved @ span.basis.T
+    return solved, bias - solved @ span.offset
 
 
 def gda_family_left_out(
@@ -58,6 +63,7 @@ def gda_family_left_out(
     strengths: Sequence[Strength],
     folds: Tensor,
     asked: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """`[J, n, C]` float32 logits of samples by fits without their fold.
 
@@ -68,6 +74,7 @@ def gda_family_left_out(
         strengths: as for `gda_family`.
         folds: `[N]` fold of each sample, from 0.
         asked: `[N]` true for the n samples whose logits are wanted; all of them if None.
+        weights: as for `gda_family`.
     """
     span = _Span.of(features, text)
     asked = torch.ones_like(targets, dtype=torch.bool) if asked is None else asked
@@ -78,10 +85,11 @@ def gda_family_left_out(
         wanted = out & asked
         if not wanted.any():
             continue
-        fit = _fits(span.rows[~out], targets[~out], span.text, strengths, span.width)
+        heavy = None if weights is None else weights[~out]
+        fit = _fits(span.rows[~out], targets[~out], span.text, strengths, span.width, heavy)
         rows = span.rows[wanted]
-        for j, (weights, bias) in enumerate(zip(*fit, strict=True)):
-            logits[j, place[wanted]] = torch.addmm(bias, rows, weights.T).float()
+        for j, (solved, bias) in enumerate(zip(*fit, strict=True)):
+            logits[j, place[wanted]] = torch.addmm(bias, rows, solved.T).float()
     return logits
 
 
@@ -115,14 +123,20 @@ class _Span:
 
 
 def _fits(
-    rows: Tensor, targets: Tensor, text: Tensor, strengths: Sequence[Strength], width: int
+    rows: Tensor,
+    targets: Tensor,
+    text: Tensor,
+    strengths: Sequence[Strength],
+    width: int,
+    weights: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """`[J, C, r]` weights and `[J, C]` biases, less their mean over the classes."""
-    given = ClassMeans.of(rows, targets, len(text))
+    given = ClassMeans.of(rows, targets, len(text), weights)
     offset, gain = modality_gap(given.means, given.counts, text)
     suggested = offset + gain * text
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
-    inside, between = given.residuals.T @ given.residuals, off.T @ off
+    heavy = given.residuals if weights is None else weights[:, None] * given.residuals
+    inside, between = heavy.T @ given.residuals, off.T @ off
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for shrinkage, deviation in {(s.shrinkage, s.deviation) for s in strengths}:
         scatter = inside + deviation * between

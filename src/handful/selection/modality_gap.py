@@ -16,7 +16,7 @@ class ClassMeans:
 
     Args:
         means: `[C, D]`, zero for a class without shots.
-        counts: `[C]`.
+        counts: `[C]` images, or the sum of their weights.
         residuals: `[N, D]`, each sample minus the mean of its class.
     """
 
@@ -25,13 +25,20 @@ class ClassMeans:
     residuals: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, targets: Tensor, classes: int) -> ClassMeans:
-        """From `[N, D]` features and `[N]` columns."""
+    def of(
+        cls, features: Tensor, targets: Tensor, classes: int, weights: Tensor | None = None
+    ) -> ClassMeans:
+        """From `[N, D]` features, `[N]` columns and `[N]` weights of the samples, all 1 if None."""
         rows = features.double()
-        counts = torch.bincount(targets, minlength=classes).double()
-        sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, targets, rows)
-        means = sums / counts.clamp(min=1)[:, None]
-        alone = (counts == 1)[targets]  # exactly zero then, where rounding would leave a direction
+        images = torch.bincount(targets, minlength=classes)
+        counts = images.double()
+        parts = rows
+        if weights is not None:
+            counts = torch.zeros_like(counts).index_add_(0, targets, weights)
+            parts = weights[:, None] * rows
+        sums = rows.new_zeros(classes, rows.shape[1]).index_add_(0, targets, parts)
+        means = sums / torch.where(counts > 0, counts, 1.0)[:, None]
+        alone = (images == 1)[targets]  # exactly zero then, where rounding would leave a direction
         residuals = torch.where(alone[:, None], 0.0, rows - means[targets])
         return cls(means, counts, residuals)
 
@@ -54,32 +61,12 @@ def modality_gap(means: Tensor, counts: Tensor, text: Tensor) -> tuple[Tensor, T
         counts: `[C]` shots.
         text: `[C, D]` unit rows.
     """
-    sums = _Sums.of(means, counts, text)
-    return _line(sums.classes, sums.image, sums.text, sums.squares, sums.products)
-
-
-def modality_gap_leave_one_out(
-    given: ClassMeans, targets: Tensor, text: Tensor
-) -> tuple[Tensor, Tensor]:
-    """`[N, D]` offsets and `[N]` gains: `modality_gap` without each sample in turn, exactly."""
-    sums = _Sums.of(given.means, given.counts, text)
-    counts, own = given.counts[targets], text[targets].double()
-    alone = counts == 1
-    # without its sample a class mean moves by r / (n - 1), or, of one image, leaves the sums
-    moved = given.residuals / (counts - 1).clamp(min=1)[:, None]
-    moved = torch.where(alone[:, None], given.means[targets], moved)
-    gone = alone[:, None] * own
-    return _line(
-        (sums.classes - alone.double())[:, None],
-        sums.image - moved,
-        sums.text - gone,
-        (sums.squares - (gone * own).sum(1))[:, None],
-        (sums.products - (moved * own).sum(1))[:, None],
-    )
+    found = sums(means, counts, text)
+    return line(found.classes, found.image, found.text, found.squares, found.products)
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
     """Sums over the classes with shots: 1, mean_c, T_c, |T_c|² and <mean_c, T_c>."""
 
     classes: Tensor
@@ -88,17 +75,18 @@ class _Sums:
     squares: Tensor
     products: Tensor
 
-    @classmethod
-    def of(cls, means: Tensor, counts: Tensor, text: Tensor) -> _Sums:
-        seen = counts > 0
-        x, t = means[seen].double(), text[seen].double()
-        return cls(seen.sum().double(), x.sum(0), t.sum(0), (t * t).sum(), (x * t).sum())
+
+def sums(means: Tensor, counts: Tensor, text: Tensor) -> Sums:
+    """Of `[C, D]` class means, `[C]` shots and `[C, D]` texts."""
+    seen = counts > 0
+    x, t = means[seen].double(), text[seen].double()
+    return Sums(seen.sum().double(), x.sum(0), t.sum(0), (t * t).sum(), (x * t).sum())
 
 
-def _line(
+def line(
     classes: Tensor, image: Tensor, text: Tensor, squares: Tensor, products: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Offset and gain from the sums over the classes with shots; one row, or one each sample."""
+    """Offset and gain from sums over the classes with shots; one row, or one a unit left out."""
     # sum_c <T_c - t, mean_c - x> = sum_c <T_c, mean_c> - <sum T_c, sum mean_c> / C, and likewise
     spread = squares - (text * text).sum(-1, keepdim=text.ndim > 1) / classes
     shared = products - (text * image).sum(-1, keepdim=text.ndim > 1) / classes

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.selection.leave_one_out import stratified_folds
 from handful.selection.novelty_signals import FLOOR, SIGNAL_NAMES, NoveltySignals, Values
+from handful.selection.units import stratified_folds
 
 _FIRST_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])  # weights before anything is known
 _ONE_SHOT_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 1.0])  # where nothing more can be known

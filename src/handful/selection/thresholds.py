@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.selection.leave_one_out import linear_ridge_path
+from handful.selection.ridge import linear_ridge_path
 
 MIN_POSITIVES = (
     2  # positives (and one negative) from which left-out answers are evidence for a class
