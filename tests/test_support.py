@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from handful import Predictor, fit
 from handful.data import playground
-from handful.errors import InputError
+from handful.errors import InputError, PackError
 from handful.packs import Pack
-from handful.packs.support import Support
+from handful.packs.support import Reserved, Support
 from handful.skills.edit.refit import refit
 from tasks import make
 
@@ -62,3 +64,37 @@ def test_sizes_that_disagree_are_refused():
     few = tuple("a" * len(targets))
     with pytest.raises(InputError, match="none of the 5 classes"):
         Support(task.X, targets + 1, task.text, few, few)
+
+
+def grouped(task) -> Support:
+    """Six groups of photos, the last two of which share a copy, and reserved photos of two."""
+    targets = np.array([task.text.classes.index(name) for name in task.y])
+    n = len(targets)
+    ids = tuple(f"{i:02x}" * 32 for i in range(n - 1)) + (f"{0:02x}" * 32,)
+    groups = tuple("" if i < 4 else f"burst {i // 4}" for i in range(n))
+    none = Reserved(task.X[:3], ("a", "b", "c"), ("", "", ""), ("night", "night", ""))
+    return Support(task.X, targets, task.text, ids, ids, none, groups)
+
+
+def test_groups_and_copies_are_units_and_stay_through_disk(skill, tmp_path):
+    support = grouped(make())
+    n = len(support.ids)
+    assert support.units.tolist()[:8] == [0, 1, 2, 3, 4, 4, 4, 4]
+    assert support.units[-1] == support.units[-2] == 0  # a copy of the first links its burst to it
+    assert support.reserved.units.tolist() == [0, 0, 1]
+    rows = [n - 1, 0, 5]
+    assert support.subset(rows).groups == tuple(support.groups[i] for i in rows)
+    pack = refit(skill, skill.support)
+    assert "groups" not in pack.manifest["support"]  # nothing is said where there is none
+    given = replace(skill.support, groups=("x",) * 2 + ("",) * (len(skill.support.ids) - 2))
+    saved = refit(skill, given)
+    for name in ("folder", "one.skill"):
+        saved.save(tmp_path / name)
+        assert Pack.load(tmp_path / name).support.groups == given.groups
+
+
+@pytest.mark.parametrize("groups", [["x"], "xx", [1] * 15, None])
+def test_groups_of_a_pack_that_do_not_fit_are_refused(skill, groups):
+    stated = {**skill.manifest["support"], "groups": groups}
+    with pytest.raises(PackError, match=r"support set does not fit: .*groups"):
+        Pack(skill.manifest | {"support": stated}, skill.tensors)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from handful.contracts import Array, ClassText
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
+from handful.selection.groups import Units, find_units
 
 _RESERVED = "support.reserved"
 _LONG = 0.01  # bfloat16 rounds less
@@ -30,18 +32,32 @@ class Reserved:
         features: `[R, D]` unit rows.
         ids: R image digests.
         names: R names of the images.
+        groups: R names of what belongs together, "" for none; empty: none of them has one.
     """
 
     features: Array
     ids: tuple[str, ...]
     names: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _fill_groups(self)
         if self.features.ndim != 2 or {len(self.ids), len(self.names)} != {len(self.features)}:
             raise InputError(
                 f"expected R features, ids and names, got {list(self.features.shape)}, "
                 f"{len(self.ids)} and {len(self.names)}"
             )
+
+    @cached_property
+    def units(self) -> Units:
+        """`[R]` numbers of what belongs together: images of a group, and copies of one."""
+        return find_units(self.groups, self.ids)
+
+    def subset(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Self:
+        """Some of the images."""
+        rows = np.asarray(rows, dtype=np.int64)
+        ids, names, groups = _take(rows, self.ids, self.names, self.groups)
+        return replace(self, features=self.features[rows], ids=ids, names=names, groups=groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +71,8 @@ class Support:
         ids: N image digests.
         names: N names of the images, for users; "" where there is none.
         reserved: images that show none of the classes, if any were given.
+        groups: N names of what belongs together (a burst, a patient), "" for none; empty: no image
+            has one. Statements leave the images of a group out together (`units`).
 
     Raises:
         InputError: sizes that disagree, a target that is no class.
@@ -66,8 +84,10 @@ class Support:
     ids: tuple[str, ...]
     names: tuple[str, ...]
     reserved: Reserved | None = field(default=None, repr=False)
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _fill_groups(self)
         sizes = {len(self.features), len(self.targets), len(self.ids), len(self.names)}
         if len(sizes) != 1 or self.features.ndim != 2 or not len(self.features):
             raise InputError(
@@ -93,15 +113,22 @@ class Support:
         found = np.bincount(self.targets, minlength=len(self.text.classes))
         return {name: int(n) for name, n in zip(self.text.classes, found, strict=True)}
 
+    @cached_property
+    def units(self) -> Units:
+        """`[N]` numbers of what is left out together: images of a group, and copies of one."""
+        return find_units(self.groups, self.ids)
+
     def subset(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Self:
         """The same classes with some of the images."""
         rows = np.asarray(rows, dtype=np.int64)
+        ids, names, groups = _take(rows, self.ids, self.names, self.groups)
         return replace(
             self,
             features=self.features[rows],
             targets=self.targets[rows],
-            ids=tuple(self.ids[i] for i in rows),
-            names=tuple(self.names[i] for i in rows),
+            ids=ids,
+            names=names,
+            groups=groups,
         )
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -117,13 +144,31 @@ class Support:
 
     def stated(self) -> dict[str, Any]:
         """What goes into `pack.json` under `support`."""
-        made: dict[str, Any] = {"images": list(self.ids), "names": list(self.names)}
+        made: dict[str, Any] = _stated(self)
         if self.reserved is not None:
-            made["reserved"] = {
-                "images": list(self.reserved.ids),
-                "names": list(self.reserved.names),
-            }
+            made["reserved"] = _stated(self.reserved)
         return made
+
+
+def _fill_groups(images: Support | Reserved) -> None:
+    """One group an image, also where none were given.
+
+    Raises:
+        InputError: not one for each image.
+    """
+    groups = images.groups or ("",) * len(images.ids)
+    if len(groups) != len(images.ids):
+        raise InputError(f"expected {len(images.ids)} groups, one an image, got {len(groups)}")
+    object.__setattr__(images, "groups", groups)  # the dataclasses are frozen
+
+
+def _take(rows: NDArray[np.int64], *columns: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(column[i] for i in rows) for column in columns]
+
+
+def _stated(images: Support | Reserved) -> dict[str, list[str]]:
+    made = {"images": list(images.ids), "names": list(images.names)}
+    return made | ({"groups": list(images.groups)} if any(images.groups) else {})
 
 
 def check_support(
@@ -186,10 +231,10 @@ def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support |
         features, targets, text = _checked(tensors)
         width = manifest["encoder"]["dim"]
         check_support(features, targets, text, len(manifest["classes"]), width)
-        names = _names(stated)
         words = ClassText(text, tuple(manifest["classes"]), float(manifest["scale"]))
-        reserved = _reserved(stated, tensors)
-        found = Support(features, targets, words, tuple(stated["images"]), names, reserved)
+        ids, reserved = tuple(stated["images"]), _reserved(stated, tensors)
+        names, groups = (_texts(stated, key, "support") for key in ("names", "groups"))
+        found = Support(features, targets, words, ids, names, reserved, groups)
         words.weights  # noqa: B018 refuses prompts without a mean
     except (InputError, ValueError) as error:
         raise PackError(f"{where}: its support set does not fit: {error}") from error
@@ -214,11 +259,13 @@ def _reserved(stated: Mapping[str, Any], tensors: Tensors) -> Reserved | None:
     ids = facts.get("images")
     if not (isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids)):
         raise InputError("'support.reserved.images': expected a list of texts")
-    return Reserved(values, tuple(ids), _names({"images": ids, **facts}))
+    names, groups = (_texts(facts, key, "support.reserved") for key in ("names", "groups"))
+    return Reserved(values, tuple(ids), names, groups)
 
 
-def _names(stated: Mapping[str, Any]) -> tuple[str, ...]:
-    names = stated.get("names", [""] * len(stated["images"]))
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise InputError("'support.names': expected a list of texts")
-    return tuple(names)
+def _texts(stated: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """A text of each image; "" where a pack does not state them."""
+    texts = stated.get(key, [""] * len(stated["images"]))
+    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+        raise InputError(f"'{where}.{key}': expected a list of texts")
+    return tuple(texts)

@@ -63,7 +63,9 @@ class SupportFeatures:
     def as_support(self, text: ClassText) -> Support:
         """The part that a pack stores, for tasks of one class an image."""
         names = tuple(data.short_name(image.name) for image in self.images)
-        return Support(self.features, self.targets, text, self.ids, names, self.reserved)
+        return Support(
+            self.features, self.targets, text, self.ids, names, self.reserved, self.groups
+        )
 
 
 def read_support(
@@ -123,7 +125,8 @@ def encode_support(
         none = extract_features(encoder, support.reserved.images, store)
         names = tuple(data.short_name(support.reserved.images[i].name) for i in none.kept)
         if names:
-            reserved = Reserved(none.features.values, none.features.ids, names)
+            groups = support.reserved.subset(none.kept).groups
+            reserved = Reserved(none.features.values, none.features.ids, names, groups)
         failures, encoded = (*failures, *none.failures), encoded + none.encoded
     failures = (*failures, *unreadable(support.images))
     rows = found.features

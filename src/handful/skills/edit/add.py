@@ -98,12 +98,13 @@ def add(
 
 @dataclass(frozen=True, eq=False)
 class _NewImages:
-    """`[K, D]` features, digests, labels and names of K images, and those that failed."""
+    """`[K, D]` features, digests, labels, names, groups of K images, and those that failed."""
 
     features: Array
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     names: tuple[str, ...]
+    groups: tuple[str, ...]
     failures: tuple[Failure, ...]
     encoded: int
 
@@ -187,6 +188,7 @@ def _encode(
         tuple(id_ for _, got in found for id_ in got.features.ids),
         tuple(dataset.labels[i] for i in kept),
         tuple(dataset.images[i].name for i in kept),
+        tuple(dataset.groups[i] if dataset.groups else "" for i in kept),
         tuple(replace(f, index=rows[f.index]) for rows, got in found for f in got.failures),
         sum(got.encoded for _, got in found),
     )
@@ -200,11 +202,12 @@ def _with_images(
     # `_encode` puts the K images of the classes before the reserved ones
     k = sum(label != NO_CLASS for label in found.labels)
     if k:
-        pack = add_features(
-            pack, found.features[:k], found.labels[:k], found.ids[:k], names[:k], text, words
-        )
+        rows, labels, ids = found.features[:k], found.labels[:k], found.ids[:k]
+        groups = found.groups[:k]
+        pack = add_features(pack, rows, labels, ids, names[:k], text, words, groups=groups)
     if k < len(names):
-        pack = add_reserved(pack, Reserved(found.features[k:], found.ids[k:], tuple(names[k:])))
+        rows, ids, groups = found.features[k:], found.ids[k:], found.groups[k:]
+        pack = add_reserved(pack, Reserved(rows, ids, tuple(names[k:]), groups))
     return pack
 
 

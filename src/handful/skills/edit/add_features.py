@@ -24,6 +24,7 @@ def add_features(
     names: Sequence[str],
     new_text: ClassText | None = None,
     words: Mapping[str, str] | None = None,
+    groups: Sequence[str] = (),
 ) -> Pack:
     """Refit a skill with more images; it states nothing of itself until `refit.restate`.
 
@@ -38,6 +39,7 @@ def add_features(
         names: K names of the images.
         new_text: text of the new classes, from the skill's templates.
         words: what the prompts call the new classes, where not by their names.
+        groups: K names of what belongs together, "" for none; of images that the skill holds, too.
 
     Raises:
         InputError: sizes that disagree, a label that is no class, a new class without images, a
@@ -48,7 +50,7 @@ def add_features(
     new = new_text.classes if new_text else ()
     support_sets.check_class_names(new)
     text = support_sets.concatenate_texts(support.text, new_text) if new_text else support.text
-    given = support_sets.from_labels(features, labels, ids, names, text)
+    given = support_sets.from_labels(features, labels, ids, names, text, groups)
     rows = support_sets.new_rows(support, given.ids, given.labels)
     empty = [name for name in new if name not in given.labels]
     if empty:

@@ -64,7 +64,9 @@ def _merged(first: Pack, second: Pack, *, join: bool) -> Pack:
         added = ClassText(other.text.embeddings[new], names, text.scale)
         text = support_sets.concatenate_texts(text, added)
     labels = [shared.get(label, label) for label in other.labels]
-    more = support_sets.from_labels(other.features, labels, other.ids, other.names, text)
+    more = support_sets.from_labels(
+        other.features, labels, other.ids, other.names, text, other.groups
+    )
     # without the first's reserved images: one that is an image of a class in the second becomes one
     rows = support_sets.new_rows(replace(support, reserved=None), more.ids, labels)
     united = replace(support, text=text)

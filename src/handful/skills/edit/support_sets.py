@@ -20,7 +20,7 @@ NO_CLASS = "none of the classes"  # the label of a reserved image
 
 def from_labels(
     features: ArrayLike, labels: Sequence[str], ids: Sequence[str], names: Sequence[str],
-    text: ClassText,
+    text: ClassText, groups: Sequence[str] = (),
 ) -> Support:  # fmt: skip
     """A support set from class names instead of positions.
 
@@ -35,7 +35,8 @@ def from_labels(
             "give the text of new classes, or correct them"
         )
     targets = np.array([column[label] for label in labels], dtype=np.int64)
-    return Support(np.asarray(features, np.float32), targets, text, tuple(ids), tuple(names))
+    rows = np.asarray(features, np.float32)
+    return Support(rows, targets, text, tuple(ids), tuple(names), groups=tuple(groups))
 
 
 def find_rows(support: Support, image: int | str, label: str | None = None) -> list[int]:
@@ -99,7 +100,7 @@ def remove_rows(support: Support, rows: Collection[int]) -> Support:
     reserved = support.reserved
     if reserved is not None:
         left = [i for i in range(len(reserved.ids)) if count + i not in gone]
-        reserved = _subset(reserved, left)
+        reserved = reserved.subset(left) if left else None
     return replace(support.subset(kept), reserved=reserved)
 
 
@@ -141,6 +142,7 @@ def concatenate(support: Support, more: Support) -> Support:
         text=more.text,
         ids=support.ids + more.ids,
         names=support.names + more.names,
+        groups=support.groups + more.groups,
     )
 
 
@@ -168,10 +170,11 @@ def united_reserved(first: Support, second: Support) -> Reserved | None:
     features = np.concatenate([part.features for part in parts])
     ids = tuple(id_ for part in parts for id_ in part.ids)
     names = tuple(name for part in parts for name in part.names)
+    groups = tuple(group for part in parts for group in part.groups)
     first_row = {id_: i for i, id_ in reversed([*enumerate(ids)])}
     in_classes = {*first.ids, *second.ids}
     rows = [i for i, id_ in enumerate(ids) if first_row[id_] == i and id_ not in in_classes]
-    return _subset(Reserved(features, ids, names), rows)
+    return Reserved(features, ids, names, groups).subset(rows) if rows else None
 
 
 def check_class_names(names: Iterable[str]) -> None:
@@ -209,10 +212,3 @@ def _all_images(support: Support) -> tuple[tuple[str, ...], tuple[str, ...], tup
         return support.ids, support.names, support.labels
     labels = support.labels + (NO_CLASS,) * len(reserved.ids)
     return support.ids + reserved.ids, support.names + reserved.names, labels
-
-
-def _subset(reserved: Reserved, rows: Sequence[int]) -> Reserved | None:
-    if not rows:
-        return None
-    ids, names = (tuple(values[i] for i in rows) for values in (reserved.ids, reserved.names))
-    return Reserved(reserved.features[list(rows)], ids, names)
