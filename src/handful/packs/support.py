@@ -162,7 +162,7 @@ def _fill_groups(images: Support | Reserved) -> None:
     object.__setattr__(images, "groups", groups)  # the dataclasses are frozen
 
 
-def _take(rows: NDArray[np.int64], *columns: Sequence[str]) -> list[tuple[str, ...]]:
+def _take(rows: NDArray[np.integer[Any]], *columns: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(column[i] for i in rows) for column in columns]
 
 
