@@ -19,7 +19,7 @@ from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import as_path, write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
-from handful.packs.support import read as read_support
+from handful.packs.support_reading import read_support
 from handful.tasks import Task
 
 

@@ -6,7 +6,7 @@ added or taken away, for leave-one-out, for an answer's reasons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
-from handful.errors import InputError, PackError
-from handful.packs.format import Tensors
+from handful.errors import InputError
 from handful.selection.groups import Units, find_units
 
-_RESERVED = "support.reserved"
+RESERVED = "support.reserved"  # the tensor
 _LONG = 0.01  # bfloat16 rounds less
-_TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}
+TENSORS = {"features": "float32", "targets": "int64", "text": "float32"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +135,10 @@ class Support:
         values = (self.features, self.targets, self.text.embeddings)
         made = {
             f"support.{name}": np.ascontiguousarray(value, dtype=kind)
-            for (name, kind), value in zip(_TENSORS.items(), values, strict=True)
+            for (name, kind), value in zip(TENSORS.items(), values, strict=True)
         }
         if self.reserved is not None:
-            made[_RESERVED] = np.ascontiguousarray(self.reserved.features, dtype=np.float32)
+            made[RESERVED] = np.ascontiguousarray(self.reserved.features, dtype=np.float32)
         return made
 
     def stated(self) -> dict[str, Any]:
@@ -190,7 +189,7 @@ def check_support(
     Raises:
         InputError: another type or shape, rows that are far from length one.
     """
-    for values, kind in zip((features, targets, text), _TENSORS.values(), strict=True):
+    for values, kind in zip((features, targets, text), TENSORS.values(), strict=True):
         if str(values.dtype) != kind or not values.size:
             raise InputError(f"expected {kind}, got {values.dtype} {list(values.shape)}")
     if features.ndim != 2 or targets.shape != features.shape[:1] or len(text) != classes:
@@ -216,56 +215,3 @@ def _check_fit(
         raise InputError(
             f"expected features of the text's width {text.shape[-1]}, got {features.shape[1]}"
         )
-
-
-def read(manifest: Mapping[str, Any], tensors: Tensors, where: str) -> Support | None:
-    """The support set of a skill; None for one that was saved without.
-
-    Raises:
-        PackError: its parts do not fit one another.
-    """
-    if not any(f"support.{name}" in tensors for name in _TENSORS):
-        return None
-    stated = manifest["support"]
-    try:
-        features, targets, text = _checked(tensors)
-        width = manifest["encoder"]["dim"]
-        check_support(features, targets, text, len(manifest["classes"]), width)
-        words = ClassText(text, tuple(manifest["classes"]), float(manifest["scale"]))
-        ids, reserved = tuple(stated["images"]), _reserved(stated, tensors)
-        names, groups = (_texts(stated, key, "support") for key in ("names", "groups"))
-        found = Support(features, targets, words, ids, names, reserved, groups)
-        words.weights  # noqa: B018 refuses prompts without a mean
-    except (InputError, ValueError) as error:
-        raise PackError(f"{where}: its support set does not fit: {error}") from error
-    return found
-
-
-def _checked(tensors: Tensors) -> list[NDArray[Any]]:
-    """The tensors in the order of `_TENSORS`, if all are there and of their kind."""
-    found = [tensors.get(f"support.{name}") for name in _TENSORS]
-    kept = [value for value in found if value is not None]
-    if [str(value.dtype) for value in kept] != [*_TENSORS.values()]:
-        raise InputError(f"expected the tensors support.* {_TENSORS}")
-    return kept
-
-
-def _reserved(stated: Mapping[str, Any], tensors: Tensors) -> Reserved | None:
-    values, facts = tensors.get(_RESERVED), stated.get("reserved")
-    if values is None and facts is None:
-        return None
-    if values is None or str(values.dtype) != "float32" or not isinstance(facts, Mapping):
-        raise InputError(f"expected the tensor {_RESERVED} float32 and 'support.reserved' together")
-    ids = facts.get("images")
-    if not (isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids)):
-        raise InputError("'support.reserved.images': expected a list of texts")
-    names, groups = (_texts(facts, key, "support.reserved") for key in ("names", "groups"))
-    return Reserved(values, tuple(ids), names, groups)
-
-
-def _texts(stated: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    """A text of each image; "" where a pack does not state them."""
-    texts = stated.get(key, [""] * len(stated["images"]))
-    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-        raise InputError(f"'{where}.{key}': expected a list of texts")
-    return tuple(texts)
