@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from handful.data import _walk, find_images, folder
+from handful import tasks
+from handful.data import _walk, class_words, find_images, folder, separate_reserved
 from handful.errors import InputError
+from handful.skills.support import read_support
 
 
 def plant(top: Path, *names: str) -> Path:
@@ -161,3 +163,96 @@ def test_photos_sorted_by_answer_are_classes(tmp_path: Path) -> None:
     write(tmp_path, "sorted/answers.csv")
     assert folder(tmp_path / "sorted").classes == CLASSES
     assert len(find_images(tmp_path)) == 6
+
+
+# ---------------------------------------------------------------------------- splits of any name
+
+
+@pytest.mark.parametrize(
+    ("train", "other", "split"),
+    [
+        ("training_set", "test_set", "test"),
+        ("seg_train", "seg_test", "test"),
+        ("x_train", "x_test", "test"),
+        ("train2017", "val2017", "val"),
+        ("train", "dev", "val"),
+        ("Train", "validation", "val"),
+        ("train_images", "holdout", "test"),
+        ("TrainSet", "TestSet", "test"),
+        ("learning", "Hold-Out", "test"),
+    ],
+)
+def test_splits_whose_names_say_so(tmp_path: Path, train: str, other: str, split: str) -> None:
+    plant(tmp_path, *(f"{train}/{name}" for name in PHOTOS), *(f"{other}/{n}" for n in PHOTOS[2:]))
+    plant(tmp_path, "@eaDir/x.jpg", "read.me")
+    found = folder(tmp_path)
+    assert found.classes == CLASSES
+    assert (len(found.split("train")), len(found.split(split))) == (6, 4)
+    assert found.ignored == {"system or trash": 1, ".me": 1}
+
+
+def test_a_class_may_speak_of_a_test(tmp_path: Path) -> None:
+    plant(tmp_path, "test tube/1.jpg", "train station/1.jpg", "bus/100MEDIA/1.jpg")
+    plant(tmp_path, "test tube/100MEDIA/2.jpg", "train station/100MEDIA/2.jpg")
+    assert folder(tmp_path).classes == ("bus", "test tube", "train station")
+
+
+def test_splits_beside_another_folder(tmp_path: Path) -> None:
+    plant(tmp_path, *(f"seg_train/{name}" for name in PHOTOS), *(f"seg_test/{n}" for n in PHOTOS))
+    plant(tmp_path, "seg_pred/1.jpg")
+    assert "holds the splits seg_test, seg_train and other folders (seg_pred)" in complaint(
+        folder, tmp_path
+    )
+
+
+def test_folders_that_hold_the_same_folders_are_refused(tmp_path: Path) -> None:
+    plant(tmp_path, *(f"north/{name}" for name in PHOTOS), *(f"south/{name}" for name in PHOTOS))
+    message = complaint(folder, tmp_path)
+    assert "north, south all hold the same folders (Forest, Highway, River)" in message
+    assert f"name one of them ({tmp_path / 'north'}), call them train, val and test" in message
+
+
+@pytest.mark.parametrize("inside", [("100MEDIA", "101MEDIA"), ("burst1", "burst2")])
+def test_folders_of_cameras_and_bursts_are_alike_in_every_class(
+    tmp_path: Path, inside: tuple[str, str]
+) -> None:
+    plant(tmp_path, *(f"{name}/{part}/1.jpg" for name in CLASSES for part in inside))
+    assert folder(tmp_path).counts == {"Forest": 2, "Highway": 2, "River": 2}
+
+
+def test_a_single_split_without_classes_names_its_table(tmp_path: Path) -> None:
+    plant(tmp_path, "train/1.jpg", "train/2.jpg")
+    write(tmp_path, "train/_classes.csv")
+    message = complaint(folder, tmp_path)
+    assert "splits are no classes" in message
+    assert f"if {tmp_path / 'train/_classes.csv'} holds the labels, name it" in message
+
+
+# ---------------------------------------------------------------------------- a single class
+
+
+def test_photos_of_no_class_are_mentioned_where_a_class_is_missing(tmp_path: Path) -> None:
+    plant(tmp_path, "my_bird/1.jpg", "noise/1.jpg", "noise/2.jpg")
+    message = complaint(read_support, tasks.get("classify"), tmp_path)
+    assert "needs at least two classes, got 1: my_bird" in message
+    assert "2 images labelled noise are taken for none of the classes" in message
+    assert "name all classes in a --classes file" in message
+    message = complaint(read_support, tasks.get("classify"), tmp_path, {"my_bird": "", "dog": ""})
+    assert "no usable image for dog" in message
+    assert "2 images labelled noise" in message
+    both = {"my_bird": "my bird", "noise": "noise"}
+    assert class_words(separate_reserved(folder(tmp_path), both)[0], both) == both
+
+
+def test_a_wrapping_folder_is_named(tmp_path: Path) -> None:
+    plant(tmp_path, *(f"photos/{name}" for name in PHOTOS))
+    message = complaint(class_words, folder(tmp_path))
+    assert "photos holds folders (Forest, Highway, River)" in message
+    assert f"name {tmp_path / 'photos'}" in message
+
+
+def test_a_single_class_is_told_what_is_missing(tmp_path: Path) -> None:
+    plant(tmp_path, "my_bird/1.jpg", "my_bird/2.jpg")
+    assert "got 1: my_bird; add a folder with images of something else" in complaint(
+        class_words, folder(tmp_path)
+    )

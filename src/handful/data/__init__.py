@@ -12,6 +12,7 @@ from handful.data.classes import (
     describe_failures,
     is_reserved,
     require_images,
+    reserved_in_errors,
     separate_reserved,
 )
 from handful.data.coop import coop
@@ -72,6 +73,7 @@ __all__ = [
     "reference",
     "remaining",
     "require_images",
+    "reserved_in_errors",
     "save_features",
     "separate_reserved",
     "short_name",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from handful.contracts import class_names
-from handful.data.dataset import Dataset
+from handful.data.dataset import Dataset, LabelledImages
 from handful.errors import InputError
 
 # labels of images that show none of the classes: negatives for the detection of unknown ones
@@ -58,6 +60,26 @@ def separate_reserved(
     return replace(dataset.subset(inside), classes=classes), dataset.subset(outside)
 
 
+@contextmanager
+def reserved_in_errors(reserved: LabelledImages) -> Iterator[None]:
+    """Add to an `InputError` that images were set apart before: they may be what it misses.
+
+    Args:
+        reserved: the second of what `separate_reserved` returns.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not len(reserved):
+            raise
+        names = sorted(set(reserved.labels))
+        raise InputError(
+            f"{error}. Note: {len(reserved)} images labelled {' and '.join(names)} are taken for "
+            "none of the classes; where that is a class like the others, name all classes in a "
+            "--classes file (in Python: words=)"
+        ) from error
+
+
 def class_words(dataset: Dataset, words: Mapping[str, str] | None = None) -> dict[str, str]:
     """Class name to its words in a prompt, in the order of the logit columns.
 
@@ -79,9 +101,22 @@ def class_words(dataset: Dataset, words: Mapping[str, str] | None = None) -> dic
     if len(names) < 2:
         raise InputError(
             f"a classifier needs at least two classes, got {len(names)}: {', '.join(names)}; "
-            "add a folder with images of something else"
+            + _missing_class(dataset, next(iter(names)))
         )
     return names
+
+
+def _missing_class(dataset: Dataset, name: str) -> str:
+    """What to do where there is one class alone: where others may be, or to add one."""
+    paths = [image.path for image in dataset.images if image.path]
+    parts = [path.parts for path in paths]
+    depth = max((len(p) - 1 - p[::-1].index(name) for p in parts if name in p), default=-1)
+    below = {p[depth + 1] for p in parts if name in p[:-1] and depth + 2 < len(p)}
+    if depth >= 0 and len(below) > 1:
+        shown = ", ".join(sorted(below)[:5]) + ", ..." * (len(below) > 5)
+        home = Path(*parts[0][: depth + 1])
+        return f"{name} holds folders ({shown}): if these are the classes, name {home}"
+    return "add a folder with images of something else"
 
 
 def require_images(

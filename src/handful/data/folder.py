@@ -10,6 +10,7 @@ from pathlib import Path
 
 from handful.contracts import ImageRef, missing_path
 from handful.data import _passed_over
+from handful.data._split_folders import class_like, split_folders
 from handful.data._walk import (
     EXTENSIONS,
     PHOTO_EXTENSIONS,
@@ -19,7 +20,7 @@ from handful.data._walk import (
     printable,
     written_by_handful,
 )
-from handful.data.dataset import SPLITS, Dataset
+from handful.data.dataset import Dataset
 from handful.errors import InputError
 
 __all__ = ["EXTENSIONS", "PHOTO_EXTENSIONS", "STRAY", "FoundImages", "find_images", "folder"]
@@ -43,7 +44,9 @@ def folder(path: str | Path) -> Dataset:
     if not top.is_dir():
         raise InputError(f"{path}: is not a folder; expected one folder per class in it")
     ignored: Counter[str] = Counter()
-    parts = _split_folders(top)
+    parts = split_folders(top)
+    if parts:
+        _count_beside(top, ignored)
     found: list[tuple[str, str, Path]] = []
     unreadable: list[tuple[str, str]] = []
     for part, split in parts or [(top, "")]:
@@ -124,61 +127,34 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
     return FoundImages([_ref(p) for p in found.values()], search.ignored, search.unreadable)
 
 
-def _split_folders(top: Path) -> list[tuple[Path, str]]:
-    """`train/`, `val/`, `test/` with class folders in them; none where a class is called `test`."""
-    names = _folders(top)
-    known = [n for n in names if n.casefold() in SPLITS and _folders(top / n)]
-    if not known:
-        if len(names) > 1 and all(n.casefold() in SPLITS for n in names):
-            raise InputError(
-                f"{top}: the images of {', '.join(sorted(names))} lie in no folder of a class, and "
-                "splits are no classes; put each image into a folder of its class: "
-                f"{sorted(names)[0]}/<class>/, or list file and label in a table"
-            )
-        return []
-    others = [n for n in names if n not in known]
-    if not others:
-        return [(top / n, SPLITS[n.casefold()]) for n in sorted(known, key=_split_order)]
-    if len(known) > 1 or "train" in map(str.casefold, known):
-        raise InputError(
-            f"{top}: holds the splits {', '.join(known)} and other folders "
-            f"({', '.join(others[:5])}); keep only one kind, or name one of the folders"
-        )
-    return []
-
-
-def _split_order(name: str) -> int:
-    return ("train", "val", "test").index(SPLITS[name.casefold()])
-
-
 def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
     """Names of the class folders; counts what else lies beside them."""
-    inside = [(entry, _passed_over.passed_over(entry)) for entry in entries(part)]
-    ignored.update(why for _, why in inside if why)
-    names = [e.name for e, why in inside if not why and is_folder(e)]
-    loose = [e.name for e, why in inside if not why and not is_folder(e)]
-    images = [n for n in loose if _is_image(n)]
+    names = class_like(part)
+    loose = _count_beside(part, ignored)
+    if not names and loose:
+        raise InputError(
+            f"{part}: {len(loose)} images lie in this folder without a class; "
+            f"put them into one folder per class: {part.name}/<class>/{loose[0]}"
+        )
     if not names:
-        if images:
-            raise InputError(
-                f"{part}: {len(images)} images lie in this folder without a class; "
-                f"put them into one folder per class: {part.name}/<class>/{images[0]}"
-            )
         raise InputError(f"{part}: has no images; expected one folder per class with images in it")
-    ignored.update(STRAY if _is_image(n) else _passed_over.kind(n) for n in loose)
-    written = [n for n in names if written_by_handful(part / n)]
-    ignored.update(_passed_over.OWN for _ in written)
-    return sorted(set(names) - {*written})
+    return names
 
 
-def _folders(path: Path) -> list[str]:
-    """Folders that may be classes or splits."""
-    inside = [e.name for e in entries(path) if not _passed_over.passed_over(e) and is_folder(e)]
-    return [name for name in inside if not written_by_handful(path / name)]
-
-
-def _is_image(name: str) -> bool:
-    return _passed_over.kind(name) in EXTENSIONS
+def _count_beside(part: Path, ignored: Counter[str]) -> list[str]:
+    """Count what lies beside folders of classes or splits; returns the images among it."""
+    images: list[str] = []
+    for entry in entries(part):
+        why = _passed_over.passed_over(entry)
+        if not why and is_folder(entry):
+            why = _passed_over.OWN if written_by_handful(Path(entry.path)) else ""
+        elif not why and _passed_over.kind(entry.name) in EXTENSIONS:
+            images.append(entry.name)
+            why = STRAY
+        else:
+            why = why or _passed_over.kind(entry.name)
+        ignored.update([why] * bool(why))
+    return images
 
 
 def _ref(path: Path) -> ImageRef:

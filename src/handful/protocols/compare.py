@@ -121,8 +121,9 @@ def compare(
     methods = [methods] if isinstance(methods, str) else methods
     check_count("seeds", seeds)
     counts = _shot_counts(shots)
-    dataset, _ = data.separate_reserved(data.load(source, classes=words), words)
-    names = data.class_words(dataset, words)
+    dataset, reserved = data.separate_reserved(data.load(source, classes=words), words)
+    with data.reserved_in_errors(reserved):
+        names = data.class_words(dataset, words)
     model = encoders.load(encoder, precision=precision, device=device)
     task = encode_all(dataset, names, model, templates, store, progress, name="")
     drawable = Counter(task.classes[c] for c in task.labels[task.pool])

@@ -132,8 +132,9 @@ def load_tasks(
             # at the first images, and only once
             encoder = model = encoders.load(encoder, precision=precision, device=device)
             dataset = data.split_or_all(data.load(source), "train")
-            dataset, _ = data.separate_reserved(dataset, None)
-            words = data.class_words(dataset, None)
+            dataset, reserved = data.separate_reserved(dataset, None)
+            with data.reserved_in_errors(reserved):
+                words = data.class_words(dataset, None)
             name = path.resolve().name if path else f"source {number}"
             facts = {"name": name, "encoder": model.fingerprint}
             task = encode_all(dataset, words, model, templates, store, progress, **facts)

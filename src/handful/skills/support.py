@@ -83,11 +83,12 @@ def read_support(
     dataset = data.split_or_all(task.load(source), "train")
     # reserved labels first: `background` would be a class and a column of the head otherwise
     dataset, reserved = task.separate(dataset, words)
-    names = task.class_words(dataset, words)
-    data.require_images(names, task.counts(task.targets(dataset, [*names]), [*names]))
     drawn = dataset
-    if shots is not None:
-        drawn = dataset.subset(task.draw(dataset, [*names], shots, seed))
+    with data.reserved_in_errors(reserved):
+        names = task.class_words(dataset, words)
+        data.require_images(names, task.counts(task.targets(dataset, [*names]), [*names]))
+        if shots is not None:
+            drawn = dataset.subset(task.draw(dataset, [*names], shots, seed))
     return SupportImages(drawn, reserved, names, dataset.ignored)
 
 
