@@ -52,11 +52,12 @@ def test_predict_table_csv_json(photos, skill, tmp_path, capsys):
     code, out, _ = run(capsys, "predict", skill, photos / "test", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
-    assert list(rows[0]) == ["file_name", "classification", "score"]
+    assert list(rows[0])[:4] == ["file", "label", "score", "skill"]
+    assert list(rows[0])[4:] == ["digest", "handful", "options", "error"]
     assert len(rows) == len(images)
     code, out, _ = run(capsys, "predict", skill, images[0], "--format", "json", "--top-k", 2)
     (answer,) = json.loads(out)
-    assert answer["file_name"] == str(images[0])
+    assert answer["file"] == str(images[0])
     assert [set(p) for p in answer["predictions"]] == [{"label", "score"}] * 2
     assert answer["predictions"][0]["score"] >= answer["predictions"][1]["score"]
     code, out, _ = run(capsys, "predict", skill, images[0])
@@ -138,7 +139,8 @@ def test_one_bad_image_does_not_stop_the_rest(photos, skill, tmp_path, capsys):
     code, out, err = run(capsys, "predict", skill, folder, "--format", "json")
     assert code == 1
     answers = json.loads(out)
-    assert sum("predictions" in a for a in answers) == 3
+    assert sum(bool(a["predictions"]) for a in answers) == 3
+    assert sum(bool(a["error"]) for a in answers) == 3
     for name in ("empty.jpg", "words.jpg", "cut.png"):
         assert name in err
     assert "3 of 6" in err
@@ -364,7 +366,7 @@ def test_an_output_that_cannot_spell_a_name(tmp_path, skill, photos):
     table, found = run_fresh(command, (*command, "--json"), env=ascii_only)
     assert table.returncode == 0, table.stderr
     assert "caf\\xe9" in table.stdout
-    assert json.loads(found.stdout)[0]["file_name"] == str(picture)
+    assert json.loads(found.stdout)[0]["file"] == str(picture)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
@@ -400,7 +402,7 @@ def test_predict_chooses_its_format(skill, photos, tmp_path, capsys):
     for name in ("a.json", "a.csv"):
         assert run(capsys, "predict", skill, picture, "--out", tmp_path / name)[0] == 0
     assert json.loads((tmp_path / "a.json").read_text())
-    assert (tmp_path / "a.csv").read_text().startswith("file_name,")
+    assert (tmp_path / "a.csv").read_text().startswith("file,")
     for arguments in (
         ["--out", tmp_path / "a.txt"],
         ["--out", tmp_path / "b.csv", "--format", "table"],
@@ -419,7 +421,7 @@ def test_evaluate_names_what_failed_and_what_was_ignored(skill, photos, tmp_path
     code, out, err = run(capsys, "evaluate", skill, folder, "--json")
     answer = json.loads(out)
     assert code == 1
-    assert [Path(f["file_name"]).name for f in answer["failures"]] == ["broken.png"]
+    assert [Path(f["file"]).name for f in answer["failures"]] == ["broken.png"]
     assert answer["ignored"] == {".heic": 3}
     assert "ignored 3 .heic files\n" in err
     _, out, err = run(capsys, "fit", folder, "--out", tmp_path / "s")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import textwrap
+import zipfile
+from xml.etree import ElementTree
 
+import pyarrow.parquet
 import pytest
 
+import handful
 from handful import data, plugins
 from handful.cli import main
 from handful.errors import InputError
 from handful.skills import outputs
+from handful.skills.answer_table import Schema
 from handful.skills.fit import fit
 from handful.skills.predict import Predictor
 from handful.skills.prediction import Prediction
@@ -37,14 +44,14 @@ LINES = '''
 BEST = '''
     """The best class of each image, one a line."""
 
-    from handful.skills.outputs import Output
+    from handful.skills.outputs import TextOutput
 
 
-    class Best(Output):
+    class Best(TextOutput):
         suffixes = (".best",)
 
-        def write(self, predictions, *, ascii_only=False):
-            return "".join(f"{p.scores[0]['label']}\\n" for p in predictions)
+        def chunks(self, rows, schema, *, ascii_only=False):
+            return (f"{row['predictions'][0]['label']}\\n" for row in rows)
 '''
 
 
@@ -80,24 +87,123 @@ def test_a_path_of_no_format_names_them_all(folder):
         data.load(folder / "nothing.lines")
 
 
+ANSWERS = [
+    Prediction("a.png", [{"label": "é, cat", "score": 0.75}], None, False, 0.01, ("é, cat", "dog")),
+    Prediction("b.png", [], "b.png: is empty"),
+    Prediction("c|\n.png", [{"label": "unknown", "score": 0.5}], None, True, 0.25, ()),
+]
+SCHEMA = Schema({"birds": "0123456789abcdef"}, top_k=1, unknown=0.05, error=0.1)
+ROWS = [SCHEMA.row(answer) for answer in ANSWERS]
+
+
+def written(output: outputs.Output, rows=ROWS, schema=SCHEMA) -> bytes:
+    file = io.BytesIO()
+    output.write(rows, schema, file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("name", plugins.names("outputs"))
 def test_what_every_output_must_do(name):
     output = outputs.get(name)
     assert plugins.name_of("outputs", type(output)) == name
     assert all(suffix.startswith(".") for suffix in output.suffixes)
-    answers = [
-        Prediction("a.png", [{"label": "é, cat", "score": 0.75}], among=("é, cat", "dog")),
-        Prediction("b.png", [], "b.png: is empty"),
-        Prediction("c.png", [{"label": "dog", "score": 0.5}], unknown=True, familiar=0.25),
+    output.check()
+    once = written(output)
+    assert len(once) > len(written(output, [])) or name == "jsonl"
+    if isinstance(output, outputs.TextOutput):
+        assert "".join(output.chunks(ROWS, SCHEMA)).encode() == once
+        assert once.endswith(b"\n")
+    if isinstance(output, outputs.LineOutput):
+        whole = list(output.records(io.BytesIO(once), SCHEMA))
+        assert [row["file"] for _, row in whole] == [output.spelled(a.name) for a in ANSWERS]
+        assert [row["error"] for _, row in whole] == [None, "b.png: is empty", None]
+        assert [bool(row["unknown"]) for _, row in whole] == [False, False, True]
+        assert [[p["label"] for p in row["predictions"]] for _, row in whole] == [
+            ["é, cat"], [], ["unknown"],
+        ]  # fmt: skip
+        for size in range(len(once)):  # cut anywhere: only whole records count, none is wrong
+            kept = list(output.records(io.BytesIO(once[:size]), SCHEMA))
+            assert kept == whole[: len(kept)]
+            assert all(end <= size for end, _ in kept)
+
+
+def test_the_table_says_one_thing_under_one_name():
+    flat = [dict(zip(SCHEMA.columns, SCHEMA.cells(row), strict=True)) for row in ROWS]
+    table = list(csv.DictReader(io.StringIO(written(outputs.get("csv")).decode(), newline="")))
+    assert [row["unknown"] for row in table] == ["no", "", "yes"]
+    # a class of this name is no refusal, and the refusal keeps its best class
+    assert [row["label"] for row in table] == ["é, cat", "", "unknown"]
+    assert [row["may_be"] for row in table] == ["é, cat|dog", "", ""]
+    assert table[0]["score"] == "0.750000"
+    assert table[0]["digest"] == "0123456789ab"
+    assert table[0]["handful"] == handful.__version__
+    assert table[0]["options"] == "top_k=1 unknown=0.05 error=0.1"
+    objects = json.loads(written(outputs.get("json")))
+    lines = written(outputs.get("jsonl")).decode().split("\n")[:-1]
+    assert [json.loads(line) for line in lines] == objects == ROWS
+    assert {*objects[0]} - {"predictions"} == {*SCHEMA.columns} - {"label", "score"}
+    found = pyarrow.parquet.read_table(io.BytesIO(written(outputs.get("parquet")))).to_pylist()
+    assert found == flat
+
+
+def test_a_workbook_holds_the_same_and_runs_no_formula():
+    names = ["=cmd|' /C calc'!A0", "https://example.org/a.jpg", "0012", "+1", "a" * 40_000]
+    rows = [SCHEMA.row(Prediction(name, [{"label": "=1+1", "score": 0.5}])) for name in names]
+    with zipfile.ZipFile(io.BytesIO(written(outputs.get("xlsx"), rows))) as book:
+        sheet = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    assert not list(sheet.iter(f"{space}f"))
+    assert not list(sheet.iter(f"{space}hyperlink"))
+    cells = [[*row] for row in sheet.iter(f"{space}row")]
+    texts = ["".join(c.itertext()) for c in (row[0] for row in cells)]
+    assert texts == ["file", *(name[:32_767] for name in names)]
+    assert float("".join(cells[1][2].itertext())) == 0.5
+
+
+def test_csv_for_spreadsheets():
+    names = ["=cmd|' /C calc'!A0", "+1.jpg", "-2.jpg", "@a.jpg", "\t=1", "'b.jpg", "c.jpg"]
+    rows = [SCHEMA.row(Prediction(name, [{"label": "-x", "score": 0.5}])) for name in names]
+    excel = outputs.get("csv", excel=True, separator=";")
+    text = written(excel, rows)
+    assert text.startswith(b"\xef\xbb\xbffile;label;")
+    table = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), delimiter=";")
+    cells = list(table)[1:]
+    assert [row[0] for row in cells] == ["'" + n for n in names[:5]] + names[5:]
+    assert {row[1] for row in cells} == {"'-x"}
+    kept = [row["file"] for _, row in excel.records(io.BytesIO(text), SCHEMA)]
+    assert kept == [excel.spelled(name) for name in names]
+    plain = written(outputs.get("csv"), rows).decode()  # a program that reads it wants the names
+    assert [row[0] for row in csv.reader(io.StringIO(plain, newline=""))][1:] == names
+    for wrong in ("", ";;", '"', "\n"):
+        with pytest.raises(InputError, match="one letter between cells"):
+            outputs.get("csv", separator=wrong)
+
+
+def test_several_labels_and_further_columns():
+    schema = Schema({"s": ""}, several=True, exif=("time", "latitude"), carried=("site_2",))
+    two = [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.8}]
+    rows = [
+        schema.row(Prediction("a", two), {"time": "2024-05-01T06:00:00", "latitude": -1.5}),
+        schema.row(Prediction("b", []), {"site_2": "north"}),
     ]
-    text = output.write(answers)
-    assert text.endswith("\n")
-    assert "a.png" in text
-    assert "é, cat" in text
-    assert output.write([]).endswith("\n")
+    table = list(csv.DictReader(io.StringIO(written(outputs.get("csv"), rows, schema).decode())))
+    assert [row["labels"] for row in table] == ["cat|dog", ""]
+    assert table[0]["scores"] == "0.900000|0.800000"
+    assert (table[0]["latitude"], table[1]["site_2"]) == ("-1.500000", "north")
+    found = pyarrow.parquet.read_table(io.BytesIO(written(outputs.get("parquet"), rows, schema)))
+    assert found.column("latitude").to_pylist() == [-1.5, None]
+    top = Schema({"s": ""}, top_k=3)
+    assert top.columns[:7] == ("file", "label", "score", "label_2", "score_2", "label_3", "score_3")
+    assert top.cells(top.row(Prediction("a", two)))[1:7] == ["cat", 0.9, "dog", 0.8, None, None]
 
 
 def test_json_where_letters_cannot_be_written():
-    text = outputs.get("json").write([Prediction("é", [])], ascii_only=True)
-    assert text.isascii()
-    assert json.loads(text) == [{"file_name": "é", "predictions": []}]
+    row = Schema({"": ""}).row(Prediction("é", []))
+    for name in ("json", "jsonl"):
+        text = "".join(outputs.get(name).chunks([row], Schema(), ascii_only=True))
+        assert text.isascii()
+        assert (json.loads(text) if name == "jsonl" else json.loads(text)[0]) == row
+    torn = "half \udce9.jpg"  # a name that is not Unicode
+    row = Schema().row(Prediction(torn, []))
+    assert json.loads(written(outputs.get("jsonl"), [row]))["file"] == torn
+    assert b"half \\udce9.jpg" in written(outputs.get("csv"), [row], Schema())

@@ -471,7 +471,7 @@ def test_the_commands(tmp_path, skills, photos, capsys):
     images = sorted((photos / "test").rglob("*.png"))[:5]
     code, out, _ = run(capsys, "predict", folder, *images, "--json")
     rows = json.loads(out)
-    assert {row["task"] for row in rows} == {"novel-objects"}
+    assert {row["skill"] for row in rows} == {"novel-objects"}
     assert all("novel-objects/" in row["predictions"][0]["label"] for row in rows)
     code, out, _ = run(capsys, "predict", folder, *images, "--task", "novel-objects", "--json")
     assert all("/" not in row["predictions"][0]["label"] for row in json.loads(out))
@@ -479,7 +479,8 @@ def test_the_commands(tmp_path, skills, photos, capsys):
     assert code == 0
     assert "tasks of the library" in err
     code, out, _ = run(capsys, "predict", folder, *images, "--format", "csv")
-    assert out.splitlines()[0] == "file_name,classification,score,task"
+    head = "file,label,score,skill,share,zero_shot,digest,handful,options,error"
+    assert out.splitlines()[0] == head
     assert run(capsys, "predict", folder, *images, "--error", "0.1")[0] == 2
     assert run(capsys, "predict", skills / TASKS[0], *images, "--task", "x")[0] == 2
     code, out, _ = run(capsys, "library", "remove", folder, "other")

@@ -19,13 +19,14 @@ from handful.features.store import FeatureStore
 from handful.library import LibraryFolder, LibraryPrediction
 from handful.protocols.meta_training import load_tasks
 from handful.skills import outputs
+from handful.skills.answer_table import Schema
 from handful.skills.doctor import diagnose
 from handful.skills.edit.add import add
 from handful.skills.edit.merge import merge
 from handful.skills.edit.remove import remove
 from handful.skills.edit.rename import rename
 from handful.skills.explain import explain_image
-from handful.skills.prediction import Predictions
+from handful.skills.predictions import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -291,33 +292,43 @@ def test_what_is_no_skill_is_refused(wrong):
             call(wrong)
 
 
+def as_csv(answers):
+    return "".join(outputs.get("csv").chunks(map(answers.schema.row, answers), answers.schema))
+
+
 def test_predictions_as_a_frame_are_the_csv_output(fitted, images, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     answers = fitted.predict([*images, tmp_path / "broken.png"], top_k=2)
     frame = answers.to_frame()
-    assert len(frame) == 2 * len(images)
-    assert frame.to_csv(index=False, float_format="%.6f") == outputs.get("csv").write(answers)
+    assert len(frame) == len(images) + 1
+    assert frame.to_csv(index=False, float_format="%.6f") == as_csv(answers)
     assert frame.score.dtype == float
+    assert [*frame][:5] == ["file", "label", "score", "label_2", "score_2"]
+    assert frame.error.notna().sum() == 1
+    assert "label_3" in fitted.predict(images).to_frame(top_k=3)
 
 
 def test_further_columns_are_those_of_the_csv_output(photos, images):
     fitted = handful.fit(photos, encoder="tiny", method="tip")
     answers = fitted.predict(images, top_k=1, unknown=0.2, error=0.2)
     assert answers == handful.Predictor(fitted, unknown=0.2, error=0.2).predict(images, top_k=1)
-    written = pd.read_csv(io.StringIO(outputs.get("csv").write(answers)), keep_default_na=False)
-    pd.testing.assert_frame_equal(answers.to_frame(), written, atol=1e-6)
-    assert [*written] == ["file_name", "classification", "score", "may be"]
+    frame, written = answers.to_frame(), pd.read_csv(io.StringIO(as_csv(answers)))
+    assert [*frame] == [*written]
+    assert [*frame][:6] == ["file", "label", "score", "unknown", "familiar", "may_be"]
+    assert frame.unknown.map({True: "yes", False: "no"}).tolist() == written.unknown.tolist()
+    assert frame.familiar.tolist() == pytest.approx(written.familiar.tolist(), abs=1e-6)
+    assert frame.may_be.str.split("|").tolist() == [[*a.may_be] or [""] for a in answers]
 
 
 def test_answers_of_a_library_name_the_skill():
     answers = Predictions([LibraryPrediction("a.jpg", [{"label": "cat", "score": 0.5}], task="t")])
-    assert answers.to_frame().to_dict("records") == [
-        {"file_name": "a.jpg", "classification": "cat", "score": 0.5, "task": "t"}
-    ]
+    answers.schema = Schema({"t": "f" * 64, "other": "0" * 64}, library=True)
+    (row,) = answers.to_frame().to_dict("records")
+    assert (row["label"], row["skill"], row["digest"]) == ("cat", "t", "f" * 12)
 
 
 def test_no_answers_are_a_frame_with_the_columns(fitted):
-    assert [*fitted.predict([]).to_frame()] == ["file_name", "classification", "score"]
+    assert [*fitted.predict([]).to_frame()][:3] == ["file", "label", "score"]
 
 
 def test_an_evaluation_as_a_frame(fitted, photos):

@@ -254,7 +254,7 @@ def test_answers_from_a_fresh_process(skill, fresh):
     done = fresh["unknown"]
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    images = [row["file_name"] for row in rows]
+    images = [row["file"] for row in rows]
     answers = Predictor(skill).predict(images, unknown=0.2)
     assert [row["unknown"] for row in rows] == [a.unknown for a in answers]
     assert [row["familiar"] for row in rows] == pytest.approx([a.familiar for a in answers])
@@ -286,18 +286,18 @@ def test_sets_of_answers_stand_beside_them(skill, fresh):
     done = fresh["sets"]
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    answers = Predictor(skill, error=0.2).predict([row["file_name"] for row in rows])
-    assert [tuple(row["among"]) for row in rows] == [a.among for a in answers]
-    assert any(len(row["among"]) > 1 for row in rows)
-    wider = Predictor(skill).predict(rows[0]["file_name"], error=0.1)[0]
-    assert set(answers[0].among) <= set(wider.among)
+    answers = Predictor(skill, error=0.2).predict([row["file"] for row in rows])
+    assert [tuple(row["may_be"]) for row in rows] == [a.may_be for a in answers]
+    assert any(len(row["may_be"]) > 1 for row in rows)
+    wider = Predictor(skill).predict(rows[0]["file"], error=0.1)[0]
+    assert set(answers[0].may_be) <= set(wider.may_be)
     with pytest.raises(InputError):
         Predictor(skill, encoder="nowhere at all", error=0.0001)
 
 
 def test_nobody_asked(skill, photos):
     (answer,) = Predictor(skill).predict(next((photos / "test").glob("*/*.png")))
-    assert (answer.unknown, answer.familiar, answer.among) == (None, None, None)
+    assert (answer.unknown, answer.familiar, answer.may_be) == (None, None, None)
 
 
 def test_what_cannot_be_promised_is_refused_before_any_image(skill):

@@ -12,12 +12,13 @@ import pytest
 import handful
 from commands import run
 from handful import metrics, plugins, tasks
-from handful.cli import predict
+from handful.cli import _answers
 from handful.contracts import unit
 from handful.data import playground
 from handful.packs import Pack, chosen
 from handful.packs.support import Support
 from handful.skills import statements
+from handful.skills.answer_table import Schema
 from handful.skills.predict import Predictor
 from handful.skills.prediction import Prediction
 from handful.tasks.classify import per_class_table
@@ -205,16 +206,16 @@ def test_the_two_halves_of_the_words_on_calibration_hold_all_answers():
 
 
 def test_a_photo_at_the_edge_of_unknown_reads_the_same_on_both_sides(capsys):
-    stories = []
+    stories, schema = [], Schema(unknown=0.05)
     for familiar in (0.048, 0.052):
         scores = [{"label": "cat", "score": 0.7}, {"label": "dog", "score": 0.3}]
         answer = Prediction("1.jpg", scores, unknown=familiar > 0.05, familiar=familiar)
-        predict._show([answer], 0.05)
+        _answers.show([answer], schema)
         stories.append(capsys.readouterr().out.replace(f"{familiar:.3f}", "").split())
     assert stories[0] == stories[1]
-    assert " ".join(stories[0]).endswith("cat or unknown")
-    predict._show([Prediction("1.jpg", scores, unknown=True, familiar=0.2)], 0.05)
-    assert "or unknown" not in capsys.readouterr().out
+    assert "cat 0.700 perhaps" in " ".join(stories[0])
+    _answers.show([Prediction("1.jpg", scores, unknown=True, familiar=0.2)], schema)
+    assert "perhaps" not in capsys.readouterr().out
 
 
 def test_seventy_of_a_hundred_are_compared_with_the_frequent_class():

@@ -170,7 +170,7 @@ def left_out_line(expected: Mapping[str, Any] | None) -> str:
 
 def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
     """Images that failed, for JSON."""
-    return [{"file_name": f.name, "error": f.reason} for f in failures]
+    return [{"file": f.name, "error": f.reason} for f in failures]
 
 
 def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | None = None) -> int:

@@ -41,7 +41,7 @@ def run(
         report.check_folder(out.parent)
     explanation = explain_image(skill, image, encoder=encoder, precision=precision, device=device)
     if as_json:
-        _console.echo_json({"file_name": str(image), **explanation.as_dict(top)})
+        _console.echo_json({"file": str(image), **explanation.as_dict(top)})
     else:
         _show(explanation, top)
     if out is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _library, _options
+from handful.cli import _answers, _console, _library, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
+    from handful.skills.answer_table import Schema
     from handful.skills.prediction import Prediction
 
 
@@ -66,7 +71,6 @@ def run(
     json_too: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
-    # long, for every option of the command is declared with its help
     # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import data, report
 
@@ -74,49 +78,90 @@ def run(
     form = _format(form, out, json_too=json_too)
     if out is not None:
         report.check_folder(out.parent)
+    asked = _Asked(images, top_k, unknown, error)
+    where = {"encoder": encoder, "precision": precision, "device": device}
     from handful.library import is_library
-    from handful.skills.predict import Predictor
 
-    several = is_library(skill)
-    where: Any = {"encoder": encoder, "precision": precision, "device": device}
-    predictions: Sequence[Prediction]
-    if several:
-        meaning = "none of the tasks of the library; the class is what its text alone suggests"
-        if error is not None:
-            raise InputError("--error: a library gives no sets of classes; ask one of its skills")
-        predictions = _library.predict(
-            skill, images, top_k=top_k, task=task, unknown=unknown, **where
-        )
-    elif task is not None:
-        raise InputError(f"--skill {task}: {skill} is a single skill; leave --skill out")
-    else:
-        predictor = Predictor(skill, unknown=unknown, error=error, **where)
-        meaning = (
-            f"none of the {len(predictor.pack.classes)} classes; its score is the share of such "
-            "photos that look as familiar, or more so"
-        )
-        with _console.progress("looking") as progress:
-            most = top_k or predictor.pack.task.default_top_k
-            predictions = predictor.predict(images, top_k=most, progress=progress)
+    with ExitStack() as stack:
+        if is_library(skill):
+            found = _ask_library(stack, skill, task, asked, **where)
+        elif task is not None:
+            raise InputError(f"--skill {task}: {skill} is a single skill; leave --skill out")
+        else:
+            found = _ask_skill(stack, skill, asked, **where)
+        predictions = list(found.answers)
     if form == TABLE:
-        (_library.show if several else _show)(predictions, unknown)
+        _answers.show(predictions, found.schema)
         if unknown is not None:
-            _console.echo_err(f"unknown: {meaning}")
+            _console.echo_err(f"unknown: {found.meaning}")
     else:
-        _write(predictions, form, out)
+        _write(predictions, found.schema, form, out)
     return _report_failures(predictions)
 
 
-def _write(predictions: Sequence[Prediction], form: str, out: Path | None) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked about the photos; see the options."""
+
+    images: Sequence[Any]
+    top_k: int | None
+    unknown: float | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Answers as they come, their columns, and what `unknown` means among them."""
+
+    answers: Iterable[Prediction]
+    schema: Schema
+    meaning: str
+
+
+def _ask_skill(stack: ExitStack, skill: Path, asked: _Asked, **where: Any) -> _Found:
+    from handful.skills.predict import Predictor
+
+    predictor = Predictor(skill, unknown=asked.unknown, error=asked.error, **where)
+    pack = predictor.pack
+    top_k = asked.top_k or pack.task.default_top_k
+    progress = stack.enter_context(_console.progress("looking"))
+    answers = predictor.predict(asked.images, top_k=top_k, progress=progress)
+    meaning = (
+        f"yes: none of the {len(pack.classes)} classes; familiar: the share of such photos that "
+        "look as familiar, or more so"
+    )
+    return _Found(answers, predictor.schema(top_k), meaning)
+
+
+def _ask_library(
+    stack: ExitStack, folder: Path, task: str | None, asked: _Asked, **where: Any
+) -> _Found:
+    if asked.error is not None:
+        raise InputError("--error: a library gives no sets of classes; ask one of its skills")
+    library = stack.enter_context(_library.opened(folder, **where))
+    progress = stack.enter_context(_console.progress("looking"))
+    rest: dict[str, Any] = {"task": task, "unknown": asked.unknown, "top_k": asked.top_k or 1}
+    answers = library.predict(asked.images, **rest, progress=progress)
+    meaning = "yes: none of the tasks of the library; the label is what its text alone suggests"
+    return _Found(answers, library.schema(**rest), meaning)
+
+
+def _write(predictions: Sequence[Prediction], schema: Schema, form: str, out: Path | None) -> None:
     """To a file, or as text to standard output."""
     from handful import report
     from handful.skills import outputs
 
-    text = outputs.get(form).write(predictions, ascii_only=not _console.writes_unicode())
-    if out is None:
-        _console.echo(text.rstrip("\n"))
+    output = outputs.get(form)
+    rows = map(schema.row, predictions)
+    if out is None and isinstance(output, outputs.TextOutput):
+        for chunk in output.chunks(rows, schema, ascii_only=not _console.writes_unicode()):
+            sys.stdout.write(chunk)
+    elif out is None:
+        raise InputError(f"--format {form}: cannot be shown; name a file with --out")
     else:
-        report.save(text, out)
+        held = io.BytesIO()
+        output.write(rows, schema, held)
+        report.save(held.getvalue(), out)
         _console.echo_err(f"wrote {len(predictions)} answers to {out}")
 
 
@@ -151,26 +196,3 @@ def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     if form not in known:
         raise InputError(f"--format {form}: expected one of {', '.join(known)}")
     return form
-
-
-def _show(predictions: Sequence[Prediction], rate: float | None) -> None:
-    """A row an answer; the image's name and its set of classes stand in its first row.
-
-    A photo at the edge of being unknown is said to be, the same on both sides of the rate.
-    """
-    from handful.skills.outputs import answer_rows
-
-    def answers(p: Prediction) -> list[tuple[str, str]]:
-        if rate is not None and p.is_near(rate):
-            return [(f"{p.scores[0]['label']} or unknown", f"{p.familiar:.3f}")]
-        return answer_rows(p, 3)
-
-    sets = any(p.among is not None for p in predictions)
-    rows = [
-        [p.name if i == 0 else "", label or "none of the classes", score]
-        + ([", ".join(p.among or ()) if i == 0 else ""] if sets else [])
-        for p in predictions
-        for i, (label, score) in enumerate(answers(p))
-    ]
-    headers = ["image", "class", "score", *(["may be"] if sets else [])]
-    _console.echo_table(headers, rows, right=[2])

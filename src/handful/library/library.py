@@ -10,7 +10,7 @@ Over 250 lines for the arguments of one class, each told in a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from handful.library.skill import Skill
 from handful.library.task_support import Indices
 from handful.packs import Pack
 from handful.packs.novelty import Detector, read
+from handful.skills.answer_table import Schema
 from handful.skills.predict import BATCH
-from handful.skills.prediction import Predictions
+from handful.skills.predictions import Predictions
 
 
 class Library:
@@ -196,22 +197,36 @@ class Library:
         Raises:
             InputError: no such task; a rate that cannot be promised; both a task and a rate.
         """
-        if task is not None and unknown is not None:
-            raise InputError(
-                "a named task and a false-accept rate contradict each other: whoever names the "
-                "task says that the image is of it; leave one of the two out"
-            )
-        if top_k is not None and top_k < 1:
-            raise InputError(f"expected top_k of 1 or more, got {top_k}")
-        self._check(task, unknown)
+        self._check_request(task, unknown, top_k)
         several = list(data.images_of(images))
+        schema = self.schema(task, unknown, top_k=top_k)
         if not several:
-            return Predictions()
-        batches = stream.encode_batches(
-            self.encoder, several, BATCH, self.store, total=len(several), progress=progress
+            return Predictions([], schema)
+        answers = self.iter_predict(
+            *(several, task, unknown),
+            top_k=top_k,
+            extra_classes=extra_classes,
+            progress=progress,
         )
-        result = Predictions[LibraryPrediction]()
-        for batch in batches:
+        return Predictions(answers, schema)
+
+    def iter_predict(
+        self,
+        images: Sequence[Any],
+        task: str | None = None,
+        unknown: float | None = None,
+        *,
+        top_k: int | None = None,
+        extra_classes: ClassText | None = None,
+        batch: int = BATCH,
+        progress: Progress | None = None,
+    ) -> Iterator[LibraryPrediction]:
+        """The same, answered `batch` images at a time; see `predict`."""
+        self._check_request(task, unknown, top_k)
+        batches = stream.encode_batches(
+            self.encoder, images, batch, self.store, total=len(images), progress=progress
+        )
+        for found in batches:
             answers = None
             while answers is None:
                 # a skill may turn out not to fit: then those that are left answer
@@ -219,17 +234,29 @@ class Library:
                 with suppress(UnusableSkillError):
                     answers = predict_features(
                         self.ensemble,
-                        batch.features,
-                        batch.names,
+                        found.features,
+                        found.names,
                         task,
                         unknown,
                         top_k=top_k,
                         extra_classes=extra_classes,
-                        tuned_features=self.tuned_features(batch.refs),
+                        tuned_features=self.tuned_features(found.refs),
                     )
-            failed = (LibraryPrediction(f.name, [], f.reason) for f in batch.failures)
-            result += batch.in_order(answers, failed)
-        return result
+            failed = (LibraryPrediction(f.name, [], f.reason) for f in found.failures)
+            yield from found.in_order(answers, failed)
+
+    def schema(
+        self, task: str | None = None, unknown: float | None = None, *, top_k: int | None = None
+    ) -> Schema:
+        """The columns of answers to such a request, for `handful.skills.outputs`."""
+        asked = [s for s in self.ensemble.skills if task in (None, s.name)]
+        return Schema(
+            skills={skill.name: skill.digest for skill in asked},
+            library=True,
+            top_k=top_k,
+            unknown=unknown,
+            precision=self.encoder.precision,
+        )
 
     def tuned_features(self, refs: Sequence[ImageRef]) -> TunedFeatures:
         """What gives the features of some of these images by a tuned skill's encoder."""
@@ -250,6 +277,17 @@ class Library:
     def _exclude(self, name: str, why: str) -> None:
         self.broken[name] = why
         self._use(skill for skill in self.ensemble.skills if skill.name != name)
+
+    def _check_request(self, task: str | None, unknown: float | None, top_k: int | None) -> None:
+        """Refuse a request that contradicts itself, or that cannot be answered."""
+        if task is not None and unknown is not None:
+            raise InputError(
+                "a named task and a false-accept rate contradict each other: whoever names the "
+                "task says that the image is of it; leave one of the two out"
+            )
+        if top_k is not None and top_k < 1:
+            raise InputError(f"expected top_k of 1 or more, got {top_k}")
+        self._check(task, unknown)
 
     def _check(self, task: str | None, unknown: float | None) -> None:
         """Refuse what cannot be answered."""

@@ -31,9 +31,8 @@ class LibraryPrediction(Prediction):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The task, its share, and whether zero-shot answered."""
-        zero_shot = {"zero_shot": True} if self.zero_shot else {}
-        return {"task": self.task, "share": self.share, **zero_shot}
+        """The skill that answered, how likely it is the right one, whether zero-shot answered."""
+        return {"skill": self.task, "share": self.share, "zero_shot": self.zero_shot}
 
 
 def predict_features(

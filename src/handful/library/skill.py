@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Skill:
         scale: the encoder's logit scale.
         tuned: whether its features come from an encoder that it tunes; its support set and its text
             are of the frozen one.
+        digest: of its pack; "" for a skill that lies on no disk.
     """
 
     name: str
@@ -41,18 +42,22 @@ class Skill:
     text: Array | None
     scale: float
     tuned: bool = False
+    digest: str = ""
 
     @classmethod
     def from_pack(cls, name: str, pack: Pack) -> Skill:
         """Of a pack, leaving behind what answers do not need."""
         factor = confidence.factor(pack.manifest, pack.where)
         tuned = deltas.KEY in pack.manifest
+        digest = str(pack.manifest.get("digest") or "")
         if pack.support is not None and not tuned:
-            return cls.from_adapter(name, pack.adapter, pack.support, factor)
+            skill = cls.from_adapter(name, pack.adapter, pack.support, factor)
+            return replace(skill, digest=digest)
         frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where) if tuned else None
         support = TaskSupport(frozen.features, frozen.targets) if frozen else None
         text, scale = frozen.text if frozen else None, float(pack.manifest["scale"])
-        return cls(name, pack.classes, pack.adapter, factor, support, text, scale, tuned)
+        adapter = pack.adapter
+        return cls(name, pack.classes, adapter, factor, support, text, scale, tuned, digest)
 
     @classmethod
     def from_adapter(cls, name: str, adapter: Any, support: Support, factor: float) -> Skill:

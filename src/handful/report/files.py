@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import secrets
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from handful.errors import InputError, StorageError
 
@@ -20,29 +21,65 @@ if TYPE_CHECKING:
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 
 
-def save(content: Figure | str | Mapping[str, Any], path: Path) -> Path:
-    """Write a figure, a text or JSON whole or not at all.
+def save(content: Figure | str | bytes | Mapping[str, Any], path: Path) -> Path:
+    """Write a figure, a text, bytes or JSON whole or not at all.
+
+    A link stays a link: what it leads to is written. So is a pipe or a device, as it is.
 
     Raises:
         StorageError: naming the file and the error of the disk.
     """
+    try:
+        if is_special(path):
+            with open_special(path) as file:
+                _write(content, file, path.suffix)
+            return path
+        target = real_target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with beside(target) as part, part.open("wb") as file:
+            _write(content, file, path.suffix)
+    except BrokenPipeError:  # the reader went away, which is its right
+        raise
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+    return path
+
+
+def real_target(path: Path) -> Path:
+    """Where a link leads to, perhaps to nothing yet; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def is_special(path: Path) -> bool:
+    """Whether this is neither a regular file nor a folder, but there: a pipe, a device.
+
+    Also a link to a file that is open already, such as `/dev/stdout`, whatever that is.
+    """
+    here = path
+    for _ in range(40):  # as many links as Linux follows
+        if not here.is_symlink():
+            break
+        here = here.parent / here.readlink()
+        if here.parent.parts[:2] == ("/", "proc") and here.exists():
+            return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def open_special(path: Path) -> IO[bytes]:
+    """Open a pipe or a device to write to; of a pipe, waits until somebody reads."""
+    return path.open("ab")  # a file that is open already, behind what stands in it
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A free name beside a file, which takes the file's place at the end, or is gone."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # two may write at once
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            _write(content, part)
-        elif isinstance(content, Mapping):
-            _write(json.dumps(content, indent=1) + "\n", part)
-        else:
-            with _no_layout_warnings():
-                content.savefig(part, format=path.suffix[1:], dpi=150)
+        yield part
         part.replace(path)
-    except OSError as error:
-        raise _cannot_be_written(path, error) from error
     finally:
-        with suppress(OSError):  # the error above is the one to report
+        with suppress(OSError):  # an error on the way is the one to report
             part.unlink(missing_ok=True)
-    return path
 
 
 def png(figure: Figure, most: int = 1600) -> bytes:
@@ -72,7 +109,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise _cannot_be_written(folder, error) from error
+        raise cannot_be_written(folder, error) from error
 
 
 def check_figure_name(path: Path) -> None:
@@ -85,12 +122,23 @@ def check_figure_name(path: Path) -> None:
         raise InputError(f"{path}: expected a name that ends with {', '.join(FIGURE_SUFFIXES)}")
 
 
-def _write(text: str, path: Path) -> None:
-    # a file name that is not valid Unicode is written as its escape, which JSON reads back
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+def _write(content: Figure | str | bytes | Mapping[str, Any], file: IO[bytes], suffix: str) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    elif isinstance(content, str):
+        # a file name that is not valid Unicode is written as its escape, which JSON reads back
+        file.write(content.encode("utf-8", "backslashreplace"))
+    elif isinstance(content, Mapping):
+        _write(json.dumps(content, indent=1) + "\n", file, suffix)
+    else:
+        held = io.BytesIO()  # a pipe cannot be searched, which writers of figures do
+        with _no_layout_warnings():
+            content.savefig(held, format=suffix[1:], dpi=150)
+        file.write(held.getvalue())
 
 
-def _cannot_be_written(path: Path, error: OSError) -> StorageError:
+def cannot_be_written(path: Path, error: OSError) -> StorageError:
+    """What to raise where the disk refuses a file."""
     return StorageError(
         f"{path}: cannot be written ({error.strerror or error}); "
         "free some space or choose another folder"

@@ -15,7 +15,8 @@ from handful.packs import Pack
 from handful.skills.evaluate import Evaluated, evaluate
 from handful.skills.pool import Pool
 from handful.skills.predict import Predictor
-from handful.skills.prediction import Prediction, Predictions
+from handful.skills.prediction import Prediction
+from handful.skills.predictions import Predictions
 
 if TYPE_CHECKING:
     from handful.tuners import Trained

@@ -1,6 +1,8 @@
 """Images to answers of one skill: `Predictor`.
 
 images -> features -> probabilities -> the classes that its task answers
+
+Over 250 lines for the arguments of one class, each told in a line.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from handful.contracts import Array, Encoder, check_count
 from handful.features import Progress, stream
 from handful.features.store import FeatureStore
 from handful.packs.novelty import Detector, read
+from handful.skills.answer_table import Schema, named_digest
 from handful.skills.encoder import load_encoder
 from handful.skills.loaded import AnySkill, unpack
-from handful.skills.prediction import Prediction, Predictions, Score
+from handful.skills.prediction import Prediction, Score
+from handful.skills.predictions import Predictions
 
 BATCH = 1024  # paths looked at together; their features are 2 MB
 
@@ -122,10 +126,17 @@ class Predictor:
         # not a list otherwise: the pictures of a data set together may not fit into memory
         sized = [each for each in (given, images) if isinstance(each, Sized)]
         total = len(sized[0]) if sized else 0
-        return Predictions(self._predict(given, options, size, limit, progress, total))
+        answers = self._predict(given, options, size, limit, progress, total)
+        schema = self.schema(top_k, unknown=options.unknown, error=options.error)
+        return Predictions(answers, schema)
 
     def iter_predict(
-        self, images: Any, top_k: int | None = None, *, batch: int = 64
+        self,
+        images: Any,
+        top_k: int | None = None,
+        *,
+        batch: int = 64,
+        progress: Progress | None = None,
     ) -> Iterator[Prediction]:
         """The same for a stream of images that need not fit into memory, nor ever end.
 
@@ -135,9 +146,35 @@ class Predictor:
             batch: images that are waited for before the first of them is answered. To a method
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
+            progress: called with (images done, images in all, 0 where that is not known).
         """
         options = _Options(top_k, self.unknown, self.error)
-        return self._predict(data.images_of(images), options, batch)
+        given = data.images_of(images)
+        total = len(given) if isinstance(given, Sized) else 0
+        return self._predict(given, options, batch, None, progress, total)
+
+    def schema(
+        self,
+        top_k: int | None = None,
+        *,
+        unknown: float | None = None,
+        error: float | None = None,
+    ) -> Schema:
+        """The columns of answers to such a request, for `handful.skills.outputs`.
+
+        Args:
+            top_k: as for `predict`, and so are the others.
+            unknown: a false-accept rate instead of the predictor's own.
+            error: an error rate instead of the predictor's own.
+        """
+        return Schema(
+            skills=dict([named_digest(self.pack)]),
+            several=not self.pack.task.exclusive,
+            top_k=top_k,
+            unknown=self.unknown if unknown is None else unknown,
+            error=self.error if error is None else error,
+            precision=self.encoder.precision,
+        )
 
     def logits(self, features: Array) -> Array:
         """`[M, D]` features of this encoder to `[M, C]` logits."""
@@ -201,7 +238,7 @@ class Predictor:
         if options.error is not None:
             sets = self.pack.sets(features, options.error)
             answers = [
-                replace(one, among=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
+                replace(one, may_be=tuple(self.pack.classes[c] for c in np.flatnonzero(row)))
                 for one, row in zip(answers, sets, strict=True)
             ]
         return answers

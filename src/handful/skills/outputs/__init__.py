@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from handful import plugins
-from handful.skills.outputs._base import Output, answer_rows
+from handful.skills.outputs._base import LineOutput, Output, TextOutput
 
-__all__ = ["Output", "answer_rows", "for_file", "get"]
+__all__ = ["LineOutput", "Output", "TextOutput", "for_file", "get"]
 
 
-def get(name: str) -> Output:
+def get(name: str, **options: Any) -> Output:
     """The format that the file `outputs/name.py` defines.
+
+    Args:
+        name: of the file.
+        options: arguments of its class, `excel` of `csv` for instance.
 
     Raises:
         UnknownNameError: no such format; says which there are.
     """
-    output: Output = plugins.get("outputs", name)()
+    output: Output = plugins.get("outputs", name)(**options)
     return output
 
 
