@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -115,12 +117,42 @@ def test_coverage_is_near_what_was_asked_for(method):
     assert np.mean(sizes) < 8
 
 
+class Seen:
+    """An adapter that keeps which units it was fitted on."""
+
+    semantics, calibrated = "inductive", False
+    fits: ClassVar[list[set[int]]] = []
+
+    def get_params(self, deep=True):
+        return {}
+
+    def fit(self, X, y, text, groups):
+        self.fits.append(set(np.asarray(groups).tolist()))
+        return self
+
+    def logits(self, X):
+        return np.eye(5)[: len(X)]
+
+
 def test_an_image_is_not_in_the_fit_that_judges_it():
     support, _ = support_of(5, 3)
-    rounds = statements._folds(support.targets, np.arange(len(support.targets)))
-    for c in range(5):
-        assert sorted(rounds[support.targets == c]) == [0, 1, 2]
-    assert statements._folds(np.array([0, 0, 1]), np.arange(3)).tolist() == [0, 1, -1]
+    groups = tuple("abc"[i % 3] if c < 2 else "" for i, c in enumerate(support.targets))
+    support = replace(support, groups=groups)  # of two classes together
+    Seen.fits.clear()
+    statements.logits_by_folds(Seen(), support)
+    left = [set(support.units.tolist()) - fit for fit in Seen.fits]
+    assert set().union(*left) == set(support.units.tolist())  # each unit is left out, and once
+    assert sum(map(len, left)) == len(set(support.units.tolist()))
+
+
+def test_the_only_unit_of_a_class_stays_in_every_fit():
+    support, _ = support_of(5, 3)
+    support = replace(support, groups=tuple("only" if c == 4 else "" for c in support.targets))
+    Seen.fits.clear()
+    logits = statements.logits_by_folds(Seen(), support)
+    only = support.units[support.targets == 4][0]
+    assert all(only in fit for fit in Seen.fits)
+    assert not logits[support.targets == 4].any()
 
 
 def test_what_cannot_be_calibrated_says_so():

@@ -79,7 +79,9 @@ def guessing(counts: Mapping[str, int]) -> tuple[float, str]:
     return frequent, f"{words} {tenths(frequent)}"
 
 
-def expectation(right: int, count: int, counts: Mapping[str, int], units: int | None = None) -> str:
+def expectation(
+    right: float, count: int, counts: Mapping[str, int], units: int | None = None
+) -> str:
     """What to expect of a classifier on new images, from answers to images it had not seen.
 
     Args:

@@ -17,7 +17,8 @@ from handful.packs.format import Tensors
 from handful.selection import calibration, conformal
 
 ERRORS = (0.2, 0.1, 0.05)  # error rates of the sets that evaluate measures
-SCORES = "confidence.scores"  # the tensor
+SCORES = "confidence.scores"  # the tensor: 1 - p of the true class, by fits without the image
+WEIGHTS = "confidence.weights"  # one over the size of each image's unit; missing: 1 each
 _MOST = float(np.finfo(np.float32).max)  # times a float32 logit it is still a number
 
 
@@ -62,7 +63,10 @@ def sets(
         raise InputError(f"{where}: cannot give sets of answers: {entry['cannot']}")
     if SCORES not in tensors or tensors[SCORES].ndim != 1:
         raise PackError(f"{where}: the tensor {SCORES} [N] is missing; teach the skill again")
-    most = conformal.conformal_quantile(tensors[SCORES], error)
+    scores, weights = tensors[SCORES], tensors.get(WEIGHTS)
+    if weights is not None and (weights.shape != scores.shape or not (weights > 0).all()):
+        raise PackError(f"{where}: the tensor {WEIGHTS} does not fit; teach the skill again")
+    most = conformal.conformal_quantile(scores, error, weights)
     return np.asarray(1 - calibration.softmax(logits, factor(manifest, where)) <= most)
 
 
@@ -80,12 +84,19 @@ def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str
     if "cannot" in entry:
         return "\n".join([head, f"Its scores are not calibrated: {cell(entry['cannot'])}.", ""])
     try:
+        images, units = int(entry["images"]), int(entry.get("units", entry["images"]))
+        without = (
+            f"{images} support images, each answered by a fit without it"
+            if units == images
+            else f"{images} support images of {units} units (a group or the copies of a picture; "
+            "an image alone is one), each answered by a fit without its unit"
+        )
         line = (
-            f"Its scores were calibrated on {int(entry['images'])} support images, each answered "
-            f"by a fit without it: the logits are multiplied by {float(entry['factor']):.3g} "
-            "before the softmax. From the same images it gives sets of answers that miss the true "
-            f"class at a rate you choose, {100 * float(entry['smallest']):.2g} % or more; a set "
-            "may hold several classes, or none. Both hold for photos like those it was taught with."
+            f"Its scores were calibrated on {without}: the logits are multiplied by "
+            f"{float(entry['factor']):.3g} before the softmax. From the same images it gives sets "
+            f"of answers that miss the true class at a rate you choose, "
+            f"{100 * float(entry['smallest']):.2g} % or more; a set may hold several classes, or "
+            "none. Both hold for photos like those it was taught with."
         )
     except (KeyError, TypeError, ValueError):
         return ""

@@ -12,7 +12,9 @@ from handful.errors import InputError
 _LEAST, _MOST = 1e-4, 1e4  # of the factor, times the largest logit: beyond it nothing changes
 
 
-def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
+def inverse_temperature(
+    left_out: NDArray[Any], targets: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> float:
     """The factor on the logits at which their softmax is likeliest; 1 / the usual temperature.
 
     `min_f mean_i CE(softmax(f Z_i), t_i)`, convex in f; t_i gives the true class `1 - 1 / (N + 2)`
@@ -22,6 +24,8 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
     Args:
         left_out: Z, `[N, C]` logits, each row by a fit without it.
         targets: `[N]` columns.
+        weights: `[N]` what each row counts for, one over the size of its unit; then the mean is
+            weighted, and N in the true class's part is their sum. 1 each when not given.
 
     Raises:
         InputError: no rows, fewer than two classes.
@@ -42,14 +46,16 @@ def inverse_temperature(left_out: NDArray[Any], targets: NDArray[Any]) -> float:
         )
     values = values - values.mean(axis=1, keepdims=True)  # the softmax stays, numbers get smaller
     count, classes = values.shape
-    rest = 1 / (count + 2)
+    share = np.ones(count) if weights is None else weights
+    total = float(share.sum())
+    rest = 1 / (total + 2)
     wanted = np.full(values.shape, rest / (classes - 1))
     wanted[np.arange(count), truth] = 1 - rest
     size = float(np.abs(values).max()) or 1.0
 
     # convex in the factor: the minimum is where the slope, sum_c (p_c - t_c) Z_c, is zero
     def slope(factor: float) -> float:
-        return float(((softmax(values, factor) - wanted) * values).sum(axis=1).mean())
+        return float(share @ ((softmax(values, factor) - wanted) * values).sum(axis=1) / total)
 
     from scipy.optimize import brentq  # slow to import, and answering needs none of it
 

@@ -214,7 +214,7 @@ def _pack(
     """The skill, with its statements where its task keeps the support set."""
     support = features.as_support(text) if task.keeps_support else None
     chosen = {"selection": adapter.explain()} if hasattr(adapter, "explain") else {}
-    more: dict[str, Any] = {"tuned": untouched is not None, "groups": features.groups}
+    more: dict[str, Any] = {"tuned": untouched is not None}
     if helped:
         more |= {"pool": helped.pool.features, "left_out": helped.fit.left_out}
     stated = state(adapter, support, **more) if support else None

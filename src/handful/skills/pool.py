@@ -77,10 +77,12 @@ def teach(
 ) -> Helped | None:
     """Fit an adapter, with the help of a pool where there is one."""
     if pool is None:
-        adapter.fit(support.features, support.targets, text)
+        # methods of several labels an image know no groups yet
+        groups = {"groups": support.units} if support.targets.ndim == 1 else {}
+        adapter.fit(support.features, support.targets, text, **groups)
         return None
-    rows = pool.features
-    return Helped(pool, fit_with_pool(adapter, support.features, support.targets, text, rows))
+    taught = adapter, support.features, support.targets, text, pool.features
+    return Helped(pool, fit_with_pool(*taught, groups=support.units))
 
 
 def pool_ids(pack: Pack) -> frozenset[str]:
@@ -177,6 +179,8 @@ def refit_with_pool(pack: Pack, features: Array) -> tuple[Any, float]:
         )
     adapter = type(pack.adapter)(**pack.manifest["params"])
     fitted = fit_with_pool(
-        *(adapter, support.features, support.targets, support.text, features), left_out=False
+        *(adapter, support.features, support.targets, support.text, features),
+        groups=support.units,
+        left_out=False,
     )
     return adapter, fitted.trust

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from handful.data import LabelledImages
 from handful.features import Failure, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs.support import Reserved, Support
+from handful.selection.groups import Units, find_units
 from handful.tasks import Source, Task
 
 
@@ -59,6 +61,11 @@ class SupportFeatures:
     reserved: Reserved | None
     failures: tuple[Failure, ...]
     encoded: int
+
+    @cached_property
+    def units(self) -> Units:
+        """`[N]` numbers of what is left out together: images of a group, and copies of one."""
+        return find_units(self.groups, self.ids)
 
     def as_support(self, text: ClassText) -> Support:
         """The part that a pack stores, for tasks of one class an image."""

@@ -86,8 +86,9 @@ class Classify(Task):
     def expected(self, manifest: Manifest) -> dict[str, Any] | None:
         """`accuracy` on `images` left-out support images, its `interval`, and `guessing`.
 
-        Images of a group, and copies, are not independent: the interval is that of `units`, how
-        many groups (an image alone is one) were left out.
+        Images of a group, and copies, are not independent: they were left out together, `units` is
+        how many groups there are (an image alone is one), each counts as one in the accuracy, and
+        the interval is that of so many.
         """
         stated = manifest.get("confidence")
         if not isinstance(stated, Mapping):
@@ -100,9 +101,13 @@ class Classify(Task):
         units = stated.get("units", count)  # skills of earlier versions do not say it
         if type(units) is not int or not 1 <= units <= count:
             return None
+        accuracy = stated.get("accuracy", right / count)
+        if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
+            return None
+        alike = right if units == count else accuracy * units  # as many of the units
         return {
-            "accuracy": right / count,
-            "interval": list(metrics.wilson_interval(right * units / count, units)),
+            "accuracy": alike / units,
+            "interval": list(metrics.wilson_interval(alike, units)),
             "right": right,
             "images": count,
             "units": units,
@@ -120,9 +125,10 @@ class Classify(Task):
                 f"How many new photos will be right is not known: {why}. To measure it on other "
                 "labelled photos: handful evaluate SKILL FOLDER"
             )
-        return metrics.expectation(
-            found["right"], found["images"], _counts(manifest), found["units"]
-        )
+        alike = found["accuracy"] * found["units"]
+        if found["units"] == found["images"]:
+            alike = found["right"]
+        return metrics.expectation(alike, found["units"], _counts(manifest))
 
     def evaluation_summary(self, result: metrics.Evaluation) -> list[str | Table]:
         """Precision, recall and F1 of each class, then accuracy."""

@@ -52,7 +52,7 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
         InputError: the support set does not suit the method.
     """
     adapter = type(pack.adapter)(**pack.manifest["params"])
-    adapter.fit(support.features, support.targets, support.text)
+    adapter.fit(support.features, support.targets, support.text, groups=support.units)
     facts = pack.manifest["training"] | {"counts": support.counts, "shots": None} | training
     # of the former fit; images that were removed may have decided it, and a skill has no features
     # of its photos without labels
