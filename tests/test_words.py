@@ -87,10 +87,7 @@ def test_where_nothing_can_be_left_out_no_number_is_invented():
         (stated(one), "every class has one image"),
         (stated(several, tuned=True), "tuned"),
         (stated(several, "transclip"), "depends on other images"),
-        (
-            stated(replace(several, groups=tuple(f"burst {c}" for c in several.targets))),
-            "one group",
-        ),
+        (stated(bursts), "one group"),
     ]:
         text = sentence(entry, several.counts)
         assert text.startswith("How many new photos will be right is not known: ")
