@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from handful import metrics, plugins
 from handful.adapters._blend_members import Members
@@ -236,6 +237,61 @@ def test_it_tells_shares_and_accuracies():
     accuracies = [row["accuracy"] for row in told["ranking"]]
     assert accuracies == sorted(accuracies, reverse=True)
     assert all(0 <= a <= 1 for a in accuracies)
+
+
+def copied(task: Task, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every image one to six times, its labels, and which image each is a copy of."""
+    each = np.random.default_rng(seed).integers(1, 7, len(task.X))
+    groups = np.repeat(np.arange(len(task.X)), each)
+    return task.X[groups], task.y[groups], groups
+
+
+@pytest.mark.parametrize("shots", [1, 2, 5])
+def test_copies_that_are_stated_count_once(shots):
+    task = make(shots=shots)
+    X, y, groups = copied(task)
+    auto = plugins.get("adapters", "auto")()
+    once = fit(task).logits(task.queries)
+    np.testing.assert_allclose(
+        auto.fit(X, y, task.text, groups=groups).logits(task.queries), once, rtol=1e-3, atol=1e-3
+    )
+    apart = clone(auto).fit(X, y, task.text).logits(task.queries)
+    assert np.abs(apart - once).max() > 0.1  # where nobody states it, they outvote the others
+    alone = clone(auto).leave_one_out(task.X, task.y, task.text)
+    found = clone(auto).leave_one_out(X, y, task.text, groups)
+    np.testing.assert_allclose(found, alone[groups], rtol=1e-3, atol=1e-3)
+
+
+def test_it_says_that_groups_were_left_out():
+    task = make(shots=4)
+    X, y, groups = copied(task)
+    auto = plugins.get("adapters", "auto")()
+    told, once = auto.fit(X, y, task.text, groups=groups).explain(), fit(task).explain()
+    for row, other in zip(told["ranking"], once["ranking"], strict=True):
+        assert row["accuracy"] == pytest.approx(other["accuracy"], abs=1e-3)
+    assert "Leaving out each of 20 groups of support images in turn" in told["reason"]
+    groups[y == task.text.classes[0]] = -1  # all images of a class are of one burst
+    told = auto.fit(X, y, task.text, groups=groups).explain()
+    assert "Leaving out each of 16 groups" in told["reason"]
+    told = auto.fit(X, y, task.text, groups=y).explain()
+    assert "With one group of images a class nothing can be left out" in told["reason"]
+
+
+def test_members_are_left_out_by_fits_without_the_unit():
+    task = make(shots=4)
+    X, y = torch.from_numpy(task.X), torch.from_numpy(columns(task))
+    units = torch.arange(20) // 3  # seven, some of two classes
+    members = Members(X, y, task.text, units, seed=0)
+    found = members.left_out()
+    for number in range(7):
+        out = units == number
+        rows, bias = gda_family(
+            X[~out], y[~out], members.words, members.strengths, members.counted[~out]
+        )
+        expected = 100 * (torch.einsum("nd,jcd->jnc", X[out].double(), rows) + bias[:, None])
+        here = found[: len(rows), out].double()
+        here, expected = (z - z.mean(2, keepdim=True) for z in (here, expected))
+        np.testing.assert_allclose(here, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_the_probe_takes_part_where_training_it_is_quick(monkeypatch):

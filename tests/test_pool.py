@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from handful import plugins
 from handful.adapters import fit_with_pool
@@ -88,6 +89,20 @@ def test_order_of_support_and_pool_do_not_matter():
     second = fit_with_pool(two, X[order], y[order], TEXT, P[other])
     np.testing.assert_allclose(one.logits(P), two.logits(P), atol=2e-3)
     np.testing.assert_allclose(first.left_out[order], second.left_out, atol=2e-3)
+
+
+def test_copies_that_are_stated_count_once_and_lose_their_label_together():
+    (X, y), (P, _) = photos([3] * 4, 0), photos([30] * 4, 1)
+    groups = np.repeat(np.arange(12), np.random.default_rng(0).integers(1, 6, 12))
+    one, two = auto(), auto()
+    first = fit_with_pool(one, X, y, TEXT, P)
+    second = fit_with_pool(two, X[groups], y[groups], TEXT, P, groups=groups)
+    assert second.trust == pytest.approx(first.trust, rel=1e-3)
+    np.testing.assert_allclose(two.predict_proba(P), one.predict_proba(P), atol=1e-3)
+    together, alone = (softmax(z, 1) for z in (second.left_out, first.left_out[groups]))
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+    alone = fit_with_pool(auto(), X[groups], y[groups], TEXT, P, groups=y[groups])
+    assert alone.left_out is None
 
 
 def test_left_out_answers_do_not_know_the_label():

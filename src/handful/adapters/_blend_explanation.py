@@ -11,6 +11,7 @@ from torch import Tensor
 from handful import plugins
 from handful.adapters._blend_members import Blend
 from handful.contracts import ClassText
+from handful.selection import weighted_mean
 
 
 def explanation(blend: Blend, features: Tensor, targets: Tensor, text: ClassText) -> dict[str, Any]:
@@ -20,9 +21,11 @@ def explanation(blend: Blend, features: Tensor, targets: Tensor, text: ClassText
     shares = blend.weights * logits.std(dim=2).mean(1)
     shares = shares / shares.sum() if shares.sum() > 0 else shares
     accuracies: list[float | None] = [None] * len(members)
+    counted = blend.members.counted
     if blend.left_out is not None:
-        right = blend.left_out.argmax(2) == targets[blend.asked]
-        accuracies = right.double().mean(1).tolist()
+        right = (blend.left_out.argmax(2) == targets[blend.asked]).double()
+        some = None if counted is None else counted[blend.asked]
+        accuracies = weighted_mean(right, some).tolist()
     ranking = [
         {
             "method": member.name,
@@ -38,7 +41,7 @@ def explanation(blend: Blend, features: Tensor, targets: Tensor, text: ClassText
     ]
     ranking.sort(key=lambda row: (-(row["accuracy"] or 0), -row["share"]))
     zero_shot = features @ torch.from_numpy(text.weights).T
-    known = float((zero_shot.argmax(1) == targets).double().mean())
+    known = float(weighted_mean((zero_shot.argmax(1) == targets).double(), counted))
     return {"reason": _reason(blend, ranking, known), "ranking": ranking}
 
 
@@ -53,11 +56,12 @@ def _reason(blend: Blend, ranking: Sequence[Mapping[str, Any]], zero_shot: float
     )
     by_text = f"By text alone {100 * zero_shot:.0f} % of the support images would be right. "
     if blend.left_out is None:
+        one = "image" if blend.members.units is None else "group of images"
         return (
-            f"{by_text}With one image a class nothing can be left out, so the weights are fixed "
-            f"ones: {shares_text}."
+            f"{by_text}With one {one} a class nothing can be left out, so the weights are "
+            f"fixed ones: {shares_text}."
         )
-    left_out = f"{by_text}Leaving out each of {int(blend.asked.sum())} support images in turn, "
+    left_out = f"{by_text}Leaving out each of {_asked(blend)} in turn, "
     if float((blend.weights * blend.rows.abs().amax((1, 2))).sum()) < 0.01:
         return (
             f"{left_out}no method was better than guessing; "
@@ -68,6 +72,14 @@ def _reason(blend: Blend, ranking: Sequence[Mapping[str, Any]], zero_shot: float
         f"{left_out}{_words(best)} alone was right on {100 * best['accuracy']:.1f} % "
         f"and the likeliest blend is {shares_text}."
     )
+
+
+def _asked(blend: Blend) -> str:
+    """What was left out, one at a time."""
+    if blend.members.units is None:
+        return f"{int(blend.asked.sum())} support images"
+    groups = set(blend.members.units[blend.asked].tolist())
+    return f"{len(groups)} groups of support images"
 
 
 def _words(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,11 @@ from handful.adapters._inputs import unit_or_zero
 from handful.adapters._pool_rows import CHUNK, Discriminant, PoolRows
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
-from handful.selection import capped_inverse_temperature, has_others, stacking_weights
+from handful.selection import (
+    capped_inverse_temperature,
+    has_others,
+    stacking_weights,
+)
 
 # Chosen, as those of PoolRows, on halves of clothing, eurosat, WHU-RS19 and draws of the playground
 # that no reported number uses; see docs/unlabelled.md.
@@ -76,7 +80,7 @@ def fit_with_pool(
         y: `[N]` labels, as for `Adapter.fit`.
         text: class names and text features.
         pool: `[M, D]` features of the same encoder, of photos like those to be asked about.
-        groups: `[N]`, as for `Adapter.fit`; images of one group lose their labels together.
+        groups: `[N]`, as for `Adapter.fit`; those of one group lose their labels together.
         left_out: compute left-out answers too, which takes longer than all the rest.
 
     Raises:
@@ -94,7 +98,7 @@ def fit_with_pool(
                 f"{type(adapter).__name__}: photos without labels help the method auto alone"
             )
         with torch.no_grad():
-            fit = PoolRows.of(head, features, targets, words, rows)
+            fit = PoolRows.of(head, features, targets, words, rows, units)
             trust, temperature, alone, others = _learn_trust(fit, units)
             if trust > 0:
                 found = fit.discriminant(fit.base, fit.known, trust)
@@ -112,10 +116,11 @@ def _learn_trust(
     given: PoolRows, units: Tensor | None
 ) -> tuple[float, float, Tensor | None, Tensor]:
     """r, t, and `[N, C]` left-out logits of the surrogate (None at one shot) and of G."""
-    classes, images, photos = len(given.text.classes), len(given.targets), len(given.pool)
+    classes, photos = len(given.text.classes), len(given.pool)
+    images = given.counted.sum().item()
     shots, said = images / classes, photos / (photos + images)
     folds, asked = _folds(given.targets, units), has_others(given.targets, units)
-    none = torch.zeros(images, classes, dtype=torch.float64)
+    none = torch.zeros(len(given.targets), classes, dtype=torch.float64)
     if classes < 2 or not given.base.std() > 0:
         return 0.0, 1.0, None, none
     if not asked.any():
@@ -124,34 +129,36 @@ def _learn_trust(
     alone, others = none, none.clone()
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
-        alone[out], others[out] = _fold(given, out)
+        alone[out], others[out] = _fold(given, out, units)
     first = torch.tensor([1.0, 1 / shots], dtype=torch.float64)
     both = torch.stack([alone, others])[:, asked]
-    weights = stacking_weights(both, given.targets[asked], first, 1 / shots)
+    counted = None if units is None else given.counted[asked]
+    weights = stacking_weights(both, given.targets[asked], first, 1 / shots, counted)
     trust = float(weights[1] / weights[0].clamp(min=_LEAST))
     trust = min(trust, _MOST * said / shots)
     if not trust > 0:
         return 0.0, 1.0, alone, others
     # the method is calibrated as it is: what counts is how the blend changes that
     sure, alone_sure = (
-        capped_inverse_temperature(logits[asked], given.targets[asked])
+        capped_inverse_temperature(logits[asked], given.targets[asked], counted)
         for logits in (alone + trust * others, alone)
     )
     return trust, min(1.0, sure / alone_sure), alone, others
 
 
-def _fold(given: PoolRows, out: Tensor) -> tuple[Tensor, Tensor]:
+def _fold(given: PoolRows, out: Tensor, units: Tensor | None) -> tuple[Tensor, Tensor]:
     """Logits of the surrogate and of the discriminant for support images without label."""
     stand_in = plugins.get("adapters", _SURROGATE)()
-    head = stand_in._fit(given.support[~out], given.targets[~out], given.text)
+    kept = None if units is None else units[~out]
+    head = stand_in._fit_units(given.support[~out], given.targets[~out], given.text, kept)
     asked = torch.cat([given.support[out], given.pool])
     base = torch.cat([head(part) for part in torch.split(asked, CHUNK)]).double()
     base = base - base.mean(1, keepdim=True)
-    base = base * given.base.std() / base.std().clamp(min=1e-12)
     order = torch.cat([torch.nonzero(~out)[:, 0], torch.nonzero(out)[:, 0]])
     images = len(order)
     rows = torch.cat([given.rows[:images][order], given.rows[images:]])
-    turned = replace(given, rows=rows, base=base)
+    turned = replace(given, rows=rows, counted=given.counted[order])
+    base = base * given.base.std() / turned.spread(base).clamp(min=1e-12)
     found = turned.discriminant(base, given.known[~out], 1.0)
     logits = given.rows[:images][out].double() @ found.weights.T + found.bias
     return base[: int(out.sum())], logits - logits.mean(1, keepdim=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from handful.adapters import Adapter, AffineHead, number, number_or_by_shots
 from handful.adapters._inputs import CLIP_SCALE
 from handful.contracts import ClassText
-from handful.selection import gda_weights_with_text_prior
+from handful.selection import gda_weights_with_text_prior, one_each, weights_in_class
 
 # Chosen on the playground and on made features, where more shots needed less shrinkage.
 _SHRINKAGE: Mapping[int, float] = {1: 0.8, 2: 0.8, 4: 0.5}
@@ -27,7 +27,7 @@ class TextGda(Adapter):
     of a covariance in which the distance between a class's images and its text counts as noise
     (`handful.selection.gda_weights_with_text_prior`). There is no zero-shot term: the text comes in
     through the means, without the gap between the two modalities. Where text and images have
-    nothing in common, g is zero and the images alone decide.
+    nothing in common, g is zero and the images alone decide. The images of a group count as one.
 
     Args:
         prior: images that a class's text counts for in the class's mean.
@@ -55,12 +55,19 @@ class TextGda(Adapter):
     deviation: float = 0.1
 
     def _fit(self, features: Tensor, targets: Tensor, text: ClassText) -> nn.Module:
+        return self._fit_units(features, targets, text, None)
+
+    def _fit_units(
+        self, features: Tensor, targets: Tensor, text: ClassText, units: Tensor | None
+    ) -> nn.Module:
+        shots = one_each(targets, units)
         weights, bias = gda_weights_with_text_prior(
             features,
             targets,
             torch.from_numpy(text.weights),
             number("prior", self.prior, 0),
-            number_or_by_shots("shrinkage", self.shrinkage, _SHRINKAGE, targets, 0, 1),
+            number_or_by_shots("shrinkage", self.shrinkage, _SHRINKAGE, shots, 0, 1),
             number("deviation", self.deviation, 0),
+            weights_in_class(targets, units),
         )
         return AffineHead(weights=(CLIP_SCALE * weights).float(), bias=(CLIP_SCALE * bias).float())

@@ -27,6 +27,7 @@ from handful.selection.stacking import (
 )
 from handful.selection.units import (
     has_others,
+    one_each,
     stratified_folds,
     weighted_mean,
     weights_in_class,
@@ -53,6 +54,7 @@ __all__ = [
     "kernel_ridge_path",
     "linear_ridge_path",
     "modality_gap",
+    "one_each",
     "stacking_weights",
     "stratified_folds",
     "unfitted_inverse_temperature",

@@ -59,6 +59,7 @@ def gda_weights_with_text_prior(
     prior: float,
     shrinkage: float,
     deviation: float,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`[C, D]` weights and `[C]` biases like `gda_weights`'s, in float64, usable from one shot on.
 
@@ -75,13 +76,15 @@ def gda_weights_with_text_prior(
         prior: images that the text counts for in the mean of its class.
         shrinkage: rho, 0 to 1.
         deviation: images that each class mean's distance from its text counts for.
+        weights: `[N]` images that each sample counts for, all 1 if None.
     """
-    given = ClassMeans.of(features, targets, len(text))
+    given = ClassMeans.of(features, targets, len(text), weights)
     offset, gain = modality_gap(given.means, given.counts, text)
     suggested = offset + gain * text.double()
     means = posterior_means(given, suggested, prior)
     off = torch.where(given.counts[:, None] > 0, given.means - suggested, 0.0)
-    rows = torch.cat([given.residuals, deviation**0.5 * off])  # M = rowsᵀ rows
+    inside = given.residuals if weights is None else weights.sqrt()[:, None] * given.residuals
+    rows = torch.cat([inside, deviation**0.5 * off])  # M = rowsᵀ rows
     covariance = scaled_covariance(rows, len(features), max(shrinkage, _MIN_SHRINKAGE))
     return _centred(covariance.solve(means), means)
 

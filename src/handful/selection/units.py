@@ -48,6 +48,18 @@ def weights_in_class(targets: Tensor, units: Tensor | None) -> Tensor | None:
     return torch.from_numpy(unit_weights(parts))
 
 
+def one_each(targets: Tensor, units: Tensor | None) -> Tensor:
+    """`[P]` columns, the images of a unit that are of one class once: what there is to count shots.
+
+    >>> one_each(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 0])).tolist()
+    [0, 0, 1]
+    """
+    if units is None:
+        return targets
+    pairs = dict.fromkeys(zip(units.tolist(), targets.tolist(), strict=True))
+    return torch.tensor(sorted(column for _, column in pairs))
+
+
 def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     """`[...]` mean over the last dimension of `[..., N]` values, by `[N]` weights."""
     if weights is None:
