@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import handful
+import handful.data
+from commands import run
 from handful.errors import InputError
 from handful.skills.answers import Answers
 
@@ -39,3 +49,81 @@ def test_answers_by_hand():
     assert several.right.tolist() == [False, True, True]
     with pytest.raises(InputError, match="one length"):
         answers(groups=("g",))
+
+
+def test_answers_of_an_evaluation_are_its_numbers(photos):
+    fitted = handful.fit(photos)
+    done = fitted.evaluate(photos)
+    found = done.answers
+    assert found is not None
+    assert found.right.mean() == done.result.accuracy
+    assert len(found) == done.result.count == done.result.units
+    top = [answer.scores[0] for answer in fitted.predict([*found.names])]
+    assert [one["label"] for one in top] == [*found.answer_labels]
+    assert [one["score"] for one in top] == pytest.approx(found.probabilities.max(1), abs=1e-6)
+
+
+@pytest.fixture
+def copies(photos, tmp_path):
+    """The test photos, each three times, and one of them in another class as well."""
+    for i, path in enumerate(sorted((photos / "test").rglob("*.png"))):
+        for k in range(3):
+            folder = tmp_path / "copies" / path.parent.name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / f"{i}_{k}.png")
+    return tmp_path / "copies"
+
+
+def test_a_picture_counts_once(photos, copies):
+    fitted = handful.fit(photos)
+    once, thrice = (fitted.evaluate(folder) for folder in (photos / "test", copies))
+    assert thrice.result.as_dict() == once.result.as_dict()
+    assert len(thrice.repeated) == 2 * once.result.count
+    one, other = sorted(copies.iterdir())[:2]
+    shutil.copy(next(one.iterdir()), other / "again.png")
+    torn = fitted.evaluate(copies)
+    assert len(torn.contradictory) == 4
+    assert torn.result.count == once.result.count - 1
+
+
+def test_stated_groups_are_the_units_of_intervals(photos):
+    fitted = handful.fit(photos)
+    dataset = handful.data.load(photos).split("test")
+    alone = fitted.evaluate(dataset)
+    pairs = replace(dataset, groups=tuple(f"{i // 2}" for i in range(len(dataset))))
+    grouped = fitted.evaluate(pairs)
+    assert grouped.result.accuracy == alone.result.accuracy
+    assert grouped.result.units == len(dataset) // 2
+    assert grouped.result.interval_method == "cluster bootstrap"
+    assert fitted.evaluate(pairs, group_by="none").result.interval == alone.result.interval
+    by_name = fitted.evaluate(dataset, group_by=r"(\d+)\.png")  # as many as a class has photos
+    assert by_name.result.units == len(dataset) // len(dataset.classes)
+
+
+def test_what_the_command_writes(photos, tmp_path, capsys):
+    skill = handful.fit(photos).save(tmp_path / "skill")
+    out = tmp_path / "report"
+    code, shown, _ = run(capsys, "evaluate", skill, photos, "--out", out, "--full")
+    assert code == 0
+    tables = [line for line in shown.splitlines() if "   " in line]
+    assert max(map(len, tables)) <= 80
+    assert "sensitivity" in shown
+    found = json.loads((out / "evaluation.json").read_text())
+    stated = json.loads((skill / "pack.json").read_text())
+    assert found["skill"]["digest"] == stated["digest"]
+    assert (found["skill"]["name"], found["handful"]) == ("skill", handful.__version__)
+    assert found["data"]["images"] == found["count"] == found["data"]["groups"]
+    with (out / "answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == found["count"]
+    assert sum(row["right"] == "yes" for row in rows) / len(rows) == found["accuracy"]
+    for row in rows:
+        scores = {name: float(row[f"score:{name}"]) for name in found["classes"]}
+        assert max(scores, key=scores.get) == row["answer"]
+        assert (row["truth"] == row["answer"]) == (row["right"] == "yes")
+        assert row["skill digest"] == stated["digest"]
+    # by hand: the digests of the photos with their labels
+    lines = sorted(
+        f"{sha256((Path(r['file'])).read_bytes()).hexdigest()}\t{r['truth']}\n" for r in rows
+    )
+    assert found["data"]["digest"] == sha256("".join(lines).encode()).hexdigest()

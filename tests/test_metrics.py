@@ -21,16 +21,27 @@ ANSWERS = np.array([0, 0, 1, 1, 2])
 LOGITS = np.eye(4)[ANSWERS]
 
 
+def numbers(result, name):
+    keys = ("precision", "recall", "f1", "specificity", "npv", "support")
+    return tuple(result.per_class[name][key] for key in keys)
+
+
 def test_by_hand():
     result = metrics.evaluate(LOGITS, TARGETS, CLASSES)
     assert result.accuracy == pytest.approx(3 / 5)
     assert result.confusion.tolist() == [[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
-    assert result.per_class["cat"] == pytest.approx(
-        {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3}
-    )
-    assert result.per_class["dog"] == pytest.approx(
-        {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1}
-    )
+    assert numbers(result, "cat") == pytest.approx((1, 2 / 3, 0.8, 1, 2 / 3, 3))
+    # of the others, 3 of 4 are not taken for a dog; none of the 3 that it calls no dog is one
+    assert numbers(result, "dog") == pytest.approx((0.5, 1, 2 / 3, 0.75, 1, 1))
+    assert numbers(result, "owl") == (0, 0, 0, 0.8, 1, 0)
+    cat = result.per_class["cat"]["intervals"]
+    assert cat["recall"] == metrics.wilson_interval(2, 3)
+    assert cat["precision"] == metrics.wilson_interval(2, 2)
+    assert cat["npv"] == metrics.wilson_interval(2, 3)
+    # F1 = 2 J / (1 + J), and J is 2 of the 3 images that are or are called a cat
+    assert cat["f1"] == pytest.approx([2 * j / (1 + j) for j in metrics.wilson_interval(2, 3)])
+    assert result.per_class["owl"]["intervals"]["recall"] is None
+    assert (result.units, result.interval_method) == (5, "wilson")
     assert result.absent == ("owl",)
     assert result.macro_f1 == pytest.approx((0.8 + 2 / 3 + 0) / 3)  # the owl is left out
     assert result.count == 5

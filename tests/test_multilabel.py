@@ -311,7 +311,9 @@ def test_measure_by_hand():
     assert result.absent == ("c",)
     assert result.unlabelled == 1
     assert result.fixed == {"micro_f1": 1.0, "macro_f1": 1.0}
-    assert result.per_class["b"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    b = {key: result.per_class["b"][key] for key in ("precision", "recall", "f1", "support")}
+    assert b == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    assert (result.per_class["b"]["specificity"], result.per_class["b"]["npv"]) == (1, 0.5)
     with pytest.raises(InputError, match="expected answers and truth"):
         evaluate_multi_label([[1]], [[1, 0]], ("a", "b"))
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options, _results
+from handful.cli import _console, _evaluation, _options, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.skills.evaluate import Evaluated
+    from handful.skills.evaluated import Evaluated
 
 
 def run(
@@ -20,8 +20,32 @@ def run(
     images: _options.Images,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for confusion.png, reliability.png and evaluation.json."),
+        typer.Option(help="Folder for evaluation.json, answers.csv and the figures."),
     ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An operating point, chosen on the support set: 'sensitivity 0.95 of sick'; "
+            "repeatable."
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of the table: numbers for each of its values; repeatable."),
+    ] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            "--group-by",
+            "--group",
+            help="Photos that belong together, which intervals count once: auto (as stated), none, "
+            "parent, 60s, a pattern on names, a column.",
+        ),
+    ] = "auto",
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Show sensitivity, specificity, PPV, NPV and areas as well."),
+    ] = False,
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
@@ -42,20 +66,11 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     # Over 60 lines for its options alone, which typer reads from the signature.
+    # long, for every option of the command is declared with its help
     from handful import report
     from handful.skills.evaluate import evaluate
 
-    if keep_leaks and record:
-        raise InputError(
-            "--record with --keep-leaks would write numbers on images the skill was taught with "
-            "onto its card; leave one of the two out"
-        )
-    if pool and (record or keep_leaks):
-        option = "--record" if record else "--keep-leaks"
-        raise InputError(
-            f"--pool with {option}: numbers of a skill that was fitted anew with the test photos "
-            "are not those of the skill as it is; leave one of the two out"
-        )
+    _check(keep_leaks=keep_leaks, record=record, pool=pool)
     if out is not None:
         report.check_folder(out)
     with _console.progress("encoding") as progress:
@@ -67,69 +82,61 @@ def run(
             device=device,
             keep_leaks=keep_leaks,
             pool=pool,
+            group_by=group_by,
+            at=at or (),
+            by=by or (),
             progress=progress,
         )
-    answer = _answer(done)
     if as_json:
-        _console.echo_json(answer)
+        _console.echo_json(done.as_dict())
     else:
         _show(done)
+        _evaluation.show_more(done, full=full)
     if out is not None:
-        _write(done, answer, out)
+        _evaluation.write(done, out, by or ())
     if record:
-        _record(skill, images, answer)
+        _record(skill, images, done.as_dict())
     _report_left_out(done, keep_leaks=keep_leaks)
     return _console.report_failures(done.failures, done.ignored)
 
 
+def _check(*, keep_leaks: bool, record: bool, pool: bool) -> None:
+    """Refuse options that contradict each other."""
+    if keep_leaks and record:
+        raise InputError(
+            "--record with --keep-leaks would write numbers on images the skill was taught with "
+            "onto its card; leave one of the two out"
+        )
+    if pool and (record or keep_leaks):
+        option = "--record" if record else "--keep-leaks"
+        raise InputError(
+            f"--pool with {option}: numbers of a skill that was fitted anew with the test photos "
+            "are not those of the skill as it is; leave one of the two out"
+        )
+
+
 def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
-    """Name the test images that taught the skill."""
+    """Name the test images that taught the skill, and those that count once or not at all."""
     treated = "counted all the same" if keep_leaks else "left out"
-    for names, what in (
-        (done.leaks, "test images are also in the support set, byte for byte"),
-        (done.in_pool, "test images helped to teach the skill without their labels"),
+    for names, what, how in (
+        (done.leaks, "test images are also in the support set, byte for byte", treated),
+        (done.in_pool, "test images helped to teach the skill without their labels", treated),
+        (done.repeated, "test images are byte for byte another one", "each picture counts once"),
+        (done.contradictory, "test images are one picture with different labels", "left out"),
     ):
-        _results.report_left_out(names, what, treated)
+        _results.report_left_out(names, what, how)
+    for note in done.notes:
+        _console.echo_err(note)
 
 
-def _answer(done: Evaluated) -> dict[str, Any]:
-    """The numbers and what was left out of them, for JSON."""
-    return {
-        **done.result.as_dict(),
-        **({"transductive": dict(done.transductive)} if done.transductive else {}),
-        "leaks": list(done.leaks),
-        **({"in_pool": list(done.in_pool)} if done.in_pool else {}),
-        "failed": len(done.failures),
-        "failures": _console.failures_json(done.failures),
-        **({"unknown": dict(done.unknown)} if done.unknown else {}),
-        **({"confidence": dict(done.confidence)} if done.confidence else {}),
-        "ignored": dict(done.ignored),
-    }
-
-
-def _write(done: Evaluated, answer: Mapping[str, Any], out: Path) -> None:
-    """The figures that the numbers allow, and the numbers."""
-    from handful import metrics, report
-
-    written = []
-    if isinstance(done.result, metrics.Evaluation):
-        figure = report.confusion_figure(done.result)
-        if done.transductive:
-            figure.suptitle("transductive: fitted with the test photos, without their labels")
-        written.append(report.save(figure, out / "confusion.png"))
-    if done.confidence:
-        figure = report.reliability_figure(done.confidence)
-        written.append(report.save(figure, out / "reliability.png"))
-    first, *others = [*written, report.save(answer, out / "evaluation.json")]
-    beside = " and ".join(path.name for path in others)
-    _console.echo_err(f"wrote {first}" + (f" and {beside} beside it" if beside else ""))
+_NOT_RECORDED = {"failures", "repeated", "contradictory"}  # names of files stay here
 
 
 def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
     """Write the numbers into the skill; names of files stay here."""
     from handful.packs import Pack
 
-    facts = {key: value for key, value in answer.items() if key != "failures"}
+    facts = {key: value for key, value in answer.items() if key not in _NOT_RECORDED}
     facts |= {"dataset": images.resolve().name, "leaks": len(answer["leaks"])}
     Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
     _console.echo_err(f"wrote the numbers into {skill}")

@@ -86,3 +86,48 @@ def calibration_error(probabilities: ArrayLike, targets: ArrayLike, bins: int = 
     found = [b for b in reliability(probabilities, targets, bins) if b.count]
     total = sum(b.count for b in found)
     return sum(b.count * abs(b.accuracy - b.confidence) for b in found) / total
+
+
+def brier_score(probabilities: ArrayLike, targets: ArrayLike) -> float:
+    """Mean squared distance of the probabilities from the truth, 0 (certain and right) to 2.
+
+    `mean_m sum_c (p_mc - [c = y_m])²`, over all classes; with two classes it is twice the score
+    that looks at one of them.
+
+    Args:
+        probabilities: `[M, C]`.
+        targets: `[M]` columns.
+
+    Raises:
+        InputError: as `accuracy`.
+
+    Source: Brier, Monthly Weather Review 78, 1950.
+
+    >>> brier_score([[0.5, 0.5], [0.0, 1.0]], [0, 1])
+    0.25
+    """
+    chances, truth = checked_logits(probabilities, targets)
+    wrong = chances.astype(np.float64)
+    wrong[np.arange(len(truth)), truth] -= 1
+    return float((wrong**2).sum(axis=1).mean())
+
+
+def negative_log_likelihood(probabilities: ArrayLike, targets: ArrayLike) -> float:
+    """Mean of minus the natural logarithm of the true class's probability (log loss), 0 at best.
+
+    A probability below 1.2e-7 (float32's epsilon) counts as that, as in scikit-learn: otherwise
+    one answer that was certain and wrong would make it infinite.
+
+    Args:
+        probabilities: `[M, C]`.
+        targets: `[M]` columns.
+
+    Raises:
+        InputError: as `accuracy`.
+
+    >>> round(negative_log_likelihood([[0.5, 0.5], [0.0, 1.0]], [0, 1]), 4)
+    0.3466
+    """
+    chances, truth = checked_logits(probabilities, targets)
+    true = chances[np.arange(len(truth)), truth].astype(np.float64)
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).eps)).mean()) + 0.0

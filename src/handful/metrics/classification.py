@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
-from handful.metrics.intervals import wilson_interval
+from handful.metrics.rates import WILSON, class_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,46 +20,60 @@ class Evaluation:
     Args:
         classes: C names, in the order of the columns.
         accuracy: share of right answers, 0 to 1.
-        interval: the 95 % Wilson interval of the accuracy, from the number of images alone.
+        interval: the 95 % interval of the accuracy: Wilson's where every image stands alone, else
+            by resampling groups; None where all images are of one group. See `metrics.rates`.
         macro_f1: mean F1 over the classes that have test images; the others are in `absent`.
-        per_class: name to precision, recall, f1 and support (images of the class). A class that
-            is never answered has precision 0; one without images has recall 0 and support 0.
+        per_class: name to recall (sensitivity), specificity, precision (PPV), npv, f1, support
+            (images of the class) and `intervals` of the five. A class that is never answered has
+            precision 0; one without images has recall 0 and support 0.
         confusion: `[C, C]` counts; rows are true classes, columns answers.
         count: M, test images.
         absent: classes without test images. They are left out of `macro_f1`, but answering one of
             them is a mistake like any other.
+        units: independent test images: groups, each image without one being its own.
+        interval_method: `wilson` or `cluster bootstrap`.
+        macro_f1_interval: of `macro_f1`, always by resampling.
     """
 
     classes: tuple[str, ...]
     accuracy: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     macro_f1: float
-    per_class: Mapping[str, Mapping[str, float]]
+    per_class: Mapping[str, Mapping[str, Any]]
     confusion: NDArray[np.int64]
     count: int
     absent: tuple[str, ...]
+    units: int
+    interval_method: str = WILSON
+    macro_f1_interval: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as numbers, lists and texts, ready for JSON."""
         return {
             "accuracy": self.accuracy,
-            "interval": list(self.interval),
+            "interval": as_list(self.interval),
+            "interval_method": self.interval_method,
             "macro_f1": self.macro_f1,
+            "macro_f1_interval": as_list(self.macro_f1_interval),
             "count": self.count,
+            "units": self.units,
             "classes": list(self.classes),
             "absent": list(self.absent),
-            "per_class": {name: dict(numbers) for name, numbers in self.per_class.items()},
+            "per_class": per_class_json(self.per_class),
             "confusion": self.confusion.tolist(),
         }
 
 
-def evaluate(logits: ArrayLike, targets: ArrayLike, classes: Sequence[str]) -> Evaluation:
+def evaluate(
+    logits: ArrayLike, targets: ArrayLike, classes: Sequence[str], units: ArrayLike | None = None
+) -> Evaluation:
     """Measure answers against the truth; the first of equal logits is the answer.
 
     Args:
-        logits: `[M, C]`.
+        logits: `[M, C]`, or probabilities.
         targets: `[M]` columns.
         classes: C names.
+        units: `[M]`, equal for images that belong together; each image alone when not given.
 
     Raises:
         InputError: no images, shapes that disagree, a target that is no column, NaN.
@@ -73,37 +87,35 @@ def evaluate(logits: ArrayLike, targets: ArrayLike, classes: Sequence[str]) -> E
         raise InputError(
             f"expected one column a class, got {scores.shape[1]} columns for {len(classes)} classes"
         )
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # slow to import
-
-    answers = scores.argmax(axis=1)
-    # all columns, or scikit-learn would drop classes that neither truth nor answers have
-    columns = np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, answers, labels=columns, zero_division=0
-    )
-    per_class = {
-        str(name): {
-            "precision": float(precision[c]),
-            "recall": float(recall[c]),
-            "f1": float(f1[c]),
-            "support": int(support[c]),
-        }
-        for c, name in enumerate(classes)
-    }
-    right = int((answers == truth).sum())
+    answers, columns = scores.argmax(axis=1), np.arange(len(classes))
+    rates = class_rates(answers[:, None] == columns, truth[:, None] == columns, classes, units)
+    cells = np.bincount(truth * len(classes) + answers, minlength=len(classes) ** 2)
     return Evaluation(
         classes=tuple(map(str, classes)),
-        accuracy=right / len(truth),
-        interval=wilson_interval(right, len(truth)),
-        # the F1 of a class without images is undefined
-        macro_f1=float(f1[support > 0].mean()),
-        per_class=per_class,
-        confusion=confusion_matrix(truth, answers, labels=columns).astype(np.int64),
+        accuracy=rates.accuracy,
+        interval=rates.interval,
+        macro_f1=rates.macro_f1,  # the F1 of a class without images is undefined
+        per_class=rates.per_class,
+        confusion=cells.reshape(len(classes), len(classes)).astype(np.int64),
         count=len(truth),
-        absent=tuple(
-            str(name) for name, images in zip(classes, support, strict=True) if not images
-        ),
+        absent=tuple(name for name, c in rates.per_class.items() if not c["support"]),
+        units=rates.units,
+        interval_method=rates.method,
+        macro_f1_interval=rates.macro_f1_interval,
     )
+
+
+def as_list(interval: tuple[float, float] | None) -> list[float] | None:
+    """An interval for JSON."""
+    return None if interval is None else list(interval)
+
+
+def per_class_json(per_class: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Rates and intervals of each class for JSON."""
+    return {
+        name: {**row, "intervals": {k: as_list(v) for k, v in row["intervals"].items()}}
+        for name, row in per_class.items()
+    }
 
 
 def accuracy(logits: ArrayLike, targets: ArrayLike) -> float:

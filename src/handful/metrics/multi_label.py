@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
+from handful.metrics.classification import as_list, per_class_json
+from handful.metrics.rates import WILSON, class_rates
 
 FIXED_THRESHOLD = 0.5  # what learned thresholds are compared with
 
@@ -23,22 +25,31 @@ class MultiLabelEvaluation:
         micro_f1: F1 of all answers together, 0 to 1.
         macro_f1: mean F1 over the classes that have test images.
         exact: share of images with exactly the right set of classes.
-        per_class: name to precision, recall, f1 and support (images that show the class).
+        per_class: name to recall (sensitivity), specificity, precision (PPV), npv, f1, support
+            (images that show the class) and `intervals` of the five; see `metrics.rates`.
         fixed: `micro_f1` and `macro_f1` with every threshold at one half instead.
         count: M, test images.
         unlabelled: test images that show none of the classes.
         absent: classes without test images; not in `macro_f1`.
+        units: independent test images: groups, each image without one being its own.
+        exact_interval: the 95 % interval of `exact`, as of the rates of the classes.
+        macro_f1_interval: of `macro_f1`, by resampling.
+        interval_method: `wilson` or `cluster bootstrap`.
     """
 
     classes: tuple[str, ...]
     micro_f1: float
     macro_f1: float
     exact: float
-    per_class: Mapping[str, Mapping[str, float]]
+    per_class: Mapping[str, Mapping[str, Any]]
     fixed: Mapping[str, float]
     count: int
     unlabelled: int
     absent: tuple[str, ...]
+    units: int
+    exact_interval: tuple[float, float] | None = None
+    macro_f1_interval: tuple[float, float] | None = None
+    interval_method: str = WILSON
 
     def as_dict(self) -> dict[str, Any]:
         """The same as numbers, lists and texts, ready for JSON."""
@@ -46,18 +57,26 @@ class MultiLabelEvaluation:
             "multi_label": True,
             "micro_f1": self.micro_f1,
             "macro_f1": self.macro_f1,
+            "macro_f1_interval": as_list(self.macro_f1_interval),
             "exact": self.exact,
+            "exact_interval": as_list(self.exact_interval),
+            "interval_method": self.interval_method,
             "fixed_threshold": {"threshold": FIXED_THRESHOLD, **self.fixed},
             "count": self.count,
+            "units": self.units,
             "unlabelled": self.unlabelled,
             "classes": list(self.classes),
             "absent": list(self.absent),
-            "per_class": {name: dict(numbers) for name, numbers in self.per_class.items()},
+            "per_class": per_class_json(self.per_class),
         }
 
 
 def evaluate_multi_label(
-    answers: ArrayLike, truth: ArrayLike, classes: Sequence[str], fixed: ArrayLike | None = None
+    answers: ArrayLike,
+    truth: ArrayLike,
+    classes: Sequence[str],
+    fixed: ArrayLike | None = None,
+    units: ArrayLike | None = None,
 ) -> MultiLabelEvaluation:
     """Measure yes/no answers against the truth.
 
@@ -67,6 +86,7 @@ def evaluate_multi_label(
         classes: C names.
         fixed: `[M, C]`, the answers with every threshold at one half, to compare with; the same as
             `answers` by default.
+        units: `[M]`, equal for images that belong together; each image alone when not given.
 
     Raises:
         InputError: shapes that disagree, no images.
@@ -83,28 +103,22 @@ def evaluate_multi_label(
             f"expected answers and truth [M, {len(classes)}], M at least 1, got "
             f"{[*yes.shape]} and {[*wanted.shape]}"
         )
-    hits, answered, images = (yes & wanted).sum(0), yes.sum(0), wanted.sum(0)
-    # F1 = 2 TP / (2 TP + FP + FN), and answered + images = 2 TP + FP + FN
-    f1 = 2 * hits / np.maximum(answered + images, 1)
+    rates = class_rates(yes, wanted, classes, units)
     micro, macro = _f1(yes, wanted)
     return MultiLabelEvaluation(
         classes=tuple(classes),
         micro_f1=micro,
         macro_f1=macro,
-        exact=float((yes == wanted).all(1).mean()),
-        per_class={
-            str(name): {
-                "precision": float(hits[c] / max(answered[c], 1)),
-                "recall": float(hits[c] / max(images[c], 1)),
-                "f1": float(f1[c]),
-                "support": int(images[c]),
-            }
-            for c, name in enumerate(classes)
-        },
+        exact=rates.accuracy,
+        per_class=rates.per_class,
         fixed=dict(zip(("micro_f1", "macro_f1"), _f1(other, wanted), strict=True)),
         count=len(yes),
         unlabelled=int((~wanted.any(1)).sum()),
-        absent=tuple(str(n) for n, i in zip(classes, images, strict=True) if not i),
+        absent=tuple(name for name, c in rates.per_class.items() if not c["support"]),
+        units=rates.units,
+        exact_interval=rates.interval,
+        macro_f1_interval=rates.macro_f1_interval,
+        interval_method=rates.method,
     )
 
 

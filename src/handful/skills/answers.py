@@ -82,6 +82,19 @@ class Answers:
         return self.answered
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """M names of the true classes; of several labels an image joined by `|`."""
+        return self._joined(self.shown)
+
+    @property
+    def answer_labels(self) -> tuple[str, ...]:
+        """The same of the answers."""
+        return self._joined(self.given)
+
+    def _joined(self, cells: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple("|".join(self.classes[c] for c in np.flatnonzero(row)) for row in cells)
+
+    @property
     def right(self) -> NDArray[np.bool_]:
         """`[M]`, whether the answer is the truth: all of it, where there are several labels."""
         return np.asarray((self.given == self.shown).all(axis=1))

@@ -2,80 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handful import data, metrics
+from handful import data
 from handful.contracts import Array, Encoder
 from handful.data import LabelledImages
+from handful.data.grouping import group_images
 from handful.errors import InputError
-from handful.features import Extraction, Failure, Progress, extract_features
+from handful.features import Extraction, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
-from handful.report import to_frame
+from handful.selection.groups import find_units
+from handful.skills import operating_points
 from handful.skills.answers import Answers
+from handful.skills.evaluated import Evaluated
 from handful.skills.loaded import AnySkill
+from handful.skills.measure import (
+    calibration_numbers,
+    count_once,
+    facts_of,
+    sets_of,
+    with_details,
+)
 from handful.skills.pool import TRANSDUCTIVE, check_pool, refit_with_pool
 from handful.skills.predict import Predictor
+from handful.skills.subgroups import check_columns
 from handful.skills.support import unreadable
 from handful.skills.unseen import unseen
-from handful.tasks import Task
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """How good a skill is on images it has not seen.
-
-    Args:
-        task: what was asked.
-        result: the numbers of the task, `handful.metrics.Evaluation` or `MultiLabelEvaluation`.
-        failures: images that could not be read; they count in no number.
-        leaks: test images that are byte for byte support images; left out of every number.
-        ignored: files passed over while looking for images: how many of each kind.
-        unknown: how often images of no class are taken for known and the other way round, where
-            there were any (`handful.selection.novelty.detection_errors`), or `cannot` and why;
-            else None.
-        confidence: calibration error and its bins, with the skill's factor and without, and what
-            sets of answers cover at each of `handful.packs.confidence.ERRORS`, or why it cannot;
-            None for a task without one class an image.
-        in_pool: test images that taught the skill without their labels; left out of every number.
-        transductive: where the test images themselves were the pool, how many (`pool`), how far
-            they were trusted (`trust`) and a `note` that says so; else None.
-        answers: what was answered of each test image that counts, with the truth; None for a
-            task that asks neither for one class an image nor for several.
-    """
-
-    task: Task
-    result: Any
-    failures: tuple[Failure, ...]
-    leaks: tuple[str, ...]
-    ignored: Mapping[str, int]
-    unknown: Mapping[str, Any] | None = None
-    confidence: Mapping[str, Any] | None = None
-    in_pool: tuple[str, ...] = ()
-    transductive: Mapping[str, Any] | None = None
-    answers: Answers | None = None
-
-    def to_frame(self) -> DataFrame:
-        """A row a class: `class,precision,recall,f1,images`, images being those of the class.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        keys = {"precision": "precision", "recall": "recall", "f1": "f1", "images": "support"}
-        rows = [
-            [name, *(numbers[key] for key in keys.values())]
-            for name, numbers in self.result.per_class.items()
-        ]
-        return to_frame(["class", *keys], rows)
+__all__ = ["Evaluated", "evaluate"]
 
 
 def evaluate(
@@ -90,12 +50,16 @@ def evaluate(
     store: FeatureStore | None = None,
     keep_leaks: bool = False,
     pool: bool = False,
+    group_by: str = "auto",
+    at: str | Sequence[str] = (),
+    by: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Evaluated:
     """Measure a skill on labelled images; support images found among them are left out.
 
     A method that learns from the images it is asked (`semantics` is not `inductive`) gets them in
     a shuffled order, always the same: by class, as on disk, their order would give labels away.
+    A picture counts once, however many copies of it there are. Intervals count groups.
     Over 60 lines for its arguments, each told in a line.
 
     Args:
@@ -112,21 +76,33 @@ def evaluate(
             of a pool that the skill was taught with.
         pool: fit the skill anew with the test images as its pool, without their labels. Such
             numbers are transductive: not to be compared with those of a skill as it is.
+        group_by: which test images are not independent; as for `fit`. By default the groups that
+            the data state.
+        at: operating points to choose on the support set and to measure here, such as
+            `sensitivity 0.95 of sick`; see `handful.skills.operating_points`.
+        by: columns of the table for each of whose values the numbers are computed too.
         progress: called with (images done, images in all).
 
     Raises:
-        InputError: a label that is not among the skill's classes; nothing left to measure on.
+        InputError: a label that is not among the skill's classes; nothing left to measure on; a
+            support set too small for an operating point; no such column.
     """
+    at, by = ((one,) if isinstance(one, str) else tuple(one) for one in (at, by))
     if isinstance(skill, Predictor):
         predictor = skill
     else:
         predictor = Predictor(skill, encoder, store, precision=precision, device=device)
     pack, store = predictor.pack, store or predictor.store
     task = pack.task
+    asked = operating_points.check(pack, at, pool=pool)
     images = task.load(data.read_source(source, classes=classes, root=root))
-    dataset = data.split_or_all(images, "test")
+    grouped = group_images(images, group_by)
+    dataset = data.split_or_all(grouped.dataset, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
+    check_columns(by, [*dataset.columns])
     truth = task.targets(dataset, pack.classes)
+    # before any image is encoded: a support set that is too small for them is refused
+    chosen = operating_points.of_support(pack, asked)
     if pool:
         check_pool(task, pack.method)
         if keep_leaks:
@@ -138,26 +114,44 @@ def evaluate(
         progress=progress,
     )
     none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
-    order = _order(pack, len(found.features))
-    features, places = found.features[order], np.asarray(found.places)[order]
-    targets = truth[places]
-    adapter, facts = pack.adapter, None
+    kept = np.asarray(found.places)
+    counted = count_once(found.ids, truth[kept])
+    if not len(counted.rows):
+        raise InputError(
+            "no test image is left: every picture is there with different labels "
+            f"({dataset.images[kept[0]].name}); correct them"
+        )
+    rows = counted.rows[_order(pack, len(counted.rows))]
+    features, places = found.features[rows], kept[rows]
+    units = find_units([dataset.groups[i] for i in kept], found.ids)[rows]
+    adapter, transductive = pack.adapter, None
     if pool:  # without support images, also where their leaks are counted
-        adapter, trust = refit_with_pool(pack, found.features)
-        facts = {"pool": len(found.features), "trust": round(trust, 4), "note": TRANSDUCTIVE}
+        adapter, trust = refit_with_pool(pack, features)
+        transductive = {"pool": len(rows), "trust": round(trust, 4), "note": TRANSDUCTIVE}
     probabilities = adapter.predict_proba(features) if pool else pack.probabilities(features)
-    return Evaluated(
+    answered = task.answered(adapter, probabilities)
+    answers = _answers(
+        pack, dataset, places, [found.ids[i] for i in rows], truth[places], probabilities, answered
+    )
+    options = {"group_by": group_by, "at": list(at), "by": list(by), "keep_leaks": keep_leaks}
+    result = task.evaluate(probabilities, answered, truth[places], pack.classes, units)
+    done = Evaluated(
         task,
-        task.evaluate(adapter, features, targets, pack.classes),
+        result,
         (*found.failures, *(none.failures if none else ()), *unreadable(dataset)),
         found.leaks,
         dataset.ignored,
-        _unknown(predictor, found.features, none, keep_leaks=keep_leaks),
-        _confidence(pack, pack.logits(features), targets) if task.exclusive and not pool else None,
+        _unknown(predictor, features, none, keep_leaks=keep_leaks),
+        _confidence(pack, features, truth[places]) if task.exclusive and not pool else None,
         () if pool else found.in_pool,
-        facts,
-        _answers(pack, dataset, places, [found.ids[i] for i in order], targets, probabilities),
+        transductive,
+        answers,
+        tuple(dataset.images[kept[i]].name for i in counted.repeated),
+        tuple(dataset.images[kept[i]].name for i in counted.contradictory),
+        facts=facts_of(pack, source, answers, len(np.unique(units)), options | {"pool": pool}),
+        notes=(grouped.note,) if grouped.note else (),
     )
+    return with_details(done, units, chosen, by)
 
 
 def _order(pack: Pack, count: int) -> NDArray[np.int64]:
@@ -174,13 +168,13 @@ def _answers(
     ids: Sequence[str],
     targets: NDArray[np.int64],
     probabilities: Array,
+    answered: NDArray[np.bool_],
 ) -> Answers | None:
     """See `Evaluated.answers`; `places` are positions in the data set."""
     shape = (len(places), len(pack.classes))
     truth = shape[:1] if pack.task.exclusive else shape
     if probabilities.shape != shape or targets.shape != truth:
         return None  # a task of a plug-in may ask for something else
-    columns: Mapping[str, Sequence[str]] = getattr(dataset, "columns", {})
     return Answers(
         tuple(dataset.images[i].name for i in places),
         tuple(dataset.groups[i] for i in places),
@@ -188,40 +182,17 @@ def _answers(
         targets,
         probabilities,
         pack.classes,
-        {name: tuple(column[i] for i in places) for name, column in columns.items()},
-        None if pack.task.exclusive else pack.task.answered(pack.adapter, probabilities),
+        {name: tuple(column[i] for i in places) for name, column in dataset.columns.items()},
+        None if pack.task.exclusive else answered,
     )
 
 
-def _confidence(pack: Pack, logits: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
+def _confidence(pack: Pack, features: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
     """See `Evaluated.confidence`."""
-    found: dict[str, Any] = {"bins": {}}
-    # both, to show what the learned factor is worth
-    for key, factor in (("ece", confidence.factor(pack.manifest)), ("ece_uncalibrated", 1.0)):
-        probabilities = confidence.probabilities(logits, factor)
-        found[key] = metrics.calibration_error(probabilities, targets)
-        found["bins"][key] = [
-            {"from": b.low, "to": b.high, "count": b.count}
-            | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
-            for b in metrics.reliability(probabilities, targets)
-        ]
-    found["sets"] = {
-        f"{error:g}": _sets(pack, logits, targets, error) for error in confidence.ERRORS
-    }
-    return found
-
-
-def _sets(pack: Pack, logits: Array, targets: NDArray[np.int64], error: float) -> dict[str, Any]:
-    """How many sets at an error rate hold the true class, and how many classes they have."""
-    try:
-        among = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
-    except InputError as refused:
-        return {"cannot": str(refused)}
-    return {
-        # promised is 1 - error on average, for images like the support images
-        "coverage": float(among[np.arange(len(targets)), targets].mean()),
-        "size": float(among.sum(axis=1).mean()),
-    }
+    logits = pack.logits(features)
+    factor = confidence.factor(pack.manifest, pack.where)
+    own, plain = (confidence.probabilities(logits, by) for by in (factor, 1.0))
+    return calibration_numbers(targets, own, plain, sets_of(pack, logits))
 
 
 def _unknown(

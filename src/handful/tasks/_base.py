@@ -169,15 +169,21 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(
-        self, estimator: Any, features: Array, targets: NDArray[Any], classes: Sequence[str]
+        self,
+        probabilities: Array,
+        answered: NDArray[np.bool_],
+        targets: NDArray[Any],
+        classes: Sequence[str],
+        units: NDArray[np.int64] | None = None,
     ) -> Measured:
-        """Measure a fitted estimator.
+        """Measure answers to images that the skill has not seen.
 
         Args:
-            estimator: fitted.
-            features: `[M, D]` unit rows of images it has not seen.
+            probabilities: `[M, C]`.
+            answered: `[M, C]`, the classes that are answered.
             targets: M entries or rows, as `targets` makes them.
             classes: C names.
+            units: `[M]`, equal for images that belong together; each image alone when not given.
         """
 
     # Texts for users

@@ -73,10 +73,15 @@ class Classify(Task):
         return {name: found[i] for i, name in enumerate(classes)}
 
     def evaluate(
-        self, estimator: Any, features: Array, targets: NDArray[Any], classes: Sequence[str]
+        self,
+        probabilities: Array,
+        answered: NDArray[np.bool_],
+        targets: NDArray[Any],
+        classes: Sequence[str],
+        units: NDArray[np.int64] | None = None,
     ) -> metrics.Evaluation:
-        """Accuracy with its interval, macro-F1 and the confusion matrix."""
-        return metrics.evaluate(estimator.logits(features), targets, classes)
+        """Accuracy, the rates of each class with intervals, macro-F1 and the confusion matrix."""
+        return metrics.evaluate(probabilities, targets, classes, units)
 
     def fit_summary(self, manifest: Manifest) -> list[str | Table]:
         """How many classes from how many images."""
@@ -132,12 +137,11 @@ class Classify(Task):
 
     def evaluation_summary(self, result: metrics.Evaluation) -> list[str | Table]:
         """Precision, recall and F1 of each class, then accuracy."""
-        low, high = result.interval
+        groups = f" in {result.units} groups" if result.units < result.count else ""
         return [
             per_class_table(result.per_class),
-            f"accuracy {100 * result.accuracy:.2f} % "
-            f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
-            f"macro-F1 {result.macro_f1:.3f}, {result.count} images",
+            f"accuracy {100 * result.accuracy:.2f} % ({interval_in_words(result.interval)}), "
+            f"macro-F1 {result.macro_f1:.3f}, {result.count} images{groups}",
         ]
 
     def description(self, classes: int) -> str:
@@ -154,7 +158,15 @@ def _counts(manifest: Manifest) -> dict[str, int]:
     return dict(stated) if sound else dict.fromkeys(manifest["classes"], 1)
 
 
-def per_class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
+def interval_in_words(interval: tuple[float, float] | None) -> str:
+    """An interval in %; nothing is known of it where all images are of one group."""
+    if interval is None:
+        return "all of one group, so of others nothing is known"
+    low, high = interval
+    return f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
+
+
+def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
     """Precision, recall, F1 and images of each class; dashes where a class has no image."""
     rows = []
     for name, c in per_class.items():

@@ -88,14 +88,16 @@ class MultiLabel(Task):
         return np.asarray(probabilities >= limits, dtype=np.bool_)
 
     def evaluate(
-        self, estimator: Any, features: Array, targets: NDArray[Any], classes: Sequence[str]
+        self,
+        probabilities: Array,
+        answered: NDArray[np.bool_],
+        targets: NDArray[Any],
+        classes: Sequence[str],
+        units: NDArray[np.int64] | None = None,
     ) -> MultiLabelEvaluation:
         """F1 of the answers, and of those that a threshold of one half would give."""
-        given = estimator.predict_proba(features)
-        answers = self.answered(estimator, given)
-        return metrics.evaluate_multi_label(
-            answers, targets, classes, given >= metrics.FIXED_THRESHOLD
-        )
+        fixed = probabilities >= metrics.FIXED_THRESHOLD
+        return metrics.evaluate_multi_label(answered, targets, classes, fixed, units)
 
     def fit_summary(self, manifest: Manifest) -> list[str | Table]:
         """How many classes from how many images, and each class's threshold."""

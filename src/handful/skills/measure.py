@@ -1,0 +1,170 @@
+"""From answers to the numbers of an evaluation; what several ways of evaluating share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful import metrics
+from handful._version import __version__
+from handful.contracts import Array
+from handful.errors import InputError
+from handful.packs import Pack, confidence
+from handful.skills import operating_points
+from handful.skills.answers import Answers
+from handful.skills.evaluated import Evaluated
+from handful.skills.operating_points import OperatingPoint
+from handful.skills.subgroups import by_column
+
+Sets = Mapping[float, NDArray[np.bool_] | str]
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Which of M test images count: each picture once.
+
+    Args:
+        rows: positions that count.
+        repeated: positions of further copies.
+        contradictory: positions of pictures that have several labels.
+    """
+
+    rows: NDArray[np.int64]
+    repeated: tuple[int, ...]
+    contradictory: tuple[int, ...]
+
+
+def count_once(ids: Sequence[str], targets: NDArray[Any]) -> Counted:
+    """The first image of each digest; none of a digest whose labels differ.
+
+    >>> found = count_once(["a", "a", "b", "c", "c"], np.array([0, 0, 1, 0, 1]))
+    >>> found.rows.tolist(), found.repeated, found.contradictory
+    ([0, 2], (1,), (3, 4))
+    """
+    first: dict[str, int] = {}
+    copies = [i for i, id_ in enumerate(ids) if first.setdefault(id_, i) != i]
+    torn = {ids[i] for i in copies if not np.array_equal(targets[i], targets[first[ids[i]]])}
+    rows = [i for id_, i in first.items() if id_ not in torn]
+    return Counted(
+        np.array(rows, dtype=np.int64),
+        tuple(i for i in copies if ids[i] not in torn),
+        tuple(i for i, id_ in enumerate(ids) if id_ in torn),
+    )
+
+
+def calibration_numbers(
+    targets: NDArray[np.int64], probabilities: Array, uncalibrated: Array, sets: Sets
+) -> dict[str, Any]:
+    """How far probabilities can be believed: see `Evaluated.confidence`.
+
+    Args:
+        targets: `[M]` columns.
+        probabilities: `[M, C]`, of the skill.
+        uncalibrated: `[M, C]`, with the factor 1.
+        sets: error rate to `[M, C]`, which classes an image may be of, or why there are none.
+    """
+    found: dict[str, Any] = {"bins": {}}
+    # both, to show what the learned factor is worth
+    for key, given in (("ece", probabilities), ("ece_uncalibrated", uncalibrated)):
+        found[key] = metrics.calibration_error(given, targets)
+        found["bins"][key] = [
+            {"from": b.low, "to": b.high, "count": b.count}
+            | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
+            for b in metrics.reliability(given, targets)
+        ]
+    found["brier"] = metrics.brier_score(probabilities, targets)
+    found["nll"] = metrics.negative_log_likelihood(probabilities, targets)
+    rows = np.arange(len(targets))
+    found["sets"] = {
+        f"{error:g}": {"cannot": among}
+        if isinstance(among, str)
+        # promised is 1 - error on average, for images like the support images
+        else {
+            "coverage": float(among[rows, targets].mean()),
+            "size": float(among.sum(axis=1).mean()),
+        }
+        for error, among in sets.items()
+    }
+    return found
+
+
+def sets_of(pack: Pack, logits: Array) -> dict[float, NDArray[np.bool_] | str]:
+    """Error rate to the sets of answers, or why the skill cannot give them."""
+    found: dict[float, NDArray[np.bool_] | str] = {}
+    for error in confidence.ERRORS:
+        try:
+            found[error] = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
+        except InputError as refused:
+            found[error] = str(refused)
+    return found
+
+
+def with_details(
+    done: Evaluated,
+    units: NDArray[np.int64],
+    points: Sequence[OperatingPoint] = (),
+    by: Sequence[str] = (),
+) -> Evaluated:
+    """The same with what follows from its answers: areas, operating points, subgroups.
+
+    Args:
+        done: an evaluation.
+        units: `[M]`, equal for images that belong together.
+        points: thresholds that were chosen on the support set.
+        by: columns.
+    """
+    answers = done.answers
+    if answers is None:
+        return done
+    return replace(
+        done,
+        areas=metrics.areas(answers.probabilities, answers.shown, answers.classes, units),
+        operating_points=tuple(operating_points.measure(p, answers, units) for p in points),
+        subgroups={column: by_column(answers, column, units) for column in by},
+    )
+
+
+def facts_of(
+    pack: Pack, source: Any, answers: Answers | None, units: int, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """When, by what and on what: see `Evaluated.facts`.
+
+    Args:
+        pack: the skill.
+        source: the data, as they were given.
+        answers: the test images that count.
+        units: groups among them.
+        options: those that change numbers.
+    """
+    now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
+    named = Path(source).absolute().name if isinstance(source, str | Path) else ""
+    facts: dict[str, Any] = {"name": named}
+    if answers is not None:
+        facts |= {"digest": data_digest(answers), "images": len(answers), "groups": units}
+    return {
+        "date": f"{now.isoformat()}Z",
+        "handful": __version__,
+        "skill": {
+            "name": Path(pack.where).absolute().name if "digest" in pack.manifest else "",
+            "digest": str(pack.manifest.get("digest", "")),
+            "method": pack.method,
+            "encoder": pack.manifest["encoder"]["name"],
+        },
+        "data": facts,
+        "options": dict(options),
+    }
+
+
+def data_digest(answers: Answers) -> str:
+    """SHA-256 of the sorted lines `image digest, tab, labels joined by |, line feed`."""
+    lines = sorted(
+        f"{id_}\t{labels}\n" for id_, labels in zip(answers.ids, answers.labels, strict=True)
+    )
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
