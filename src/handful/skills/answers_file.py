@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from handful.skills.answer_table import SHORT
 from handful.skills.answers import Answers
 from handful.skills.evaluated import Evaluated
 
@@ -17,7 +18,7 @@ def answers_csv(done: Evaluated, by: Sequence[str] = ()) -> str:
 
     Columns: `file`, `group`, `truth`, `answer`, `right` (yes or no), `fold` of a
     cross-validation, `score:<class>` of each class, `by:<column>` of the columns asked for, and
-    the same in every row: `skill` (its name), `skill digest` and `handful` (the version).
+    the same in every row, as in the files of `predict`: `skill`, `digest` and `handful`.
 
     Args:
         done: an evaluation.
@@ -29,7 +30,7 @@ def answers_csv(done: Evaluated, by: Sequence[str] = ()) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     skill = done.facts.get("skill", {})
-    source = [skill.get("name", ""), skill.get("digest", ""), done.facts.get("handful", "")]
+    source = [skill.get("name", ""), skill.get("digest", "")[:SHORT], done.facts.get("handful", "")]
     writer.writerow(_header(answers, by))
     rows = zip(answers.labels, answers.answer_labels, answers.right.tolist(), strict=True)
     for i, (truth, answer, right) in enumerate(rows):
@@ -47,5 +48,5 @@ def _header(answers: Answers, by: Sequence[str]) -> list[str]:
         *(["fold"] if answers.folds else []),
         *(f"score:{name}" for name in answers.classes),
         *(f"by:{name}" for name in by),
-        *("skill", "skill digest", "handful"),
+        *("skill", "digest", "handful"),
     ]

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from handful.contracts import Array
 from handful.errors import InputError
 from handful.packs import Pack, confidence
-from handful.selection.groups import find_units, group_folds, left_out_units
+from handful.selection.groups import left_out_units
 from handful.skills.pool import pool_ids
 from handful.skills.statements import logits_by_folds
-
-_FOLDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +49,13 @@ def left_out_probabilities(pack: Pack) -> LeftOut:
             f"{pack.where}: has no left-out answers, for photos without labels helped to teach it, "
             "and it does not hold them; teach it again without them"
         )
-    units = find_units(getattr(support, "groups", ()) or [""] * len(support.ids), support.ids)
+    units = support.units
     factor = confidence.factor(pack.manifest, pack.where)
     adapter = type(pack.adapter)(**pack.manifest["params"])
-    if adapter.calibrated and factor == 1:  # its weights were fitted on left-out logits
+    if adapter.calibrated:  # its weights were fitted on left-out logits
         logits = adapter.leave_one_out(support.features, support.targets, support.text, units)
     else:
-        folds = group_folds(support.targets, units, _FOLDS)
-        logits = logits_by_folds(adapter, support, folds)
+        logits = logits_by_folds(adapter, support)
     rows = left_out_units(support.targets, units)
     probabilities = confidence.probabilities(logits, factor)
     return LeftOut(probabilities[rows], support.targets[rows], units[rows])

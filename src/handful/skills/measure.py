@@ -18,6 +18,7 @@ from handful.contracts import Array
 from handful.errors import InputError
 from handful.packs import Pack, confidence
 from handful.skills import operating_points
+from handful.skills.answer_table import named_digest
 from handful.skills.answers import Answers
 from handful.skills.evaluated import Evaluated
 from handful.skills.operating_points import OperatingPoint
@@ -143,6 +144,7 @@ def facts_of(
         units: groups among them.
         options: those that change numbers.
     """
+    name, digest = named_digest(pack)
     now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
     named = Path(source).absolute().name if isinstance(source, str | Path) else ""
     facts: dict[str, Any] = {"name": named}
@@ -152,8 +154,8 @@ def facts_of(
         "date": f"{now.isoformat()}Z",
         "handful": __version__,
         "skill": {
-            "name": Path(pack.where).absolute().name if "digest" in pack.manifest else "",
-            "digest": str(pack.manifest.get("digest", "")),
+            "name": name,
+            "digest": digest,
             "method": pack.method,
             "encoder": pack.manifest["encoder"]["name"],
         },
