@@ -96,8 +96,8 @@ def test_stated_groups_are_the_units_of_intervals(photos):
     assert grouped.result.units == len(dataset) // 2
     assert grouped.result.interval_method == "cluster bootstrap"
     assert fitted.evaluate(pairs, group_by="none").result.interval == alone.result.interval
-    by_name = fitted.evaluate(dataset, group_by=r"(00)\d+\.png")  # in each folder one
-    assert by_name.result.units == len(dataset.classes)
+    by_name = fitted.evaluate(dataset, group_by=r"00(\d)\d\.png")  # 0000.png to 0031.png
+    assert by_name.result.units == 4
 
 
 def test_what_the_command_writes(photos, tmp_path, capsys):
