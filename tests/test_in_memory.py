@@ -317,7 +317,7 @@ REFUSED = [
     (FRAME.rename(columns={"label": "kind"}), {}, "label, class, category.*got path, kind"),
     (FRAME.rename(columns={"path": "photo"}), {}, "path, file_name.*got photo, label"),
     (pd.DataFrame(), {}, "has no rows"),
-    (FRAME.rename(columns={"label": "path"}), {}, "has the column 'path' twice"),
+    (FRAME.rename(columns={"label": "path"}), {}, "two columns are called path"),
     (FRAME.assign(label=["cat", None, "dog", np.nan]), {}, r"empty labels \(2\): row 1, row 3"),
     (FRAME.assign(label=pd.array(["cat", pd.NA, "dog", "dog"])), {}, r"empty labels \(1\): row 1"),
     (FRAME.assign(label=[0, 1, 0, 1]), {}, r"column 'label': the labels are numbers, 0 \(row 0\)"),

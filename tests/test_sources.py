@@ -282,14 +282,15 @@ def test_everything_wrong_with_a_table_is_said_at_once(images: Path) -> None:
         *(dict(ROWS[0], path=f"i/none{i}.png") for i in range(7)),
         ROWS[0],
         dict(ROWS[1], label=" "),
-        ROWS[0],
+        dict(ROWS[0], label="dog"),
         dict(ROWS[0], path=""),
         dict(ROWS[0], path="i"),
         dict(ROWS[2], split=""),
     ]
     message = complaint(table, written(images / "t.csv", rows))
     for part in [
-        f"{images / 't.csv'}: 13 rows, with missing files (7): i/none0.png (line 2), ",
+        f"{images / 't.csv'}: 13 rows, with ",
+        "missing files (7): i/none0.png (line 2), ",
         "i/none4.png (line 6) and 2 more",
         f"relative paths start at {images}",
         "empty labels (1): line 10",

@@ -111,7 +111,7 @@ def read_classes(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: does not exist; --classes takes a text file with a class name a line"
@@ -122,7 +122,10 @@ def read_classes(path: Path | None) -> dict[str, str] | None:
             f"{path}: cannot be read as text ({reason}); --classes takes a text file with a class "
             "name a line"
         ) from error
-    pairs = [_SEPARATOR.split(line.strip(), maxsplit=1) for line in lines if line.strip()]
+    from handful.data.text import clean_name
+
+    plain = [clean_name(line) for line in lines]
+    pairs = [_SEPARATOR.split(line, maxsplit=1) for line in plain if line]
     labels = [pair[0] for pair in pairs]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:

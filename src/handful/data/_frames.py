@@ -8,7 +8,7 @@ from typing import Any
 
 from handful.data._image_table import PATH, find_column
 from handful.data._label_names import to_names
-from handful.data._rows import Row
+from handful.data._rows import Row, named_once
 from handful.data.memory_table import MemoryTable
 from handful.data.multi_label_table import LABELS
 from handful.data.table import LABEL
@@ -24,8 +24,8 @@ def frame_table(frame: Any, classes: Sequence[str] | None, root: Path) -> Memory
         InputError: no rows, a column twice, no column of images or labels; labels that are not
             understood.
     """
-    rows = _rows(frame)
-    columns = [str(name) for name in frame.columns]
+    given = [str(name) for name in frame.columns]
+    columns, rows = named_once(WHERE, given, _rows(frame))
     label = find_column(columns, LABEL) or find_column(columns, LABELS)
     # without a column of labels, each class may have a column of its own; the task knows
     if label:
@@ -49,15 +49,14 @@ def frame_images(frame: Any) -> MemoryTable:
             f"{WHERE}: has no column of images; expected one named {', '.join(PATH[:-1])} or "
             f"{PATH[-1]}, got {', '.join(columns) or 'none'}"
         )
-    return MemoryTable(WHERE, Path(), columns, _rows(frame) if len(frame) else [])
+    columns, rows = named_once(WHERE, columns, _rows(frame) if len(frame) else [])
+    return MemoryTable(WHERE, Path(), columns, rows)
 
 
 def _rows(frame: Any) -> list[Row]:
     """Places and cells; gaps are None."""
     columns = [str(name) for name in frame.columns]
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise InputError(f"{WHERE}: has the column {twice[0]!r} twice; rename or drop one")
+    named_once(WHERE, columns, [])  # before a dict of cells would lose one of two columns
     if not len(frame):
         raise InputError(f"{WHERE}: has no rows; expected one an image")
     # an index that repeats, as concatenation leaves it, does not name a row

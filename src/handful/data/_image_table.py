@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from handful.contracts import ImageRef
-from handful.data._files import is_file
+from handful.data._files import FileFinder, is_file
 from handful.data._rows import Row, read
 from handful.data.dataset import SPLITS
+from handful.data.text import case_twins, clean_name, is_missing_text, without_float_twins
 from handful.errors import InputError
 
 # Names of a column; the first that a table has is taken, upper and lower case are one.
@@ -49,6 +50,7 @@ class ImageTable:
         self._path, self._split, self._group = (
             find_column(self.columns, names) for names in (PATH, SPLIT, GROUP)
         )
+        self._finder = FileFinder(root)
         self._problems: dict[str, list[str]] = {}
 
     @classmethod
@@ -91,11 +93,8 @@ class ImageTable:
         return ImageRef.of(path)
 
     def find(self, name: str) -> Path:
-        """The file of a path in the table, which may have been made on Windows."""
-        path = self.root / name
-        if not is_file(path) and "\\" in name:
-            return self.root / name.replace("\\", "/")
-        return path
+        """The file of a path in the table; see `FileFinder.find`."""
+        return self._finder.find(name)
 
     def split_and_group(self, row: dict[str, Any]) -> tuple[str, str]:
         """The split, under the name it is stored by, and the group of a row; "" for none."""
@@ -112,6 +111,36 @@ class ImageTable:
         for place, split in rows:
             if split not in known:
                 self.problem("unknown splits, expected train, val or test", f"{split!r} ({place})")
+
+    def other_columns(
+        self, label_columns: Iterable[str], rows: Sequence[Row]
+    ) -> dict[str, tuple[str, ...]]:
+        """Columns that have no meaning of their own, with the texts of these rows.
+
+        Args:
+            label_columns: names of columns that hold labels.
+            rows: those of the images, in their order.
+        """
+        used = {self._path, self._split, self._group, *label_columns}
+        names = [name for name in self.columns if name not in used]
+        cells = {name: [row.get(name) for _, row in rows] for name in names}
+        return {
+            name: tuple(map(_column_text, column))
+            for name, column in cells.items()
+            if not any(map(_holds_bytes, column))
+        }
+
+    def one_spelling(self, places: Sequence[str], labels: Sequence[str]) -> list[str]:
+        """N labels, each in one spelling; notes those that are missing or differ by case alone."""
+        for place, label in zip(places, labels, strict=True):
+            if is_missing_text(label):
+                self.problem("labels that say there is none", f"{label!r} ({place})")
+        found = without_float_twins(labels)
+        first = {label: place for place, label in reversed([*zip(places, found, strict=True)])}
+        for one, other in case_twins(found):
+            both = f"{one!r} ({first[one]}) and {other!r} ({first[other]})"
+            self.problem("labels that differ in upper and lower case alone", both)
+        return found
 
     def problem(self, kind: str, which: str) -> None:
         """Note something that is wrong; `report` raises it."""
@@ -130,8 +159,13 @@ class ImageTable:
         hint = ""
         if "missing files" in found:
             hint = f"; relative paths start at {self.root}"
-        if "images listed twice" in found:
+        if "images listed twice" in found or "lists of labels" in found:
             hint += "; where an image has several labels, use the task multi_label (--multi-label)"
+        if "labels that say there is none" in found:
+            hint += (
+                "; take rows without a label out (a photo of none of the classes is labelled "
+                "background)"
+            )
         raise InputError(
             f"{self.source}: {len(self.rows)} rows, with {'; '.join(parts)}{hint}; correct them"
         )
@@ -151,8 +185,20 @@ def is_missing(cell: Any) -> bool:
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as text; empty for a gap."""
-    return "" if is_missing(cell) else unicodedata.normalize("NFC", str(cell)).strip()
+    """A cell as text without what cannot be seen; empty for a gap."""
+    return "" if is_missing(cell) else clean_name(str(cell))
+
+
+def _column_text(cell: Any) -> str:
+    if isinstance(cell, list | tuple | dict):
+        return json.dumps(cell, ensure_ascii=False, default=str)
+    return cell_text(cell)
+
+
+def _holds_bytes(cell: Any) -> bool:
+    """Whether it is a file, or Hugging Face's image with its bytes."""
+    inside = cell.values() if isinstance(cell, dict) else [cell]
+    return any(isinstance(each, bytes | bytearray) or hasattr(each, "convert") for each in inside)
 
 
 def _first(items: Sequence[str]) -> str:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from handful.data._files import parse_json, read_text
+from handful.data._files import lines_of, parse_json, read_text
+from handful.data.text import clean_name
 from handful.errors import InputError, MissingExtraError
 
 Row = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and its cells by column
 Accepts = Callable[[Iterable[str]], bool]
 READERS: dict[str, Callable[[Path, Accepts], tuple[list[str], list[Row]]]]
+# The first line by which Excel is told what stands between columns: sep=;
+_SEPARATOR_LINE = re.compile(
+    r'"?sep=(?P<separator>\\t|[^\r\n"])"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE
+)
 
 
 def read(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
@@ -42,7 +48,33 @@ def read(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not rows:
         raise InputError(f"{path}: has no rows; expected one an image")
-    return columns, rows
+    return named_once(path, columns, rows)
+
+
+def named_once(
+    source: Path | str, columns: Sequence[str], rows: Sequence[Row]
+) -> tuple[list[str], list[Row]]:
+    """Columns and rows under names without what cannot be seen; columns without a name are left.
+
+    Raises:
+        InputError: two columns of one name, or of one that differs in upper and lower case alone.
+    """
+    clean = {column: clean_name(column) for column in columns}
+    first: dict[str, str] = {}
+    for name in (clean[column] for column in columns if clean[column]):
+        other = first.setdefault(name.casefold(), name)
+        if other != name or [clean[c] for c in columns].count(name) > 1:
+            both = other if other == name else f"{other} and {name}"
+            raise InputError(
+                f"{source}: two columns are called {both}, so it is not clear which is meant; "
+                "rename or take out one"
+            )
+    if all(clean[column] == column != "" for column in columns):
+        return [*columns], [*rows]
+    kept = [
+        (place, {clean[c]: cell for c, cell in cells.items() if clean[c]}) for place, cells in rows
+    ]
+    return [*first.values()], kept
 
 
 def metadata_file(folder: Path) -> Path | None:
@@ -53,10 +85,17 @@ def metadata_file(folder: Path) -> Path | None:
 
 def _csv(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
     content = read_text(path)
-    candidates = [_header(content, d) for d in ",;\t"]
+    delimiters = [*",;\t"]
+    stated = _SEPARATOR_LINE.match(content)
+    if stated:  # the lines keep their numbers
+        delimiters, content = [stated["separator"].replace("\\t", "\t")], content[stated.end() :]
+        content = "\n" + content
+    candidates = [_header(content, d) for d in delimiters]
     fits = [c for c in candidates if accepts(c)] or candidates
     best = max(fits, key=len)
-    reader = csv.reader(StringIO(content, newline=""), delimiter=",;\t"[candidates.index(best)])
+    delimiter = delimiters[candidates.index(best)]
+    named_once(path, best, [])  # before a dict of cells would lose one of two columns
+    reader = csv.reader(StringIO(content, newline=""), delimiter=delimiter)
     rows: list[Row] = []
     try:
         for number, cells in enumerate(c for c in reader if any(x.strip() for x in c)):
@@ -79,19 +118,33 @@ def _header(content: str, delimiter: str) -> list[str]:
         cells = next((c for c in reader if any(x.strip() for x in c)), [])
     except csv.Error:
         return []
-    return [c.strip() for c in cells]
+    return [clean_name(c) for c in cells]
 
 
 def _jsonl(path: Path, _: Accepts) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         if not line.strip():
             continue
-        cells = parse_json(path, line, f"line {number} ")
+        cells = parse_json(path, line, f"line {number} ", _object)
+        if isinstance(cells, _RepeatedKey):
+            raise InputError(
+                f"{path}: line {number} has a column twice, so it is not clear which is meant; "
+                f"take out one: {line.strip():.80}"
+            )
         if not isinstance(cells, dict):
             raise InputError(f"{path}: line {number}: expected an object, got {line[:40]}")
         rows.append((f"line {number}", cells))
     return list(dict.fromkeys(c for _, cells in rows for c in cells)), rows
+
+
+class _RepeatedKey(dict[str, Any]):
+    """An object of JSON in which a key stands twice, of which Python keeps the last."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _RepeatedKey(found)
 
 
 def _parquet(path: Path, _: Accepts) -> tuple[list[str], list[Row]]:

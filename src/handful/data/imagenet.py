@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from handful.data._files import read_text
+from handful.data._files import lines_of, read_text
 from handful.data._walk import entries
 from handful.data.dataset import Dataset
 from handful.data.folder import find_images
@@ -60,7 +60,7 @@ def imagenet(path: str | Path) -> tuple[Dataset, Mapping[str, str]]:
 
 def _words(path: Path) -> dict[str, str]:
     result: dict[str, str] = {}
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(path)), 1):
         label, _, meaning = line.strip().partition(" ")
         if not line.strip():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from handful.data._image_table import (
     cell_text,
     find_column,
 )
+from handful.data._label_lists import comma_joined, label_list, looks_like_list
 from handful.data._rows import READERS, metadata_file, read
 from handful.data.dataset import SEPARATORS, MultiLabelDataset
-from handful.data.table import LABEL
+from handful.data.table import LABEL, LISTED_AGAIN
 from handful.errors import HandfulError, InputError
 
 LABELS = ("labels", "label", "classes", "class", "category", "categories", "tags")
@@ -37,13 +39,15 @@ def multi_label_table(path: str | Path | ImageTable) -> MultiLabelDataset:
     Two forms, by the columns. With a column `labels` (or `label`, `class`, ...), a cell holds
     names separated by `|` or by `;`, one of the two in a whole table, or in JSON lines and Parquet
     a list of names; rows of the same path are one image with the labels of all of them; an empty
-    cell is an image that shows none. Without it, every column but path, split and group is a
+    cell is an image that shows none. Text that is a list of JSON or Python (`['a', 'b']`, as pandas
+    writes it) is that list. Without such a column, every column but path, split and group is a
     class, with 1 or 0 in every cell.
 
     Raises:
-        InputError: missing columns, missing files, both separators, an empty name between two
-            separators, a cell that is not 0 or 1, an image in two splits, an image without labels
-            that has some in another row; everything that is wrong at once, with its lines.
+        InputError: two columns of one name, missing columns, missing files, both separators, commas
+            between labels, labels such as `nan`, an empty name between two separators, a cell that
+            is not 0 or 1, an image in two splits, an image without labels that has some in another
+            row; everything that is wrong at once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
     if isinstance(path, ImageTable):
@@ -58,32 +62,37 @@ def multi_label_table(path: str | Path | ImageTable) -> MultiLabelDataset:
     if not (label_column or classes):
         raise InputError(f"{found.source}: has no column of labels; {_EXPECTED}")
     separator = _separator(found, label_column) if label_column else ""
+    places = [place for place, _ in found.rows]
+    if label_column:
+        names = [_split_names(found, p, row.get(label_column), separator) for p, row in found.rows]
+        shown = _spelled(found, places, names)
+    else:
+        shown = [_marked_classes(found, place, row, classes) for place, row in found.rows]
     rows: dict[str, _ImageRows] = {}
-    for place, row in found.rows:
-        if label_column:
-            labels = _split_names(found, place, row.get(label_column), separator)
-        else:
-            labels = _marked_classes(found, place, row, classes)
+    repeated = 0
+    for (place, row), labels in zip(found.rows, shown, strict=True):
         image = found.image(place, row)
         if image is None:
             continue
-        key = str(image.path) if image.path else place
-        given = _ImageRows(place, image, labels, *found.split_and_group(row))
+        key = os.path.abspath(image.path) if image.path else place  # noqa: PTH100
+        given = _ImageRows(place, row, image, set(labels), *found.split_and_group(row))
         first = rows.setdefault(key, given)
         if first is not given:
-            _merge(found, first, given, once=not label_column)
+            repeated += _merge(found, first, given, once=not label_column)
     images = list(rows.values())
     found.check_splits((i.place for i in images), [i.split for i in images])
     found.report()
+    used = [label_column] if label_column else classes
     with file_in_errors(found.source):
         return MultiLabelDataset(
             images=tuple(i.image for i in images),
             labels=tuple(tuple(sorted(i.labels)) for i in images),
             splits=tuple(i.split for i in images),
             groups=tuple(i.group for i in images),
-            classes=tuple(name.strip() for name in classes)
-            or found.classes(label for i in images for label in i.labels),
+            classes=classes or found.classes(label for i in images for label in i.labels),
+            ignored={LISTED_AGAIN: repeated} if repeated else {},
             unreadable=found.unreadable,
+            columns=found.other_columns(used, [(i.place, i.row) for i in images]),
         )
 
 
@@ -112,22 +121,33 @@ class _ImageRows:
     """One image, with the labels of all of its rows, and the place of the first."""
 
     place: str
+    row: dict[str, Any]
     image: ImageRef
     labels: set[str]
     split: str
     group: str
 
 
-def _merge(found: ImageTable, first: _ImageRows, again: _ImageRows, *, once: bool) -> None:
-    """Add a further row of an image to its first; `once` where an image may have one row only."""
+def _merge(found: ImageTable, first: _ImageRows, again: _ImageRows, *, once: bool) -> bool:
+    """Add a further row of an image to its first; returns whether it says the same again.
+
+    Args:
+        found: where problems are noted.
+        first: its rows so far.
+        again: a further one.
+        once: whether all its labels stand in one row.
+    """
     both = f"{again.image.name} ({first.place} and {again.place})"
-    if once:
-        found.problem("images listed twice", both)
+    said = (again.labels <= first.labels) if not once else again.labels == first.labels
+    same = said and bool(again.labels) == bool(first.labels)
+    if once and not same:
+        found.problem("images listed with other labels in another row", both)
     elif bool(again.labels) != bool(first.labels):
         found.problem("images with labels in one row and none in another", both)
     if (again.split, again.group) != (first.split, first.group):
         found.problem("images in two splits or groups", both)
     first.labels |= again.labels
+    return same
 
 
 def _table_file(source: Path) -> Path:
@@ -149,9 +169,21 @@ def _accepts(columns: Iterable[str]) -> bool:
 
 
 def _separator(found: ImageTable, column: str) -> str:
-    """The separator that the cells of a column use; "" for none."""
+    """The separator that the cells of a column use; "" for none.
+
+    Raises:
+        InputError: both separators, or commas that seem to stand between labels.
+    """
     cells = [row.get(column) for _, row in found.rows]
-    seen = {s for cell in cells if isinstance(cell, str) for s in SEPARATORS if s in cell}
+    texts = [cell for cell in cells if isinstance(cell, str) and label_list(cell) is None]
+    seen = {s for text in texts for s in SEPARATORS if s in text}
+    joined = [] if seen else comma_joined(map(cell_text, texts))
+    if joined:
+        raise InputError(
+            f"{found.source}: labels such as {joined[0]!r} seem to be several, with commas between "
+            "them; put | or ; between the labels of an image (a|b), or write every cell as a list "
+            '(["a", "b"]), also where a comma belongs to a name'
+        )
     if len(seen) > 1:
         raise InputError(
             f"{found.source}: both | and ; stand in the labels, so it is not clear where one ends; "
@@ -162,9 +194,10 @@ def _separator(found: ImageTable, column: str) -> str:
 
 def _split_names(found: ImageTable, place: str, cell: Any, separator: str) -> set[str]:
     """The labels in a cell, as a list or as text with separators."""
-    if isinstance(cell, list | tuple):
-        parts = [cell_text(part) for part in cell]
-    else:
+    parts = label_list(cell)
+    if parts is None:
+        if looks_like_list(cell):
+            found.problem("cells that are no list of names in quotes", f"{cell!r} ({place})")
         text = cell_text(cell)
         parts = [part.strip() for part in (text.split(separator) if separator else [text])]
         if parts == [""]:
@@ -172,6 +205,15 @@ def _split_names(found: ImageTable, place: str, cell: Any, separator: str) -> se
     if not all(parts):
         found.problem("empty names between separators", place)
     return {part for part in parts if part}
+
+
+def _spelled(found: ImageTable, places: Sequence[str], names: Sequence[set[str]]) -> list[set[str]]:
+    """Sets of labels, each label in one spelling; notes what is wrong with them."""
+    flat = [
+        (place, name) for place, each in zip(places, names, strict=True) for name in sorted(each)
+    ]
+    spelled = iter(found.one_spelling([p for p, _ in flat], [name for _, name in flat]))
+    return [{next(spelled) for _ in each} for each in names]
 
 
 def _marked_classes(
@@ -182,7 +224,7 @@ def _marked_classes(
     for name in classes:
         cell = cell_text(row.get(name))
         if cell.casefold() in _YES:
-            shown.add(name.strip())
+            shown.add(name)
         elif cell.casefold() not in _NO:
             found.problem("cells that are not 0 or 1", f"{name} = {cell!r} ({place})")
     return shown

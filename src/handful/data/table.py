@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from handful.contracts import ImageRef
 from handful.data._files import file_in_errors
 from handful.data._image_table import PATH, ImageTable, cell_text, find_column
+from handful.data._label_lists import label_list
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
+LISTED_AGAIN = "listed again"  # what `Dataset.ignored` calls rows that repeat another
 LABEL = ("label", "class", "category", "class_name", "classname")
 
 
@@ -19,12 +23,14 @@ def table(path: str | Path | ImageTable) -> Dataset:
 
     CSV (comma, semicolon or tab; UTF-8), JSON lines or Parquet; Hugging Face's `metadata.csv`,
     `.jsonl` and `.parquet` (`file_name,label`) too, and Parquet that holds the images themselves.
-    Relative paths start at the table's folder.
+    Relative paths start at the table's folder. A row that repeats another one counts once, which
+    `Dataset.ignored` tells; columns without a meaning here are kept in `Dataset.columns`.
 
     Raises:
-        InputError: missing columns, missing files, empty cells, an image listed twice, a split
-            other than train, val and test, a group in more than one; everything that is wrong at
-            once, with its lines.
+        InputError: two columns of one name, missing columns, missing files, empty cells, labels
+            such as `nan`, labels that differ in upper and lower case alone, an image listed twice
+            with two labels, a split other than train, val and test, a group in more than one;
+            everything that is wrong at once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
     found = path if isinstance(path, ImageTable) else ImageTable.of_file(Path(path), _accepts)
@@ -35,36 +41,49 @@ def table(path: str | Path | ImageTable) -> Dataset:
                 f"{', '.join(names[:-1])} or {names[-1]}, got {', '.join(found.columns) or 'none'}"
             )
     label_column = find_column(found.columns, LABEL)
+    places = [place for place, _ in found.rows]
+    cells = [_label(found, place, row.get(label_column)) for place, row in found.rows]
+    labels = found.one_spelling(places, cells)
+    stated = [found.split_and_group(row) for _, row in found.rows]
     images: list[ImageRef] = []
-    labels: list[str] = []
-    splits: list[str] = []
-    groups: list[str] = []
-    seen: dict[Path, str] = {}
-    for place, row in found.rows:
-        labels.append(cell_text(row.get(label_column)))
-        if not labels[-1]:
-            found.problem("empty labels", place)
-        split, group = found.split_and_group(row)
-        splits.append(split)
-        groups.append(group)
+    kept: list[int] = []
+    seen: dict[str, int] = {}
+    for i, (place, row) in enumerate(found.rows):
         image = found.image(place, row)
         if image is None:
             continue
-        images.append(image)
-        first = place if image.path is None else seen.setdefault(image.path, place)
-        if first != place:
-            found.problem("images listed twice", f"{image.name} ({first} and {place})")
-    found.check_splits((place for place, _ in found.rows), splits)
+        first = i if image.path is None else seen.setdefault(os.path.abspath(image.path), i)  # noqa: PTH100
+        same = (labels[first], stated[first]) == (labels[i], stated[i])
+        if first == i:
+            images.append(image)
+            kept.append(i)
+        elif not same:
+            found.problem("images listed twice", f"{image.name} ({places[first]} and {place})")
+    found.check_splits(places, [split for split, _ in stated])
     found.report()
+    repeated = len(found.rows) - len(kept)
     with file_in_errors(found.source):
         return Dataset(
             images=tuple(images),
-            labels=tuple(labels),
-            splits=tuple(splits),
-            groups=tuple(groups),
+            labels=tuple(labels[i] for i in kept),
+            splits=tuple(stated[i][0] for i in kept),
+            groups=tuple(stated[i][1] for i in kept),
             classes=found.classes(labels),
+            ignored={LISTED_AGAIN: repeated} if repeated else {},
             unreadable=found.unreadable,
+            columns=found.other_columns([label_column], [found.rows[i] for i in kept]),
         )
+
+
+def _label(found: ImageTable, place: str, cell: Any) -> str:
+    """The one label in a cell; notes where there is none, or more than one."""
+    names = label_list(cell)
+    if names is not None and len(names) != 1:
+        found.problem("lists of labels", f"{cell!r} ({place})")
+    text = cell_text(cell) if names is None else (names or ["?"])[0]
+    if not text:
+        found.problem("empty labels", place)
+    return text
 
 
 def _accepts(columns: Iterable[str]) -> bool:

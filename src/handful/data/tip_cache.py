@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
-from handful.data._files import file_in_errors
+from handful.data._files import file_in_errors, lines_of
 from handful.data.feature_files import feature_file
 from handful.data.feature_set import FeatureSet
 from handful.errors import InputError
@@ -244,6 +244,7 @@ def _names(folder: Path, count: int) -> tuple[str, ...]:
     if not file.is_file():
         return tuple(f"class {i}" for i in range(count))
     try:
-        return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        lines = lines_of(file.read_text(encoding="utf-8"))
+        return tuple(line for line in lines if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read as text ({error})") from error
