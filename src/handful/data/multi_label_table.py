@@ -61,25 +61,8 @@ def multi_label_table(path: str | Path | ImageTable) -> MultiLabelDataset:
     classes = () if label_column else tuple(c for c in found.columns if c not in others)
     if not (label_column or classes):
         raise InputError(f"{found.source}: has no column of labels; {_EXPECTED}")
-    separator = _separator(found, label_column) if label_column else ""
-    places = [place for place, _ in found.rows]
-    if label_column:
-        names = [_split_names(found, p, row.get(label_column), separator) for p, row in found.rows]
-        shown = _spelled(found, places, names)
-    else:
-        shown = [_marked_classes(found, place, row, classes) for place, row in found.rows]
-    rows: dict[str, _ImageRows] = {}
-    repeated = 0
-    for (place, row), labels in zip(found.rows, shown, strict=True):
-        image = found.image(place, row)
-        if image is None:
-            continue
-        key = os.path.abspath(image.path) if image.path else place  # noqa: PTH100
-        given = _ImageRows(place, row, image, set(labels), *found.split_and_group(row))
-        first = rows.setdefault(key, given)
-        if first is not given:
-            repeated += _merge(found, first, given, once=not label_column)
-    images = list(rows.values())
+    shown = _shown(found, label_column, classes)
+    images, repeated = _merged(found, shown, once=not label_column)
     found.check_splits((i.place for i in images), [i.split for i in images])
     found.report()
     used = [label_column] if label_column else classes
@@ -126,6 +109,24 @@ class _ImageRows:
     labels: set[str]
     split: str
     group: str
+
+
+def _merged(
+    found: ImageTable, shown: Sequence[set[str]], *, once: bool
+) -> tuple[list[_ImageRows], int]:
+    """The images with what all of their rows say, and how many rows only repeat another."""
+    rows: dict[str, _ImageRows] = {}
+    repeated = 0
+    for (place, row), labels in zip(found.rows, shown, strict=True):
+        image = found.image(place, row)
+        if image is None:
+            continue
+        key = os.path.abspath(image.path) if image.path else place  # noqa: PTH100
+        given = _ImageRows(place, row, image, set(labels), *found.split_and_group(row))
+        first = rows.setdefault(key, given)
+        if first is not given:
+            repeated += _merge(found, first, given, once=once)
+    return [*rows.values()], repeated
 
 
 def _merge(found: ImageTable, first: _ImageRows, again: _ImageRows, *, once: bool) -> bool:
@@ -207,11 +208,14 @@ def _split_names(found: ImageTable, place: str, cell: Any, separator: str) -> se
     return {part for part in parts if part}
 
 
-def _spelled(found: ImageTable, places: Sequence[str], names: Sequence[set[str]]) -> list[set[str]]:
-    """Sets of labels, each label in one spelling; notes what is wrong with them."""
-    flat = [
-        (place, name) for place, each in zip(places, names, strict=True) for name in sorted(each)
-    ]
+def _shown(found: ImageTable, label_column: str, classes: Sequence[str]) -> list[set[str]]:
+    """The labels of each row, each in one spelling; notes what is wrong with them."""
+    if not label_column:
+        return [_marked_classes(found, place, row, classes) for place, row in found.rows]
+    separator = _separator(found, label_column)
+    names = [_split_names(found, p, row.get(label_column), separator) for p, row in found.rows]
+    pairs = zip(found.rows, names, strict=True)
+    flat = [(place, name) for (place, _), each in pairs for name in sorted(each)]
     spelled = iter(found.one_spelling([p for p, _ in flat], [name for _, name in flat]))
     return [{next(spelled) for _ in each} for each in names]
 
