@@ -16,9 +16,10 @@ from handful import Predictor, evaluate, fit
 from handful.contracts import ClassText, ImageRef
 from handful.data import Dataset, playground, separate_reserved
 from handful.errors import InputError, PackError
-from handful.packs import Pack, novelty
+from handful.packs import Pack, novelty, novelty_words
 from handful.packs.support import Reserved, Support
-from handful.selection.novelty import NoveltyScorer, fit_novelty_detector
+from handful.selection.novelty import fit_novelty_detector
+from handful.selection.novelty_scorer import NoveltyScorer
 from handful.selection.novelty_signals import NoveltySignals
 from handful.skills.edit.refit import refit, restate
 from tasks import make
@@ -223,8 +224,8 @@ def test_the_card_tells_it(skill):
     assert "## When it does not know" in card
     assert f"{100 * pack.manifest['unknown']['smallest']:.1f} %" in card
     for stranger in (None, 3, {}, {"accepted": 3}, {"accepted": {"x": "y"}}):
-        assert novelty.card_section({"unknown": stranger}, str) == ""
-    assert "cannot" in novelty.card_section({"unknown": {"cannot": "x"}}, str)
+        assert novelty_words.card_section({"unknown": stranger}, str) == ""
+    assert "cannot" in novelty_words.card_section({"unknown": {"cannot": "x"}}, str)
 
 
 def test_a_class_that_is_really_called_so():
@@ -340,3 +341,81 @@ def test_taught_again_it_knows_its_reserved_images_still(skill):
     assert again.manifest["unknown"] == pack.manifest["unknown"]
     assert again.support is not None
     assert again.support.reserved is not None
+
+
+def repeated(support: Support, times: int, noise: float = 0.0) -> Support:
+    """Every photo several times: byte copies, or frames of a burst whose group is stated."""
+    rows = np.repeat(np.arange(len(support.ids)), times)
+    more = support.subset(rows)
+    if not noise:
+        return more
+    rng = np.random.default_rng(0)
+    features = more.features + noise * rng.standard_normal(more.features.shape)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    ids = tuple(map(str, range(len(rows))))
+    groups = tuple(f"burst {i}" for i in rows)
+    return replace(more, features=features.astype(np.float32), ids=ids, groups=groups)
+
+
+def test_copies_count_once_in_what_rates_rest_on_and_in_the_cost():
+    support, queries, _ = support_of(12, 4)
+    once, copied = detector(support), detector(repeated(support, 4))
+    assert copied.smallest == pytest.approx(once.smallest, rel=0.1)
+    alone, _ = novelty.fit(support)
+    stated, tensors = novelty.fit(repeated(support, 4))
+    assert stated["units"] == alone["units"] == len(support.ids)
+    assert tensors["unknown.known_weights"].sum() == pytest.approx(len(support.ids))
+    for rate, cost in alone["cost"].items():
+        assert stated["cost"][rate] == pytest.approx(cost, abs=0.15)
+    manifest = {"unknown": stated}
+    again = novelty.read(manifest, tensors, repeated(support, 4), "it")
+    assert np.array_equal(again.rates(queries), copied.rates(queries))
+    broken = tensors | {"unknown.known_weights": np.zeros(3)}
+    with pytest.raises(PackError, match="known_weights does not fit"):
+        novelty.read(manifest, broken, repeated(support, 4), "it")
+
+
+def test_the_frames_of_a_burst_do_not_make_its_photos_look_familiar():
+    support, _, _ = support_of(12, 4)
+    noise = 0.12 * np.random.default_rng(1).standard_normal(support.features.shape)
+    rows = support.features + noise  # now its classes hardly differ
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    support = replace(support, features=rows.astype(np.float32))
+    bursts = repeated(support, 4, noise=0.02)
+    alone, stated, torn = (
+        novelty.fit(s)[0]["accepted"]["0.1"] for s in (support, bursts, replace(bursts, groups=()))
+    )
+    assert stated == pytest.approx(alone, abs=0.15)
+    assert torn > stated + 0.2  # without the groups each frame is known by the others
+
+
+def test_reserved_images_of_one_group_are_one():
+    support, queries, known = support_of(16, 6, 8)
+    strange = with_reserved(support, queries[~known][:24])
+    burst = replace(strange.reserved, groups=("night",) * 24)
+    assert detector(strange).scorer.uses_reserved
+    assert not detector(replace(strange, reserved=burst)).scorer.uses_reserved
+
+
+def test_the_cost_is_said_where_it_is_high_and_names_the_cure():
+    entry = {"reserved": 0, "smallest": 0.04, "cost": {"0.05": 0.96, "0.1": 0.5, "0.2": 0.1}}
+    text = novelty.cost_in_words({"unknown": entry}, 0.05)
+    assert text.startswith("at --unknown 0.05 this skill would refuse 96 % of photos like its own")
+    assert text.endswith("a folder background/ with photos of none of the classes makes it better")
+    assert "50 %" in novelty.cost_in_words({"unknown": entry}, 0.1)
+    assert "30 %" in novelty.cost_in_words({"unknown": entry}, 0.15)  # between two that are stated
+    assert novelty.cost_in_words({"unknown": entry}, 0.2) == ""
+    assert "more photos in" in novelty.cost_in_words({"unknown": entry | {"reserved": 9}}, 0.1)
+    above = entry | {"smallest": 0.124, "cost": {"0.125": 0.8, "0.2": 0.4}}
+    text = novelty.cost_in_words({"unknown": above}, 0.05)
+    assert "cannot promise --unknown 0.05; at --unknown 0.125 this skill would refuse 80 %" in text
+    for stranger in (
+        None,
+        {"cannot": "x"},
+        {"cost": 3},
+        entry | {"cost": {"x": "y"}},
+        {"cost": {}},
+    ):
+        assert novelty.cost_in_words({"unknown": stranger}, 0.05) == ""
+    assert novelty.cost_in_words({}, 0.05) == ""
+    assert novelty.cost_in_words({"unknown": entry | {"cost": {"0.05": None}}}, 0.05) == ""

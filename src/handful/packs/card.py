@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from handful.packs import chosen, confidence, deltas, description, figures, novelty
+from handful.packs import chosen, confidence, deltas, description, figures, novelty_words
 from handful.packs.card_limits import limits, task_of
 from handful.packs.card_metadata import encoder_name, front_matter
 from handful.packs.format import CONFUSION
@@ -32,7 +32,7 @@ def write(manifest: Mapping[str, Any]) -> str:
         _task_table(manifest),
         _numbers(manifest["evaluation"], figures.caption(manifest), _expected(manifest)),
         confidence.card_section(manifest, _cell),
-        novelty.card_section(manifest, _cell),
+        novelty_words.card_section(manifest, _cell),
         limits(manifest),
         description.licence_section(manifest, _code),
     ]

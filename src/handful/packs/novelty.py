@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch.nn.functional import normalize
 from handful.contracts import Array
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
+from handful.packs.novelty_words import how, sources
 from handful.packs.support import Support
-from handful.selection import novelty
+from handful.selection import novelty, novelty_scorer
 from handful.selection.novelty_signals import SIGNAL_NAMES, NoveltySignals
 
 RATES = (0.01, 0.05, 0.1, 0.2)  # false-accept rates that the card reports
+COST_RATES = (0.05, 0.1, 0.2)  # at which a skill states what it costs
 
 _CHUNK = 1024  # images at once against all support images
 _TOO_FEW = (
@@ -26,6 +28,12 @@ _TOO_FEW = (
     "or give images of something else in a folder 'background'"
 )
 _PARTS = ("middle", "spread", "weights", "left_out", "groups", "known", "reserved")
+_WEIGHTS = {  # where images of a unit count as one together; missing: each image is one
+    "left_out_weights": "left_out",
+    "known_weights": "known",
+    "reserved_weights": "reserved",
+}
+_LITTLE = 0.25  # share of a skill's own photos whose loss is not worth a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +46,7 @@ class Detector:
     """
 
     signals: NoveltySignals
-    scorer: novelty.NoveltyScorer
+    scorer: novelty_scorer.NoveltyScorer
 
     @property
     def smallest(self) -> float:
@@ -54,10 +62,10 @@ class Detector:
         """False accepts and rejects on features of images with and without a class.
 
         At the rates of `RATES` that can be promised, or at the smallest; see
-        `handful.selection.novelty.detection_errors`.
+        `handful.selection.novelty_scorer.detection_errors`.
         """
         at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
-        return novelty.detection_errors(self.rates(known), self.rates(unknown), at)
+        return novelty_scorer.detection_errors(self.rates(known), self.rates(unknown), at)
 
     def check(self, rate: float) -> None:
         """Refuse a false-accept rate that the support set is too small to promise.
@@ -70,7 +78,7 @@ class Detector:
         if rate < self.smallest:
             raise InputError(
                 f"cannot promise that at most {100 * rate:g} % of unknown images are taken for "
-                f"known ones: {_sources(self.scorer)} promise {100 * self.smallest:.1f} % at best; "
+                f"known ones: {sources(self.scorer)} promise {100 * self.smallest:.1f} % at best; "
                 f"ask for {_above(self.smallest):g} or more, or teach more classes, more images, "
                 "or images of something else in a folder 'background'"
             )
@@ -78,7 +86,10 @@ class Detector:
 
 def fit_detector(support: Support) -> Detector | None:
     """A detector fitted now; None where neither a class nor an image can be left out."""
-    found = novelty.fit_novelty_detector(*_tensors(support))
+    other = support.reserved
+    found = novelty.fit_novelty_detector(
+        *_tensors(support), units=support.units, reserved_units=other.units if other else None
+    )
     return Detector(*found) if found else None
 
 
@@ -92,24 +103,70 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if found is None:
         return {"cannot": _TOO_FEW}, {}
     learned = found.scorer
-    scores = learned.rates(learned.known)
+    smallest = learned.smallest_rate
+    accepted = {rate: learned.accepted(rate) for rate in RATES if rate >= smallest}
+    # the smallest rate too where it is above the first that people ask for
+    costly = sorted({*(r for r in COST_RATES if r >= smallest), max(0.05, _above(smallest))})
     statement = {
         "images": len(learned.left_out),
+        "units": int(support.units.max()) + 1,
         "classes": len(np.unique(learned.groups)),
         "reserved": len(learned.reserved),
         "effective": round(learned.effective_count, 2),
-        "smallest": round(learned.smallest_rate, 6),
-        "accepted": {
-            f"{rate:g}": round(float((scores <= rate).mean()), 4) if len(scores) else None
-            for rate in RATES
-            if rate >= learned.smallest_rate
-        },
+        "smallest": round(smallest, 6),
+        "accepted": {f"{rate:g}": _rounded(share) for rate, share in accepted.items()},
+        "cost": {f"{rate:g}": _refused(learned.accepted(rate)) for rate in costly if rate < 1},
         "weights": {
             name: round(float(w), 4) for name, w in zip(SIGNAL_NAMES, learned.weights, strict=False)
         },
-        "how": _how(learned),
+        "how": how(learned),
     }
-    return statement, {f"unknown.{name}": getattr(learned, name) for name in _PARTS}
+    tensors = {f"unknown.{name}": getattr(learned, name) for name in _PARTS}
+    for name in _WEIGHTS:
+        weights = getattr(learned, name)
+        if (weights < 1).any():
+            tensors[f"unknown.{name}"] = weights
+    return statement, tensors
+
+
+def cost_in_words(manifest: Mapping[str, Any], rate: float) -> str:
+    """What asking for unknowns costs: how many photos of the classes would be refused.
+
+    "" where little is lost (less than a quarter), and where the skill does not state it. Between
+    two rates that it states, the line through both.
+
+    Args:
+        manifest: of a skill; untrusted.
+        rate: the false-accept rate that is asked for (`--unknown`).
+    """
+    entry = manifest.get("unknown")
+    if not isinstance(entry, Mapping):
+        return ""
+    try:
+        cost = {float(r): float(c) for r, c in dict(entry["cost"]).items()}
+        reserved, smallest = int(entry["reserved"]), float(entry["smallest"])
+    except (KeyError, TypeError, ValueError):  # not stated, or not known
+        return ""
+    stated = sorted(r for r in cost if 0 < r < 1 and 0 <= cost[r] <= 1)
+    if not stated:
+        return ""
+    first = ""
+    if rate < smallest:
+        first, rate = f"its photos cannot promise --unknown {rate:g}; ", stated[0]
+    if not stated[0] <= rate <= stated[-1]:
+        return ""
+    lost = float(np.interp(rate, stated, [cost[r] for r in stated]))
+    if lost < _LITTLE:
+        return ""
+    cure = (
+        "more photos in the folder background/, or a higher rate, make it better"
+        if reserved
+        else "a folder background/ with photos of none of the classes makes it better"
+    )
+    return (
+        f"{first}at --unknown {rate:g} this skill would refuse {100 * lost:.0f} % of photos like "
+        f"its own; {cure}"
+    )
 
 
 def read(
@@ -135,10 +192,15 @@ def read(
     if "cannot" in statement:
         raise InputError(f"{where}: cannot say 'unknown': {statement['cannot']}")
     try:
-        parts = {name: np.asarray(tensors[f"unknown.{name}"]) for name in _PARTS}
+        parts: dict[str, Any] = {n: np.asarray(tensors[f"unknown.{n}"]) for n in _PARTS}
     except KeyError as error:
         raise PackError(f"{where}: the tensor {error} is missing; teach the skill again") from error
-    learned = novelty.NoveltyScorer(**parts)
+    for name, of in _WEIGHTS.items():
+        weights = tensors.get(f"unknown.{name}")
+        if weights is not None and (weights.shape != parts[of].shape or not (weights > 0).all()):
+            raise PackError(f"{where}: the tensor unknown.{name} does not fit; teach it again")
+        parts[name] = weights
+    learned = novelty_scorer.NoveltyScorer(**parts)
     signals = len(SIGNAL_NAMES) - (support.reserved is None)
     sizes = {parts[name].shape for name in ("middle", "spread", "weights")}
     if sizes != {(signals,)} or parts["groups"].shape != parts["left_out"].shape:
@@ -146,49 +208,7 @@ def read(
     return Detector(NoveltySignals.of(*_tensors(support)), learned)
 
 
-def card_section(manifest: Mapping[str, Any], cell: Callable[[Any], str]) -> str:
-    """The section of a card about it; "" where the skill states nothing that we understand.
-
-    Args:
-        manifest: of the skill.
-        cell: escapes untrusted text for markdown.
-    """
-    statement = manifest.get("unknown")
-    if not isinstance(statement, Mapping):
-        return ""
-    head = "## When it does not know\n"
-    if "cannot" in statement:
-        why = cell(statement["cannot"])
-        return "\n".join([head, f"It cannot tell photos that show none of its classes: {why}.", ""])
-    try:
-        accepted = dict(statement["accepted"])
-        rows = [
-            f"| {100 * float(rate):g} | "
-            + ("not known" if share is None else f"{100 * float(share):.0f}")
-            + " |"
-            for rate, share in accepted.items()
-        ]
-        worth = (
-            f"Learned from {int(statement['images'])} images whose class was left out and "
-            f"{int(statement['reserved'])} of something else; what rates come from is worth "
-            f"{float(statement['effective']):.0f} that have nothing in common. The smallest "
-            f"false-accept rate that they can promise is {100 * float(statement['smallest']):.1f} "
-            f"%. How: {cell(statement['how'])}. For one kind of thing the share can be well "
-            "above or below."
-        )
-    except (KeyError, TypeError, ValueError):  # of another version, or made by hand
-        return ""
-    table = [
-        "| photos of something else taken for a class, at most, % | support photos kept, % |",
-        "|---:|---:|",
-        *rows,
-        "",
-    ]
-    use = "`handful predict SKILL photo.jpg --unknown 0.05` answers `unknown` instead of guessing."
-    return "\n".join([head, use, "", worth, "", *(table if rows else [])])
-
-
-def _tensors(support: Support) -> tuple[torch.Tensor, ...]:
+def _tensors(support: Support) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     other = support.reserved
     width = support.features.shape[1]
     return (
@@ -203,30 +223,12 @@ def _rows(X: Array) -> torch.Tensor:
     return normalize(torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)), dim=1)
 
 
-def _how(learned: novelty.NoveltyScorer) -> str:
-    taken = "each class in turn was left out and its images taken as unknown"
-    if not len(learned.left_out):
-        taken = "with fewer than three classes only the reserved images were taken as unknown"
-    elif learned.uses_reserved:
-        taken += ", as the reserved images were, and rates are over the reserved ones"
-    if not len(learned.known):
-        taken += (
-            "; with one image a class no image can be left out of its class, so the weights are "
-            "fixed ones and nothing is known of the share of known images that are accepted"
-        )
-    such = "images" if learned.uses_reserved else "classes"
-    return f"from the support set alone: {taken}; rates hold on average over such {such}"
+def _refused(accepted: float | None) -> float | None:
+    return None if accepted is None else _rounded(1 - accepted)
 
 
-def _sources(learned: novelty.NoveltyScorer) -> str:
-    if learned.uses_reserved:
-        return f"{len(learned.reserved)} reserved images"
-    classes = len(np.unique(learned.groups))
-    also = f" and {len(learned.reserved)} reserved images" if len(learned.reserved) else ""
-    return (
-        f"{len(learned.left_out)} images of {classes} classes{also}, worth "
-        f"{learned.effective_count:.0f} images that have nothing in common,"
-    )
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
 
 
 def _above(rate: float) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from handful.selection._shrunk_covariance import Whitening
 from handful.selection.gda import gda_weights_with_text_prior, scaled_covariance
+from handful.selection.groups import Units
 from handful.selection.modality_gap import ClassMeans, modality_gap
 
 SIGNAL_NAMES = (
@@ -74,12 +75,13 @@ class NoveltySignals:
             reserved,
         )
 
-    def __call__(self, rows: Tensor, *, own: bool = False) -> Values:
+    def __call__(self, rows: Tensor, *, own: Units | None = None) -> Values:
         """`[M, 5]`, or `[M, 6]` with reserved images.
 
         Args:
             rows: `[M, D]` unit rows.
-            own: the rows are the reserved images themselves; none is compared with itself.
+            own: `[M]` units, where the rows are the reserved images themselves; none is compared
+                with an image of its own unit.
         """
         # distances of white rows are Mahalanobis distances
         x = self.whiten(rows.double())
@@ -97,7 +99,8 @@ class NoveltySignals:
         ]
         if len(self.reserved):
             cosines = rows @ self.reserved.T
-            if own:
-                cosines.fill_diagonal_(-1.0)
+            if own is not None:
+                same = torch.from_numpy(own[:, None] == own)
+                cosines.masked_fill_(same, -1.0)
             found.append(-cosines.amax(1))
         return torch.stack([f.double() for f in found], 1).numpy()
