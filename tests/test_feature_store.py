@@ -22,8 +22,8 @@ def store(tmp_path: Path):
 
 
 def test_a_space_names_views_and_seed_only_when_there_are_several():
-    assert space("f", "float32", 1, 5) == "f precision:float32"
-    assert space("f", "float32", 4, 5) == "f precision:float32 views:4 seed:5"
+    assert space("f", "float32", 1, 5) == "f precision:float32 decoder:2"
+    assert space("f", "float32", 4, 5) == "f precision:float32 decoder:2 views:4 seed:5"
 
 
 FULL = """

@@ -406,14 +406,17 @@ def test_nothing_global_is_touched(capfd: pytest.CaptureFixture[str]) -> None:
     [
         (b"", "is empty (0 bytes); copy or download it again"),
         (b"Dear image,\nI am text.\n", "is text, not an image"),
-        (b"<html><body>404</body></html>", "is text, not an image"),
+        (b"<html><body>404</body></html>", "is an HTML page, not an image"),
         (bytes(5000), "holds zeros where its header should be"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF, AVIF or video"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "is a HEIC photo, which is not read; export it as JPEG",
+        ),
         (b"%PDF-1.7\n\xe2\xe3\xcf\xd3", "is a PDF"),
-        (b"\x7fELF\x02\x01\x01\0\xff", "expected JPEG, PNG, WebP, BMP, TIFF or GIF"),
+        (b"\x7fELF\x02\x01\x01\0\xff", "expected JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF"),
         (b"\xff\xd8\xff\xe0 and nothing more", "this JPEG file is damaged or cut short"),
-        (encoded(PICTURE, "PPM"), "expected JPEG, PNG, WebP, BMP, TIFF or GIF"),
-        (encoded(PICTURE, "JPEG2000"), "expected JPEG, PNG, WebP, BMP, TIFF or GIF"),
+        (encoded(PICTURE, "PPM"), "expected JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF"),
+        (encoded(PICTURE, "JPEG2000"), "is a JPEG 2000 picture, which is not read; export it"),
     ],
 )
 def test_what_is_no_image_is_told_by_name_and_cause(data: bytes, cause: str) -> None:

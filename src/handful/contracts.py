@@ -33,7 +33,8 @@ Array = NDArray[np.float32]
 UNIT_TOLERANCE = 1e-3  # float16 rows on disk are unit to about 5e-4
 _EXACT = 1e-6  # norms of rows that were scaled in float32 are off by up to 2e-7
 _LOOKS = ("transparency", "exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-_TIFF = (258, 262)  # bits a sample, and whether white is zero
+# bits a sample, whether white is zero, the samples of black and white and of no data
+_TIFF = (258, 262, 340, 341, 42113)
 _UNSEEN = ("Cc", "Zl", "Zp")  # Unicode's control characters and ends of lines
 MAX_BYTES = 1 << 30  # an image file is read whole; 16-bit RGBA of 100 megapixels fits in this
 

@@ -1,7 +1,7 @@
 """Images and labels in: `load` a source, `decode` an image, `draw_shots` of each class.
 
-The functions `folder`, `table`, `multi_label_table` and `coop` have their modules' names; import
-what else is in those modules as `from handful.data.folder import find`.
+The functions `folder`, `table`, `multi_label_table`, `coop` and `reading` have their modules'
+names; import what else is in those modules as `from handful.data.folder import find`.
 """
 
 from handful.data import augmentation
@@ -26,6 +26,7 @@ from handful.data.memory_table import MemoryTable, reference
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
 from handful.data.pixels import image_ref
 from handful.data.queries import images_of
+from handful.data.reading import Notes, reading
 from handful.data.sources import load, short_name, split_or_all
 from handful.data.splits import (
     draw_from_digests,
@@ -46,6 +47,7 @@ __all__ = [
     "LabelledImages",
     "MemoryTable",
     "MultiLabelDataset",
+    "Notes",
     "Source",
     "augmentation",
     "check_classes",
@@ -70,6 +72,7 @@ __all__ = [
     "load_features",
     "multi_label_table",
     "read_source",
+    "reading",
     "reference",
     "remaining",
     "require_images",

@@ -1,13 +1,14 @@
 """Headers read by hand, where Pillow reads too late or not at all.
 
-Pillow allocates a WebP's canvas, and warns of a large GIF frame, before a caller can see the size;
-and it leaves the checksums of PNG pixel data alone. All functions here take the file's bytes.
+Pillow allocates a WebP's canvas, and warns of a large GIF frame, before a caller can see the size.
+All functions here take the file's bytes.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
+
+from handful.errors import ImageError
 
 # What a file starts with, for the formats that are decoded.
 SIGNATURES: dict[str, tuple[bytes, ...]] = {
@@ -17,40 +18,41 @@ SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
-
-_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+_AVIF = (b"avif", b"avis")  # brands
 
 
 def kind(data: bytes) -> str | None:
-    """`JPEG`, `PNG`, `GIF`, `BMP`, `TIFF`, `WebP`, or None for anything else."""
+    """`JPEG`, `PNG`, `GIF`, `BMP`, `TIFF`, `WebP`, `AVIF`, `DICOM`, or None for anything else."""
+    if data[4:8] == b"ftyp" and _is_avif(data):
+        return "AVIF"
+    if data[128:132] == b"DICM":  # after 128 bytes of any content, which may look like a TIFF
+        return "DICOM"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     return next((name for name, starts in SIGNATURES.items() if data.startswith(starts)), None)
 
 
-def describe_unknown(data: bytes, name: str = "") -> str:
-    """For an error: what a file of no known kind seems to be, and what to do about it."""
-    if name.lower().endswith(_TABLES):
-        return (
-            "is a table, not an image; predict takes images and folders of images, a table is for "
-            "fit and evaluate"
+def _is_avif(data: bytes) -> bool:
+    """By the brand, or by the first compatible one that says how the picture is packed."""
+    if data[8:12] in _AVIF:
+        return True
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    compatible = [data[at : at + 4] for at in range(16, end, 4)]
+    return data[8:12] in (b"mif1", b"msf1") and any(brand in _AVIF for brand in compatible)
+
+
+def check_size(name: str, size: tuple[int, int], limit: int) -> None:
+    """Refuse a picture by its header.
+
+    Raises:
+        ImageError: it has more than `limit` pixels.
+    """
+    width, height = size
+    if width * height > limit:
+        raise ImageError(
+            f"{name}: says it has {width} x {height} pixels, more than the {limit} allowed; make "
+            "it smaller, or allow more with --max-pixels"
         )
-    if not data:
-        return "is empty (0 bytes); copy or download it again"
-    if data[4:8] == b"ftyp":
-        return "is a HEIF, AVIF or video file, which is not read; export it as JPEG or PNG"
-    if not data[:512].strip(b"\0"):
-        return "holds zeros where its header should be; copy or download it again"
-    if data.startswith(b"%PDF"):
-        return "is a PDF, not an image; export its pages as PNG"
-    if _is_text(data[:512]):
-        return "is text, not an image; check how it was made or downloaded"
-    return "is not an image that is read here; expected JPEG, PNG, WebP, BMP, TIFF or GIF"
-
-
-def _is_text(start: bytes) -> bool:
-    printable = sum(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return b"\0" not in start and printable == len(start)
 
 
 def canvas(data: bytes) -> tuple[int, int] | None:
@@ -92,20 +94,3 @@ def _gif_canvas(data: bytes) -> tuple[int, int] | None:
             while data[at]:
                 at += data[at] + 1
             at += 1
-
-
-def png_is_damaged(data: bytes) -> bool:
-    """Whether a chunk of pixel data fails its checksum, as the zero-filled rest of a copy does."""
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        name, end = data[at + 4 : at + 8], at + 8 + length
-        if name == b"IEND":
-            return False
-        if name == b"IDAT" and (
-            end + 4 > len(data)
-            or zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]
-        ):
-            return True
-        at = end + 4
-    return False

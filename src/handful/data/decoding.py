@@ -1,99 +1,63 @@
-"""The safe decoder: an image file of an allowed kind to upright RGB, or an `ImageError`.
-
-Pillow's plug-in classes are called directly. `PIL.Image.open` would warn of large pictures before
-a caller can see their size, and silencing a warning is not thread-safe; nothing global is touched.
-"""
+"""The safe decoder: an image file of an allowed kind to upright RGB, or an `ImageError`."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ExifTags import Base as Tag
-from PIL.GifImagePlugin import GifImageFile
-from PIL.Image import Transpose
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from handful.contracts import ImageRef
 from handful.data import _headers
+from handful.data._dicom import read_dicom
+from handful.data._file_kinds import describe_unknown
+from handful.data._notes import Note
+from handful.data._readers import READERS
+from handful.data._upright import MALFORMED, meaning_of, upright
+from handful.data.reading import settings
 from handful.errors import ImageError, InputError
 
-MAX_PIXELS = 89_478_485  # Pillow's own limit: beyond it Pillow warns, or refuses
+VERSION = 2  # of the pixels that come out; in the key of every stored feature
 WHITE = (255, 255, 255)
-
-# A JPEG class for JPEG and for MPO, whose first picture is a JPEG like any other.
-_CLASSES: dict[str, type[ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WebP": WebPImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-    "GIF": GifImageFile,
-}
-_LIGHT = (JpegImageFile, PngImageFile, BmpImageFile)  # hold nothing large beside the pixels
-
-# What Pillow raises on malformed bytes: its plug-ins leave struct, zlib, index and number errors
-# through while decoding. A warning is among them for callers who turn warnings into errors.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-    Warning,
-    Image.DecompressionBombError,
-)
-
-_TURNS = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
 
 
 def decode(
     ref: ImageRef,
     *,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     background: tuple[int, int, int] = WHITE,
+    note: Note | None = None,
 ) -> Image.Image:
-    """One picture, upright, RGB, without its metadata; the first frame of an animation.
+    """One picture, upright, RGB, without its metadata; the first frame or page of several.
 
-    JPEG (also MPO), PNG, WebP, BMP, TIFF and GIF, recognised by their first bytes.
+    Over 60 lines for the rules it states.
 
-    - Grey of 16 bits (or 12 in a TIFF) is scaled by what the format can hold: its white becomes
-      255, `v * 255 / 65535`. Integers of 32 bits and floating point have no white; they are
-      scaled by their own lowest and highest finite value.
+    JPEG (also MPO), PNG, WebP, AVIF, BMP, TIFF, GIF and, with the extra `dicom`, DICOM, recognised
+    by their first bytes.
+
+    - Unsigned samples of 12 and 16 bits are scaled so that white becomes 255, `v * 255 / white`.
+      White is what the file says (sBIT, SMaxSampleValue), else the most that 8, 12, 14 or 16 bits
+      hold, whichever is the least that holds the picture's largest sample.
+    - Integers of 32 bits, signed ones and floats have no white; they go from their own lowest to
+      their highest finite value. What the file calls no data (GDAL_NODATA) is left out of that and
+      becomes black, and so is a single value far from all others.
     - Transparency is laid on `background`. CMYK is converted as Pillow does; ICC profiles are not
       applied, as in the published preprocessing of CLIP.
     - A file that ends early is refused, never half-read (unless a program sets Pillow's
-      `LOAD_TRUNCATED_IMAGES`), and so is a PNG whose pixel data fails its checksum.
+      `LOAD_TRUNCATED_IMAGES`), and so is a PNG whose pixel data fails its checksum. A JPEG that
+      lacks nothing but its end marker is read.
+
+    Whoever changes what pixels come out has to raise `VERSION`, by which stored features are found.
 
     Args:
-        ref: the image; pixels pass through, a PIL image becomes what its file would.
+        ref: the image; pixels pass through, a PIL image becomes what its file would, but for what
+            Pillow has thrown away (the lower 8 bits of 16-bit colours).
         max_pixels: width x height beyond which a file is refused from its header, before memory is
-            taken. Pillow's own `Image.MAX_IMAGE_PIXELS` holds beside it: the smaller counts.
+            taken. Not given: that of `reading`, else 89,478,485 or Pillow's own
+            `Image.MAX_IMAGE_PIXELS`, the smaller of the two.
         background: red, green and blue (0 to 255) behind transparent pixels.
+        note: called with a remark, the same words for every picture of the kind, where something
+            about a picture that is read may surprise; not given: that of `reading`.
 
     Raises:
         ImageError: with the image's name, for every file that cannot be decoded safely.
@@ -103,39 +67,30 @@ def decode(
     >>> decode(ImageRef.of(np.zeros((2, 3, 3), np.uint8))).size
     (3, 2)
     """
-    if max_pixels < 1 or len(background) != 3 or not all(0 <= c <= 255 for c in background):
+    given = settings()
+    limit = given.limit() if max_pixels is None else max_pixels
+    remark = given.note_of(ref.name) if note is None else note
+    if limit < 1 or len(background) != 3 or not all(0 <= c <= 255 for c in background):
         raise InputError(
             f"expected max_pixels above 0 and a background of 3 numbers from 0 to 255, "
-            f"got {max_pixels} and {background}"
+            f"got {limit} and {background}"
         )
     if ref.pixels is not None:
         return Image.fromarray(ref.pixels)
     if ref.image is not None:
         what = f"this PIL image of mode {ref.image.mode} cannot be made RGB ({{}})"
         with _image_errors(ref.name, what):
-            return _upright(ref.image, background)
+            return upright(ref.image, meaning_of(ref.image), background, remark)
     data = ref.content()
     kind = _headers.kind(data)
     if kind is None:
-        raise ImageError(f"{ref.name}: {_headers.describe_unknown(data, ref.name)}")
-    limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)
+        raise ImageError(f"{ref.name}: {describe_unknown(data, ref.name)}")
     what = f"this {kind} file is damaged or cut short ({{}}); replace it by a sound copy"
     with _image_errors(ref.name, what):
-        return _decode_file(ref.name, kind, data, limit, background)
-
-
-def _decode_file(
-    name: str, kind: str, data: bytes, limit: int, background: tuple[int, int, int]
-) -> Image.Image:
-    stated = _headers.canvas(data) if kind in ("WebP", "GIF") else None
-    if stated:
-        _check_size(name, stated, limit)
-    image = _CLASSES[kind](BytesIO(data))  # reads the header
-    _check_size(name, image.size, limit)
-    if kind == "PNG" and _headers.png_is_damaged(data):
-        raise ValueError("a checksum does not match")
-    image.load()
-    return _upright(image, background)
+        if kind == "DICOM":
+            return read_dicom(ref.name, data, limit, remark)
+        read = READERS[kind](ref.name, data, limit, remark)
+        return upright(read.image, read.meaning, background, remark)
 
 
 @contextmanager
@@ -147,76 +102,9 @@ def _image_errors(name: str, message: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ImageError(f"{name}: needs more memory than there is; make it smaller") from error
-    except _DAMAGE as error:
+    except Image.DecompressionBombError as error:
+        cause = f"is larger than Pillow reads ({error})"
+        raise ImageError(f"{name}: {cause}; make it smaller") from error
+    except MALFORMED as error:
         cause = str(error) or type(error).__name__
         raise ImageError(f"{name}: {message.format(cause)}") from error
-
-
-def _upright(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    turn = _turn(image)
-    rgb = _rgb(image, background)
-    if turn is not None:
-        rgb = rgb.transpose(turn)
-    rgb.info.clear()  # else its EXIF would turn the picture a second time elsewhere
-    rgb.getexif().clear()
-    return rgb
-
-
-def _check_size(name: str, size: tuple[int, int], limit: int) -> None:
-    width, height = size
-    if width * height > limit:
-        raise ImageError(
-            f"{name}: says it has {width} x {height} pixels, more than the {limit} allowed; "
-            "make it smaller"
-        )
-
-
-def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """RGB of any mode, on the background where it is transparent."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        rgb = Image.fromarray(_grey(image)).convert("RGB")
-        clear = image.info.get("transparency")
-        if isinstance(clear, int):  # one grey of a 16-bit PNG stands for "nothing here"
-            rgb.paste(background, mask=Image.fromarray(np.asarray(image) == clear))
-        return rgb
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.new("RGB", image.size, background)
-        rgb.paste(rgba, mask=rgba.getchannel("A"))
-        return rgb
-    if image.mode == "RGB" and isinstance(image, _LIGHT):
-        return image  # a copy would cost a third of a JPEG's decoding
-    return image.convert("RGB")
-
-
-def _grey(image: Image.Image) -> NDArray[np.uint8]:
-    """`[H, W]` 8-bit grey of a deeper one."""
-    values: NDArray[Any] = np.asarray(image)
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else image.info.get("tiff", {})
-    if image.mode.startswith("I;16"):
-        bits = tags.get(Tag.BitsPerSample, (16,))[0]
-        white = (1 << bits) - 1
-        # a table of all values, v * 255 / white rounded to nearest in whole numbers
-        levels = (np.arange(1 << 16) * 255 + white // 2) // white
-        grey = levels.clip(0, 255).astype(np.uint8)[values]
-    else:
-        finite = np.isfinite(values)
-        known = values[finite]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-        span = high - low or 1.0
-        grey = np.zeros(values.shape, np.uint8)
-        grey[finite] = np.rint((known.astype(np.float64) - low) * (255 / span))
-    if tags.get(Tag.PhotometricInterpretation) == 0:  # white is zero; Pillow inverts 8 bits only
-        grey = 255 - grey
-    return np.asarray(grey, dtype=np.uint8)
-
-
-def _turn(image: Image.Image) -> Transpose | None:
-    """The turn that makes it upright, by the camera's EXIF; None where that block is broken.
-
-    Pillow has turned a TIFF already, and then reports no orientation any more.
-    """
-    try:
-        return _TURNS.get(image.getexif().get(Tag.Orientation, 1))
-    except _DAMAGE:
-        return None

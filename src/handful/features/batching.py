@@ -6,6 +6,7 @@ a power cut), the next run goes on where it stopped.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,12 @@ from PIL.Image import Image
 
 from handful import data
 from handful.contracts import Array, Encoder, ImageRef
+from handful.data.reading import Settings, current, settings
 from handful.data.splits import check_seed
 from handful.errors import ImageError, InputError
 from handful.features._threads import ahead, digests, pinned, processors
+
+_log = logging.getLogger(__name__)
 
 BATCH = 64
 MAX_ASPECT = 200  # long side over short; encoders scale the short side up, and memory follows
@@ -71,6 +75,7 @@ class BatchedExtraction(ABC):
     encoded: int = field(default=0, init=False)  # slots
     known: int = field(default=0, init=False)  # images
     done: int = field(default=0, init=False)  # images
+    reading: Settings = field(default_factory=settings, init=False)  # threads have none
 
     def __post_init__(self) -> None:
         if not len(self.images):
@@ -111,6 +116,9 @@ class BatchedExtraction(ABC):
             self._compute_missing(pool, self._look_up(pool))
         finally:
             pool.shutdown(cancel_futures=True)  # `with` would finish everything that is queued
+            if current() is None:  # nobody else gathers them
+                for line in self.reading.notes.lines():
+                    _log.warning("%s", line)
 
     def _look_up(self, pool: ThreadPoolExecutor) -> list[int]:
         """Hash everything, group what is equal, read what is known; the slots that are missing."""
@@ -162,7 +170,11 @@ class BatchedExtraction(ABC):
         """The encoder's inputs for one slot; runs in a thread."""
         ref = self.images[self.places[slot][0]]
         try:
-            image = data.decode(pinned(ref, self.digests[slot]))
+            image = data.decode(
+                pinned(ref, self.digests[slot]),
+                max_pixels=self.reading.limit(),
+                note=self.reading.note_of(ref.name),
+            )
             if max(image.size) > MAX_ASPECT * min(image.size):
                 return ImageError(
                     f"{ref.name}: has {image.width} x {image.height} pixels, more than "

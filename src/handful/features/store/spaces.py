@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from handful.data.decoding import VERSION
 from handful.errors import InputError
 
 DAY = 86_400.0  # seconds
@@ -15,10 +16,12 @@ DAY = 86_400.0  # seconds
 def space(fingerprint: str, precision: str, views: int = 1, seed: int = 0) -> str:
     """The key of a space of features; the seed only counts where an image has several views.
 
+    The decoder's version is part of it: another makes other pixels of some files.
+
     >>> space("model:clip weights:0f", "bfloat16", views=10, seed=1)
-    'model:clip weights:0f precision:bfloat16 views:10 seed:1'
+    'model:clip weights:0f precision:bfloat16 decoder:2 views:10 seed:1'
     """
-    key = f"{fingerprint} precision:{precision}"
+    key = f"{fingerprint} precision:{precision} decoder:{VERSION}"
     return key if views == 1 else f"{key} views:{views} seed:{seed}"
 
 
@@ -34,10 +37,10 @@ def activation_space(
 ) -> str:
     """The key of a space of activations; view 0 is the image as it is, whatever the others are.
 
-    >>> activation_space("model:clip weights:0f", "float32", 10, augmentation="crop", view=2)
-    'model:clip weights:0f precision:float32 tower:vision block:10 augmentation:crop view:2 seed:0'
+    >>> activation_space("model:clip weights:0f", "float32", 10)
+    'model:clip weights:0f precision:float32 decoder:2 tower:vision block:10'
     """
-    key = f"{fingerprint} precision:{precision} tower:{tower} block:{block}"
+    key = f"{fingerprint} precision:{precision} decoder:{VERSION} tower:{tower} block:{block}"
     return key if view == 0 else f"{key} augmentation:{augmentation} view:{view} seed:{seed}"
 
 
