@@ -92,7 +92,7 @@ def fitted(support: Support, case: tuple[str, dict[str, Any]] = ("tip", {}), **m
 
 def make_pack(support: Support, case: tuple[str, dict[str, Any]], **more: Any) -> Pack:
     adapter = quick_adapter(*case)
-    adapter.fit(support.features, np.array(support.labels), support.text)
+    adapter.fit(support.features, np.array(support.labels), support.text, support.units)
     training = {
         "shots": None,
         "counts": support.counts,
@@ -147,12 +147,19 @@ def files_of_fit(support: Support, case: tuple[str, dict[str, Any]]) -> dict[str
     return files(again)
 
 
+def bursts_of(support: Support, name: str = "burst") -> Support:
+    """Groups of two photos that follow one another, but the first two, which are alone."""
+    groups = tuple("" if i < 2 else f"{name} {i // 2}" for i in range(len(support.ids)))
+    return replace(support, groups=groups)
+
+
 def added(pack: Pack, more: Support, new: list[str] | None = None) -> Pack:
     text = None
     if new:
         rows = [more.text.classes.index(name) for name in new]
         text = ClassText(more.text.embeddings[rows], tuple(new), 100.0)
-    return add_features(pack, more.features, more.labels, more.ids, more.names, text)
+    rows = more.features, more.labels, more.ids, more.names
+    return add_features(pack, *rows, text, groups=more.groups)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case[0])
@@ -209,6 +216,40 @@ def test_merged_halves_are_a_fit_of_the_whole(case):
     by_image = merge(first, second, join=True)
     assert by_image.classes == TASK.text.classes
     assert head(by_image) == head(fitted(support_of(), case))
+
+
+@pytest.mark.parametrize("method", ["auto", "text_gda", "tip"])
+def test_groups_stay_in_every_edit(method):
+    """And the skill is what a fit of the changed support set with its groups gives."""
+    all_, case = bursts_of(support_of()), (method, {})
+    whole = make_pack(all_, case)
+    plain = make_pack(support_of(), case)
+    assert whole.manifest["confidence"]["units"] < plain.manifest["confidence"]["units"]
+    rows = [i for i in range(len(all_.ids)) if i not in (3, 9)]
+    left = remove(whole, [3, 9])
+    assert left.support.groups == tuple(all_.groups[i] for i in rows)
+    assert head(left) == head(make_pack(all_.subset(rows), case))
+    stated = make_pack(all_.subset(rows), case).manifest["confidence"]
+    assert restate(left).manifest["confidence"] == stated
+    few, more = all_.subset(EARLY), all_.subset(LATE)
+    for joined in (
+        added(make_pack(few, case), more),
+        merge(make_pack(few, case), make_pack(more, case), join=True),
+    ):
+        assert joined.support.groups == few.groups + more.groups
+        assert head(joined) == head(whole)
+    names = dict.fromkeys(all_.text.classes[:1], "renamed")
+    assert rename(whole, names).support.groups == all_.groups
+
+
+def test_numbered_groups_of_two_skills_are_two():
+    few = replace(support_of(EARLY), groups=("near:1",) * 2 + ("patient 3",) * (len(EARLY) - 2))
+    more = replace(support_of(LATE), groups=("near:1",) * 2 + ("patient 3",) * (len(LATE) - 2))
+    groups = merge(
+        make_pack(few, ("tip", {})), make_pack(more, ("tip", {})), join=True
+    ).support.groups
+    assert groups[: len(EARLY)] == few.groups
+    assert groups[len(EARLY) :][:3] == ("near:2", "near:2", "patient 3")
 
 
 def test_an_image_counts_once():

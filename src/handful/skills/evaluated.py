@@ -29,7 +29,7 @@ class Evaluated:
         leaks: test images that are byte for byte support images; left out of every number.
         ignored: files passed over while looking for images: how many of each kind.
         unknown: how often images of no class are taken for known and the other way round, where
-            there were any (`handful.selection.novelty.detection_errors`), or `cannot` and why;
+            there were any (`selection.novelty_scorer.detection_errors`), or `cannot`;
             else None.
         confidence: calibration error and its bins, with the skill's factor and without, Brier
             score and NLL, and what sets of answers cover at each of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from handful.errors import InputError
 from handful.packs.support import Reserved, Support
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits are unique among a few thousand photos
+_NUMBERED = re.compile(r"near:[0-9]+")  # as `handful.skills.near_copies` calls its groups
 NO_CLASS = "none of the classes"  # the label of a reserved image
 
 
@@ -142,7 +144,7 @@ def concatenate(support: Support, more: Support) -> Support:
         text=more.text,
         ids=support.ids + more.ids,
         names=support.names + more.names,
-        groups=support.groups + more.groups,
+        groups=support.groups + _renumbered(more.groups, support.groups),
     )
 
 
@@ -170,11 +172,27 @@ def united_reserved(first: Support, second: Support) -> Reserved | None:
     features = np.concatenate([part.features for part in parts])
     ids = tuple(id_ for part in parts for id_ in part.ids)
     names = tuple(name for part in parts for name in part.names)
-    groups = tuple(group for part in parts for group in part.groups)
+    groups = parts[0].groups
+    for part in parts[1:]:
+        groups += _renumbered(part.groups, groups)
     first_row = {id_: i for i, id_ in reversed([*enumerate(ids)])}
     in_classes = {*first.ids, *second.ids}
     rows = [i for i, id_ in enumerate(ids) if first_row[id_] == i and id_ not in in_classes]
     return Reserved(features, ids, names, groups).subset(rows) if rows else None
+
+
+def _renumbered(groups: Sequence[str], taken: Collection[str]) -> tuple[str, ...]:
+    """Groups of another support set: a stated name means the same group in both, a number does not.
+
+    Groups of near copies are numbered within a support set, and get numbers of their own here.
+
+    >>> _renumbered(["near:1", "near:1", "patient 3"], ["near:1", "near:2", ""])
+    ('near:3', 'near:3', 'patient 3')
+    """
+    used = {*taken} | {group for group in groups if not _NUMBERED.fullmatch(group)}
+    free = (name for i in itertools.count(1) if (name := f"near:{i}") not in used)
+    names = {g: next(free) for g in dict.fromkeys(groups) if _NUMBERED.fullmatch(g)}
+    return tuple(names.get(group, group) for group in groups)
 
 
 def check_class_names(names: Iterable[str]) -> None:
