@@ -34,6 +34,8 @@ ENCODING = {
     "library evaluate": ["{library}", "skill={photos}"],
     "library check": ["{library}"],  # loads one only where a skill tunes it
 }
+# those of them that read photos of the user, of whatever size
+READING = ENCODING.keys() - {"demo", "verify", "library init", "library check"}
 OTHERS = {
     *("inspect", "merge", "methods", "encoders", "pull", "push", "remove", "rename"),
     *("library add", "library list", "library remove"),
@@ -74,6 +76,20 @@ def test_every_command_that_encodes_takes_both_options():
         taken = {"--precision", "--device"} & options
         assert len(taken) == 2 * (name in ENCODING), name
         assert name in ENCODING or "--encoder" not in options, name
+
+
+def test_every_command_that_reads_photos_takes_their_largest_size():
+    for name, command in COMMANDS.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--max-pixels" in options) == (name in READING), name
+
+
+def test_the_largest_size_of_photos_reaches_the_decoder(desk, capsys):
+    command = ("predict", desk["skill"], desk["photo"], "--format", "csv")
+    code, out, err = commands.run(capsys, *command, "--max-pixels", "10")
+    assert (code, "more than the 10 allowed; make it smaller, or" in err + out) == (1, True)
+    assert commands.run(capsys, *command)[0] == 0  # it holds for one command
+    assert commands.run(capsys, *command, "--max-pixels", "0")[0] == 2
 
 
 @pytest.mark.parametrize("name", [n for n in ENCODING if n != "library check"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handful.cli import _paths
+from handful.cli import _paths, _results
 from handful.errors import InputError
 
 
@@ -17,6 +17,17 @@ def _check_precision(name: str) -> str:
     from handful import encoders
 
     return encoders.check_precision(name)
+
+
+def _read_photos(context: typer.Context, max_pixels: int | None) -> int | None:
+    """Hold the limit while the command runs, and tell what was remarked on photos at its end."""
+    if context.resilient_parsing:
+        return max_pixels
+    from handful import data
+
+    notes = context.with_resource(data.reading(max_pixels))
+    context.call_on_close(lambda: _results.report_notes(notes))
+    return max_pixels
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -51,6 +62,15 @@ Precision = Annotated[
 ]
 Device = Annotated[
     str, typer.Option(help="Where the encoder computes: cpu, cuda:0, ...; auto takes a GPU.")
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse photos of more pixels, width x height; default 89478485.",
+        callback=_read_photos,
+        show_default=False,
+    ),
 ]
 Templates = Annotated[
     list[str] | None,

@@ -11,6 +11,7 @@ from handful.cli import _console
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from handful.data import Notes
     from handful.protocols.tables import Grid
 
 
@@ -59,6 +60,12 @@ def write_report(
 def report_written(out: Path, name: str = "figure.png") -> None:
     """Where the files are."""
     _console.echo_err(f"wrote {out / 'report.md'}, {name} and report.json")
+
+
+def report_notes(notes: Notes) -> None:
+    """What may surprise about photos that were read, on standard error; a line a remark."""
+    for line in notes.lines():
+        _console.echo_err(f"note: {line}")
 
 
 def report_left_out(names: Sequence[str], what: str, treated: str = "left out") -> None:

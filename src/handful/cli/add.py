@@ -14,6 +14,7 @@ def run(
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     as_json: _options.Json = False,
 ) -> int:
     """Teach a skill more photos of its classes, and new classes, without its old photos."""

@@ -42,6 +42,7 @@ def run(
     ] = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     template: _options.Templates = None,
     classes: _options.Classes = None,
     ablate: Annotated[

@@ -21,6 +21,7 @@ def run(
     encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     methods: _options.Methods = None,
     shots: _options.Shots = None,
     seeds: _options.Seeds = 3,

@@ -37,6 +37,7 @@ def run(
     encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     images: Annotated[
         Path | None, typer.Option(help="Where a skill's support images lie, to show them.")
     ] = None,

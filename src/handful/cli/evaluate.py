@@ -49,6 +49,7 @@ def run(
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     keep_leaks: Annotated[
         bool, typer.Option(help="Count images of the skill's own support set too.")
     ] = False,

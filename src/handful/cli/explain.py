@@ -27,6 +27,7 @@ def run(
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     as_json: _options.Json = False,
 ) -> int:
     """Say which support photos carried an answer."""

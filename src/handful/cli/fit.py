@@ -26,6 +26,7 @@ def run(
     encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     method: Annotated[
         str | None, typer.Option(help="Default auto, which chooses; see: handful methods.")
     ] = None,

@@ -133,6 +133,7 @@ def evaluate(
     ] = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     as_json: _options.Json = False,
 ) -> int:
     """Measure a library on labelled photos, with the tasks named and without."""

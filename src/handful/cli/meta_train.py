@@ -24,6 +24,7 @@ def run(
     encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     template: _options.Templates = None,
     steps: Annotated[int, typer.Option(min=1, help="Updates, of eight episodes each.")] = 2000,
     seed: _options.Seed = 0,

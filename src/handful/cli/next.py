@@ -26,6 +26,7 @@ def run(
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     overwrite: Annotated[bool, typer.Option(help=f"Replace a {TABLE} that is there.")] = False,
     as_json: _options.Json = False,
 ) -> int:

@@ -46,6 +46,7 @@ def run(
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
+    max_pixels: _options.MaxPixels = None,
     unknown: Annotated[
         float | None,
         typer.Option(
