@@ -21,13 +21,14 @@ from handful.data.decoding import decode
 from handful.data.feature_files import feature_file, save_features
 from handful.data.feature_set import FeatureSet
 from handful.data.folder import FoundImages, find_images, folder
+from handful.data.image_names import unique_names
 from handful.data.in_memory import Source, read_source
 from handful.data.memory_table import MemoryTable, reference
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
 from handful.data.pixels import image_ref
 from handful.data.queries import images_of
 from handful.data.reading import Notes, reading
-from handful.data.sources import load, short_name, split_or_all
+from handful.data.sources import load, split_or_all
 from handful.data.splits import (
     draw_from_digests,
     draw_shots,
@@ -79,8 +80,8 @@ __all__ = [
     "reserved_in_errors",
     "save_features",
     "separate_reserved",
-    "short_name",
     "split_or_all",
     "table",
     "tip_cache",
+    "unique_names",
 ]

@@ -1,4 +1,4 @@
-"""`load`: labelled images from any source; which split to use, and short names of images."""
+"""`load`: labelled images from any source; which split to use."""
 
 from __future__ import annotations
 
@@ -47,8 +47,3 @@ def load(source: Any, *, classes: Iterable[str] | None = None) -> Dataset:
 def split_or_all(dataset: DatasetT, name: str) -> DatasetT:
     """The images of a split where splits are stated, else all of them."""
     return dataset.split(name) if any(dataset.splits) else dataset
-
-
-def short_name(path: str) -> str:
-    """The last two parts of a path: enough to find the image, without the user's home folder."""
-    return "/".join(path.replace("\\", "/").split("/")[-2:])

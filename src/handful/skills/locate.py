@@ -13,6 +13,7 @@ from PIL import Image
 
 from handful import data
 from handful.contracts import ImageRef
+from handful.data.image_names import name_parts
 from handful.errors import ImageError, InputError
 from handful.features import Failure
 
@@ -33,7 +34,7 @@ class LocatedImages(dict[str, ImageRef]):
 def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> LocatedImages:
     """Digest to image, for those of `ids` that lie somewhere in a folder.
 
-    Files whose path ends like one of `names` are read first; the rest only while some of the
+    Files with the name of one of `names` are read first; the rest only while some of the
     images are still missing.
 
     Args:
@@ -46,11 +47,11 @@ def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Loc
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; expected the one with the support images")
-    wanted, likely = set(ids), {name for name in names if name}
+    wanted, likely = set(ids), {name_parts(name)[-1] for name in names if name}
     images = data.find_images([folder])
     lost = enumerate(images.unreadable, start=len(images))
     found = LocatedImages(images.ignored, [Failure(*pair, index=i) for i, pair in lost])
-    for ref in sorted(images, key=lambda ref: data.short_name(ref.name) not in likely):
+    for ref in sorted(images, key=lambda ref: name_parts(ref.name)[-1] not in likely):
         if len(found) == len(wanted):
             break
         try:

@@ -47,6 +47,7 @@ class SupportFeatures:
         targets: N entries or rows, what the task makes of the labels.
         counts: images of each class.
         groups: N names of what belongs together, "" for none.
+        names: N names, unique among them and the reserved ones, without a machine's folders.
         reserved: images that show none of the classes, if there are any.
         failures: images that could not be used, by name, with the reason.
         encoded: images that went through the encoder now.
@@ -58,6 +59,7 @@ class SupportFeatures:
     targets: NDArray[np.int64]
     counts: dict[str, int]
     groups: tuple[str, ...]
+    names: tuple[str, ...]
     reserved: Reserved | None
     failures: tuple[Failure, ...]
     encoded: int
@@ -69,9 +71,8 @@ class SupportFeatures:
 
     def as_support(self, text: ClassText) -> Support:
         """The part that a pack stores, for tasks of one class an image."""
-        names = tuple(data.short_name(image.name) for image in self.images)
         return Support(
-            self.features, self.targets, text, self.ids, names, self.reserved, self.groups
+            self.features, self.targets, text, self.ids, self.names, self.reserved, self.groups
         )
 
 
@@ -129,12 +130,15 @@ def encode_support(
     # again after `read_support`: a class may have lost its images to files that cannot be read
     data.require_images(support.words, counts, found.failures)
     reserved, failures, encoded = None, found.failures, found.encoded
+    names = data.unique_names([image.name for image in kept.images])
     if len(support.reserved):
         none = extract_features(encoder, support.reserved.images, store)
-        names = tuple(data.short_name(support.reserved.images[i].name) for i in none.kept)
-        if names:
-            groups = support.reserved.subset(none.kept).groups
-            reserved = Reserved(none.features.values, none.features.ids, names, groups)
+        outside = support.reserved.subset(none.kept)
+        names = data.unique_names([image.name for image in (*kept.images, *outside.images)])
+        if len(outside):
+            of_outside = names[len(kept) :]
+            ids = none.features.ids
+            reserved = Reserved(none.features.values, ids, of_outside, outside.groups)
         failures, encoded = (*failures, *none.failures), encoded + none.encoded
     failures = (*failures, *unreadable(support.images))
     rows = found.features
@@ -145,6 +149,7 @@ def encode_support(
         targets=targets,
         counts=counts,
         groups=kept.groups,
+        names=names[: len(kept)],
         reserved=reserved,
         failures=failures,
         encoded=encoded,

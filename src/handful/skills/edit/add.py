@@ -198,7 +198,7 @@ def _with_images(
     pack: Pack, found: _NewImages, text: ClassText | None, words: Mapping[str, str]
 ) -> Pack:
     """The skill with the new images; `text` and `words` are those of the new classes."""
-    names = [data.short_name(name) for name in found.names]
+    names = data.unique_names(found.names, _names_of(pack))
     # `_encode` puts the K images of the classes before the reserved ones
     k = sum(label != NO_CLASS for label in found.labels)
     if k:
@@ -209,6 +209,13 @@ def _with_images(
         rows, ids, groups = found.features[k:], found.ids[k:], found.groups[k:]
         pack = add_reserved(pack, Reserved(rows, ids, tuple(names[k:]), groups))
     return pack
+
+
+def _names_of(pack: Pack) -> frozenset[str]:
+    """Names that the support images have, also the reserved ones."""
+    support = require_support(pack)
+    reserved = support.reserved.names if support.reserved else ()
+    return frozenset((*support.names, *reserved))
 
 
 def _with_untuned(

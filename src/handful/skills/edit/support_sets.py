@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from handful.contracts import ClassText
 from handful.data import RESERVED, is_reserved
+from handful.data.image_names import ends_like, name_parts
 from handful.errors import InputError
 from handful.packs.support import Reserved, Support
 
@@ -63,11 +65,12 @@ def find_rows(support: Support, image: int | str, label: str | None = None) -> l
     if label is not None and is_reserved(label) and label not in support.text.classes:
         label = NO_CLASS
     rows = [i for i in range(len(ids)) if label in (None, labels[i])]
-    path = image.replace("\\", "/")
+    path = "/".join(name_parts(unicodedata.normalize("NFC", image)))
+    names = tuple(unicodedata.normalize("NFC", name) for name in names)
     # the most exact meaning that finds anything: digest, whole name, end of a name
     found = [i for i in rows if _DIGEST.fullmatch(image) and ids[i].startswith(image)]
     found = found or [i for i in rows if names[i] and names[i] == path]
-    found = found or [i for i in rows if ("/" + names[i]).endswith("/" + path)]
+    found = found or [i for i in rows if names[i] and ends_like(names[i], path)]
     if not found:
         raise InputError(
             f"{image}: no image of this name or digest among the {len(rows)} that the skill was "
