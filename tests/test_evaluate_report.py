@@ -17,6 +17,9 @@ import handful.data
 from commands import run
 from handful.errors import InputError
 from handful.skills.answers import Answers
+from handful.skills.cross_validate import cross_validate
+from handful.skills.folds import deal_folds
+from handful.skills.recipe import Recipe
 
 
 def answers(**changes) -> Answers:
@@ -127,3 +130,72 @@ def test_what_the_command_writes(photos, tmp_path, capsys):
         f"{sha256((Path(r['file'])).read_bytes()).hexdigest()}\t{r['truth']}\n" for r in rows
     )
     assert found["data"]["digest"] == sha256("".join(lines).encode()).hexdigest()
+
+
+def test_cross_validation_by_hand(photos):
+    """The same folds, taught one by one."""
+    dataset = handful.data.load(photos).split("train")
+    done = cross_validate(dataset, 4, seed=1, recipe=Recipe(method="tip"))
+    found = done.answers
+    assert (len(found), set(found.folds)) == (len(dataset), {1, 2, 3, 4})
+    folds = np.array(found.folds)
+    for fold in (1, 2):
+        taught = handful.fit(dataset.subset(np.flatnonzero(folds != fold)), method="tip")
+        asked = replace(dataset.subset(np.flatnonzero(folds == fold)), splits=())
+        given = taught.evaluate(asked).answers
+        np.testing.assert_allclose(
+            given.probabilities, found.subset(folds == fold).probabilities, atol=1e-5
+        )
+    # two photos of each of the 8 classes in every fold
+    assert all((np.bincount(found.targets[folds == f]) == 2).all() for f in (1, 2, 3, 4))
+    assert done.facts["options"]["cv"] == 4
+    assert 0 <= done.confidence["ece"] <= 1
+    again = cross_validate(dataset, 4, seed=1, skill=handful.fit(dataset, method="tip"))
+    assert again.result.as_dict() == done.result.as_dict()
+
+
+def test_folds_keep_groups_whole_and_classes_even():
+    targets, units = np.repeat([0, 1], 12), np.arange(24) // 3
+    places = deal_folds(targets, units, 4, 0, ("a", "b"))
+    assert all(len(set(places[units == u])) == 1 for u in range(8))
+    assert np.bincount(places).tolist() == [6, 6, 6, 6]
+    with pytest.raises(InputError, match="'b' are of one group"):
+        deal_folds(targets, np.where(targets == 1, 99, units), 2, 0, ("a", "b"))
+    with pytest.raises(InputError, match="there are 8"):
+        deal_folds(targets, units, 9, 0, ("a", "b"))
+
+
+def test_copies_never_stand_in_two_folds(photos, copies):
+    done = cross_validate(copies, 2)
+    assert len(done.repeated) == 2 * len(done.answers)
+    assert len(set(done.answers.ids)) == len(done.answers)
+
+
+def test_cross_validation_of_several_labels(photos, tmp_path):
+    paths = sorted((photos / "train").rglob("*.png"))
+    names = sorted({path.parent.name for path in paths})[:3]
+    rows = [f"{p},{p.parent.name if p.parent.name in names else ''}" for p in paths]
+    (tmp_path / "t.csv").write_text("\n".join(["path,labels", *rows]) + "\n")
+    done = cross_validate(tmp_path / "t.csv", 3)
+    assert done.answers.given.shape == (len(paths), 3)
+    assert done.result.count == len(paths)
+    assert done.confidence is None
+    assert done.areas["per_class"][names[0]]["auroc"] is not None
+
+
+def test_cross_validation_on_the_command_line(photos, tmp_path, capsys):
+    code, shown, told = run(capsys, "evaluate", photos, "--cv", 2, "--out", tmp_path / "r")
+    assert (code, "64 images" in shown, "the other 1 of 2 folds" in told) == (0, True, True)
+    head = (tmp_path / "r" / "answers.csv").read_text().splitlines()[0]
+    assert head.startswith("file,group,truth,answer,right,fold,score:")
+    skill = handful.fit(photos).save(tmp_path / "skill")
+    for arguments, words in (
+        ((skill,), "name the photos after the skill"),
+        ((skill, photos, "--cv", 2, "--method", "tip"), "--method is how the folds"),
+        ((photos, "--cv", 2, "--record"), "--record with --cv"),
+        ((photos, "--cv", 2, "--at", "sensitivity 0.5 of x"), "--at with --cv"),
+        ((tmp_path / "none", photos), "none"),
+    ):
+        code, _, told = run(capsys, "evaluate", *arguments)
+        assert code == 2
+        assert words in told

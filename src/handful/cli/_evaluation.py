@@ -1,12 +1,13 @@
-"""What `evaluate` shows beyond the first numbers, and the files it writes."""
+"""What `evaluate` shows, and the files it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handful.cli import _console
+from handful.cli import _console, _options
 
 if TYPE_CHECKING:
     from handful.skills.evaluated import Evaluated
@@ -24,7 +25,95 @@ _MEANING = (
 )
 
 
-def show_more(done: Evaluated, *, full: bool) -> None:
+def cross_validate(
+    skill: Path | None,
+    images: Path,
+    folds: int,
+    seed: int,
+    recipe: Mapping[str, Any],
+    options: dict[str, Any],
+) -> Evaluated:
+    """`--cv`: by the recipe of a skill, or by the options of `fit`.
+
+    Args:
+        skill: to take the recipe from, if any.
+        images: labelled photos.
+        folds: how many.
+        seed: of the folds.
+        recipe: `method`, `params`, `templates`, `words` as they were typed.
+        options: further arguments of `handful.skills.cross_validate`.
+    """
+    from handful.encoders import prompts
+    from handful.skills.cross_validate import cross_validate as run
+    from handful.skills.recipe import Recipe
+
+    if skill is not None:
+        return run(images, folds, skill=skill, seed=seed, **options)
+    options["encoder"] = options["encoder"] or os.environ.get("HANDFUL_ENCODER") or _options.ENCODER
+    how = Recipe(
+        method=recipe["method"],
+        params=_options.read_params(recipe["params"]),
+        templates=recipe["templates"] or prompts.DEFAULT,
+        words=_options.read_classes(recipe["words"]),
+        seed=seed,
+    )
+    return run(images, folds, recipe=how, seed=seed, **options)
+
+
+def show(done: Evaluated, *, full: bool) -> None:
+    """The numbers of the task, and what was asked for."""
+    if done.transductive:
+        _console.echo(
+            f"{done.transductive['note']}. Do not compare these numbers with those of a skill as "
+            "it is."
+        )
+    _console.echo_parts(done.task.evaluation_summary(done.result))
+    if done.confidence:
+        _show_confidence(done.confidence)
+    if done.unknown:
+        _show_unknown(done.unknown)
+    _show_more(done, full=full)
+
+
+def _show_unknown(found: Mapping[str, Any]) -> None:
+    """How well images of no class are recognised: one number, and both errors at each rate."""
+    if "cannot" in found:  # the reason why the skill has no detector
+        _console.echo_text(str(found["cannot"]))
+        return
+    _console.echo_text(
+        f"{found['unknown']} images of no class: of one of them and one of a class, it takes the "
+        f"right one for known {100 * found['auroc']:.0f} % of the time (AUROC "
+        f"{found['auroc']:.3f})."
+    )
+    rows = [
+        [
+            f"{float(rate):g}",
+            *(f"{100 * errors[key]:.1f}" for key in ("false_accept", "false_reject")),
+        ]
+        for rate, errors in found["at"].items()
+    ]
+    headers = ["--unknown", "taken for a class, %", "wrongly unknown, %"]
+    _console.echo_table(headers, rows, right=[0, 1, 2])
+
+
+def _show_confidence(found: Mapping[str, Any]) -> None:
+    """How far its probabilities can be believed, and how often sets miss the class."""
+    from handful import metrics
+
+    _console.echo_text(metrics.calibration_in_words(found["bins"]["ece"], found["ece"]) + ".")
+    sets = {rate: row for rate, row in found["sets"].items() if "cannot" not in row}
+    if not sets:  # one reason holds for all of them, and the highest rate has the mildest
+        _console.echo_text(next(iter(found["sets"].values()))["cannot"])
+        return
+    rows = [
+        [f"{float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
+        for rate, row in sets.items()
+    ]
+    headers = ["--error", "sets that miss the class, %", "classes in a set"]
+    _console.echo_table(headers, rows, right=[0, 1, 2])
+
+
+def _show_more(done: Evaluated, *, full: bool) -> None:
     """What was asked for: all rates of the classes, operating points, subgroups."""
     if full:
         _show_rates(done)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _evaluation, _options, _results
+from handful.cli import _console, _evaluation, _options, _paths, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 
 def run(
-    skill: _options.Skill,
-    images: _options.Images,
+    skill: Annotated[
+        Path,
+        typer.Argument(
+            help="A skill: its folder, or one .skill file. With --cv the photos may stand here."
+        ),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="A folder per class, a table, or a split file."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for evaluation.json, answers.csv and the figures."),
@@ -42,6 +50,24 @@ def run(
             "parent, 60s, a pattern on names, a column.",
         ),
     ] = "auto",
+    cv: Annotated[
+        int | None,
+        typer.Option(
+            "--cv",
+            min=2,
+            help="Where there are no further photos: cross-validation in so many folds of whole "
+            "groups. Takes the skill's method, or --method on photos alone.",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="With --cv and photos alone; default auto.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="With --cv: an argument of the method; repeatable.")
+    ] = None,
+    template: _options.Templates = None,
+    classes: _options.Classes = None,
+    seed: Annotated[int, typer.Option(help="Seed of the folds of --cv.")] = 0,
     full: Annotated[
         bool,
         typer.Option("--full", help="Show sensitivity, specificity, PPV, NPV and areas as well."),
@@ -71,34 +97,66 @@ def run(
     from handful import report
     from handful.skills.evaluate import evaluate
 
+    recipe = {"method": method, "params": param, "templates": template, "words": classes}
+    places = _places(skill, images, cv, recipe)
     _check(keep_leaks=keep_leaks, record=record, pool=pool)
+    if cv is not None:
+        _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)
     if out is not None:
         report.check_folder(out)
+    options: dict[str, Any] = {"group_by": group_by, "by": by or ()}
+    options |= {"encoder": encoder, "precision": precision, "device": device}
     with _console.progress("encoding") as progress:
-        done = evaluate(
-            skill,
-            images,
-            encoder=encoder,
-            precision=precision,
-            device=device,
-            keep_leaks=keep_leaks,
-            pool=pool,
-            group_by=group_by,
-            at=at or (),
-            by=by or (),
-            progress=progress,
-        )
+        options["progress"] = progress
+        if cv is not None:
+            done = _evaluation.cross_validate(*places, cv, seed, recipe, options)
+        else:
+            options |= {"keep_leaks": keep_leaks, "pool": pool, "at": at or ()}
+            done = evaluate(skill, places[1], **options)
     if as_json:
         _console.echo_json(done.as_dict())
     else:
-        _show(done)
-        _evaluation.show_more(done, full=full)
+        _evaluation.show(done, full=full)
     if out is not None:
         _evaluation.write(done, out, by or ())
     if record:
-        _record(skill, images, done.as_dict())
+        _record(*places, done.as_dict())
     _report_left_out(done, keep_leaks=keep_leaks)
     return _console.report_failures(done.failures, done.ignored)
+
+
+def _places(
+    first: Path, second: Path | None, cv: int | None, recipe: Mapping[str, Any]
+) -> tuple[Path | None, Path]:
+    """The skill and the photos; refused where one is missing, before anything slow is imported."""
+    given = [f"--{name}" for name, value in zip(_RECIPE, recipe.values(), strict=True) if value]
+    if given and (cv is None or second is not None):
+        raise InputError(
+            f"{given[0]} is how the folds of --cv are taught where no skill is named, and a skill "
+            "states its own; leave one of the two out"
+        )
+    if second is not None:
+        return _paths.existing_skill(first), _paths.existing_images(second)
+    if cv is None:
+        raise InputError(
+            f"name the photos after the skill: handful evaluate {first} FOLDER; or, where there "
+            "are no further photos, cross-validate: handful evaluate FOLDER --cv 5"
+        )
+    return None, _paths.existing_images(first)
+
+
+_RECIPE = ("method", "param", "template", "classes")
+
+
+def _check_cv(*, at: list[str] | None, keep_leaks: bool, record: bool, pool: bool) -> None:
+    """Refuse what has no meaning where every fold has a skill of its own."""
+    given = {"--at": at, "--keep-leaks": keep_leaks, "--record": record, "--pool": pool}
+    for option, value in given.items():
+        if value:
+            raise InputError(
+                f"{option} with --cv: every fold is answered by a skill of its own, which is not "
+                "the one that is used later; leave one of the two out"
+            )
 
 
 def _check(*, keep_leaks: bool, record: bool, pool: bool) -> None:
@@ -133,62 +191,13 @@ def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
 _NOT_RECORDED = {"failures", "repeated", "contradictory"}  # names of files stay here
 
 
-def _record(skill: Path, images: Path, answer: Mapping[str, Any]) -> None:
+def _record(skill: Path | None, images: Path, answer: Mapping[str, Any]) -> None:
     """Write the numbers into the skill; names of files stay here."""
     from handful.packs import Pack
 
+    if skill is None:  # refused by `_check_cv`
+        return
     facts = {key: value for key, value in answer.items() if key not in _NOT_RECORDED}
     facts |= {"dataset": images.resolve().name, "leaks": len(answer["leaks"])}
     Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
     _console.echo_err(f"wrote the numbers into {skill}")
-
-
-def _show(done: Evaluated) -> None:
-    if done.transductive:
-        _console.echo(
-            f"{done.transductive['note']}. Do not compare these numbers with those of a skill as "
-            "it is."
-        )
-    _console.echo_parts(done.task.evaluation_summary(done.result))
-    if done.confidence:
-        _show_confidence(done.confidence)
-    if done.unknown:
-        _show_unknown(done.unknown)
-
-
-def _show_unknown(found: Mapping[str, Any]) -> None:
-    """How well images of no class are recognised: one number, and both errors at each rate."""
-    if "cannot" in found:  # the reason why the skill has no detector
-        _console.echo_text(str(found["cannot"]))
-        return
-    _console.echo_text(
-        f"{found['unknown']} images of no class: of one of them and one of a class, it takes the "
-        f"right one for known {100 * found['auroc']:.0f} % of the time (AUROC "
-        f"{found['auroc']:.3f})."
-    )
-    rows = [
-        [
-            f"{float(rate):g}",
-            *(f"{100 * errors[key]:.1f}" for key in ("false_accept", "false_reject")),
-        ]
-        for rate, errors in found["at"].items()
-    ]
-    headers = ["--unknown", "taken for a class, %", "wrongly unknown, %"]
-    _console.echo_table(headers, rows, right=[0, 1, 2])
-
-
-def _show_confidence(found: Mapping[str, Any]) -> None:
-    """How far its probabilities can be believed, and how often sets miss the class."""
-    from handful import metrics
-
-    _console.echo_text(metrics.calibration_in_words(found["bins"]["ece"], found["ece"]) + ".")
-    sets = {rate: row for rate, row in found["sets"].items() if "cannot" not in row}
-    if not sets:  # one reason holds for all of them, and the highest rate has the mildest
-        _console.echo_text(next(iter(found["sets"].values()))["cannot"])
-        return
-    rows = [
-        [f"{float(rate):g}", f"{100 * (1 - row['coverage']):.1f}", f"{row['size']:.2f}"]
-        for rate, row in sets.items()
-    ]
-    headers = ["--error", "sets that miss the class, %", "classes in a set"]
-    _console.echo_table(headers, rows, right=[0, 1, 2])

@@ -192,7 +192,9 @@ def _confidence(pack: Pack, features: Array, targets: NDArray[np.int64]) -> dict
     logits = pack.logits(features)
     factor = confidence.factor(pack.manifest, pack.where)
     own, plain = (confidence.probabilities(logits, by) for by in (factor, 1.0))
-    return calibration_numbers(targets, own, plain, sets_of(pack, logits))
+    return calibration_numbers(
+        targets, own, plain, sets_of(pack.manifest, pack.tensors, logits, pack.where)
+    )
 
 
 def _unknown(

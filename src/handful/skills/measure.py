@@ -96,12 +96,21 @@ def calibration_numbers(
     return found
 
 
-def sets_of(pack: Pack, logits: Array) -> dict[float, NDArray[np.bool_] | str]:
-    """Error rate to the sets of answers, or why the skill cannot give them."""
+def sets_of(
+    manifest: Mapping[str, Any], tensors: Mapping[str, Any], logits: Array, where: str
+) -> dict[float, NDArray[np.bool_] | str]:
+    """Error rate to the sets of answers, or why the skill cannot give them.
+
+    Args:
+        manifest: with what the skill states of itself.
+        tensors: likewise.
+        logits: `[M, C]`.
+        where: what errors call the skill.
+    """
     found: dict[float, NDArray[np.bool_] | str] = {}
     for error in confidence.ERRORS:
         try:
-            found[error] = confidence.sets(pack.manifest, pack.tensors, logits, error, pack.where)
+            found[error] = confidence.sets(manifest, dict(tensors), logits, error, where)
         except InputError as refused:
             found[error] = str(refused)
     return found
@@ -133,18 +142,22 @@ def with_details(
 
 
 def facts_of(
-    pack: Pack, source: Any, answers: Answers | None, units: int, options: Mapping[str, Any]
+    pack: Pack | None, source: Any, answers: Answers | None, units: int, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """When, by what and on what: see `Evaluated.facts`.
 
     Args:
-        pack: the skill.
+        pack: the skill; None where each fold has its own.
         source: the data, as they were given.
         answers: the test images that count.
         units: groups among them.
         options: those that change numbers.
     """
-    name, digest = named_digest(pack)
+    skill = dict.fromkeys(("name", "digest", "method", "encoder"), "")
+    if pack is not None:
+        encoder = str(pack.manifest["encoder"]["name"])
+        values = (*named_digest(pack), pack.method, encoder)
+        skill = dict(zip(skill, values, strict=True))
     now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
     named = Path(source).absolute().name if isinstance(source, str | Path) else ""
     facts: dict[str, Any] = {"name": named}
@@ -153,12 +166,7 @@ def facts_of(
     return {
         "date": f"{now.isoformat()}Z",
         "handful": __version__,
-        "skill": {
-            "name": name,
-            "digest": digest,
-            "method": pack.method,
-            "encoder": pack.manifest["encoder"]["name"],
-        },
+        "skill": skill,
         "data": facts,
         "options": dict(options),
     }
