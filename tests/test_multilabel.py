@@ -17,10 +17,11 @@ from handful.data import MultiLabelDataset, playground
 from handful.errors import InputError, PackError
 from handful.metrics import evaluate_multi_label
 from handful.packs import Pack, card
+from handful.selection.groups import find_units
+from handful.selection.platt import platt_scaling
 from handful.selection.thresholds import (
     enough_examples,
     f1_thresholds,
-    platt_scaling,
     ridge_path_with_offset,
 )
 from handful.skills.evaluate import evaluate
@@ -164,6 +165,52 @@ def test_left_out_predictions_equal_refits(count, width):
         w, b, g, _ = ridge_path_with_offset(features[rest], labels[rest], told[rest], penalties)
         again = torch.einsum("d,lcd->lc", features[i].double(), w) + b + g * told[i].double()
         assert torch.allclose(again, left_out[:, i], atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "width"), [(14, 24), (50, 8)])
+def test_units_left_out_equal_refits(count, width):
+    X, Y, text = made(count, 5, width)
+    features, labels = torch.from_numpy(X), torch.from_numpy(Y)
+    told = text_scores(features, torch.from_numpy(text.weights) * text.scale)
+    rng, penalties = np.random.default_rng(0), (0.03, 2.0)
+    units = torch.from_numpy(find_units(rng.integers(0, count // 2, count).tolist()))
+    left_out = ridge_path_with_offset(features, labels, told, penalties, units)[3]
+    for each in units.unique():
+        rest = units != each
+        others = torch.from_numpy(find_units(units[rest].tolist()))
+        taught = features[rest], labels[rest], told[rest], penalties, others
+        w, b, g, _ = ridge_path_with_offset(*taught)
+        again = torch.einsum("nd,lcd->lnc", features[~rest].double(), w) + b[:, None]
+        again += g * told[~rest].double()
+        assert torch.allclose(again, left_out[:, ~rest], atol=1e-9)
+
+
+def test_copies_that_are_stated_count_once():
+    X, Y, text = made(40)
+    groups = np.repeat(np.arange(40), np.random.default_rng(0).integers(1, 7, 40))
+    once = MultiLabelRidge().fit(X, Y, text)
+    found = MultiLabelRidge().fit(X[groups], Y[groups], text, groups)
+    np.testing.assert_allclose(found.logits(X), once.logits(X), atol=1e-4)
+    np.testing.assert_allclose(found.left_out_, once.left_out_[groups], atol=1e-4)
+    np.testing.assert_allclose(found.thresholds_, once.thresholds_, atol=1e-4)
+    assert found.penalty_ == once.penalty_
+    apart = MultiLabelRidge().fit(X[groups], Y[groups], text)
+    assert np.abs(apart.left_out_ - once.left_out_[groups]).max() > 0.5
+
+
+def test_a_class_of_one_group_cannot_tell():
+    labels = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])
+    assert enough_examples(labels).tolist() == [True, True]
+    assert enough_examples(labels, np.array([0, 0, 1, 2])).tolist() == [False, True]
+    X, Y, text = made(8)
+    alone = MultiLabelRidge().fit(X, Y, text, ["a"] * 8)  # nothing can be left out at all
+    assert alone.penalty_ == pytest.approx(1)
+    assert not alone.calibrated_
+    assert (alone.thresholds_ == 0.5).all()
+    assert "left_out" not in alone.stated()
+    assert (alone.predict(X) == Y).mean() > 0.6
+    with pytest.raises(InputError, match="one for each of 8 images"):
+        MultiLabelRidge().fit(X, Y, text, ["a"])
 
 
 def test_left_out_logits_are_those_of_the_head_but_for_the_sample():
@@ -471,7 +518,7 @@ def test_what_the_commands_refuse(scenes, tmp_path, capsys):
 
 def test_a_class_on_every_image_is_told(scenes, tmp_path, capsys):
     lines = (scenes / "t.csv").read_text().splitlines()[1:]
-    rows = [f"{scenes}/{line.split(',')[0]},red,1,{i % 2}" for i, line in enumerate(lines)]
+    rows = [f"{scenes}/{line.split(',')[0]},,1,{i % 2}" for i, line in enumerate(lines)]
     table = tmp_path / "t.csv"
     table.write_text("\n".join(["path,group,thing,odd", *rows]))
     code, out, err = run(capsys, "fit", table, "--out", tmp_path / "s", "--multi-label")

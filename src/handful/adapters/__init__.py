@@ -8,7 +8,7 @@ from handful.adapters._base import Adapter
 from handful.adapters._create import create_adapter, create_estimator
 from handful.adapters._estimator import Estimator, check_is_fitted
 from handful.adapters._head import AffineHead, Head, KernelHead, LinearHead, scalar
-from handful.adapters._inputs import canonical_order, class_means, unit_or_zero
+from handful.adapters._inputs import canonical_order, checked_units, class_means, unit_or_zero
 from handful.adapters._pool import PoolFit, fit_with_pool
 from handful.adapters._training import Recipe, train
 
@@ -24,6 +24,7 @@ __all__ = [
     "canonical_order",
     "check_is_fitted",
     "check_memory",
+    "checked_units",
     "class_means",
     "create_adapter",
     "create_estimator",

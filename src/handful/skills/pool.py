@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +78,9 @@ def teach(
 ) -> Helped | None:
     """Fit an adapter, with the help of a pool where there is one."""
     if pool is None:
-        # methods of several labels an image know no groups yet
-        groups = {"groups": support.units} if support.targets.ndim == 1 else {}
+        # an estimator of another task need not know groups
+        knows = "groups" in inspect.signature(adapter.fit).parameters
+        groups = {"groups": support.units} if knows else {}
         adapter.fit(support.features, support.targets, text, **groups)
         return None
     taught = adapter, support.features, support.targets, text, pool.features

@@ -10,14 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from handful.adapters import Estimator, Head, check_is_fitted, number
-from handful.contracts import Array, ClassText, unit
+from handful.contracts import Array, ClassText
 from handful.errors import InputError
+from handful.selection.groups import unit_weights
+from handful.selection.platt import platt_scaling
 from handful.selection.thresholds import (
     enough_examples,
     f1_thresholds,
-    platt_scaling,
     ridge_path_with_offset,
 )
+from handful.tasks._multi_label_inputs import checked, unit_rows, units_in_order
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.01, 100, 13))
 _PLAIN = (4.0, -2.0)  # a prediction of 0 is the logit -2 and one of 1 is 2: no, rather, and yes
@@ -90,37 +92,50 @@ class MultiLabelRidge(Estimator):
         self.penalty = penalty
         self.pool = pool
 
-    def fit(self, X: ArrayLike, Y: ArrayLike, text: ClassText) -> Self:
+    def fit(
+        self, X: ArrayLike, Y: ArrayLike, text: ClassText, groups: ArrayLike | None = None
+    ) -> Self:
         """Learn from the support set.
 
         Args:
             X: `[N, D]` support features.
             Y: `[N, C]`, 1 where the image shows the class, else 0; a row of zeros shows none.
             text: class names and text features.
+            groups: `[N]` names or integers, as for `handful.adapters.Adapter.fit`: images of one
+                group are left out together and count as one. Where all are of one, nothing can be
+                left out: the penalty is 1 and the thresholds are one half.
 
         Raises:
-            InputError: NaN, wrong shapes, less than two images, a class that no image shows.
+            InputError: NaN, wrong shapes, less than two images, a class that no image shows,
+                groups that are not one for each image.
         """
-        rows, truth = _checked(X, Y, text)
+        rows, truth = checked(X, Y, text)
         pool = number("pool", self.pool, 0)
         tried = PENALTIES if self.penalty is None else (number("penalty", self.penalty, 1e-9),)
         # the order of the images must not show, not even in the last bit
         order = np.lexsort(np.concatenate([truth.T, rows.T]))
+        units = units_in_order(groups, order)
         features, labels = torch.from_numpy(rows[order]), truth[order]
         # the scale goes into T, so that the head needs no tensor for it
         words = torch.from_numpy(text.weights) * text.scale
-        weights, bias, gain, predicted = ridge_path_with_offset(
-            features, torch.from_numpy(labels), text_scores(features, words), tried
-        )
+        together = None if units is None else torch.from_numpy(units)
+        given = features, torch.from_numpy(labels), text_scores(features, words), tried
+        weights, bias, gain, predicted = ridge_path_with_offset(*given, together)
         # `[L, N, C]` left-out predictions, one table for each penalty
-        best = int((predicted - torch.from_numpy(labels)).square().mean((1, 2)).argmin())
-        scores, enough = predicted[best].numpy(), enough_examples(labels)
-        line = platt_scaling(scores[:, enough], labels[:, enough])
+        counted = np.ones(len(rows)) if units is None else unit_weights(units)
+        errors = (predicted - torch.from_numpy(labels)).square().mean(2)
+        best = int((errors @ torch.from_numpy(counted)).argmin())
+        self.apart_ = units is None or bool(units.any())
+        if not self.apart_:
+            best = len(tried) // 2
+        unseen, enough = predicted[best].numpy(), enough_examples(labels, units)
+        each = np.repeat(counted[:, None], enough.sum(), axis=1)
+        line = platt_scaling(unseen[:, enough], labels[:, enough], each)
         # one slope for all classes: a class of few shots alone cannot fix two numbers
         slope, offset = line or _PLAIN
-        logits = slope * scores + offset
+        logits = slope * unseen + offset
         self.penalty_, self.calibrated_ = tried[best], line is not None
-        self.given_ = f1_thresholds(logits, labels, pool)
+        self.given_ = f1_thresholds(logits, labels, pool, units)
         # slope and offset go into W, b and g: the saved head has the formula above and no more
         self.module_ = MultiLabelHead(
             weights=(slope * weights[best]).float(),
@@ -146,7 +161,7 @@ class MultiLabelRidge(Estimator):
     def logits(self, X: ArrayLike) -> Array:
         """`[M, D]` features to `[M, C]` logits."""
         check_is_fitted(self)
-        rows = _rows(X)
+        rows = unit_rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise InputError(f"expected features [M, {self.n_features_in_}], got {[*rows.shape]}")
         with torch.inference_mode():
@@ -174,54 +189,17 @@ class MultiLabelRidge(Estimator):
             }
             for c in range(len(self.classes_))
         ]
-        return {
+        found = {
             "thresholds": rows,
             "shared": round(self.given_.shared, 4),
             "penalty": self.penalty_,
             "calibrated": self.calibrated_,
-            "left_out": {
-                "answered": int(answered.sum()),
-                "shown": int(shown.sum()),
-                "right": int((answered & shown).sum()),
-            },
         }
-
-
-def _rows(X: ArrayLike) -> Array:
-    """`[N, D]` unit rows."""
-    try:
-        rows = np.asarray(X, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expected features [N, D] of numbers ({error})") from error
-    if rows.ndim != 2 or not rows.shape[1]:
-        raise InputError(f"expected features [N, D], got {[*rows.shape]}")
-    return unit(rows)
-
-
-def _checked(X: ArrayLike, Y: ArrayLike, text: ClassText) -> tuple[Array, NDArray[np.float64]]:
-    if not isinstance(text, ClassText):
-        raise InputError(
-            f"expected a ClassText, got {type(text).__name__}; "
-            "build one with ClassText(embeddings, classes, scale)"
-        )
-    rows, truth = _rows(X), np.asarray(Y)
-    if truth.shape != (len(rows), len(text.classes)):
-        raise InputError(
-            f"expected labels [N, C] = [{len(rows)}, {len(text.classes)}], one column a class, "
-            f"got {[*truth.shape]}"
-        )
-    if truth.dtype.kind not in "biuf" or not np.isin(truth, (0, 1)).all():
-        raise InputError("expected labels of 0 and 1 only: whether an image shows a class")
-    if len(rows) < 2:
-        raise InputError(f"yes/no questions need at least two images, got {len(rows)}")
-    if text.embeddings.shape[2] != rows.shape[1]:
-        raise InputError(
-            f"expected features of the text's width {text.embeddings.shape[2]}, got "
-            f"{rows.shape[1]}; image and text features must come from one encoder"
-        )
-    empty = [text.classes[c] for c in np.flatnonzero((truth > 0).sum(0) == 0)]
-    if empty:
-        raise InputError(
-            f"no image shows {', '.join(empty[:5])}; add images of it or take it off the classes"
-        )
-    return rows, truth.astype(np.float64)
+        if not self.apart_:  # all images are of one group: none was left out
+            return found
+        left_out = {
+            "answered": int(answered.sum()),
+            "shown": int(shown.sum()),
+            "right": int((answered & shown).sum()),
+        }
+        return found | {"left_out": left_out}
