@@ -413,9 +413,9 @@ def test_nothing_global_is_touched(capfd: pytest.CaptureFixture[str]) -> None:
             "is a HEIC photo, which is not read; export it as JPEG",
         ),
         (b"%PDF-1.7\n\xe2\xe3\xcf\xd3", "is a PDF"),
-        (b"\x7fELF\x02\x01\x01\0\xff", "expected JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF"),
+        (b"\x7fELF\x02\x01\x01\0\xff", "expected JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF or DICOM"),
         (b"\xff\xd8\xff\xe0 and nothing more", "this JPEG file is damaged or cut short"),
-        (encoded(PICTURE, "PPM"), "expected JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF"),
+        (encoded(PICTURE, "PPM"), "expected JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF or DICOM"),
         (encoded(PICTURE, "JPEG2000"), "is a JPEG 2000 picture, which is not read; export it"),
     ],
 )

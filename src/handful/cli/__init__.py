@@ -37,7 +37,8 @@ def _run(arguments: list[str] | None) -> int:
     from handful.cli._console import discard_output, echo_err, flush, prepare_output
     from handful.errors import HandfulError
 
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, once an image
+    # odd EXIF and odd tags, once an image
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL|pydicom")
     warnings.showwarning = _show_warning
     try:
         prepare_output()

@@ -87,7 +87,8 @@ def describe_unknown(data: bytes, name: str = "") -> str:
         _container(data)
         or next((told for at, start, told in _STARTS if data[at:].startswith(start)), None)
         or _text(data[:512])
-        or "is not an image that is read here; expected JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF"
+        or "is not an image that is read here; expected JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF "
+        "or DICOM"
     )
 
 

@@ -15,7 +15,8 @@ EXTENSIONS = frozenset(
     f".{name}"
     for name in (
         *("jpg", "jpeg", "jpe", "jfif", "mpo"),
-        *("png", "apng", "webp", "bmp", "dib", "tif", "tiff", "gif"),
+        *("png", "apng", "webp", "avif", "bmp", "dib", "tif", "tiff", "gif"),
+        *("dcm", "dicom"),
     )
 )
 # Files of cameras and phones that are photos although no decoder here may read them. Whoever asks
@@ -23,7 +24,7 @@ EXTENSIONS = frozenset(
 PHOTO_EXTENSIONS = frozenset(
     f".{name}"
     for name in (
-        *("heic", "heif", "hif", "avif", "jxl", "jp2", "j2k"),
+        *("heic", "heif", "hif", "jxl", "jp2", "j2k"),
         *("dng", "cr2", "cr3", "crw", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw"),
     )
 )

@@ -165,6 +165,6 @@ def _nothing(path: Path, skipped: Counter[str], what: str) -> str:
     passed = ", ".join(f"{n} x {e}" for e, n in skipped.most_common(3))
     there = f" (passed over: {passed})" if passed else ""
     return (
-        f"{path}: {what} has no images{there}; expected JPEG, PNG, WebP, BMP, TIFF or GIF files, "
-        "or take the folder away"
+        f"{path}: {what} has no images{there}; expected JPEG, PNG, WebP, AVIF, BMP, TIFF, "
+        "GIF or DICOM files, or take the folder away"
     )

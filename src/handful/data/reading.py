@@ -22,24 +22,22 @@ MAX_PIXELS = 89_478_485  # Pillow's own limit: beyond it Pillow warns, or refuse
 
 
 class Notes:
-    """Remarks to the names of the photos they are about, in the order of their reading."""
+    """Remarks, and the names of the photos that each is about."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self.names: dict[str, list[str]] = {}
+        self.names: dict[str, set[str]] = {}
 
     def add(self, text: str, name: str) -> None:
         """One remark about one photo; threads may call it at once."""
         with self._lock:
-            names = self.names.setdefault(text, [])
-            if name not in names[-1:]:  # a photo of several views is read once for each
-                names.append(name)
+            self.names.setdefault(text, set()).add(name)  # some photos are read more than once
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """A line a remark, with how many photos it is about and the first of them.
+        """A line a remark, with how many photos it is about and the first of their names.
 
         >>> notes = Notes()
         >>> notes.add("has further pages, which are left out", "a.tif")
@@ -48,9 +46,9 @@ class Notes:
         2 photos, first a.tif: has further pages, which are left out
         """
         return [
-            f"{names[0]}: {text}"
-            if len(set(names)) == 1
-            else f"{len(set(names))} photos, first {min(set(names), key=names.index)}: {text}"
+            f"{min(names)}: {text}"
+            if len(names) == 1
+            else f"{len(names)} photos, first {min(names)}: {text}"
             for text, names in sorted(self.names.items())
         ]
 
