@@ -85,7 +85,7 @@ class ImageRef:
         if isinstance(source, ImageRef):
             return source
         if isinstance(source, str | Path):
-            return cls(name or str(source), path=Path(source))
+            return cls(name or str(source), path=at_home(source))
         if isinstance(source, bytes):
             return cls(name or "<bytes>", data=source)
         if hasattr(source, "convert"):  # a PIL image, without importing PIL here
@@ -278,6 +278,17 @@ class Encoder(TextTower, Protocol):
     def images(self, batch: Sequence[Any]) -> Array:
         """N prepared pictures to `[N, D]` float32 unit rows."""
         ...
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """A path that a person gives, with `~` as that person's own folder.
+
+    A shell does it, but not in `--out=~/skill`, in quotes, or in a program.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user, or a user without a home
+        return Path(path)
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:

@@ -36,7 +36,7 @@ def add_folder(folder: str | Path) -> None:
 
     The files are code and will be run when used: add only folders you trust.
     """
-    path = Path(folder).resolve()
+    path = Path(folder).expanduser().resolve()
     if not path.is_dir():
         raise InputError(f"{folder}: is not a folder; expected one that holds adapters/*.py")
     if path not in _added:
@@ -84,7 +84,7 @@ def name_of(kind: str, plugin: type) -> str | None:
 
 def _folders(kind: str) -> list[Path]:
     environment = os.environ.get("HANDFUL_PLUGINS", "")
-    extra = [Path(p) for p in environment.split(os.pathsep) if p]
+    extra = [Path(p).expanduser() for p in environment.split(os.pathsep) if p]
     return [_own(kind), *(f / kind for f in [*_added, *extra] if (f / kind).is_dir())]
 
 

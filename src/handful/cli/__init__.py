@@ -62,9 +62,10 @@ def _run(arguments: list[str] | None) -> int:
 
 def _command(arguments: list[str] | None) -> int:
     from handful.cli._app import app
+    from handful.cli._paths import expand_home
 
     try:
-        app(args=arguments)
+        app(args=expand_home(sys.argv[1:] if arguments is None else arguments))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0

@@ -5,7 +5,26 @@ Each is a callback of an argument; the room that reads such paths words the refu
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
+
+# ~ or ~/photos or ~ada/photos, alone or after the = of an option or of NAME=SOURCE
+_HOME = re.compile(r"(?P<before>(?:[^~=/\\]+=)?)(?P<path>~(?:[\w.-]*[/\\].*)?)", re.DOTALL)
+
+
+def expand_home(arguments: Sequence[str]) -> list[str]:
+    """Arguments of the command line with `~` as the user's own folder.
+
+    A shell does it for `~/photos`, but not in quotes and not in `--out=~/skill`.
+    """
+    found = []
+    for argument in arguments:
+        match = _HOME.fullmatch(argument)
+        expanded = os.path.expanduser(match["path"]) if match else ""  # noqa: PTH111
+        found.append(match["before"] + expanded if match else argument)
+    return found
 
 
 def existing_skill(path: Path) -> Path:

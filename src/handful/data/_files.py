@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from handful.contracts import at_home
 from handful.errors import InputError
 
 
@@ -39,7 +40,7 @@ class FileFinder:
         asked = self.root / name
         forms = [name, name.replace("\\", "/")]
         for form in forms:
-            for path in (self.root / form, *([_at_home(form)] if form[:1] == "~" else [])):
+            for path in (self.root / form, *([at_home(form)] if form[:1] == "~" else [])):
                 if is_file(path):
                     return path
         found = (self._respelled(form) for form in forms if not form.isascii())
@@ -67,13 +68,6 @@ class FileFinder:
                 names = []
             self._inside[folder] = {unicodedata.normalize("NFC", n): n for n in names}
         return self._inside[folder]
-
-
-def _at_home(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # no such user
-        return Path(name)
 
 
 def read_text(path: Path) -> str:

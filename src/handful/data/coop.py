@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data._files import is_file, parse_json, read_text
 from handful.data.dataset import Dataset
 from handful.errors import InputError
@@ -38,7 +38,7 @@ def coop(path: str | Path) -> Dataset:
     Raises:
         InputError: not such a file; a number with two class names; files that are missing.
     """
-    source = Path(path)
+    source = at_home(path)
     rows = [(part, *row) for part, row in _rows_of(source)]
     names = _class_names(source, [(number, name) for _, _, number, name in rows])
     base = _base(source.parent, [relative for _, relative, _, _ in rows])

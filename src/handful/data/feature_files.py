@@ -19,7 +19,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from handful.contracts import ClassText
+from handful.contracts import ClassText, at_home
 from handful.data._files import file_in_errors, parse_json
 from handful.data.feature_set import FeatureSet
 from handful.errors import InputError, StorageError
@@ -41,7 +41,7 @@ def feature_file(path: str | Path) -> FeatureSet:
         InputError: naming the file and what is wrong: not such a file, arrays missing, shapes that
             disagree, NaN, labels outside the classes, no class names, no logit scale, pickled data.
     """
-    source = _only_file(Path(path))
+    source = _only_file(at_home(path))
     arrays, header = _npz(source) if source.suffix.lower() == ".npz" else _safetensors(source)
     beside = source.parent / "meta.json"
     meta = {**(_json(beside) if beside.is_file() else {}), **header}
@@ -59,7 +59,7 @@ def save_features(path: str | Path, features: FeatureSet) -> Path:
     Raises:
         StorageError: the disk refused.
     """
-    target = Path(path)
+    target = at_home(path)
     if target.suffix.lower() != ".safetensors":
         target = target / "features.safetensors"
     names = sorted(set(features.splits))

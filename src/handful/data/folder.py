@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from handful.contracts import ImageRef, missing_path
+from handful.contracts import ImageRef, at_home, missing_path
 from handful.data import _passed_over
 from handful.data._split_folders import class_like, split_folders
 from handful.data._walk import (
@@ -40,7 +40,7 @@ def folder(path: str | Path) -> Dataset:
         InputError: no such folder, no class folders, a class without images or whose folder cannot
             be listed, no images at all.
     """
-    top = Path(path)
+    top = at_home(path)
     if not top.is_dir():
         raise InputError(f"{path}: is not a folder; expected one folder per class in it")
     ignored: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> FoundImages:
     """
     found: dict[str, Path] = {}
     search = Search(EXTENSIONS | PHOTO_EXTENSIONS)
-    given = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    given = [at_home(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     for path in given:
         for image in search.images(path) if path.is_dir() else [path]:
             found.setdefault(os.path.abspath(image), image)  # noqa: PTH100  # keeps links apart

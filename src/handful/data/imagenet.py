@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from handful.contracts import at_home
 from handful.data._files import lines_of, read_text
 from handful.data._walk import entries
 from handful.data.dataset import Dataset
@@ -20,7 +21,7 @@ _PARTS = {"train": "train", "val": "test"}  # the field tests on the 50,000 vali
 
 def is_imagenet(path: str | Path) -> bool:
     """Does this folder hold a `classnames.txt`?"""
-    return (Path(path) / NAMES).is_file()
+    return (at_home(path) / NAMES).is_file()
 
 
 def imagenet(path: str | Path) -> tuple[Dataset, Mapping[str, str]]:
@@ -33,7 +34,7 @@ def imagenet(path: str | Path) -> tuple[Dataset, Mapping[str, str]]:
     Raises:
         InputError: no such file or folders; a line that is not a label and its meaning.
     """
-    top = Path(path)
+    top = at_home(path)
     words = _words(top / NAMES)
     position = {str(i): label for i, label in enumerate(words)}
     homes = [h for h in (top / "images", top, *_folders(top)) if h.is_dir()]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data import _containers as containers
 from handful.data._frames import frame_table
 from handful.data._label_names import check_classes, to_names
@@ -57,10 +57,10 @@ def read_source(
                 f"{os.fspath(source)}: root= is for paths in memory; a folder or a table on disk "
                 "says by itself where its images are; leave it out"
             )
-        return source if isinstance(source, str | Path) else Path(source)
+        return at_home(source)
     if isinstance(source, LabelledImages | MemoryTable):
         return source
-    return _read(source, names, Path(root or "."))
+    return _read(source, names, at_home(root or "."))
 
 
 def _read(source: Any, classes: Sequence[str] | None, root: Path) -> MemoryTable:

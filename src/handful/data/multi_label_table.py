@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data._files import file_in_errors
 from handful.data._image_table import (
     GROUP,
@@ -53,7 +53,7 @@ def multi_label_table(path: str | Path | ImageTable) -> MultiLabelDataset:
     if isinstance(path, ImageTable):
         found = path
     else:
-        found = ImageTable.of_file(_table_file(Path(path)), _accepts)
+        found = ImageTable.of_file(_table_file(at_home(path)), _accepts)
     if not find_column(found.columns, PATH):
         raise InputError(f"{found.source}: has no column for the path; {_EXPECTED}")
     label_column = find_column(found.columns, LABELS)
@@ -87,11 +87,11 @@ def is_multi_label_table(path: str | Path | ImageTable) -> bool:
     """
     if isinstance(path, ImageTable):
         columns = [*path.columns]
-    elif Path(path).suffix.lower() not in READERS or not Path(path).is_file():
+    elif Path(path).suffix.lower() not in READERS or not at_home(path).is_file():
         return False
     else:
         try:
-            columns, _ = read(Path(path), _accepts)
+            columns, _ = read(at_home(path), _accepts)
         except HandfulError:
             return False
     there = {c.strip().casefold() for c in columns}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.errors import InputError
 
 _OVERSHOOT = 1e-3  # of floats beyond 0 and 1, as resizing leaves it; it is cut off
@@ -41,7 +41,7 @@ def image_ref(value: Any, name: str = "") -> ImageRef:
     if isinstance(value, ImageRef | str | Path | bytes) or hasattr(value, "convert"):
         return ImageRef.of(value, name)
     if isinstance(value, os.PathLike):
-        return ImageRef.of(Path(value), name)
+        return ImageRef.of(at_home(value), name)
     if isinstance(value, bytearray | memoryview):
         return ImageRef.of(bytes(value), name)
     if is_tensor(value):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data import _containers as containers
 from handful.data._frames import frame_images
 from handful.data.dataset import LabelledImages
@@ -33,8 +32,8 @@ def images_of(source: Any) -> Iterable[Any]:
     if containers.is_frame(source) or isinstance(source, MemoryTable):
         table = frame_images(source) if containers.is_frame(source) else source
         return (table.image(place, row) for place, row in table.rows)
-    if isinstance(source, str | os.PathLike) and os.path.isdir(source):  # noqa: PTH112
-        return find_images(Path(source)).with_unreadable()
+    if isinstance(source, str | os.PathLike) and os.path.isdir(at_home(source)):  # noqa: PTH112
+        return find_images(at_home(source)).with_unreadable()
     if _is_single(source):
         return [source]
     if containers.is_data_set(source) and not containers.is_loader(source):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data._files import file_in_errors
 from handful.data._image_table import PATH, ImageTable, cell_text, find_column
 from handful.data._label_lists import label_list
@@ -33,7 +33,7 @@ def table(path: str | Path | ImageTable) -> Dataset:
             everything that is wrong at once, with its lines.
         MissingExtraError: a Parquet file, without the library that reads them.
     """
-    found = path if isinstance(path, ImageTable) else ImageTable.of_file(Path(path), _accepts)
+    found = path if isinstance(path, ImageTable) else ImageTable.of_file(at_home(path), _accepts)
     for what, names in (("path", PATH), ("label", LABEL)):
         if not find_column(found.columns, names):
             raise InputError(

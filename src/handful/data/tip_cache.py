@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.contracts import Array, ClassText
+from handful.contracts import Array, ClassText, at_home
 from handful.data._files import file_in_errors, lines_of
 from handful.data.feature_files import feature_file
 from handful.data.feature_set import FeatureSet
@@ -53,7 +53,7 @@ def tip_cache(
         InputError: naming the file and the reason: a file that holds more than a tensor, shapes
             that disagree, values that are not one-hot, no text.
     """
-    folder = Path(path)
+    folder = at_home(path)
     shots = _shots(folder, shots)
     keys_file, values_file = (folder / f"{n}_{shots}shots.pt" for n in ("keys", "values"))
     values = _one_hot(values_file, _tensor(values_file))
@@ -100,7 +100,7 @@ def _split(
 
 def is_tip_cache(path: str | Path) -> bool:
     """Whether a folder holds `keys_*shots.pt`."""
-    folder = Path(path)
+    folder = at_home(path)
     return folder.is_dir() and bool(shot_counts(folder))
 
 

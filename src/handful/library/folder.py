@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from handful._version import __version__
-from handful.contracts import Encoder
+from handful.contracts import Encoder, at_home
 from handful.errors import InputError, MismatchError, PackError
 from handful.library.listing import SkillEntry
 from handful.library.names import check_skill_name, fold, is_library
@@ -67,7 +67,7 @@ class LibraryFolder:
         }
         whole = {"format": FORMAT, "handful": __version__, "encoder": stated}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
-        path = Path(folder)
+        path = at_home(folder)
         if is_library(path):
             raise InputError(f"{path}: is a library already; add skills to it, or choose a name")
         held = sorted(f.name for f in path.iterdir()) if path.is_dir() else []
@@ -86,7 +86,7 @@ class LibraryFolder:
         Raises:
             PackError: not a library, made by a newer Handful, or damaged.
         """
-        path = Path(folder)
+        path = at_home(folder)
         if not is_library(path):
             hint = " (it is a single skill)" if (path / PACK).is_file() else ""
             raise PackError(

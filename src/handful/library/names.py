@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from handful.contracts import at_home
 from handful.errors import InputError
 from handful.packs.format import LIBRARY as MANIFEST
 
@@ -19,7 +20,7 @@ _MAX_BYTES = 200  # disks allow 255, and a name is longer while its folder is wr
 
 def is_library(folder: str | Path) -> bool:
     """Whether a folder is a library."""
-    return (Path(folder) / MANIFEST).is_file()
+    return (at_home(folder) / MANIFEST).is_file()
 
 
 def check_skill_name(name: str) -> None:

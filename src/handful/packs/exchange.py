@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from handful.contracts import at_home
 from handful.errors import InputError
 from handful.packs import format, hub  # noqa: A004 the format of packs
 from handful.packs.description import UNKNOWN, described
@@ -67,7 +68,7 @@ def pull(
     """
     source = open_skill(name, revision=revision, token=token)
     pack, files = read_verified(source)
-    target = Path(out) if out is not None else Path(skill_name(source.where))
+    target = at_home(out) if out is not None else Path(skill_name(source.where))
     write_files(target, files, overwrite=overwrite, known=format.NAMES)
     commit = source.commit if isinstance(source, hub.Repository) else None
     return Transfer(pack, str(target), _sizes(files), commit, _notes_for_users(pack))
@@ -119,7 +120,7 @@ def push(
         files = pack.files()
     if name is None:
         where = str(target)
-        write_files(Path(target), files, overwrite=overwrite, known=format.NAMES)
+        write_files(at_home(target), files, overwrite=overwrite, known=format.NAMES)
     else:
         where = hub.upload(
             name,
@@ -146,7 +147,7 @@ def open_skill(name: str | Path, *, revision: str | None = None, token: Token = 
     """
     place, certain = _hub_name(name)
     # owner/name may also be a folder on this disk, which then counts
-    here = Path(name).exists() or is_skill_file(Path(name))
+    here = at_home(name).exists() or is_skill_file(Path(name))
     if place is not None and (certain or not here):
         return hub.Repository.open(place, revision, token)
     if revision is not None:
@@ -173,7 +174,7 @@ def hub_target(target: str | Path) -> str | None:
         InputError: it may be either.
     """
     place, certain = _hub_name(target)
-    path = Path(target)
+    path = at_home(target)
     if certain or place is None:
         return place
     if is_skill_file(path):

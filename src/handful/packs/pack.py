@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handful import tasks
 from handful._version import __version__
-from handful.contracts import Array, ClassText, Encoder
+from handful.contracts import Array, ClassText, Encoder, at_home
 from handful.packs import confidence, deltas, description, golden, head
 from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
 from handful.packs.storage import as_path, write_files
@@ -125,7 +125,7 @@ class Pack:
             PackError: cut short, tampered with, too new, for a method that is not installed, or
                 not a pack; names the file.
         """
-        path = Path(folder)
+        path = at_home(folder)
         return cls(*read(path), str(path))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from handful.contracts import missing_path
+from handful.contracts import at_home, missing_path
 from handful.errors import InputError, PackError
 from handful.packs import disk, skill_file
 
@@ -56,7 +56,7 @@ def as_path(folder: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(folder, str | os.PathLike):  # an untyped program may have given anything
         raise InputError(f"folder: expected the path of a folder or file, got {folder!r}")
-    return Path(folder)
+    return at_home(folder)
 
 
 def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
@@ -69,6 +69,7 @@ def open_source(path: Path, known: Collection[str] = ()) -> FileSource:
     Raises:
         PackError: there is nothing, or something else; a `.skill` file that is not sound.
     """
+    path = at_home(path)
     if path.is_dir():
         return FolderSource(path)
     # a process that was killed while it replaced the folder left the former one under this name

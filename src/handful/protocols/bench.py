@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from handful import plugins
-from handful.contracts import Encoder
+from handful.contracts import Encoder, at_home
 from handful.errors import InputError
 from handful.features import Progress
 from handful.features.store import FeatureStore
@@ -130,7 +130,7 @@ def prepare(
     _check(paths, request)
     where = {"precision": request.precision, "device": request.device}
     encoding = Encoding(request.encoder, request.templates, store, progress, **where)
-    opened = [sources.open_source(Path(p), request.words, encoding) for p in paths]
+    opened = [sources.open_source(at_home(p), request.words, encoding) for p in paths]
     sources.check_names([source.name for source in opened])
     varied = None
     if request.vary is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from handful.adapters import create_adapter
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data import Dataset, playground
 from handful.encoders import prompts
 from handful.errors import InputError
@@ -126,10 +126,10 @@ def prepare(
     encoding = Encoding(request.encoder, request.templates, store, progress, **where)
     opened: list[ImageSource | Task] = []
     for path in paths:
-        if str(path) in PLAYGROUND and not Path(path).exists():
+        if str(path) in PLAYGROUND and not at_home(path).exists():
             opened += _playground(str(path))
         else:
-            opened.append(sources.open_source(Path(path), request.words, encoding))
+            opened.append(sources.open_source(at_home(path), request.words, encoding))
     if len(opened) < 2:
         raise InputError(
             "the protocol continual needs two tasks or more, in the order in which they are "

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from handful import data, encoders
 from handful.adapters import meta
-from handful.contracts import Encoder
+from handful.contracts import Encoder, at_home
 from handful.encoders import prompts
 from handful.errors import InputError, StorageError
 from handful.features import Progress
@@ -116,7 +116,7 @@ def load_tasks(
     """
     tasks = []
     for number, source in enumerate(sources):
-        path = Path(source) if isinstance(source, str | Path) else None
+        path = at_home(source) if isinstance(source, str | Path) else None
         if path and path.suffix.lower() in (".safetensors", ".npz"):
             found = data.feature_file(path)
             splits = np.array(found.splits)

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from handful import data
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data.image_names import name_parts
 from handful.errors import ImageError, InputError
 from handful.features import Failure
@@ -45,6 +45,7 @@ def locate_images(folder: Path, ids: Sequence[str], names: Sequence[str]) -> Loc
     Raises:
         InputError: no such folder, or no image in it.
     """
+    folder = at_home(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; expected the one with the support images")
     wanted, likely = set(ids), {name_parts(name)[-1] for name in names if name}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handful.contracts import Encoder
+from handful.contracts import Encoder, at_home
 from handful.errors import (
     InputError,
     MismatchError,
@@ -101,7 +101,7 @@ def verify(
         try:
             detail, pack = next(steps)
         except PackError as error:
-            if name == "files" and not Path(skill).exists():  # nothing there to verify
+            if name == "files" and not at_home(skill).exists():  # nothing there to verify
                 raise
             checks[name] = Check(name, "failed", str(error))
             break

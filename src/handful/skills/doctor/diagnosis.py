@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handful import data, encoders, plugins, tasks
-from handful.contracts import Encoder, ImageRef
+from handful.contracts import Encoder, ImageRef, at_home
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -71,7 +71,7 @@ def diagnose(
     Raises:
         InputError: a skill without its support set; whatever is wrong with the images.
     """
-    path = Path(source) if isinstance(source, str | Path) else None
+    path = at_home(source) if isinstance(source, str | Path) else None
     # of a library too, whose refusal names its skills
     made_here = path and any((path / name).is_file() for name in (MANIFEST, LIBRARY))
     if path and (made_here or (path.suffix == ".skill" and path.is_file())):

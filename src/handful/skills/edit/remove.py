@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from handful import data
-from handful.contracts import ClassText, ImageRef
+from handful.contracts import ClassText, ImageRef, at_home
 from handful.errors import InputError
 from handful.packs import Pack, deltas
 from handful.packs.support import Support
@@ -82,7 +81,7 @@ def _without(pack: Pack, support: Support, rows: set[int], drop: Collection[str]
 
 def _rows(support: Support, image: int | str, label: str | None) -> Iterable[int]:
     """Rows of an image named as the skill does, or of a file by its content."""
-    if isinstance(image, str) and Path(image).is_file():
+    if isinstance(image, str) and at_home(image).is_file():
         digest = ImageRef.of(image).digest()
         if digest in support.ids:
             return find_rows(support, digest, label)

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from handful.contracts import at_home
 from handful.errors import InputError, StorageError
 
 
@@ -42,7 +43,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = at_home(folder)
         self._library = _import("torch.utils.tensorboard", "tensorboard")
         self._writer: Any = None
         try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful import plugins
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, at_home
 from handful.data import holdout
 from handful.encoders import prompts
 from handful.encoders.prompts import ClassPrompts
@@ -103,7 +102,7 @@ def _trial_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the training that only chooses the weight: not logged, a checkpoint of its own."""
     trial = {k: v for k, v in settings.items() if k != "callbacks"}
     if trial.get("checkpoint") is not None:
-        trial["checkpoint"] = Path(trial["checkpoint"]) / TRIAL
+        trial["checkpoint"] = at_home(trial["checkpoint"]) / TRIAL
     return trial
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handful import plugins
-from handful.contracts import Encoder, ImageRef
+from handful.contracts import Encoder, ImageRef, at_home
 from handful.encoders.prompts import ClassPrompts
 from handful.errors import InputError
 from handful.features import Progress
@@ -168,7 +168,7 @@ def tune(
         unlabelled=tuning.unlabelled,
         progress=progress,
         training_progress=tuning.progress,
-        checkpoint=None if tuning.checkpoint is None else Path(tuning.checkpoint),
+        checkpoint=None if tuning.checkpoint is None else at_home(tuning.checkpoint),
         callbacks=tuning.callbacks,
     )
 
