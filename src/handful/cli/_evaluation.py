@@ -122,25 +122,22 @@ def _show_more(done: Evaluated, *, full: bool) -> None:
         _show_subgroup(column, values)
 
 
-def write(done: Evaluated, out: Path, by: Sequence[str]) -> None:
-    """The figures that the numbers allow, every answer, and the numbers."""
-    from handful import metrics, report
+def write(done: Evaluated, out: Path, by: Sequence[str], *, photos: bool = True) -> None:
+    """The page, the figures that the numbers allow, every answer, and the numbers."""
+    from handful import report
     from handful.skills.answers_file import answers_csv
+    from handful.skills.evaluation_figures import figures_of
+    from handful.skills.evaluation_report import report_page
 
-    written = []
-    if isinstance(done.result, metrics.Evaluation):
-        figure = report.confusion_figure(done.result)
-        if done.transductive:
-            figure.suptitle("transductive: fitted with the test photos, without their labels")
-        written.append(report.save(figure, out / "confusion.png"))
-    if done.confidence:
-        figure = report.reliability_figure(done.confidence)
-        written.append(report.save(figure, out / "reliability.png"))
+    figures = figures_of(done)
+    page = report_page(done, figures, photos=photos)  # first: saving escapes letters in figures
+    written = [report.save(page, out / "report.html")]
+    written += [report.save(figure, out / f"{name}.png") for name, figure in figures.items()]
     if done.answers is not None:
         written.append(report.save(answers_csv(done, by), out / "answers.csv"))
-    first, *others = [*written, report.save(done.as_dict(), out / "evaluation.json")]
-    beside = ", ".join(path.name for path in others)
-    _console.echo_err(f"wrote {first}" + (f", beside it {beside}" if beside else ""))
+    written.append(report.save(done.as_dict(), out / "evaluation.json"))
+    first, *others = written
+    _console.echo_err(f"wrote {first}, beside it {', '.join(path.name for path in others)}")
 
 
 def _show_rates(done: Evaluated) -> None:

@@ -82,10 +82,14 @@ def run(
         _show(done.examination)
     if out is not None:
         report.save(answer, out / "doctor.json")
-        if done.pictures:
-            sheet = doctor.contact_sheet(done.examination, done.pictures)
+        sheet = doctor.contact_sheet(done.examination, done.pictures) if done.pictures else None
+        if sheet is not None:
             path = report.save(sheet, out / "doctor.png")
             _console.echo_err(f"wrote {path} and doctor.json beside it")
+        elif done.pictures:
+            _console.echo_err(
+                f"wrote {out / 'doctor.json'}; no photo stands out, so there is no figure"
+            )
         else:
             _console.echo_err(
                 f"wrote {out / 'doctor.json'}; a skill holds no pixels, so there is no figure: "

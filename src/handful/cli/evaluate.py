@@ -28,8 +28,11 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for evaluation.json, answers.csv and the figures."),
+        typer.Option(help="Folder for report.html, its figures, answers.csv, evaluation.json."),
     ] = None,
+    no_photos: Annotated[
+        bool, typer.Option("--no-photos", help="Leave photos out of report.html.")
+    ] = False,
     at: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,7 +121,7 @@ def run(
     else:
         _evaluation.show(done, full=full)
     if out is not None:
-        _evaluation.write(done, out, by or ())
+        _evaluation.write(done, out, by or (), photos=not no_photos)
     if record:
         _record(*places, done.as_dict())
     _report_left_out(done, keep_leaks=keep_leaks)

@@ -16,12 +16,13 @@ from handful.metrics.multi_label import (
     evaluate_multi_label,
 )
 from handful.metrics.paired import PairedDifference, paired_difference
-from handful.metrics.rates import RATES, Rates, class_rates, share_interval
+from handful.metrics.rates import RATES, WILSON, Rates, class_rates, share_interval
 from handful.metrics.words import calibration_in_words, expectation, guessing, share_in_words
 
 __all__ = [
     "FIXED_THRESHOLD",
     "RATES",
+    "WILSON",
     "Bin",
     "Curve",
     "Evaluation",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from handful.errors import InputError, StorageError
+from handful.report.fonts import use_fonts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +88,7 @@ def png(figure: Figure, most: int = 1600) -> bytes:
     from PIL import Image
 
     full, small = io.BytesIO(), io.BytesIO()
+    use_fonts(figure)
     dots = min(100.0, most / figure.get_figwidth())
     with _no_layout_warnings():
         figure.savefig(full, format="png", dpi=dots)
@@ -131,6 +133,7 @@ def _write(content: Figure | str | bytes | Mapping[str, Any], file: IO[bytes], s
     elif isinstance(content, Mapping):
         _write(json.dumps(content, indent=1) + "\n", file, suffix)
     else:
+        use_fonts(content)
         held = io.BytesIO()  # a pipe cannot be searched, which writers of figures do
         with _no_layout_warnings():
             content.savefig(held, format=suffix[1:], dpi=150)

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PIXELS = (256, 256)  # whole, not cropped; squares, so that rows and titles stay in line
-_LONGEST = 26  # letters of a file name
+_LONGEST = 30  # letters of a file name
 
 
 def show_photo(axes: Any, picture: Image | None, name: str, caption: str, colour: str) -> None:
-    """One photograph with a coloured frame and a caption, or its name where there is none.
+    """One photograph with a coloured frame, a caption above and its name below.
 
     Args:
         axes: of matplotlib.
         picture: None where the image is not at hand.
-        name: of the file.
-        caption: above it.
+        name: of the file, shortened in the middle.
+        caption: above it, in one line or more.
         colour: of the frame.
     """
     from PIL import ImageOps
@@ -36,13 +36,11 @@ def show_photo(axes: Any, picture: Image | None, name: str, caption: str, colour
         side.set_linewidth(2)
     if picture is None:
         axes.set_box_aspect(1)
-        axes.text(
-            0.5, 0.5, shorten(name, _LONGEST, keep_end=True), ha="center", va="center", fontsize=6,
-            wrap=True, parse_math=False, transform=axes.transAxes,
-        )  # fmt: skip
+        axes.text(0.5, 0.5, "no picture", ha="center", va="center", transform=axes.transAxes)
     else:
         axes.imshow(np.asarray(ImageOps.pad(picture, _PIXELS, color="white")))
     axes.set_title(caption, fontsize=7, parse_math=False)
+    axes.set_xlabel(shorten(name, _LONGEST), fontsize=6, parse_math=False)
 
 
 def show_photos(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from handful import metrics
 from handful._version import __version__
 from handful.contracts import Array
+from handful.data.dataset import SPLITS
 from handful.errors import InputError
 from handful.packs import Pack, confidence
 from handful.skills import operating_points
@@ -159,8 +160,7 @@ def facts_of(
         values = (*named_digest(pack), pack.method, encoder)
         skill = dict(zip(skill, values, strict=True))
     now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-    named = Path(source).absolute().name if isinstance(source, str | Path) else ""
-    facts: dict[str, Any] = {"name": named}
+    facts: dict[str, Any] = {"name": _data_name(source)}
     if answers is not None:
         facts |= {"digest": data_digest(answers), "images": len(answers), "groups": units}
     return {
@@ -170,6 +170,14 @@ def facts_of(
         "data": facts,
         "options": dict(options),
     }
+
+
+def _data_name(source: Any) -> str:
+    """A folder or table by its name; a split with the folder it lies in. "" for data in memory."""
+    if not isinstance(source, str | Path):
+        return ""
+    parts = Path(source).absolute().parts
+    return "/".join(parts[-2:] if parts[-1].casefold() in SPLITS else parts[-1:])
 
 
 def data_digest(answers: Answers) -> str:

@@ -1,9 +1,10 @@
-"""The contact sheet of an examination: the photographs that something was found of."""
+"""The contact sheet of an examination: the photographs that something was found of, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from handful import report
 from handful.skills.doctor.findings import Examination, Finding
@@ -15,98 +16,122 @@ if TYPE_CHECKING:
     from handful.contracts import ImageRef
 
 _ACROSS = 6  # photographs in a row
-_MOST = 24  # photographs of each kind of finding; a sheet has to be looked at
+_MOST = 24  # photographs of each section; a sheet has to be looked at
 _LONGEST = 26  # letters of a class name
 _TALLEST = 60  # inches
+_PHOTO, _LINE, _HEAD = 1.95, 0.15, 0.45  # inches: a photo with its name, a line above it, a title
 _ALARM, _QUIET = report.COLOURS[4], report.COLOURS[5]
+_COPIES = "copies"
+_TITLES = {
+    _COPIES: "Copies and near-copies, side by side",
+    "label": "Labels that look wrong, or may be",
+    "hurts": "Others are recognised better without these",
+    "far": "Far from their class",
+    "small": "Too small to help",
+}
 
 
-class _Photo(NamedTuple):
+@dataclass(frozen=True)
+class Tile:
+    """One photograph of the sheet.
+
+    Args:
+        finding: of the photograph.
+        lines: its label, then all that was found of it.
+        alarm: whether its label is in doubt.
+    """
+
     finding: Finding
-    caption: str
-    colour: str
+    lines: tuple[str, ...]
+    alarm: bool
 
 
-def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) -> Figure:
-    """Suspected labels, duplicates side by side, outliers, tiny pictures.
+def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) -> Figure | None:
+    """Every photograph that something was found of, with all of it; None where nothing was.
 
     Args:
         examination: what was found.
         pictures: digest to image, for those at hand.
     """
-    sections = _sections(examination)
-    if not sections:
-        figure = report.new_figure(1.75 * 4, 2.75)
-        axes = figure.subplots()
-        axes.axis("off")
-        axes.text(0.5, 0.5, "Nothing to look at: no photo stands out.", ha="center", va="center")
-        return figure
-    across = min(_ACROSS, max(4, *(len(photos) for photos in sections.values())))
-    heights = [-(-len(photos) // across) for photos in sections.values()]
-    figure = report.new_figure(1.75 * across, min(2.35 * sum(heights) + 0.4, _TALLEST))
-    parts = figure.subfigures(len(sections), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, height, (title, photos) in zip(parts, heights, sections.items(), strict=True):
+    found = sections(examination)
+    if not found:
+        return None
+    across = min(_ACROSS, max(4, *(len(tiles) for tiles in found.values())))
+    rows = [-(-len(tiles[:_MOST]) // across) for tiles in found.values()]
+    tall = [max(len(tile.lines) for tile in tiles[:_MOST]) for tiles in found.values()]
+    heights = [
+        _HEAD + count * (_PHOTO + _LINE * lines) for count, lines in zip(rows, tall, strict=True)
+    ]
+    figure = report.new_figure(1.9 * across, min(sum(heights), _TALLEST))
+    parts = figure.subfigures(len(found), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, count, (name, tiles) in zip(parts, rows, found.items(), strict=True):
+        title = _titled(_TITLES[name], len(tiles))
         part.suptitle(title, fontsize="medium", x=0.01, ha="left", fontweight="bold")
         # decoded one at a time: a sheet of full-size photographs may not fit into memory
         decoded = (
-            (decode_or_none(pictures.get(p.finding.id)), p.finding.name, p.caption, p.colour)
-            for p in photos
+            (
+                decode_or_none(pictures.get(tile.finding.id)),
+                tile.finding.name,
+                "\n".join(tile.lines),
+                _ALARM if tile.alarm else _QUIET,
+            )
+            for tile in tiles[:_MOST]
         )
-        report.show_photos(part, height, across, decoded)
+        report.show_photos(part, count, across, decoded)
     return figure
 
 
-def _sections(found: Examination) -> dict[str, list[_Photo]]:
-    """Title to the photographs of each kind of finding, without empty kinds."""
-    by_row = found.by_row()
-    duplicates = [
-        _Photo(
-            by_row[row],
-            f"{'same file' if d.exact else f'cosine {d.cosine:.3f}'}\n{_cut(by_row[row].label)}",
-            _ALARM if d.across else _QUIET,
-        )
-        for d in found.duplicates
-        for row in (d.first, d.second)
-    ]
-    # a photograph with a suspected label is shown once, unless it is too small
-    suspected = {f.row for f in (*found.clearly("label"), *found.perhaps("label"))}
-
-    def photos(findings: Sequence[Finding], caption: Callable[[Finding], str]) -> list[_Photo]:
-        rest = [f for f in findings if f.row not in suspected]
-        return [_Photo(f, f"{caption(f)}{_cut(f.label)}", _QUIET) for f in rest]
-
-    def suspects(findings: Sequence[Finding]) -> list[_Photo]:
-        return [
-            _Photo(f, f"is “{_cut(f.label)}”\nlooks “{_cut(f.looks_like)}” {f.wrong:.2f}", _ALARM)
-            for f in findings
-        ]
-
-    small = [
-        _Photo(f, f"{f.size[0]} x {f.size[1]} pixels\n{_cut(f.label)}", _QUIET)
-        for f in found.having("small")
-        if f.size
-    ]
-    sections = {
-        "Labels that look wrong": suspects(found.clearly("label")),
-        "Labels that may be wrong": suspects(found.perhaps("label")),
-        "Copies and near-copies, in pairs": duplicates,
-        "Others are recognised better without these": photos(found.clearly("hurts"), _nothing),
-        "Others may be recognised better without these": photos(found.perhaps("hurts"), _nothing),
-        "Far from their class": photos(found.clearly("far"), _deviations),
-        "Perhaps far from their class": photos(found.perhaps("far"), _deviations),
-        "Too small to help": small,
-    }
-    return {
-        _titled(title, len(photos)): photos[:_MOST] for title, photos in sections.items() if photos
-    }
+def sections(found: Examination) -> dict[str, list[Tile]]:
+    """Section to its photographs, without empty sections; each stands in the first that fits."""
+    copies = _copy_sets(found)
+    tiles = {f.row: _tile(f, copies.get(f.row)) for f in found.images}
+    members = sorted(copies, key=lambda row: copies[row][0])
+    made = {_COPIES: [tiles[row] for row in members]}
+    shown = set(copies)
+    for problem in list(_TITLES)[1:]:
+        named = [f for f in found.images if problem in f.named and f.row not in shown]
+        made[problem] = [tiles[f.row] for f in named]
+        shown |= {f.row for f in named}
+    return {name: some for name, some in made.items() if some}
 
 
-def _nothing(_: Finding) -> str:
-    return ""
+def _copy_sets(found: Examination) -> dict[int, tuple[int, str, bool]]:
+    """Row to the number of its set of copies, how alike they are, and whether labels differ."""
+    home: dict[int, set[int]] = {}
+    for d in found.duplicates:
+        joined = home.get(d.first, {d.first}) | home.get(d.second, {d.second})
+        home |= dict.fromkeys(joined, joined)
+    number: dict[frozenset[int], int] = {}
+    result: dict[int, tuple[int, str, bool]] = {}
+    for d in found.duplicates:
+        for row in (d.first, d.second):
+            own = number.setdefault(frozenset(home[row]), len(number) + 1)
+            _, alike, across = result.get(row, (own, "", False))
+            alike = alike or ("same file" if d.exact else f"cosine {d.cosine:.3f}")
+            result[row] = (own, alike, across or d.across)
+    return result
 
 
-def _deviations(finding: Finding) -> str:
-    return f"{finding.distance:.1f} deviations\n"
+def _tile(f: Finding, copy: tuple[int, str, bool] | None) -> Tile:
+    lines = [f"is “{_cut(f.label)}”", *_said(f)]
+    if copy is not None:
+        number, alike, across = copy
+        lines.append(f"copies {number}: {alike}{', labels differ' * across}")
+    return Tile(f, tuple(lines), "label" in f.named or (copy is not None and copy[2]))
+
+
+def _said(f: Finding) -> Iterable[str]:
+    """A line for each finding, in words that are true in any precision."""
+    perhaps = {name: "perhaps " * (name in f.near) for name in _TITLES}
+    if "label" in f.named:
+        yield f"{perhaps['label']}looks “{_cut(f.looks_like)}” {100 * f.wrong:.0f} %"
+    if "hurts" in f.named:
+        yield f"{perhaps['hurts']}hurts the others"
+    if "far" in f.named:
+        away = "" if f.distance is None else f" ({f.distance:.1f})"
+        yield f"{perhaps['far']}far from its class{away}"
+    if "small" in f.named and f.size:
+        yield f"{f.size[0]} x {f.size[1]} pixels"
 
 
 def _titled(title: str, count: int) -> str:

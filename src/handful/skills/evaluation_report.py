@@ -1,0 +1,175 @@
+"""`report.html`: an evaluation as one page that opens anywhere, with its figures and mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handful import metrics, report
+from handful.contracts import ImageRef
+from handful.metrics import words
+from handful.report.page import Cell
+from handful.skills.evaluated import Evaluated
+from handful.skills.evaluation_figures import figures_of
+from handful.skills.evaluation_sections import (
+    RATES,
+    area_cell,
+    in_groups,
+    in_percent,
+    rate_cell,
+    sections,
+)
+from handful.skills.locate import decode_or_none
+from handful.skills.mistakes import surest_mistakes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST = 24  # photos of mistakes, each up to 20 kB
+_CLASSES = (
+    "Sensitivity: of the photos of a class, the share that is found. Specificity: of the other "
+    "photos, the share that is left alone. PPV and NPV: how often the answer “this class”, or “not "
+    "this class”, is right, for classes as frequent as among these photos. F1 unites sensitivity "
+    "and PPV. AUC: of one photo of the class and one of another, how often the former scores "
+    "higher. Small: 95 % intervals."
+)
+_LIMITS = (
+    "All of this holds for photos like those that were tested: other cameras, places or patients "
+    "have to be measured. A skill is no medical device.",
+)
+
+
+def report_page(
+    done: Evaluated, figures: Mapping[str, Figure] | None = None, *, photos: bool = True
+) -> str:
+    """The text of the page.
+
+    Args:
+        done: an evaluation.
+        figures: its figures, by `figures_of`, where they were drawn already.
+        photos: whether the photos of the surest mistakes stand in the page; else their names.
+    """
+    drawn = figures_of(done) if figures is None else figures
+    skill, data = (done.facts.get(key, {}).get("name", "") for key in ("skill", "data"))
+    title = f"{skill or 'A skill'} on {data or 'labelled photos'}"
+    return report.render_page(
+        "evaluation.html",
+        {
+            "title": title,
+            "subtitle": _subtitle(done),
+            "warnings": [done.transductive["note"] + "."] if done.transductive else [],
+            "headline": _headline(done),
+            "classes": _classes(done),
+            "sections": [*sections(done, drawn)],
+            "mistakes": _mistakes(done, photos=photos),
+            "left_out": [*_left_out(done)],
+            "about": [*_about(done)],
+            "limits": [_intervals(done), *_LIMITS],
+        },
+    )
+
+
+def _subtitle(done: Evaluated) -> str:
+    facts = done.facts
+    skill = facts.get("skill", {}).get("digest", "")[:12]
+    parts = [facts.get("date", "")[:10], f"skill {skill}" if skill else ""]
+    parts.append(f"Handful {facts['handful']}" if "handful" in facts else "")
+    return " · ".join(part for part in parts if part)
+
+
+def _headline(done: Evaluated) -> dict[str, str]:
+    result = done.result
+    value, ends = result.accuracy, result.interval
+    between = f", 95 % interval {in_percent(ends)}" if ends else ""
+    photos = f"{result.count} photos{in_groups(result.units, result.count)}"
+    said = ""
+    if isinstance(result, metrics.Evaluation):
+        counts = {name: int(row["support"]) for name, row in result.per_class.items()}
+        said = f" Without looking: {words.guessing(counts)[1]}."
+    what = "right" if isinstance(result, metrics.Evaluation) else "with all labels right"
+    return {
+        "value": f"{100 * value:.1f} %",
+        "name": f"{what}{between}",
+        "words": f"Of {photos} that the skill had not seen.{said} Macro-F1 {result.macro_f1:.3f}.",
+    }
+
+
+def _classes(done: Evaluated) -> dict[str, Any]:
+    headers = ["class", "photos", *RATES.values(), *(["AUC"] if done.areas else [])]
+    rows = []
+    for name, row in done.result.per_class.items():
+        cells = [Cell(f"{row['support']:g}")]
+        cells += [rate_cell(row, rate) for rate in RATES]
+        if done.areas:
+            cells.append(area_cell(done.areas["per_class"][name]))
+        rows.append({"name": name, "cells": cells})
+    return {"headers": headers, "rows": rows, "words": _CLASSES}
+
+
+def _mistakes(done: Evaluated, *, photos: bool) -> dict[str, Any] | None:
+    answers = done.answers
+    if answers is None or not answers.exclusive or answers.right.all():
+        return None
+    found = surest_mistakes(answers, _MOST)
+    wrong = int((~answers.right).sum())
+    each = ", one of each group" if any(answers.groups) else ""
+    tiles = [
+        {
+            "source": _photo(one.name) if photos else "",
+            "name": "/".join(Path(one.name).parts[-2:]),
+            "answer": one.answer,
+            "truth": one.truth,
+            "score": f"{100 * one.score:.0f} %",
+        }
+        for one in found
+    ]
+    which = "All of them" if len(found) == wrong else f"The {len(found)} surest of them"
+    return {"words": f"{wrong} photos were answered wrongly. {which}{each}:", "tiles": tiles}
+
+
+def _photo(name: str) -> str:
+    picture = decode_or_none(ImageRef.of(name))
+    return report.jpeg_uri(picture) if picture is not None else ""
+
+
+def _left_out(done: Evaluated) -> Iterable[str]:
+    for names, what in (
+        (done.leaks, "are also in the support set, byte for byte"),
+        (done.in_pool, "helped to teach the skill without their labels"),
+        (done.repeated, "are byte for byte another test photo; each picture counts once"),
+        (done.contradictory, "are one picture with different labels"),
+    ):
+        if names:
+            yield f"{len(names)} photos {what}: {report.plain(list(names))}."
+    for failure in done.failures:
+        yield failure.reason
+    if done.ignored:
+        yield f"Passed over: {report.plain(done.ignored)}."
+    yield from done.notes
+
+
+def _about(done: Evaluated) -> Iterable[tuple[str, str]]:
+    facts = done.facts
+    skill, data = facts.get("skill", {}), facts.get("data", {})
+    rows = {
+        "skill": f"{skill.get('name', '')}, method {skill.get('method', '')}",
+        "skill digest": skill.get("digest", ""),
+        "encoder": skill.get("encoder", ""),
+        "data": data.get("name", ""),
+        "data digest": data.get("digest", ""),
+        "photos": f"{done.result.count}{in_groups(done.result.units, done.result.count)}",
+        "options": report.plain({k: v for k, v in facts.get("options", {}).items() if v}),
+        "date": facts.get("date", ""),
+        "Handful": facts.get("handful", ""),
+    }
+    yield from ((name, str(value)) for name, value in rows.items() if value)
+
+
+def _intervals(done: Evaluated) -> str:
+    if getattr(done.result, "interval_method", metrics.WILSON) == metrics.WILSON:
+        return "Intervals of shares are Wilson's, at 95 %; every photo counts as independent."
+    return (
+        "Intervals at 95 % are made by drawing whole groups of photos anew (cluster bootstrap), "
+        "since the photos of a group are not independent."
+    )
