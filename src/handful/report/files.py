@@ -90,7 +90,7 @@ def png(figure: Figure, most: int = 1600) -> bytes:
     full, small = io.BytesIO(), io.BytesIO()
     use_fonts(figure)
     dots = min(100.0, most / figure.get_figwidth())
-    with _no_layout_warnings():
+    with no_layout_warnings():
         figure.savefig(full, format="png", dpi=dots)
     # 64 colours are plenty for a chart, and make the file a third of its size
     palette = Image.open(full).convert("RGB").quantize(64, dither=Image.Dither.NONE)
@@ -135,7 +135,7 @@ def _write(content: Figure | str | bytes | Mapping[str, Any], file: IO[bytes], s
     else:
         use_fonts(content)
         held = io.BytesIO()  # a pipe cannot be searched, which writers of figures do
-        with _no_layout_warnings():
+        with no_layout_warnings():
             content.savefig(held, format=suffix[1:], dpi=150)
         file.write(held.getvalue())
 
@@ -149,7 +149,7 @@ def cannot_be_written(path: Path, error: OSError) -> StorageError:
 
 
 @contextmanager
-def _no_layout_warnings() -> Iterator[None]:
+def no_layout_warnings() -> Iterator[None]:
     """Without matplotlib's warnings of missing glyphs and tight layouts: no user can mend them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

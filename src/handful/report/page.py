@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from handful.report.files import no_layout_warnings
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
@@ -43,7 +45,10 @@ def svg_uri(figure: Figure) -> str:
     import matplotlib
 
     held = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}),
+        no_layout_warnings(),
+    ):
         figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
     return _uri("image/svg+xml", held.getvalue())
 

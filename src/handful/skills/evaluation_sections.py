@@ -14,6 +14,7 @@ from handful.skills.operating_points import OperatingPoint
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_NARROW = 7.0  # inches up to which a figure can be read on a telephone
 RATES = {
     "recall": "sensitivity (recall)",
     "specificity": "specificity",
@@ -51,11 +52,16 @@ def _section(
     said: Sequence[str] = (),
     table: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    source = report.svg_uri(figures[name]) if figures and name in figures else ""
-    alt = SHOWS.get(name, title)
+    figure = figures.get(name) if figures else None
     return {
-        "id": name, "title": title, "words": said, "table": table, "figure": source, "alt": alt,
-    }  # fmt: skip
+        "id": name,
+        "title": title,
+        "words": said,
+        "table": table,
+        "figure": "" if figure is None else report.svg_uri(figure),
+        "wide": figure is not None and figure.get_figwidth() > _NARROW,
+        "alt": SHOWS.get(name, title),
+    }
 
 
 def _point(point: OperatingPoint) -> dict[str, Any]:
