@@ -364,6 +364,18 @@ def test_a_foreign_database_is_refused_and_kept(tmp_path, kind):
     assert file.exists()
 
 
+@pytest.mark.parametrize("reached", ["VACUUM", "PRAGMA auto_vacuum=INCREMENTAL"])
+def test_a_process_killed_while_it_made_the_store_leaves_no_ruin(tmp_path, kind, reached):
+    """The head of the file is written before its tables."""
+    with sqlite3.connect(tmp_path / kind.make.layout.file, isolation_level=None) as db:
+        db.execute("PRAGMA page_size=4096")
+        db.execute(reached)
+    db.close()
+    with kind.make(tmp_path) as store:
+        put(store, kind, 1)
+        assert store.check() == Health(1, ())
+
+
 def test_one_store_is_not_the_other(tmp_path):
     with FeatureStore(tmp_path) as features:
         put(features, FEATURES, 1)

@@ -10,6 +10,10 @@ import gc
 import sys
 
 _STOPPED = 130
+_ANY_STOPPED = (
+    "stopped; nothing half-written remains, and the same command goes on from what was kept "
+    "(of a training, with --checkpoint)"
+)
 # Imports make 200 000 objects that stay; looking through them again and again for garbage took a
 # tenth of every start. Training that makes garbage still has it collected.
 _COLLECT_AFTER = (200_000, 10, 10)
@@ -22,10 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _STOPPED
     if code == _STOPPED and sys.stderr is not None:
-        sys.stderr.write(
-            "stopped; nothing half-written remains, and the same command goes on from what was "
-            "kept (of a training, with --checkpoint)\n"
-        )
+        console = sys.modules.get("handful.cli._console")  # not there where the start was stopped
+        sys.stderr.write(f"{getattr(console, 'stopped', None) or _ANY_STOPPED}\n")
     sys.exit(code)
 
 
@@ -34,12 +36,19 @@ def _run(arguments: list[str] | None) -> int:
 
     if arguments is None:  # a process of its own
         gc.set_threshold(*_COLLECT_AFTER)
-    from handful.cli._console import discard_output, echo_err, flush, prepare_output
+    from handful.cli._console import (
+        discard_output,
+        echo_err,
+        flush,
+        prepare_output,
+        say_when_stopped,
+    )
     from handful.errors import HandfulError
 
     # odd EXIF and odd tags, once an image
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL|pydicom")
     warnings.showwarning = _show_warning
+    say_when_stopped("")
     try:
         prepare_output()
         code = _command(arguments)

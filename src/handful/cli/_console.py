@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from handful.features import Failure
 
 P = ParamSpec("P")
+stopped = ""  # what a command says when Ctrl-C ends it; "" for what is true of every command
 _MOST_FAILURES = 20  # that are named; more would hide the rest of the answer
 
 
@@ -82,6 +83,12 @@ def echo_text(message: str) -> None:
             message, max(width, 20), break_long_words=False, break_on_hyphens=False
         )
     echo(message)
+
+
+def say_when_stopped(message: str) -> None:
+    """What is said in place of the usual sentence when Ctrl-C ends this command."""
+    global stopped  # a process runs one command
+    stopped = message
 
 
 def echo_err(message: str) -> None:
@@ -180,11 +187,7 @@ def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | No
         The exit code: 1 where images failed.
     """
     if ignored:
-        counts = (
-            f"{count} {what} file{'s' * (count > 1)}" if what.startswith(".") else f"{count} {what}"
-            for what, count in ignored.items()
-        )
-        echo_err(f"ignored {', '.join(counts)}")
+        echo_err(ignored_line(ignored))
     for failure in failures[:_MOST_FAILURES]:
         echo_err(f"skipped {failure.reason}")
     if len(failures) > _MOST_FAILURES:
@@ -192,6 +195,20 @@ def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | No
     if failures:
         echo_err(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
     return int(bool(failures))
+
+
+def ignored_line(ignored: Mapping[str, int]) -> str:
+    """Files that were passed over: `ignored 3 .heic files, 1 hidden`."""
+    counts = (
+        f"{count} {what} file{'s' * (count > 1)}" if what.startswith(".") else f"{count} {what}"
+        for what, count in ignored.items()
+    )
+    return f"ignored {', '.join(counts)}"
+
+
+def count(number: int) -> str:
+    """A number of things with spaces between thousands: `20 000`."""
+    return f"{number:,}".replace(",", " ")
 
 
 def first_names(names: Sequence[str], most: int = 3) -> str:
@@ -211,7 +228,9 @@ def training_progress(
     title: str,
 ) -> Iterator[tuple[Callable[[int, int], None] | None, Callable[..., None] | None]]:
     """The same, and a second bar with the loss and the time left while something is trained."""
-    with _bars() as bars:
+    from handful.cli._bars import open_bars
+
+    with open_bars() as bars:
         if bars is None:
             yield None, None
             return
@@ -225,23 +244,3 @@ def training_progress(
             bars.update(training[0], completed=done, total=total, description=title)
 
         yield lambda done, total: bars.update(first, completed=done, total=total), on_step
-
-
-@contextmanager
-def _bars() -> Iterator[Any]:
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    text = TextColumn("{task.description}")
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield bars

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _answers, _console, _library, _options
+from handful.cli import _ask, _console, _options
 from handful.errors import InputError
 
 if TYPE_CHECKING:
-    from handful.skills.answer_table import Schema
-    from handful.skills.prediction import Prediction
-
+    from handful.skills.outputs import Output, TextOutput
 
 TABLE = "table"  # for the screen alone
 
@@ -37,11 +31,35 @@ def run(
         str | None,
         typer.Option(
             "--format",
-            help="How to write them: table, csv, json; default a table, or as --out ends.",
+            help="How to write them: table, csv, jsonl, json, parquet, xlsx; default a table, or "
+            "as --out ends.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write to (.csv, .json); default the screen.")
+        Path | None,
+        typer.Option(
+            help="File to write to, a row a photo (.csv, .jsonl, .json, .parquet, .xlsx); default "
+            "the screen."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file of --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Go on with the file of --out: photos that have a row in it are passed over."
+        ),
+    ] = False,
+    excel: Annotated[
+        bool,
+        typer.Option(
+            help="CSV for spreadsheets: with a byte order mark, and no cell is run as a formula."
+        ),
+    ] = False,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="Between the cells of a CSV: ; where the comma is the decimal mark, tab."
+        ),
     ] = None,
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
@@ -50,8 +68,8 @@ def run(
     unknown: Annotated[
         float | None,
         typer.Option(
-            help="Answer 'unknown' to photos of none of the classes; at most this share of such "
-            "photos, 0.05 say, is taken for a known one."
+            help="Say which photos are of none of the classes; at most this share of such photos, "
+            "0.05 say, is taken for a known one."
         ),
     ] = None,
     error: Annotated[
@@ -73,107 +91,58 @@ def run(
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
     # Over 60 lines for its options alone, which typer reads from the signature.
-    from handful import data, report
+    from handful import data
 
     images = data.find_images(paths)  # before the slow imports: a wrong path is refused at once
     form = _format(form, out, json_too=json_too)
-    if out is not None:
-        report.check_folder(out.parent)
-    asked = _Asked(images, top_k, unknown, error)
+    output = _output(form, excel=excel, separator=separator)
+    if output is not None and out is not None:
+        from handful.skills.answer_target import check_target
+
+        check_target(out, output, overwrite=overwrite, resume=resume)
+    elif overwrite or resume:
+        raise InputError("--overwrite and --resume are about a file; name it with --out")
     where = {"encoder": encoder, "precision": precision, "device": device}
-    from handful.library import is_library
-
     with ExitStack() as stack:
-        if is_library(skill):
-            found = _ask_library(stack, skill, task, asked, **where)
-        elif task is not None:
-            raise InputError(f"--skill {task}: {skill} is a single skill; leave --skill out")
+        asked = _ask.Asked(top_k, unknown, error, task)
+        answering = _ask.open_skill(stack, skill, asked, **where)
+        from handful.cli import _predict_run
+
+        if out is not None and output is not None:
+            how = {"overwrite": overwrite, "resume": resume}
+            done = _predict_run.to_file(answering, images, output, out, **how)
+        elif output is not None:
+            done = _predict_run.to_output(answering, images, _shown(output, form))
         else:
-            found = _ask_skill(stack, skill, asked, **where)
-        predictions = list(found.answers)
-    if form == TABLE:
-        _answers.show(predictions, found.schema)
-        if unknown is not None:
-            _console.echo_err(f"unknown: {found.meaning}")
-    else:
-        _write(predictions, found.schema, form, out)
-    return _report_failures(predictions)
+            done = _predict_run.to_screen(answering, images)
+    if unknown is not None and output is None:
+        _console.echo_err(f"unknown: {answering.meaning}")
+    _console.flush()
+    _predict_run.summary(done, images.ignored)
+    return int(done.tally.failed > 0)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked about the photos; see the options."""
-
-    images: Sequence[Any]
-    top_k: int | None
-    unknown: float | None
-    error: float | None
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Answers as they come, their columns, and what `unknown` means among them."""
-
-    answers: Iterable[Prediction]
-    schema: Schema
-    meaning: str
-
-
-def _ask_skill(stack: ExitStack, skill: Path, asked: _Asked, **where: Any) -> _Found:
-    from handful.skills.predict import Predictor
-
-    predictor = Predictor(skill, unknown=asked.unknown, error=asked.error, **where)
-    pack = predictor.pack
-    top_k = asked.top_k or pack.task.default_top_k
-    progress = stack.enter_context(_console.progress("looking"))
-    answers = predictor.predict(asked.images, top_k=top_k, progress=progress)
-    meaning = (
-        f"yes: none of the {len(pack.classes)} classes; familiar: the share of such photos that "
-        "look as familiar, or more so"
-    )
-    return _Found(answers, predictor.schema(top_k), meaning)
-
-
-def _ask_library(
-    stack: ExitStack, folder: Path, task: str | None, asked: _Asked, **where: Any
-) -> _Found:
-    if asked.error is not None:
-        raise InputError("--error: a library gives no sets of classes; ask one of its skills")
-    library = stack.enter_context(_library.opened(folder, **where))
-    progress = stack.enter_context(_console.progress("looking"))
-    rest: dict[str, Any] = {"task": task, "unknown": asked.unknown, "top_k": asked.top_k or 1}
-    answers = library.predict(asked.images, **rest, progress=progress)
-    meaning = "yes: none of the tasks of the library; the label is what its text alone suggests"
-    return _Found(answers, library.schema(**rest), meaning)
-
-
-def _write(predictions: Sequence[Prediction], schema: Schema, form: str, out: Path | None) -> None:
-    """To a file, or as text to standard output."""
-    from handful import report
+def _output(form: str, *, excel: bool, separator: str | None) -> Output | None:
+    """The format of the options; None for a table on the screen."""
     from handful.skills import outputs
 
-    output = outputs.get(form)
-    rows = map(schema.row, predictions)
-    if out is None and isinstance(output, outputs.TextOutput):
-        for chunk in output.chunks(rows, schema, ascii_only=not _console.writes_unicode()):
-            sys.stdout.write(chunk)
-    elif out is None:
-        raise InputError(f"--format {form}: cannot be shown; name a file with --out")
-    else:
-        held = io.BytesIO()
-        output.write(rows, schema, held)
-        report.save(held.getvalue(), out)
-        _console.echo_err(f"wrote {len(predictions)} answers to {out}")
+    if form != "csv" and (excel or separator is not None):
+        raise InputError(
+            f"--excel and --separator are about CSV, not about {form}; name a .csv file or add "
+            "--format csv"
+        )
+    if form == "csv":
+        letter = {"tab": "\t", "\\t": "\t"}.get(separator or ",", separator or ",")
+        return outputs.get("csv", excel=excel, separator=letter)
+    return None if form == TABLE else outputs.get(form)
 
 
-def _report_failures(predictions: Sequence[Prediction]) -> int:
-    """Name the images without an answer; returns the exit code, 1 where there are any."""
-    failed = [p for p in predictions if p.error]
-    for prediction in failed:
-        _console.echo_err(f"skipped {prediction.error}")
-    if failed:
-        _console.echo_err(f"{len(failed)} of {len(predictions)} images could not be used")
-    return int(bool(failed))
+def _shown(output: Output, form: str) -> TextOutput:
+    from handful.skills import outputs
+
+    if not isinstance(output, outputs.TextOutput):
+        raise InputError(f"--format {form}: is no text; name a file with --out")
+    return output
 
 
 def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
@@ -181,16 +150,16 @@ def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     from handful import plugins
     from handful.skills import outputs
 
-    if json_too and form not in (None, "json"):
+    if json_too and form not in (None, "json", "jsonl"):
         raise InputError(f"--json and --format {form} contradict each other; leave one out")
     if json_too:
-        form = "json"
+        form = form or "json"
     if out is not None and form is None:
         form = outputs.for_file(out)
     if out is not None and form in (None, TABLE):
         raise InputError(
-            f"--out {out}: a table is for the screen; add --format csv or --format json, "
-            "or end the file's name with .csv or .json"
+            f"--out {out}: a table is for the screen; add --format csv, jsonl, json, parquet or "
+            "xlsx, or end the file's name with one of them"
         )
     form = form or TABLE
     known = [TABLE, *plugins.names("outputs")]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -202,15 +203,15 @@ class Library:
         schema = self.schema(task, unknown, top_k=top_k)
         if not several:
             return Predictions([], schema)
-        answers = self.iter_predict(
+        answers = self.predict_batches(
             *(several, task, unknown),
             top_k=top_k,
             extra_classes=extra_classes,
             progress=progress,
         )
-        return Predictions(answers, schema)
+        return Predictions(chain.from_iterable(answers), schema)
 
-    def iter_predict(
+    def predict_batches(
         self,
         images: Sequence[Any],
         task: str | None = None,
@@ -220,8 +221,8 @@ class Library:
         extra_classes: ClassText | None = None,
         batch: int = BATCH,
         progress: Progress | None = None,
-    ) -> Iterator[LibraryPrediction]:
-        """The same, answered `batch` images at a time; see `predict`."""
+    ) -> Iterator[list[LibraryPrediction]]:
+        """The same, `batch` images at a time; see `predict`."""
         self._check_request(task, unknown, top_k)
         batches = stream.encode_batches(
             self.encoder, images, batch, self.store, total=len(images), progress=progress
@@ -243,7 +244,7 @@ class Library:
                         tuned_features=self.tuned_features(found.refs),
                     )
             failed = (LibraryPrediction(f.name, [], f.reason) for f in found.failures)
-            yield from found.in_order(answers, failed)
+            yield found.in_order(answers, failed)
 
     def schema(
         self, task: str | None = None, unknown: float | None = None, *, top_k: int | None = None

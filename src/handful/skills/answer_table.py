@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handful._version import __version__
-from handful.packs import Pack
 from handful.skills.prediction import Prediction
+
+if TYPE_CHECKING:  # it loads torch, which a refusal before the work does not wait for
+    from handful.packs import Pack
 
 Row = Mapping[str, Any]
 SEPARATOR = "|"  # between class names in one cell, as tables of several labels have it

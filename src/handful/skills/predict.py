@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Predictor:
         # not a list otherwise: the pictures of a data set together may not fit into memory
         sized = [each for each in (given, images) if isinstance(each, Sized)]
         total = len(sized[0]) if sized else 0
-        answers = self._predict(given, options, size, limit, progress, total)
+        answers = chain.from_iterable(self._predict(given, options, size, limit, progress, total))
         schema = self.schema(top_k, unknown=options.unknown, error=options.error)
         return Predictions(answers, schema)
 
@@ -136,7 +137,6 @@ class Predictor:
         top_k: int | None = None,
         *,
         batch: int = 64,
-        progress: Progress | None = None,
     ) -> Iterator[Prediction]:
         """The same for a stream of images that need not fit into memory, nor ever end.
 
@@ -146,6 +146,23 @@ class Predictor:
             batch: images that are waited for before the first of them is answered. To a method
                 whose answers depend on other images (`semantics` is not `inductive`) each of
                 these batches is a world of its own; use `predict` to show it all images.
+        """
+        return chain.from_iterable(self.predict_batches(images, top_k, batch=batch))
+
+    def predict_batches(
+        self,
+        images: Any,
+        top_k: int | None = None,
+        *,
+        batch: int = 64,
+        progress: Progress | None = None,
+    ) -> Iterator[list[Prediction]]:
+        """As `iter_predict`, the answers of a batch together.
+
+        Args:
+            images: as for `predict`.
+            top_k: answers an image.
+            batch: images in a batch.
             progress: called with (images done, images in all, 0 where that is not known).
         """
         options = _Options(top_k, self.unknown, self.error)
@@ -206,7 +223,7 @@ class Predictor:
         max_bytes: int | None = None,
         progress: Progress | None = None,
         total: int = 0,
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[list[Prediction]]:
         for name, value in (("top_k", options.top_k), ("batch", batch)):
             if value is not None:
                 check_count(name, value)
@@ -219,7 +236,7 @@ class Predictor:
         for found in batches:
             answers = self._answer(found.names, found.features, options)
             failures = (Prediction(f.name, [], f.reason) for f in found.failures)
-            yield from found.in_order(answers, failures)
+            yield found.in_order(answers, failures)
 
     def _answer(self, names: list[str], features: Array, options: _Options) -> list[Prediction]:
         """One prediction a row of `[M, D]` features."""

@@ -125,17 +125,22 @@ def _writable(folder: Path, file: Path, layout: Layout) -> bool:
 def _prepare(db: sqlite3.Connection, layout: Layout) -> None:
     """Make the tables of a new file; two processes may meet here."""
     db.execute("PRAGMA synchronous=FULL")
-    if pragma(db, "page_count"):
+    # a process that was killed below leaves a file with a head and no tables, which is a new one
+    if pragma(db, "page_count") and _tables(db):
         return
     db.execute(f"PRAGMA page_size={_PAGE}")
     db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # so that prune can shrink the file step by step
     with transaction(db):
-        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if _tables(db):
             return  # the other process was faster
         db.execute(f"PRAGMA application_id={layout.application_id}")
         db.execute(f"PRAGMA user_version={layout.format}")
         for statement in layout.schema.split(";"):  # executescript would end the transaction
             db.execute(statement)
+
+
+def _tables(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 def _check_format(db: sqlite3.Connection, file: Path, layout: Layout) -> None:

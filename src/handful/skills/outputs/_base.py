@@ -72,13 +72,17 @@ class LineOutput(TextOutput):
         """What stands before the first row; "" for nothing."""
         return ""
 
+    def beginning(self, schema: Schema) -> bytes:
+        """How every such file begins, by which one that holds no whole record yet is known."""
+        return encode(self.head(schema))
+
     @abstractmethod
     def record(self, row: Row, schema: Schema, *, ascii_only: bool = False) -> str:
         """One row, with the line feed that ends it."""
 
     @abstractmethod
     def records(self, file: IO[bytes], schema: Schema) -> Iterator[tuple[int, dict[str, Any]]]:
-        """What such a file holds: where each record ends, and the row; the head is no record.
+        """What such a file holds: where each record ends, and its row, which is empty for the head.
 
         A last record that is cut short is left out. Rows hold `file`, `predictions` with their
         labels, `unknown`, `error`, and `skill`, `digest` and `options` as they were written.

@@ -49,14 +49,15 @@ class Csv(LineOutput):
         for number, raw in enumerate(_complete(file)):
             end += len(raw)
             cells = self._cells(raw, first=number == 0)
+            if number == 0 and raw.startswith(_BOM.encode()) != self.excel:
+                raise InputError("one of the two runs is for spreadsheets, the other is not")
             if number == 0 and cells != columns:
                 raise InputError(
-                    f"has the columns {', '.join(cells)}, and these answers {', '.join(columns)}"
+                    f"it has the columns {', '.join(cells)}, and these answers {', '.join(columns)}"
                 )
             if len(cells) != len(columns):
                 raise InputError(f"row {number + 1} has {len(cells)} cells, not {len(columns)}")
-            if number:
-                yield end, _row(dict(zip(columns, cells, strict=True)))
+            yield end, _row(dict(zip(columns, cells, strict=True))) if number else {}
 
     def spelled(self, name: str) -> str:
         """With the apostrophe that spreadsheets need."""
@@ -71,7 +72,7 @@ class Csv(LineOutput):
         try:
             text = raw.decode("utf-8-sig" if first else "utf-8")
         except UnicodeDecodeError as error:
-            raise InputError("is not UTF-8") from error
+            raise InputError("it is not UTF-8") from error
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.separator), [])
 
     def _cell(self, value: Any) -> str:

@@ -16,6 +16,10 @@ class Jsonl(LineOutput):
 
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
 
+    def beginning(self, schema: Schema) -> bytes:
+        """See `LineOutput`."""
+        return b'{"file": "'
+
     def record(self, row: Row, schema: Schema, *, ascii_only: bool = False) -> str:
         """One object; a line feed in a name is escaped."""
         return json.dumps(row, ensure_ascii=ascii_only) + "\n"
