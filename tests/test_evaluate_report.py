@@ -14,11 +14,14 @@ import pytest
 
 import handful
 import handful.data
+import handful.metrics
 from commands import run
 from handful.errors import InputError
+from handful.skills import operating_points
 from handful.skills.answers import Answers
 from handful.skills.cross_validate import cross_validate
 from handful.skills.folds import deal_folds
+from handful.skills.left_out import left_out_probabilities
 from handful.skills.recipe import Recipe
 
 
@@ -199,3 +202,105 @@ def test_cross_validation_on_the_command_line(photos, tmp_path, capsys):
         code, _, told = run(capsys, "evaluate", *arguments)
         assert code == 2
         assert words in told
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("sensitivity 0.95 of sick", ("sensitivity", 0.95, "sick")),
+        ("Recall 80% of not well", ("sensitivity", 0.8, "not well")),
+        ("specificity .9 of sick", ("specificity", 0.9, "sick")),
+    ],
+)
+def test_operating_points_as_users_write_them(text, asked):
+    found = operating_points.parse(text, ("sick", "not well"))
+    assert (found.rate, found.value, found.of) == asked
+
+
+@pytest.mark.parametrize(
+    "text", ["0.95 of sick", "sensitivity 1 of sick", "sensitivity 0.9 of well", "ppv 0.9 of sick"]
+)
+def test_other_operating_points_are_refused(text):
+    with pytest.raises(InputError, match=r"expected a rate|not among"):
+        operating_points.parse(text, ("sick",))
+
+
+def test_thresholds_keep_their_promise_on_new_images():
+    """Exchangeable scores: on average at least the rate, and hardly more."""
+    rng, reached = np.random.default_rng(0), []
+    sensitivity = operating_points.parse("sensitivity 0.8 of a", ("a",))
+    specificity = operating_points.parse("specificity 0.8 of a", ("a",))
+    for _ in range(2000):
+        scores = rng.random(40).astype(np.float32)
+        shown, units = np.arange(40) < 20, np.arange(40)
+        high = operating_points.choose(sensitivity, scores, shown, units)
+        low = operating_points.choose(specificity, scores, shown, units)
+        assert (high.support_images, low.support_units) == (20, 20)
+        reached.append((1 - high.threshold, low.threshold))  # of new uniform scores
+    # ceil(0.8 * 21) of 21 by the order statistics of a uniform
+    assert np.mean(reached, axis=0) == pytest.approx([17 / 21] * 2, abs=0.01)
+
+
+def test_the_images_of_a_group_weigh_as_one():
+    asked = operating_points.parse("sensitivity 0.5 of a", ("a",))
+    scores, units = np.array([0.9] * 6 + [0.5, 0.3], np.float32), [0] * 6 + [1, 2]
+    found = operating_points.choose(asked, scores, np.ones(8), units)
+    assert (found.threshold, found.support_images, found.support_units) == (0.5, 8, 3)
+    asked = operating_points.parse("sensitivity 0.95 of a", ("a",))
+    with pytest.raises(InputError, match="needs at least 19"):
+        operating_points.choose(asked, scores, np.ones(8), units)
+
+
+def test_an_operating_point_rests_on_the_support_set_alone(photos):
+    fitted = handful.fit(photos)
+    name = fitted.pack.classes[0]
+    at = f"sensitivity 0.8 of {name}"
+    dataset = handful.data.load(photos).split("test")
+    whole = fitted.evaluate(dataset, at=at)
+    half = fitted.evaluate(dataset.subset(range(0, len(dataset), 2)), at=at)
+    point = whole.operating_points[0]
+    assert point.threshold == half.operating_points[0].threshold
+    assert point.support_images == 8
+    given = whole.answers.probabilities[:, 0] >= point.threshold
+    shown = whole.answers.targets == 0
+    assert point.measured["recall"] == (given & shown).sum() / shown.sum()
+    assert point.measured["precision"] == (given & shown).sum() / given.sum()
+    stated = whole.as_dict()["operating_points"][0]
+    assert (stated["at"], stated["rate"], stated["value"]) == (at, "sensitivity", 0.8)
+
+
+def test_left_out_answers_are_those_that_the_skill_states(photos):
+    for method in ("auto", "tip"):
+        pack = handful.fit(photos, method=method).pack
+        left = left_out_probabilities(pack)
+        right = int((left.probabilities.argmax(1) == left.targets).sum())
+        assert right == pack.manifest["confidence"]["right"]
+        assert len(left.targets) == pack.manifest["confidence"]["images"]
+    with pytest.raises(InputError, match="left-out"):
+        left_out_probabilities(handful.fit(photos, shots=1).pack)
+
+
+def test_subgroups_by_hand(photos, tmp_path, capsys):
+    skill = handful.fit(photos).save(tmp_path / "skill")
+    paths = sorted((photos / "test").rglob("*.png"))
+    rows = [f"{p},{p.parent.name},{'north' if i % 3 else ''}" for i, p in enumerate(paths)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,site", *rows]) + "\n")
+    done = handful.evaluate(skill, tmp_path / "t.csv", by="site")
+    north = np.array([value == "north" for value in done.answers.columns["site"]])
+    found = done.subgroups["site"]
+    assert list(found) == ["(empty)", "north"]
+    assert found["north"]["count"] == north.sum()
+    assert found["north"]["accuracy"] == done.answers.right[north].mean()
+    name = done.answers.classes[0]
+    ours = handful.metrics.evaluate(
+        done.answers.probabilities[north], done.answers.targets[north], done.answers.classes
+    )
+    assert found["north"]["per_class"][name]["recall"] == ours.per_class[name]["recall"]
+    out = tmp_path / "r"
+    code, shown, _ = run(
+        capsys, "evaluate", skill, tmp_path / "t.csv", "--by", "site", "--out", out
+    )
+    assert (code, "north" in shown) == (0, True)
+    assert "by:site" in (out / "answers.csv").read_text().splitlines()[0]
+    code, _, told = run(capsys, "evaluate", skill, tmp_path / "t.csv", "--by", "camera")
+    assert (code, "it has: site" in told) == (2, True)

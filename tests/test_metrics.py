@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
 
 from handful import metrics
 from handful.errors import InputError
@@ -131,3 +137,104 @@ def test_refuses_what_has_no_interval():
         metrics.mean_interval([1.0, math.nan])
     with pytest.raises(InputError, match="right=3, count=2"):
         metrics.wilson_interval(3, 2)
+
+
+def shares(seed=0, count=200, classes=5):
+    rng = np.random.default_rng(seed)
+    scores = rng.dirichlet(np.ones(classes), count).round(2).astype(np.float32)  # with ties
+    return scores, rng.integers(0, classes, count)
+
+
+def test_areas_agree_with_scikit_learn():
+    scores, truth = shares()
+    shown = truth[:, None] == np.arange(5)
+    found = metrics.areas(scores, shown, tuple("abcde"))
+    for c, name in enumerate("abcde"):
+        row = found["per_class"][name]
+        assert row["auroc"] == pytest.approx(roc_auc_score(shown[:, c], scores[:, c]))
+        assert row["average_precision"] == pytest.approx(
+            average_precision_score(shown[:, c], scores[:, c])
+        )
+        low, high = row["intervals"]["auroc"]
+        assert low < row["auroc"] < high
+        curve = metrics.curve(scores[:, c], shown[:, c])
+        assert np.trapezoid(curve.recall, curve.false_positive_rate) == pytest.approx(row["auroc"])
+    assert found["macro"]["auroc"] == pytest.approx(roc_auc_score(shown, scores, average="macro"))
+    absent = metrics.areas(scores, np.zeros((200, 5)), tuple("abcde"))
+    assert absent["per_class"]["a"]["auroc"] is absent["macro"]["auroc"] is None
+
+
+def test_the_interval_of_an_area_is_about_delongs():
+    # two normal scores a standard deviation apart: Hanley and McNeil's standard error
+    rng = np.random.default_rng(1)
+    score = np.concatenate([rng.normal(1, 1, 60), rng.normal(0, 1, 60)])
+    shown = np.arange(120)[:, None] < 60
+    row = metrics.areas(score[:, None], shown, ("a",))["per_class"]["a"]
+    area = row["auroc"]
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    error = math.sqrt((area * (1 - area) + 59 * (q1 - area**2) + 59 * (q2 - area**2)) / 3600)
+    low, high = row["intervals"]["auroc"]
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_brier_and_likelihood_agree_with_scikit_learn():
+    scores, truth = shares()
+    scores = scores.astype(np.float64).clip(1e-3)
+    scores /= scores.sum(axis=1, keepdims=True)
+    wanted = log_loss(truth, scores, labels=range(5))
+    assert metrics.negative_log_likelihood(scores, truth) == pytest.approx(wanted)
+    certain = metrics.negative_log_likelihood([[0.0, 1.0]], [0])
+    assert certain == pytest.approx(-math.log(np.finfo(np.float32).eps))
+    one = np.stack([1 - scores[:, 0], scores[:, 0]], axis=1)
+    sick = (truth == 0).astype(int)
+    assert metrics.brier_score(one, sick) == pytest.approx(
+        2 * brier_score_loss(sick, scores[:, 0]), abs=1e-6
+    )
+
+
+def test_groups_that_agree_count_as_one_image_each():
+    """Each image four times, in one group: the interval of as many images as there are groups."""
+    rng = np.random.default_rng(0)
+    truth, answers = rng.integers(0, 2, 60), rng.integers(0, 2, 60)
+    answers[:30] = truth[:30]
+    alone = metrics.evaluate(np.eye(2)[answers], truth, ("a", "b"))
+    four = metrics.evaluate(
+        np.eye(2)[answers.repeat(4)], truth.repeat(4), ("a", "b"), np.arange(60).repeat(4)
+    )
+    assert (four.units, four.count, four.interval_method) == (60, 240, "cluster bootstrap")
+    assert four.accuracy == alone.accuracy
+    assert four.interval == pytest.approx(alone.interval, abs=0.03)
+    for rate in ("recall", "specificity", "precision", "npv", "f1"):
+        ours, theirs = (r.per_class["a"]["intervals"][rate] for r in (four, alone))
+        assert ours == pytest.approx(theirs, abs=0.06)
+    naive = metrics.evaluate(np.eye(2)[answers.repeat(4)], truth.repeat(4), ("a", "b"))
+    assert naive.interval[1] - naive.interval[0] < 0.6 * (four.interval[1] - four.interval[0])
+
+
+def test_a_share_of_all_or_none_still_has_an_interval():
+    units = np.arange(10).repeat(3)
+    assert metrics.share_interval(np.ones(30), units) == metrics.wilson_interval(10, 10)
+    assert metrics.share_interval(np.zeros(30), units) == metrics.wilson_interval(0, 10)
+
+
+def test_one_group_tells_nothing_of_others():
+    found = metrics.evaluate(np.eye(2)[[0, 1, 0]], np.array([0, 1, 1]), ("a", "b"), [7, 7, 7])
+    assert found.interval is found.macro_f1_interval is None
+    assert found.per_class["b"]["intervals"]["recall"] is None
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.8])
+def test_intervals_by_groups_hold_what_they_promise(correlation):
+    """20 groups of 3 whose chance of being right varies from group to group."""
+    rng, share, count = np.random.default_rng(3), 0.7, 300
+    a, b = (p * (1 - correlation) / correlation for p in (share, 1 - share))
+    units, held, naive = np.arange(20).repeat(3), 0, 0
+    for _ in range(count):
+        right = rng.random(60) < rng.beta(a, b, 20).repeat(3)
+        low, high = metrics.share_interval(right, units)
+        held += low <= share <= high
+        low, high = metrics.share_interval(right)
+        naive += low <= share <= high
+    assert 0.91 <= held / count <= 0.99
+    assert naive / count < 0.88

@@ -36,7 +36,7 @@ ALLOWED = {
         *("packs", "skills"),
     ),
     "protocols": (
-        *("_version", "errors", "contracts", "plugins", "metrics", "data", "encoders"),
+        *("_version", "errors", "contracts", "plugins", "metrics", "selection", "data", "encoders"),
         *("features", "adapters", "report", "packs", "skills", "library"),
     ),
     "cli": (

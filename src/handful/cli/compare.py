@@ -1,4 +1,4 @@
-"""`handful compare`: which method does best on my images."""
+"""`handful compare`: which method does best on my images, or which of two skills."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _console, _options, _results
+from handful.cli import _compare_skills, _console, _options, _paths, _results
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.protocols.compare import Comparison
@@ -16,8 +17,20 @@ _MARKS = {"best": "best", "alike": "=", "worse": ""}
 
 
 def run(
-    images: _options.Images,
-    out: Annotated[Path, typer.Option(help="Folder for report.md, accuracy.png, report.json.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGES | SKILL_A SKILL_B IMAGES",
+            help="A folder per class, a table, or a split file; or two skills and such images.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.md, accuracy.png, report.json; of two skills for answers.csv "
+            "and comparison.json."
+        ),
+    ] = None,
     encoder: _options.EncoderName = _options.ENCODER,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
@@ -27,9 +40,33 @@ def run(
     seeds: _options.Seeds = 3,
     template: _options.Templates = None,
     classes: _options.Classes = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            "--group-by",
+            "--group",
+            help="Photos that belong together: never torn apart by draws, counted once in "
+            "intervals; auto (as stated), none, parent, 60s, a pattern on names, a column.",
+        ),
+    ] = "auto",
     as_json: _options.Json = False,
 ) -> int:
-    """Compare methods on labelled photos: a table, a figure, intervals over seeds."""
+    """Compare methods on labelled photos, or two skills: a table, a figure, intervals."""
+    # Over 60 lines for its options alone, which typer reads from the signature.
+    # long, for every option of the command is declared with its help
+    if _compare_skills.is_skill(paths[0]):
+        idle = {"--methods": methods, "--shots": shots, "--template": template}
+        _compare_skills.refuse_idle(idle | {"--classes": classes})
+        return _compare_skills.run(
+            paths, out, as_json=as_json, precision=precision, device=device, group_by=group_by
+        )
+    if len(paths) != 1:
+        raise InputError(
+            f"expected labelled photos alone, or two skills and photos; {paths[0]} is no skill"
+        )
+    if out is None:
+        raise InputError("comparing methods writes a report; name a folder for it: --out FOLDER")
+    images = _paths.existing_images(paths[0])
     from handful import report
     from handful.encoders import prompts
     from handful.protocols import compare
@@ -46,6 +83,7 @@ def run(
             seeds=seeds,
             templates=template or prompts.DEFAULT,
             words=_options.read_classes(classes),
+            group_by=group_by,
             progress=progress,
         )
     _results.print_answer(result, show, as_json=as_json)

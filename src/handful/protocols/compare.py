@@ -16,6 +16,7 @@ import numpy as np
 
 from handful import data, encoders
 from handful.contracts import Encoder, check_count
+from handful.data.grouping import Grouped, group_images
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -28,6 +29,7 @@ from handful.protocols.runner import Configuration, Score, fit_and_test, scores_
 from handful.protocols.sources import most_shots
 from handful.protocols.tables import Cell, Grid, averages, by_shots, cell
 from handful.protocols.task import SHOTS, Task
+from handful.selection.groups import find_units
 from handful.skills.support import unreadable
 
 
@@ -90,6 +92,7 @@ def compare(
     precision: str = "auto",
     device: str = "auto",
     store: FeatureStore | None = None,
+    group_by: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[Comparison, tuple[Failure, ...]]:
     """Compare methods on labelled images.
@@ -112,6 +115,8 @@ def compare(
         precision: of an encoder that is loaded by name; see `handful.encoders.load`.
         device: likewise.
         store: where features are kept.
+        group_by: which images belong together, so that no draw tears them apart; as for
+            `handful.fit`, and by default those that the source states.
         progress: called with (images done, images in all).
 
     Raises:
@@ -121,7 +126,8 @@ def compare(
     methods = [methods] if isinstance(methods, str) else methods
     check_count("seeds", seeds)
     counts = _shot_counts(shots)
-    dataset, reserved = data.separate_reserved(data.load(source, classes=words), words)
+    grouped = group_images(data.load(source, classes=words), group_by)
+    dataset, reserved = data.separate_reserved(grouped.dataset, words)
     with data.reserved_in_errors(reserved):
         names = data.class_words(dataset, words)
     model = encoders.load(encoder, precision=precision, device=device)
@@ -140,6 +146,7 @@ def compare(
         "images": len(task.labels),
         "copies": f"{len(task.ids) - len(set(task.ids))} images repeat another byte for byte; "
         "a copy of a support image is never tested on",
+        "groups": _groups(task, grouped),
         "ignored": dict(dataset.ignored),
         "seeds": seeds,
         "equal draws": _equal_draws(task, {t.shots for t in trials}),
@@ -175,6 +182,15 @@ def _shot_counts(shots: int | Sequence[int] | None) -> tuple[int, ...]:
     for count in counts:
         check_count("shots", count)
     return counts
+
+
+def _groups(task: Task, grouped: Grouped[data.Dataset]) -> str:
+    """How many there are, and what could not be told of some photos; "" without any."""
+    if not task.groups:
+        return ""
+    units = find_units(task.groups, task.ids)
+    note = f"; {grouped.note}" if grouped.note else ""
+    return f"{len(units)} images are {int(units.max()) + 1} groups or single images{note}"
 
 
 def _equal_draws(task: Task, shots: Collection[int]) -> list[int]:

@@ -1,0 +1,115 @@
+"""Two skills on the same photos: the numbers by hand and by scipy, the command and its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+import handful
+import handful.data
+from commands import run
+from handful import metrics
+from handful.errors import InputError
+from handful.skills.compare_skills import compare_skills
+
+
+def pairs(both, first, second, neither):
+    cells = [(1, 1)] * both + [(1, 0)] * first + [(0, 1)] * second + [(0, 0)] * neither
+    return np.array(cells).T
+
+
+def test_difference_by_the_published_example():
+    # Newcombe, 1998, table II: 36, 12, 2, 0 by his method 10
+    a, b = pairs(36, 2, 12, 0)
+    found = metrics.paired_difference(a, b)
+    assert (found.both, found.first, found.second, found.neither) == (36, 2, 12, 0)
+    assert found.difference == pytest.approx(0.2)
+    assert found.interval == pytest.approx((0.0569, 0.3404), abs=1e-4)
+    assert found.p == pytest.approx(binomtest(2, 14).pvalue)
+    assert found.method == "exact McNemar"
+    turned = metrics.paired_difference(b, a)
+    assert turned.interval == pytest.approx((-0.3404, -0.0569), abs=1e-4)
+
+
+def test_equal_skills_differ_by_nothing_that_is_known():
+    found = metrics.paired_difference([1, 0, 1], [1, 0, 1])
+    assert (found.difference, found.p) == (0, 1)
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+def test_groups_are_swapped_and_drawn_whole():
+    a, b = pairs(10, 2, 12, 6)
+    alone = metrics.paired_difference(a, b)
+    # every photo three times, in one group: as many groups as there were photos
+    units = np.repeat(np.arange(30), 3)
+    thrice = metrics.paired_difference(np.repeat(a, 3), np.repeat(b, 3), units)
+    assert thrice.method == "swaps by group"
+    assert thrice.units == 30
+    assert thrice.difference == pytest.approx(alone.difference)
+    assert thrice.p == pytest.approx(alone.p, abs=0.005)  # by 10 000 swaps
+    assert thrice.interval == pytest.approx(alone.interval, abs=0.05)
+    # as independent photos the copies would make chance look like a difference
+    assert metrics.paired_difference(np.repeat(a, 3), np.repeat(b, 3)).p < alone.p / 10
+    assert metrics.paired_difference(a, b, [0] * 30).interval is None
+
+
+def test_refuses_answers_of_different_photos():
+    with pytest.raises(InputError, match="two answers an image"):
+        metrics.paired_difference([1, 0], [1])
+
+
+@pytest.fixture
+def skills(photos, tmp_path):
+    first = handful.fit(photos, method="zero_shot").save(tmp_path / "a")
+    return first, handful.fit(photos, shots=4).save(tmp_path / "b")
+
+
+def test_the_comparison_is_that_of_two_evaluations(photos, skills):
+    found = compare_skills(*skills, photos)
+    alone = [handful.evaluate(skill, photos).result for skill in skills]
+    assert found.accuracies == tuple(one.accuracy for one in alone)
+    assert found.intervals == tuple(one.interval for one in alone)
+    assert found.difference.difference == pytest.approx(alone[1].accuracy - alone[0].accuracy)
+
+
+def test_what_one_skill_was_taught_with_counts_for_neither(photos, skills):
+    dataset = handful.data.load(photos).split("train")
+    everything = handful.data.Dataset(dataset.images, dataset.labels)
+    found = compare_skills(skills[1], skills[1], everything)
+    assert len(found.answers[0]) == len(dataset) // 2  # 4 of 8 photos of a class taught it
+    halves = handful.fit(everything.subset(range(0, len(dataset), 2)))
+    other = compare_skills(halves, skills[1], everything)
+    assert {*other.answers[0].ids}.isdisjoint(halves.pack.support_ids)
+    assert other.only_one
+    with pytest.raises(InputError, match="support set"):
+        compare_skills(handful.fit(everything), skills[1], everything)
+
+
+def test_the_command(photos, skills, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, shown, _ = run(capsys, "compare", *skills, photos, "--out", out)
+    assert code == 0
+    assert "exact McNemar" in shown
+    found = json.loads((out / "comparison.json").read_text())
+    with (out / "answers.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == found["data"]["images"] == 32
+    for name, key in (("a", "first"), ("b", "second")):
+        right = sum(row[f"right:{name}"] == "yes" for row in rows)
+        assert right == found["both"] + found[key]
+    assert [one["name"] for one in found["skills"]] == ["a", "b"]
+    code, shown, _ = run(capsys, "compare", *skills, photos, "--json")
+    assert json.loads(shown)["p"] == found["p"]
+    for arguments, words in (
+        ((*skills,), "SKILL_A SKILL_B PHOTOS"),
+        ((*skills, photos, "--shots", "1"), "--shots is for comparing methods"),
+        ((photos,), "--out FOLDER"),
+        ((photos, photos), "is no skill"),
+    ):
+        code, _, told = run(capsys, "compare", *arguments)
+        assert code == 2
+        assert words in " ".join(told.split())
