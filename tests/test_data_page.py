@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageOps
 
 from commands import run
 from handful.data import _image_table, _rows, classes, dataset, playground
@@ -100,14 +101,15 @@ def check(title: str, found: set[str]) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Classes, photos of no class, a copy under another label and a photo that is broken."""
+    """Classes, photos of no class, a copy and a photo that is broken."""
     top = tmp_path_factory.mktemp("photos")
     playground.write(playground.task("style-rolled", 4, seed=6100, queries_per_class=2), top)
     for part in ("train", "test"):
         first, second, *_ = sorted((top / part).iterdir())
         (top / part / "background").mkdir()
-        shutil.copy(sorted(second.iterdir())[0], top / part / "background" / "0.png")
-        shutil.copy(sorted(first.iterdir())[0], second / "copy.png")
+        with Image.open(sorted(second.iterdir())[0]) as image:
+            ImageOps.invert(image.convert("RGB")).save(top / part / "background" / "0.png")
+        shutil.copy(sorted(first.iterdir())[0], first / "copy.png")
         (first / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     return top
 

@@ -52,6 +52,19 @@ OtherEncoder = Annotated[
     str | None,
     typer.Option("--encoder", help="Where the skill's encoder lies now: a hub name or a folder."),
 ]
+GroupBy = Annotated[
+    str,
+    typer.Option(
+        "--group-by",
+        "--group",
+        help="What belongs together: auto (as the data state, else near copies), none, parent "
+        "(folder), 60s (time), '(.+)_' (part of the name) or a column.",
+    ),
+]
+OnConflict = Annotated[
+    str,
+    typer.Option(help="A photo that has two labels, byte for byte: refuse, or drop all of it."),
+]
 Precision = Annotated[
     str,
     typer.Option(

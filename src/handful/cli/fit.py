@@ -45,6 +45,8 @@ def run(
     with_: _options.With = None,
     tune: _options.TuneParams = None,
     unlabelled: _options.Unlabelled = None,
+    group_by: _options.GroupBy = "auto",
+    on_conflict: _options.OnConflict = "refuse",
     checkpoint: _options.Checkpoint = None,
     log: _options.Log = None,
     seed: _options.Seed = 0,
@@ -86,6 +88,8 @@ def run(
             seed=seed,
             views=views,
             unlabelled=unlabelled if tuning is None else None,
+            group_by=group_by,
+            on_conflict=on_conflict,
             tuning=None if tuning is None else replace(tuning, progress=live),
             progress=progress,
         )
@@ -97,6 +101,8 @@ def run(
         _console.echo_json(_facts(fitted, out))
     else:
         _show(fitted, out, seconds, why=why)
+    for line in fitted.notes:
+        _console.echo_err(line)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
     return _report(fitted)
@@ -104,7 +110,9 @@ def run(
 
 def _report(fitted: Fitted) -> int:
     """Name the photos that were left out; returns the exit code, 1 where some cannot be read."""
-    pool = fitted.pool
+    pool, twice = fitted.pool, "photos are there more than once, byte for byte"
+    _results.report_left_out(fitted.repeated, twice, "each counts once")
+    _results.report_left_out(fitted.dropped, "photos have several labels, byte for byte the same")
     if pool is None:
         return _console.report_failures(fitted.failures, fitted.ignored)
     for names, why in (
@@ -155,9 +163,21 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
         **fitted.pack.task.fit_json(manifest),
         **({"pool": _pool(fitted)} if fitted.pool else {}),
         **({"training": _tuning.to_json(fitted.trained)} if fitted.trained else {}),
+        **_groups(manifest),
+        "repeated": list(fitted.repeated),
+        "dropped": list(fitted.dropped),
+        "notes": list(fitted.notes),
         "ignored": dict(fitted.ignored),
         "failures": _console.failures_json(fitted.failures),
     }
+
+
+def _groups(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How groups came about, and how many units were left out together; empty without groups."""
+    facts = manifest["training"]
+    if "group_by" not in facts:
+        return {}
+    return {"groups": {"by": facts["group_by"], "units": facts["units"]}}
 
 
 def _pool(fitted: Fitted) -> dict[str, Any]:

@@ -16,15 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 from handful import data, encoders, tasks
 from handful.contracts import ClassText, Encoder, check_count
+from handful.data.group_by import AUTO
 from handful.encoders import prompts
 from handful.errors import InputError
-from handful.features import Progress, extract_features
+from handful.features import Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
+from handful.skills.copies import REFUSE, check_on_conflict
 from handful.skills.fitted import Fitted
+from handful.skills.grouping import grouping_facts, grouping_notes, with_groups
 from handful.skills.pool import Helped, check_pool, encode_pool, find_pool, teach
 from handful.skills.statements import state
-from handful.skills.support import SupportFeatures, SupportImages, encode_support, read_support
+from handful.skills.support import (
+    SupportFeatures,
+    SupportImages,
+    encode_support,
+    features_before_tuning,
+    read_support,
+)
 from handful.tasks import Task
 
 if TYPE_CHECKING:
@@ -46,6 +55,8 @@ def fit(
     seed: int = 0,
     views: int = 1,
     unlabelled: Any = None,
+    group_by: str = AUTO,
+    on_conflict: str = REFUSE,
     tuning: Tuning | None = None,
     precision: str = "auto",
     device: str = "auto",
@@ -74,6 +85,12 @@ def fit(
         views: augmented views averaged into each support feature; 1 means the image as it is.
         unlabelled: photos of the same kind without labels, a folder or images, that help `auto`
             (`handful.adapters.fit_with_pool`). Support images among them are left out.
+        group_by: what belongs together and is left out together: `auto` (the groups that the data
+            state, else near copies and bursts that are found), `none`, `parent`, a duration such
+            as `60s`, a regular expression on the file's name or a column of the table; see
+            `handful.data.grouping.group_images`.
+        on_conflict: of a picture that is there under several labels, byte for byte: `refuse`, or
+            `drop` all its copies.
         tuning: what to train inside the encoder first; it then computes in float32.
         precision: `float32`, `bfloat16` or `auto`, of an encoder that is loaded by name; see
             `handful.encoders.load`.
@@ -92,24 +109,27 @@ def fit(
     chosen = tasks.choose(task, source)
     create = partial(chosen.create, method, seed, params)
     adapter = create()  # before any image is read: a wrong parameter is refused at once
+    check_on_conflict(on_conflict)
     if unlabelled is not None:
         check_pool(chosen, method, tuned=tuning is not None)
         unlabelled = find_pool(unlabelled)
-    images = read_support(chosen, source, words, shots, seed)
+    images = read_support(
+        chosen, source, words, shots, seed, group_by=group_by, on_conflict=on_conflict
+    )
     class_prompts = prompts.class_prompts(images.words, prompts.expand_templates(templates))
     if tuning is not None and encoders.check_precision(precision) == "bfloat16":
         raise InputError("a tuner is trained in float32; leave the precision bfloat16 out")
     precision = "float32" if tuning else precision
     model = encoders.load(encoder, precision=precision, device=device)
+    encode = partial(encode_support, chosen, views=views, seed=seed, store=store, progress=progress)
     trained, used = None, class_prompts
+    images, support, near = with_groups(images, encode(images, model))
     if tuning is not None:
         trained = _tune(chosen, tuning, model, images, class_prompts, create, seed, store, progress)
         if trained.weight:  # at 0 nothing of the training is kept
             model, used = trained.encoder, replace(class_prompts, templates=trained.templates)
+            support = encode(images, model)
     text = prompts.encode_prompts(model, used)
-    support = encode_support(
-        chosen, images, model, views=views, seed=seed, store=store, progress=progress
-    )
     pool = None
     if unlabelled is not None:
         known = (*support.ids, *(support.reserved.ids if support.reserved else ()))
@@ -119,8 +139,9 @@ def fit(
     seconds = time.perf_counter() - began
     facts = {"shots": shots, "counts": support.counts, **chosen.facts(support.targets)}
     facts |= {"precision": model.precision} if precision != "auto" else {}
+    facts |= grouping_facts(images, support, near)
     facts |= {"words": images.words, "seed": seed, "views": views, "failed": len(support.failures)}
-    untouched = _untouched(model, class_prompts, support, store)
+    untouched = features_before_tuning(model, class_prompts, support, store)
     pack = _pack(chosen, adapter, helped, model, used.templates, text, support, untouched, facts)
     return Fitted(
         pack,
@@ -132,6 +153,9 @@ def fit(
         trained,
         store,
         pool,
+        images.repeated,
+        images.dropped,
+        grouping_notes(chosen, images, support, near),
     )
 
 
@@ -183,21 +207,6 @@ def _tune(
         store=store,
         progress=progress,
     )
-
-
-def _untouched(
-    encoder: Encoder,
-    class_prompts: prompts.ClassPrompts,
-    support: SupportFeatures,
-    store: FeatureStore | None,
-) -> deltas.Untouched | None:
-    """Features of the support set by the base of a tuned encoder, for routing in a library."""
-    base = getattr(encoder, "base", None)
-    if base is None:
-        return None
-    plain = extract_features(base, support.images, store)
-    text = prompts.encode_prompts(base, class_prompts)
-    return deltas.Untouched(plain.features.values, support.targets, text.weights)
 
 
 def _pack(

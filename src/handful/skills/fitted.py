@@ -36,6 +36,9 @@ class Fitted:
         trained: the tuned encoder and the report of its training, where there was one.
         store: where features are kept; None for the user's own store.
         pool: the photos without labels that helped, where there were any.
+        repeated: names of images that are there already, byte for byte; each picture counts once.
+        dropped: names of images that have several labels and were left out.
+        notes: what to know of the groups that were found or stated, a sentence each.
     """
 
     pack: Pack
@@ -47,6 +50,9 @@ class Fitted:
     trained: Trained | None = None
     store: FeatureStore | None = field(default=None, repr=False)
     pool: Pool | None = field(default=None, repr=False)
+    repeated: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """One line, as of its skill."""

@@ -82,7 +82,8 @@ def diagnose(
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
     task = tasks.get("classify")
-    labelled = read_support(task, data.read_source(source, classes=words), words)
+    read = data.read_source(source, classes=words)
+    labelled = read_support(task, read, words, keep_copies=True)
     without_class = labelled.reserved
     labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
     loaded = encoders.load(encoder, precision=precision, device=device)

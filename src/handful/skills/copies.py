@@ -1,0 +1,113 @@
+"""Copies and contradictions among labelled images: each picture counts once, under one label."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from handful.contracts import ImageRef
+from handful.errors import ImageError, InputError
+
+REFUSE, DROP = "refuse", "drop"  # what to do where one picture has two labels
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images that are byte for byte the same.
+
+    Args:
+        kept: positions of the images that count, ascending: the first of each picture.
+        repeated: names of further copies under the same label; the first one counts.
+        dropped: names of pictures with several labels, all of their copies.
+    """
+
+    kept: tuple[int, ...]
+    repeated: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def find_copies(
+    images: Sequence[ImageRef], labels: Sequence[Hashable], on_conflict: str = REFUSE
+) -> Copies:
+    """Let each picture count once; refuse one that has several labels, or leave it out.
+
+    Only files of one size are read, for others cannot be equal. An image that cannot be read is
+    equal to none; it is reported where it is decoded.
+
+    Args:
+        images: N images.
+        labels: N labels, or tuples of labels.
+        on_conflict: `refuse`, or `drop`: leave out all copies of a picture with several labels.
+
+    Raises:
+        InputError: a picture with several labels, where they are refused; names its files.
+    """
+    check_on_conflict(on_conflict)
+    found: dict[str, list[int]] = defaultdict(list)
+    for i in _of_equal_size(images):
+        try:
+            found[images[i].digest()].append(i)
+        except ImageError:
+            continue
+    several = [rows for rows in found.values() if len(rows) > 1]
+    torn = [rows for rows in several if len({labels[i] for i in rows}) > 1]
+    if torn and on_conflict == REFUSE:
+        raise InputError(conflict_message([_told(images, labels, rows) for rows in torn]))
+    dropped = {i for rows in torn for i in rows}
+    repeated = {i for rows in several for i in rows[1:]} - dropped
+    kept = tuple(i for i in range(len(images)) if i not in dropped and i not in repeated)
+    names = [tuple(images[i].name for i in sorted(rows)) for rows in (repeated, dropped)]
+    return Copies(kept, *names)
+
+
+def check_on_conflict(on_conflict: str) -> None:
+    """Refuse a word that says nothing about conflicts.
+
+    Raises:
+        InputError: neither `refuse` nor `drop`.
+    """
+    if on_conflict not in (REFUSE, DROP):
+        raise InputError(f"on_conflict: expected {REFUSE} or {DROP}, got {on_conflict!r}")
+
+
+def conflict_message(told: Sequence[str]) -> str:
+    """The words of an error about pictures with several labels.
+
+    Args:
+        told: of each picture its files with their labels.
+    """
+    count, more = len(told), len(told) - _SHOWN
+    return (
+        f"{count} photo{'s have' if count > 1 else ' has'} several labels, byte for byte the same "
+        f"file: {'; '.join(told[:_SHOWN])}{f' and {more} more' if more > 0 else ''}; take the "
+        "wrong file out, or leave all of them out with --on-conflict drop "
+        "(Python: on_conflict='drop')"
+    )
+
+
+def _told(images: Sequence[ImageRef], labels: Sequence[Hashable], rows: Sequence[int]) -> str:
+    """`Forest/1.jpg (Forest) and River/1.jpg (River)`: the first image of each label."""
+    first = {labels[i]: images[i].name for i in reversed(rows)}
+    parts = [f"{name} ({_shown(label)})" for label, name in first.items()]
+    return " and ".join(reversed(parts))
+
+
+def _shown(label: Hashable) -> str:
+    return "|".join(label) or "no label" if isinstance(label, tuple) else str(label)
+
+
+def _of_equal_size(images: Sequence[ImageRef]) -> list[int]:
+    """Positions of images that may have a copy among the others."""
+    sizes: dict[int, list[int]] = defaultdict(list)
+    for i, image in enumerate(images):
+        if image.path is None:
+            sizes[-1].append(i)  # in memory: no need to guess
+            continue
+        try:
+            sizes[image.path.stat().st_size].append(i)
+        except (OSError, ValueError):
+            continue
+    sizes = {size: rows for size, rows in sizes.items() if len(rows) > 1 or -1 in sizes}
+    return sorted(i for rows in sizes.values() for i in rows)

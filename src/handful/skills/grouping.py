@@ -1,0 +1,119 @@
+"""The groups of a fit: stated or found, as facts of the skill and in the words of `handful fit`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from handful import data
+from handful.data.group_by import AUTO
+from handful.selection.groups import find_units
+from handful.skills.near_copies import NearCopies, find_near_copies
+from handful.skills.support import SupportFeatures, SupportImages
+from handful.tasks import Task
+
+NEAR, STATED = "near copies", "stated"
+_SHOWN = 3
+
+
+def with_groups(
+    images: SupportImages, features: SupportFeatures
+) -> tuple[SupportImages, SupportFeatures, NearCopies | None]:
+    """A support set with its near copies as groups, where nothing about groups was stated.
+
+    Args:
+        images: the support set before the encoder.
+        features: after it, by an encoder that was not trained on these images.
+
+    Returns:
+        both, and what was found; None where groups are stated or not wanted.
+    """
+    if images.states_groups:
+        return images, features, None
+    labels = [tuple(np.atleast_1d(row).tolist()) for row in features.targets]
+    found = find_near_copies(features.images, features.features, labels)
+    groups = [""] * len(images.images)
+    for place, name in zip(features.kept, found.groups, strict=True):
+        groups[place] = name
+    labelled = replace(images.images, groups=tuple(groups))
+    return replace(images, images=labelled), replace(features, groups=found.groups), found
+
+
+def grouping_facts(
+    images: SupportImages, features: SupportFeatures, near: NearCopies | None
+) -> dict[str, Any]:
+    """How groups came about and how many units there are, for `training` in `pack.json`."""
+    if not any(features.groups):
+        return {}
+    return {"group_by": _how(images, near), "units": _unit_count(features)}
+
+
+def grouping_notes(
+    task: Task, images: SupportImages, features: SupportFeatures, near: NearCopies | None
+) -> tuple[str, ...]:
+    """What a user should know of the groups, a sentence each."""
+    notes = []
+    count, units = len(features.ids), _unit_count(features)
+    if any(features.groups) and near:
+        notes.append(
+            f"{count} photos are {units} bursts or single pictures (near copies); they were left "
+            "out together. --group-by none if they are independent."
+        )
+    elif any(features.groups):
+        by = "as stated" if images.group_by == AUTO else f"by {images.group_by}"
+        notes.append(
+            f"{count} photos are {units} groups or single photos ({by}); they were left out "
+            "together."
+        )
+    if images.group_note:
+        notes.append(f"{images.group_note}.")
+    if task.exclusive:
+        notes += _of_one_unit(features) + _across(features, near)
+    return tuple(notes)
+
+
+def _how(images: SupportImages, near: NearCopies | None) -> str:
+    if near:
+        return NEAR
+    return STATED if images.group_by == AUTO else images.group_by
+
+
+def _unit_count(features: SupportFeatures) -> int:
+    return len(np.unique(find_units(features.groups, features.ids)))
+
+
+def _of_one_unit(features: SupportFeatures) -> list[str]:
+    """Classes whose several images are all of one unit, so that none can be left out."""
+    units = find_units(features.groups, features.ids)
+    of_class: dict[str, set[int]] = defaultdict(set)
+    names = [*features.counts]
+    for target, unit in zip(features.targets.tolist(), units.tolist(), strict=True):
+        of_class[names[target]].add(unit)
+    sizes = Counter(names[target] for target in features.targets.tolist())
+    alone = [name for name in names if len(of_class[name]) == 1 and sizes[name] > 1]
+    if not alone:
+        return []
+    shown = ", ".join(alone[:_SHOWN])
+    more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+    return [
+        f"All photos of {shown}{more} are one group, so none of them can be left out: how well "
+        f"{'they are' if len(alone) > 1 else 'it is'} told is not known; add photos of another "
+        "occasion."
+    ]
+
+
+def _across(features: SupportFeatures, near: NearCopies | None) -> list[str]:
+    """Pictures that are nearly the same and have different labels."""
+    if near is None or not near.across:
+        return []
+    names, count = [*features.counts], len(near.across)
+    files = data.unique_names([image.name for image in features.images])
+    told = [f"{files[i]} ({names[int(features.targets[i])]})" for i in near.across[0]]
+    is_are = "groups of near copies have" if count > 1 else "group of near copies has"
+    return [
+        f"{count} {is_are} several labels, such as {' and '.join(told)}; where one is wrong, "
+        "handful doctor shows it."
+    ]
