@@ -73,7 +73,7 @@ class SkillComparison:
             **self.difference.as_dict(),
             "only_one": list(self.only_one),
             "leaks": [list(first.leaks), list(second.leaks)],
-            "failures": [{"file_name": f.name, "error": f.reason} for f in self.failures],
+            "failures": [{"file": f.name, "error": f.reason} for f in self.failures],
             "ignored": dict(self.ignored),
         }
 

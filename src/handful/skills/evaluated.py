@@ -103,7 +103,7 @@ class Evaluated:
             "repeated": list(self.repeated),
             "contradictory": list(self.contradictory),
             "failed": len(self.failures),
-            "failures": [{"file_name": f.name, "error": f.reason} for f in self.failures],
+            "failures": [{"file": f.name, "error": f.reason} for f in self.failures],
             "ignored": dict(self.ignored),
         }
         # what was not asked for, or cannot be, is left out
