@@ -23,7 +23,12 @@ from handful.errors import InputError
 from handful.packs import Pack
 from handful.packs.support import Support
 from handful.selection import kernel_ridge
-from handful.selection.label_errors import estimate_label_errors, ridge_influence
+from handful.selection.groups import unit_weights
+from handful.selection.label_errors import (
+    _unit_influence,
+    estimate_label_errors,
+    ridge_influence,
+)
 from handful.skills.doctor import diagnose, examine, find_duplicates, measures
 from handful.skills.explain import explain
 from tasks import make
@@ -311,3 +316,104 @@ def test_a_skill_of_several_labels_is_refused():
         diagnose(several)
     with pytest.raises(InputError, match="several labels"):
         explain(several, np.ones(4, np.float32))
+
+
+def in_bursts(support: Support, times: int, noise: float = 0.01) -> Support:
+    """Every photo as a burst of frames that are nearly the same, with its group."""
+    rows = np.repeat(np.arange(len(support.ids)), times)
+    rng = np.random.default_rng(4)
+    features = support.features[rows] + noise * rng.standard_normal((len(rows), 48))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    ids = tuple(f"{i:064x}" for i in range(len(rows)))
+    names = tuple(f"{r}_{i % times}.png" for i, r in enumerate(rows))
+    groups = tuple(f"burst {r}" for r in rows)
+    return replace(
+        support.subset(rows),
+        features=features.astype(np.float32),
+        ids=ids,
+        names=names,
+        groups=groups,
+    )
+
+
+def test_one_wrong_photo_as_a_burst_is_found_by_its_stated_group():
+    task = make(classes=4, shots=8, width=48, seed=5)
+    columns = np.array([task.text.classes.index(name) for name in task.y])
+    columns[3] = (columns[3] + 2) % 4
+    single = support_of(task, columns)
+    alone = {f.row: f for f in examine(single, auto()).images}
+    assert alone[3].wrong > 0.9
+    bursts = in_bursts(single, 4)
+    found = {f.row: f for f in examine(bursts, auto()).images}
+    torn = {f.row: f for f in examine(replace(bursts, groups=()), auto()).images}
+    for row in range(12, 16):
+        assert found[row].wrong == pytest.approx(alone[3].wrong, abs=0.05)
+        assert found[row].right is False
+        assert torn[row].wrong < 0.5  # its own frames speak for it
+    # with its group the whole burst stands out as the photo does
+    far = [f.row // 4 for f in sorted(found.values(), key=lambda f: -f.distance)[:4]]
+    assert far == [max(alone.values(), key=lambda f: f.distance).row] * 4
+    hurts = [f.row // 4 for f in sorted(found.values(), key=lambda f: -f.influence)[:4]]
+    assert hurts == [3] * 4
+    assert [f for f in found.values() if f.row // 4 != 3 and f.wrong > 0.5] == [
+        f for f in found.values() if f.row // 4 != 3 and alone[f.row // 4].wrong > 0.5
+    ]
+
+
+def test_the_influence_of_a_unit_is_that_of_fits_without_it():
+    rng = np.random.default_rng(0)
+    rows, targets = rng.standard_normal((12, 5)), torch.arange(12) % 3
+    kernel = torch.from_numpy(np.exp(-((rows[:, None] - rows) ** 2).sum(2) / 8))
+    goal = torch.nn.functional.one_hot(targets, 3).double()
+    base = torch.from_numpy(0.1 * rng.standard_normal((12, 3)))
+    units = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4, 5, 6, 6])
+    weights = torch.from_numpy(unit_weights(units))
+
+    def without(gone: np.ndarray) -> torch.Tensor:
+        """Predictions of everything by a fit without some rows."""
+        left = torch.from_numpy(~gone)
+        inner = kernel[left][:, left] + 0.1 * torch.eye(int(left.sum()), dtype=torch.float64)
+        return base + kernel[:, left] @ torch.linalg.solve(inner, (goal - base)[left])
+
+    alone = torch.stack([without(units == u)[i] for i, u in enumerate(units)])
+    sharp = estimate_label_errors(alone, targets, weights).sharpness
+    scale = sharp / (alone - alone.mean(1, keepdim=True)).std(1).mean()
+    found = ridge_influence(kernel, goal - base, base, targets, 0.1, units)
+    for i, u in enumerate(units):
+        gained = 0.0
+        for j, v in enumerate(units):
+            if u != v:
+                after = (scale * without((units == u) | (units == v))[j]).log_softmax(0)
+                before = (scale * alone[j]).log_softmax(0)
+                gained += float(weights[j] * (after - before)[targets[j]])
+        assert found[i].item() == pytest.approx(gained / 6)
+    # where each is alone, both formulas are one
+    each = ridge_influence(kernel, goal - base, base, targets, 0.1, np.arange(12))
+    inverse = torch.linalg.inv(kernel + 0.1 * torch.eye(12, dtype=torch.float64))
+    same = _unit_influence(inverse, inverse @ (goal - base), goal, targets, np.arange(12))
+    assert torch.allclose(each, same)
+
+
+def test_copies_within_a_group_are_said_once_and_across_classes_always():
+    task = make(classes=4, shots=3, width=48, seed=5)
+    bursts = in_bursts(support_of(task), 3, noise=0.001)
+    found = examine(bursts, auto())
+    assert not found.duplicates
+    (note,) = [n for n in found.notes if "within 12 groups" in n]
+    assert note.startswith("36 pairs of copies or near-copies lie within 12 groups (burst 0, ")
+    crossed = bursts.targets.copy()
+    crossed[1] = (crossed[1] + 1) % 4
+    pairs = examine(replace(bursts, targets=crossed), auto()).duplicates
+    assert {(d.first, d.second) for d in pairs} == {(0, 1), (1, 2)}
+    assert all(d.across for d in pairs)
+
+
+def test_a_class_of_one_group_is_judged_by_its_text():
+    support = support_of(make(classes=4, shots=3, width=48, seed=5))
+    groups = tuple("burst" if c == 2 else "" for c in support.targets)
+    found = examine(replace(support, groups=groups), auto())
+    by_text = {f.row for f in found.images if f.evidence == measures.TEXT_ALONE}
+    assert by_text == set(np.flatnonzero(support.targets == 2))
+    assert any(
+        "3 images are the only ones of their class or all of one group" in n for n in found.notes
+    )

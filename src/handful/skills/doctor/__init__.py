@@ -5,10 +5,11 @@ and, where they can be had, its pictures; `contact_sheet` shows what was found.
 """
 
 from handful.skills.doctor.diagnosis import Diagnosis, diagnose
+from handful.skills.doctor.duplicates import SIMILAR, find_duplicates
 from handful.skills.doctor.examination import examine
 from handful.skills.doctor.figure import contact_sheet
 from handful.skills.doctor.findings import Duplicate, Examination, Finding
-from handful.skills.doctor.measures import FAR, SIMILAR, SUSPECT, find_duplicates
+from handful.skills.doctor.measures import FAR, SUSPECT
 
 __all__ = [
     "FAR",

@@ -15,9 +15,9 @@ from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
 from handful.packs import Pack, deltas
 from handful.packs.format import LIBRARY, MANIFEST
+from handful.skills.doctor.duplicates import SIMILAR
 from handful.skills.doctor.examination import examine
 from handful.skills.doctor.findings import Examination
-from handful.skills.doctor.measures import SIMILAR
 from handful.skills.locate import decode_or_none, locate_images
 from handful.skills.support import encode_support, read_support
 

@@ -10,6 +10,7 @@ import numpy as np
 from handful.errors import InputError
 from handful.packs.support import Support
 from handful.skills.doctor import measures
+from handful.skills.doctor.duplicates import SIMILAR, find_duplicates
 from handful.skills.doctor.findings import Examination, Finding
 
 
@@ -18,9 +19,9 @@ def examine(
     adapter: Any,
     *,
     sizes: Sequence[tuple[int, int] | None] | None = None,
-    similar: float = measures.SIMILAR,
+    similar: float = SIMILAR,
 ) -> Examination:
-    """Judge every support image by a fit of the others.
+    """Judge every support image by a fit of the others: those of other units (`Support.units`).
 
     Whatever the adapter, labels are judged by the left-out logits of `auto`, the likeliest blend
     (`handful.selection.label_errors`); whether an image hurts, by the exact influence in kernel
@@ -39,7 +40,7 @@ def examine(
     n, notes = len(support.ids), list[str]()
     if sizes is not None and len(sizes) != n:
         raise InputError(f"expected {n} sizes, one an image, got {len(sizes)}")
-    duplicates = measures.find_duplicates(support, similar)
+    duplicates = find_duplicates(support, similar, notes)
     labels = measures.judge_labels(support, notes)
     right = measures.answered_right(support, adapter, labels.left_out)
     influence = measures.influence(support, notes)

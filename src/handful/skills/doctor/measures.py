@@ -1,4 +1,4 @@
-"""Measures of the images of a support set: labels, influence, distances, copies, sizes."""
+"""Measures of the images of a support set: labels, influence, distances, sizes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from handful import plugins
-from handful.contracts import Array
-from handful.errors import InputError
 from handful.packs.support import Support
+from handful.selection.groups import left_out_units, unit_weights
 from handful.selection.label_errors import estimate_label_errors, ridge_influence
-from handful.skills.doctor.findings import Duplicate
 
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -26,16 +24,12 @@ FAR = 3.5  # robust deviations; the usual bound of Iglewicz and Hoaglin, 1993
 # bfloat16 instead of float32, the probability of a wrong label most, since one rate and one
 # temperature are found for all images. What is said has to hold in both precisions, so no image
 # may be named in one and not mentioned in the other: measured by bench/doctor_precision.py
-# (docs/benchmarks.md, "The doctor in another precision"). Cosines move by the sine of their angle.
+# (docs/benchmarks.md, "The doctor in another precision").
 NEAR_WRONG = 0.2
 NEAR_DEVIATIONS = 0.3
-_NEAR_TURN = 0.004
-SIMILAR = 0.97  # cosine from which two pictures may be near-duplicates ...
-_CLOSE = 0.25  # ... if they are also this much closer than neighbours usually are
 SMALL = 32  # pixels of the shorter side; encoders see at least 7 times as many
 _SMALL_SHARE = 0.25  # of the median shorter side, below `_SMALL_BELOW` pixels
 _SMALL_BELOW = 128
-_BLOCK = 1024  # images compared with all at once
 _AT_LEAST = 3  # images of a class before one of them can be far from it
 _INFLUENCE_UP_TO = 2048  # images: exact influence takes N² C time and N² memory
 _BETA, _PENALTY = 1.5, 0.1  # of the kernel ridge regression that stands for all methods there
@@ -65,24 +59,27 @@ class JudgedLabels:
 def judge_labels(support: Support, notes: list[str]) -> JudgedLabels:
     """Judge labels by `auto` without the image, and by zero-shot the only images of their class."""
     targets = torch.from_numpy(support.targets)
-    by_others = np.bincount(support.targets)[support.targets] > 1
+    by_others = left_out_units(support.targets, support.units)
     left_out = _left_out(_create("auto"), support) if by_others.any() else None
     wrong = np.zeros(len(targets))
     probabilities = np.zeros((len(targets), len(support.text.classes)))
     rate = None
     if not by_others.all():
-        by_text = estimate_label_errors(_left_out(_create("zero_shot"), support), targets)
+        by_text = estimate_label_errors(_zero_shot(support), targets)
         wrong[~by_others] = by_text.wrong.numpy()[~by_others]
         probabilities[~by_others] = by_text.probabilities.numpy()[~by_others]
         lone = int((~by_others).sum())
+        bursts = (np.bincount(support.targets)[support.targets[~by_others]] > 1).any()
         notes.append(
             f"{lone} image{'s are the only ones' if lone > 1 else ' is the only one'} of "
-            f"{'their' if lone > 1 else 'its'} class, so nothing can be left out there; "
+            f"{'their' if lone > 1 else 'its'} class{' or all of one group' * bool(bursts)}, so "
+            "nothing can be left out there; "
             f"{'their labels were' if lone > 1 else 'its label was'} judged by the text alone, "
             "which is a weaker witness"
         )
     if left_out is not None:
-        judged = estimate_label_errors(left_out[by_others], targets[by_others])
+        weights = torch.from_numpy(unit_weights(support.units[by_others]))
+        judged = estimate_label_errors(left_out[by_others], targets[by_others], weights)
         wrong[by_others] = judged.wrong.numpy()
         probabilities[by_others] = judged.probabilities.numpy()
         rate = judged.rate
@@ -108,7 +105,7 @@ def answered_right(support: Support, adapter: Any, auto: torch.Tensor | None) ->
 
 
 def influence(support: Support, notes: list[str]) -> Doubles:
-    """`[N]` nats a sample by which the others are predicted better without each image.
+    """`[N]` nats a sample by which the others are predicted better without each image's unit.
 
     NaN where it is not computed.
 
@@ -116,7 +113,7 @@ def influence(support: Support, notes: list[str]) -> Doubles:
     kernel `exp(beta (x·f - 1))` of Tip-Adapter, because its influence has a closed form.
     """
     n = len(support.ids)
-    one_each = np.bincount(support.targets).max() < 2
+    one_each = not left_out_units(support.targets, support.units).any()
     if one_each or n > _INFLUENCE_UP_TO:
         why = "one image a class" if one_each else f"more than {_INFLUENCE_UP_TO} images"
         notes.append(f"whether an image hurts the others was not computed ({why})")
@@ -127,7 +124,8 @@ def influence(support: Support, notes: list[str]) -> Doubles:
     targets = torch.from_numpy(support.targets)
     goal = torch.nn.functional.one_hot(targets, base.shape[1]).double()
     kernel = (_BETA * (rows @ rows.T - 1)).exp()
-    return np.asarray(ridge_influence(kernel, goal - base, base, targets, _PENALTY).numpy())
+    found = ridge_influence(kernel, goal - base, base, targets, _PENALTY, support.units)
+    return np.asarray(found.numpy())
 
 
 def harm(influences: Doubles) -> Doubles:
@@ -149,16 +147,20 @@ def near(values: Doubles, threshold: float, margin: float) -> Flags:
 def class_distances(support: Support) -> Doubles:
     """`[N]` `(d - median of the class) / (1.4826 MAD)`, d the distance to the mean of the others.
 
-    The deviations of all classes share one MAD: a few images of a class give no reliable one.
-    NaN for classes of fewer than 3 images.
+    The others are those of other units. The deviations of all classes share one MAD: a few images
+    of a class give no reliable one. NaN for classes of fewer than 3 units.
     """
     away = np.full(len(support.ids), np.nan)
     for c in np.unique(support.targets):
         rows = np.flatnonzero(support.targets == c)
-        if len(rows) < _AT_LEAST:
+        _, units, sizes = np.unique(support.units[rows], return_inverse=True, return_counts=True)
+        if len(sizes) < _AT_LEAST:
             continue
         own = support.features[rows].astype(np.float64)
-        others = (own.sum(axis=0) - own) / (len(rows) - 1)  # mean of the class without each image
+        sums = np.zeros((len(sizes), own.shape[1]))
+        np.add.at(sums, units, own)
+        # mean of the class without each image's unit
+        others = (own.sum(axis=0) - sums[units]) / (len(rows) - sizes[units])[:, None]
         d = np.linalg.norm(own - others, axis=1)
         away[rows] = d - np.median(d)
     if np.isnan(away).all():
@@ -187,53 +189,18 @@ def too_small(
     return np.asarray(sides < least)  # False where the size is not known
 
 
-def find_duplicates(support: Support, similar: float = SIMILAR) -> tuple[Duplicate, ...]:
-    """Pairs that are byte for byte the same, or much closer than neighbours are, across first.
-
-    With those a little below the threshold, which another precision may see above it.
-
-    Raises:
-        InputError: `similar` outside 0 to 1.
-    """
-    if not 0 < similar <= 1:
-        raise InputError(f"expected a similarity above 0 and up to 1, got {similar}")
-    X, targets = support.features, support.targets
-    _, codes = np.unique(np.array(support.ids), return_inverse=True)
-    blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]  # [N, N] may not fit
-    nearest = np.concatenate([_cosines(X, at).max(axis=1) for at in blocks])
-    # in a narrow domain all pictures are similar, so a copy has to be closer than neighbours are
-    usual = float(np.median(1 - nearest)) if len(X) > 2 else np.inf
-    least = min(max(similar, 1 - _CLOSE * usual), 1 - 1e-6)
-    margin = _NEAR_TURN * float(np.sqrt(1 - least**2))
-    result = []
-    for at in blocks:
-        cosines = _cosines(X, at)
-        same = codes[at][:, None] == codes
-        for i, j in zip(*np.nonzero((cosines > least - margin) | same), strict=True):
-            first, second = int(i) + at.start, int(j)
-            if first < second:
-                across = bool(targets[first] != targets[second])
-                cosine, exact = float(cosines[i, j]), bool(same[i, j])
-                near_least = not exact and abs(cosine - least) <= margin
-                result.append(Duplicate(first, second, cosine, exact, across, near_least))
-    order = sorted(result, key=lambda d: (not d.across, not d.exact, -d.cosine, d.first))
-    return tuple(order)
-
-
-def _cosines(X: Array, at: slice) -> Array:
-    """`[n, N]` of some rows with all; -1 with themselves."""
-    cosines: Array = np.clip(X[at] @ X.T, -1, 1)
-    cosines[np.arange(len(cosines)), np.arange(len(cosines)) + at.start] = -1
-    return cosines
-
-
 def _create(name: str) -> Any:
     return plugins.get("adapters", name)()
 
 
 def _left_out(adapter: Any, support: Support) -> torch.Tensor:
-    """`[N, C]` leave-one-out logits."""
+    """`[N, C]` logits by fits without the unit of each image."""
     X, y, text = support.features, support.targets, support.text
-    if len(X) < 2:  # only zero-shot, which has seen none of them, comes here
-        return torch.from_numpy(adapter.fit(X, y, text).logits(X))
-    return torch.from_numpy(adapter.leave_one_out(X, y, text))
+    return torch.from_numpy(adapter.leave_one_out(X, y, text, support.units))
+
+
+def _zero_shot(support: Support) -> torch.Tensor:
+    """`[N, C]` logits of zero-shot, which has seen none of the images."""
+    X = support.features
+    adapter = _create("zero_shot").fit(X, support.targets, support.text)
+    return torch.from_numpy(adapter.logits(X))
