@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import commands
 from handful.contracts import ImageRef
@@ -198,6 +200,26 @@ def test_no_file_ends_a_run_and_none_tells_of_its_patient(name, capfd):
         for tag in ("PatientName", "PatientID", "PatientBirthDate"):
             secret = str(found.get(tag) or "")
             assert len(secret) < 4 or secret not in told + out + err
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(["MR_small.dcm", "SC_rgb_rle_16bit.dcm", "SC_rgb_jpeg_dcmtk.dcm"]),
+    edits=st.lists(
+        st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=4)), min_size=1, max_size=5
+    ),
+)
+def test_a_hostile_file_raises_an_image_error_and_nothing_else(name, edits):
+    data = bytearray((FILES / name).read_bytes())
+    for at, new in edits:
+        data[at : at + len(new)] = new
+    data[128:132] = b"DICM"
+    told = "x: "
+    try:
+        assert decode(ImageRef.of(bytes(data), "x"), max_pixels=10**6).mode == "RGB"
+    except ImageError as error:
+        told = str(error)
+    assert told.startswith("x: ")
 
 
 def test_without_the_library_the_extra_is_named(tmp_path):

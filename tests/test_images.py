@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
+import pictures
 from handful.contracts import ImageRef
 from handful.data import decode
 from handful.errors import ImageError, InputError
+from pictures import png16, with_chunk
 
 # Pillow tells of odd metadata by warnings; they say nothing about the pixels.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -53,6 +55,10 @@ def rle_bmp() -> bytes:
 
 
 SAMPLES = {
+    "avif": encoded(PICTURE, "AVIF", exif=turned(6)),
+    "png deep": with_chunk(png16(PIXELS.astype(np.uint16) * 16), b"sBIT", b"\x0c\x0c\x0c"),
+    "tiff deep": pictures.tiff(PIXELS.astype(np.uint16) * 16, pages=[{}]),
+    "tiff float": pictures.tiff(PIXELS[:, :, 0].astype(np.float32), {42113: (2, b"-9999")}),
     "jpeg": encoded(PICTURE, "JPEG", quality=95),
     "jpeg progressive": encoded(PICTURE, "JPEG", progressive=True, exif=turned(6)),
     "jpeg cmyk": encoded(PICTURE.convert("CMYK"), "JPEG"),
@@ -261,7 +267,8 @@ def deeper(mode: str) -> bytes:
 EXTRA = ["RGBA", "LA", "clear RGB", "clear 16", "white is zero", "float"]
 
 
-@pytest.mark.parametrize("kind", [*SAMPLES, *EXTRA])
+# of deep colours a PIL image has lost the lower half
+@pytest.mark.parametrize("kind", [k for k in (*SAMPLES, *EXTRA) if "deep" not in k])
 def test_a_pil_image_is_what_its_file_is(kind: str) -> None:
     data = SAMPLES[kind] if kind in SAMPLES else deeper(kind)
     with Image.open(BytesIO(data)) as image:
@@ -468,10 +475,10 @@ def test_lack_of_memory_is_one_image_s_failure(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_warning_made_an_error_is_one_image_s_failure() -> None:
-    data = SAMPLES["tiff 16"]
+    data = pictures.tiff(PIXELS, {270: (2, b"description" * 9)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "Corrupt EXIF data" in refusal(data[:50])
+        assert "corrupt EXIF data" in refusal(data[:-50])
 
 
 @pytest.mark.parametrize("options", [{"max_pixels": 0}, {"background": (0, 0, 256)}])

@@ -81,6 +81,7 @@ def _read_jpeg(name: str, data: bytes, limit: int, note: Note) -> Read:
 
 
 def _read_tiff(name: str, data: bytes, limit: int, note: Note) -> Read:
+    _tiff.check_directory(data)
     layout = _tiff.layout(data)
     if layout is None:  # broken tags, of which Pillow says more
         image = _open("TIFF", name, data, limit)

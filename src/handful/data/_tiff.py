@@ -21,6 +21,8 @@ _NO_PICTURE = 1 | 4  # in NewSubfileType: a smaller copy, or a mask
 _MOST_PAGES = 64  # looked at
 _FORMS = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}
 SAMPLE_MIN, SAMPLE_MAX, NO_DATA, _DNG = 340, 341, 42113, 50706
+_DECISIVE = (Tag.BitsPerSample, Tag.SampleFormat, SAMPLE_MIN, SAMPLE_MAX, NO_DATA)
+_VALUE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
 _MALFORMED = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, EOFError)
 
 
@@ -111,6 +113,31 @@ def layout(data: bytes) -> Layout | None:
         )
     except _MALFORMED:
         return None
+
+
+def check_directory(data: bytes) -> None:
+    """Refuse a file that ends within its first list of tags; Pillow would do without the rest.
+
+    Raises:
+        ValueError: the list, or a value that decides how samples look, is not all there.
+    """
+    big = data[2:3] == b"+" or data[3:4] == b"+"
+    order = "<" if data[:1] == b"I" else ">"
+    start, entry, offset = (8, 20, "Q") if big else (4, 12, "I")
+    try:
+        (at,) = struct.unpack_from(f"{order}{offset}", data, start)
+        (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, at)
+        at += 8 if big else 2
+        for place in range(at, at + entry * count, entry):
+            tag, kind, many, value = struct.unpack_from(f"{order}HH{2 * offset}", data, place)
+            size = many * _VALUE_BYTES.get(kind, 1)
+            if tag in _DECISIVE and size > struct.calcsize(offset) and value + size > len(data):
+                break
+        else:
+            return
+    except struct.error:
+        pass
+    raise ValueError("its list of tags is cut short")
 
 
 def _pages(data: bytes) -> Iterator[Any]:

@@ -29,6 +29,7 @@ MALFORMED = (
     LookupError,
     EOFError,
     ArithmeticError,
+    RuntimeError,  # of AVIF
     struct.error,
     zlib.error,
     Warning,
