@@ -96,12 +96,11 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     # Over 60 lines for its options alone, which typer reads from the signature.
-    # long, for every option of the command is declared with its help
+    recipe = {"method": method, "params": param, "templates": template, "words": classes}
+    places = _places(skill, images, cv, recipe)  # before imports that take a second
     from handful import report
     from handful.skills.evaluate import evaluate
 
-    recipe = {"method": method, "params": param, "templates": template, "words": classes}
-    places = _places(skill, images, cv, recipe)
     _check(keep_leaks=keep_leaks, record=record, pool=pool)
     if cv is not None:
         _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.contracts import Array, ClassText
 from handful.errors import InputError
-from handful.selection.groups import Units, find_units
+
+if TYPE_CHECKING:
+    from handful.selection.groups import Units
 
 RESERVED = "support.reserved"  # the tensor
 _LONG = 0.01  # bfloat16 rounds less
@@ -50,7 +52,7 @@ class Reserved:
     @cached_property
     def units(self) -> Units:
         """`[R]` numbers of what belongs together: images of a group, and copies of one."""
-        return find_units(self.groups, self.ids)
+        return _units(self.groups, self.ids)
 
     def subset(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Self:
         """Some of the images."""
@@ -115,7 +117,7 @@ class Support:
     @cached_property
     def units(self) -> Units:
         """`[N]` numbers of what is left out together: images of a group, and copies of one."""
-        return find_units(self.groups, self.ids)
+        return _units(self.groups, self.ids)
 
     def subset(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> Self:
         """The same classes with some of the images."""
@@ -147,6 +149,12 @@ class Support:
         if self.reserved is not None:
             made["reserved"] = _stated(self.reserved)
         return made
+
+
+def _units(groups: Sequence[str], ids: Sequence[str]) -> Units:
+    from handful.selection.groups import find_units  # imports torch; reading a skill needs none
+
+    return find_units(groups, ids)
 
 
 def _fill_groups(images: Support | Reserved) -> None:
