@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handful import data, encoders
 from handful.contracts import Encoder, ImageRef
 from handful.errors import InputError, StorageError
 from handful.features import extract_features
@@ -508,7 +509,6 @@ def test_look_ahead_is_bounded(encoder, store, monkeypatch):
 def test_a_real_encoder_reads_real_photos(store, shared, tmp_path):
     """What comes out is what the encoder says of each photo alone."""
     import models
-    from handful import data, encoders
 
     tower = encoders.load(str(models.clip(tmp_path)))
     paths = sorted((shared / "clothing" / "train").rglob("*.jpg"))[:24]
@@ -518,3 +518,21 @@ def test_a_real_encoder_reads_real_photos(store, shared, tmp_path):
     alone = [tower.images([tower.prepare(data.decode(ref))])[0] for ref in refs]
     np.testing.assert_allclose(found.features.values, np.stack(alone), atol=2e-5)
     assert extract_features(tower, refs, store).known == 24
+
+
+def test_what_may_surprise_about_a_photo_is_gathered_or_logged(tmp_path, caplog):
+    for number in range(3):
+        deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 60 + number
+        Image.fromarray(deep).save(tmp_path / f"{number}.png")
+    images = [ImageRef.of(path) for path in sorted(tmp_path.glob("*.png"))]
+    told = f"3 photos, first {tmp_path / '0.png'}: uses 12 of 16 bits; taken as 12-bit"
+    with data.reading() as notes:
+        extract_features(encoders.load("tiny"), images, FeatureStore(tmp_path / "first"))
+    assert notes.lines() == [told]
+    assert caplog.messages == []
+    extract_features(encoders.load("tiny"), images, FeatureStore(tmp_path / "second"))
+    assert caplog.messages == [told]
+    with data.reading(max_pixels=63):  # the threads that decode hold it too
+        found = extract_features(encoders.load("tiny"), images, FeatureStore(tmp_path / "third"))
+    assert len(found.failures) == 3
+    assert "8 x 8 pixels, more than the 63 allowed" in found.failures[0].reason
