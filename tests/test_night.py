@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import random
@@ -18,18 +19,22 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from PIL import Image
+from PIL.ExifTags import GPS, IFD, Base
 
 import handful
 from commands import run
 from handful import report
-from handful.cli import _ask, _predict_run
+from handful.cli import _ask, _summary
 from handful.data import playground
 from handful.errors import InputError, StorageError
+from handful.packs import novelty
 from handful.skills import outputs
 from handful.skills.answer_file import AnswerFile
 from handful.skills.answer_table import Schema
 from handful.skills.answer_target import JOURNAL
 from handful.skills.prediction import Prediction
+from handful.skills.sort_photos import folder_name
 from handful.skills.tally import Tally
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and signals of Unix")
@@ -79,8 +84,8 @@ def test_a_row_a_photo_and_a_summary(desk, tmp_path, capsys):
 def test_lines_of_a_long_run(monkeypatch, capsys):
     tally = Tally(rows=103, failures=Counter({"is empty": 3}))
     now = [1000.0]
-    monkeypatch.setattr(_predict_run.time, "monotonic", lambda: now[0])
-    clock = _predict_run.Clock(tally, before=100)
+    monkeypatch.setattr(_summary.time, "monotonic", lambda: now[0])
+    clock = _summary.Clock(tally, before=100)
     for seconds, done in ((30, 1000), (61, 4100), (62, 4200), (121, 8000)):
         now[0] = 1000 + seconds
         clock(done, 19_900)
@@ -326,3 +331,130 @@ def test_a_device_stays_a_device(desk, tmp_path, capsys):
     report.save({"a": 1}, null)
     assert stat.S_ISCHR(null.stat().st_mode)
     assert [p.name for p in tmp_path.iterdir()] == ["mynull.csv"]
+
+
+# ------------------------------------------------------------------- lists, columns, folders
+
+
+def with_exif(source: Path, to: Path) -> None:
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Model] = "Maker", "M 1"
+    exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = "2024:05:01 06:07:08"
+    exif.get_ifd(IFD.GPSInfo).update(
+        {GPS.GPSLatitude: (1.0, 30.0, 0.0), GPS.GPSLatitudeRef: "S"}
+        | {GPS.GPSLongitude: (36.0, 0.0, 0.0), GPS.GPSLongitudeRef: "E"}
+    )
+    Image.open(source).convert("RGB").save(to, exif=exif)
+
+
+def test_what_the_camera_wrote_and_columns_of_the_table(desk, tmp_path, capsys):
+    with_exif(desk / "photos" / "000.png", tmp_path / "a.jpg")
+    shutil.copy(desk / "photos" / "001.png", tmp_path / "b.png")
+    listed = tmp_path / "list.csv"
+    listed.write_text("site,path,night\nnorth,a.jpg,1\nsouth,b.png,2\neast,gone.png,3\n")
+    out = tmp_path / "answers.csv"
+    command = ("predict", desk / "skill", "--table", listed, "--out", out, "--exif")
+    code, _, err = run(capsys, *command, "--keep", "site", "--keep", "night")
+    assert code == 1
+    assert "gone.png: does not exist" in err
+    rows = table(out)
+    assert [Path(r["file"]).name for r in rows] == ["a.jpg", "b.png", "gone.png"]
+    assert [r["site"] + r["night"] for r in rows] == ["north1", "south2", "east3"]
+    assert rows[0]["time"] == "2024-05-01T06:07:08"
+    assert rows[0]["camera"] == "Maker M 1"
+    assert (rows[0]["latitude"], rows[0]["longitude"]) == ("-1.500000", "36.000000")
+    assert rows[1]["time"] == rows[1]["camera"] == rows[1]["latitude"] == ""
+    parquet = tmp_path / "answers.parquet"
+    run(capsys, *command[:5], parquet, "--exif")
+    assert pyarrow.parquet.read_table(parquet).column("latitude").to_pylist() == [-1.5, None, None]
+    for wrong in (("--keep", "label"), ("--keep", "nowhere")):
+        assert run(capsys, *command, *wrong, "--overwrite")[0] == 2
+    assert run(capsys, "predict", desk / "skill", listed, "--table", listed)[0] == 2
+    assert run(capsys, "predict", desk / "skill")[0] == 2
+
+
+def test_names_from_a_text_file_and_from_standard_input(desk, tmp_path, capsys, monkeypatch):
+    odd = "line\nfeed é.png" if os.name == "posix" else "é.png"
+    for i, name in enumerate(("a.png", odd)):
+        shutil.copy(desk / "photos" / f"{i:03d}.png", tmp_path / name)
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.png\r\n\n" + b"b.png\n")
+    _, out, _ = run(capsys, "predict", desk / "skill", "--table", tmp_path / "list.txt", "--json")
+    rows = json.loads(out)
+    assert [Path(r["file"]).name for r in rows] == ["a.png", "b.png"]
+    assert [bool(r["error"]) for r in rows] == [False, True]
+    monkeypatch.chdir(tmp_path)
+    for given, names in ((b"a.png\n", ["a.png"]), (b"a.png\0" + odd.encode() + b"\0", None)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code, out, _ = run(capsys, "predict", desk / "skill", "-", "--json")
+        assert code == 0
+        assert [r["file"] for r in json.loads(out)] == (names or ["a.png", odd])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert run(capsys, "predict", desk / "skill", "-")[0] == 2
+
+
+@pytest.mark.parametrize("option", ["--copy-to", "--link-to"])
+def test_photos_are_sorted_by_answer_and_nothing_is_overwritten(desk, tmp_path, capsys, option):
+    photos, to = desk / "photos", tmp_path / "sorted"
+    answers = handful.load(desk / "skill").predict(photos, top_k=1, unknown=0.3)
+    best = {a.name: a.scores[0]["label"] for a in answers if not a.error}
+    first = next(name for name in best if name.endswith("000.png"))
+    (to / best[first]).mkdir(parents=True)
+    (to / best[first] / "000.png").write_bytes(b"mine")
+    command = ("predict", desk / "skill", photos, option, to, "--out", tmp_path / "a.csv")
+    assert run(capsys, *command)[0] == 1  # for the broken photo
+    assert (to / best[first] / "000.png").read_bytes() == b"mine"
+    there = {p.relative_to(to).as_posix() for p in to.rglob("*.*")}
+    wanted = {f"{label}/{Path(name).name}" for name, label in best.items()}
+    assert there == wanted | {f"{best[first]}/000-2.png"}
+    copied = to / best[first] / "000-2.png"
+    assert copied.read_bytes() == Path(first).read_bytes()
+    assert copied.is_symlink() == (option == "--link-to")
+    assert run(capsys, *command, "--overwrite")[0] == 1
+    assert {p.relative_to(to).as_posix() for p in to.rglob("*.*")} == there
+    assert run(capsys, *command[:4], photos / "in", "--overwrite")[0] == 2
+    assert not (photos / "in").exists()
+    run(capsys, *command[:4], tmp_path / "again", "--unknown", "0.3")
+    refused = {Path(a.name).name for a in answers if a.unknown}
+    assert {p.name for p in (tmp_path / "again" / "_unknown").glob("*")} == refused != set()
+
+
+def test_names_of_classes_as_folders():
+    names = ["red panda", "cat/dog", "cat\\dog", "cat-dog", "CON", "_unknown", "..", "a.", "", "é"]
+    folders = [folder_name(name) for name in names]
+    assert len({f.casefold() for f in folders}) == len(names)
+    assert folders[0] == "red panda"
+    assert folders[-1] == "é"
+    for folder in folders:
+        assert not set(folder) & set('/\\:*?"<>|')
+        assert folder not in ("_unknown", "..", "CON", "")
+        assert folder[-1] not in ". "
+
+
+@posix
+def test_a_folder_that_cannot_be_listed_is_a_failure_and_ends_nothing(
+    desk, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "p" / "shut").mkdir(parents=True)
+    shutil.copy(desk / "photos" / "000.png", tmp_path / "p")
+    scandir = os.scandir
+
+    def refuses(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    out = tmp_path / "a.csv"
+    code, _, err = run(capsys, "predict", desk / "skill", tmp_path / "p", "--out", out)
+    rows = table(out)
+    assert code == 1
+    assert "shut: cannot be listed (Permission denied)" in err
+    assert [bool(r["error"]) for r in rows] == [False, True]
+
+
+def test_what_unknown_costs_is_said_once(desk, capsys, monkeypatch):
+    monkeypatch.setattr(novelty, "cost_in_words", lambda manifest, rate: f"costs at {rate}")
+    photo = desk / "photos" / "000.png"
+    _, _, err = run(capsys, "predict", desk / "skill", photo, "--unknown", "0.3", "--json")
+    assert err.count("costs at 0.3") == 1
+    assert "costs" not in run(capsys, "predict", desk / "skill", photo)[2]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handful.cli import _library
+from handful.cli import _console, _library
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,11 +76,35 @@ def open_skill(stack: ExitStack, skill: Path, asked: Asked, **where: Any) -> Ans
             return predictor.predict_batches(images, top_k, batch=BATCH, progress=update)
         return iter([predictor.predict(images, top_k, update)])
 
+    if asked.unknown is not None:
+        from handful.packs.novelty import cost_in_words
+
+        cost = cost_in_words(pack.manifest, asked.unknown)
+        if cost:
+            _console.echo_err(cost)
     meaning = (
         f"yes: none of the {len(pack.classes)} classes; familiar: the share of such photos that "
         "look as familiar, or more so"
     )
     return Answering(batches, predictor.schema(top_k), meaning, alone)
+
+
+def with_columns(answering: Answering, exif: Sequence[str], carried: Sequence[str]) -> Answering:
+    """The same with further columns.
+
+    Raises:
+        InputError: a carried column of a name that the answers have.
+    """
+    if not exif and not carried:
+        return answering
+    taken = {*answering.schema.columns, *exif}
+    twice = [name for name in carried if name in taken]
+    if twice:
+        raise InputError(
+            f"--keep {twice[0]}: the answers have a column of this name; rename it in the table"
+        )
+    schema = replace(answering.schema, exif=tuple(exif), carried=tuple(carried))
+    return replace(answering, schema=schema)
 
 
 def _open_library(stack: ExitStack, folder: Path, asked: Asked, **where: Any) -> Answering:

@@ -1,172 +1,109 @@
-"""A run of `predict` over many photos: how far it is, and what came out, on standard error."""
+"""A run of `predict` over many photos: answers to the screen, to standard output, to a file."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handful.cli import _answers, _console
+from handful.cli._summary import Clock, Finished, Update, progress
+from handful.contracts import ImageRef
+from handful.data.exif import read_exif
 from handful.errors import InputError
 from handful.skills.answer_file import AnswerFile
 from handful.skills.tally import Tally
 
 if TYPE_CHECKING:
     from handful.cli._ask import Answering
-    from handful.skills.answer_table import Row
+    from handful.skills.answer_table import Row, Schema
     from handful.skills.outputs import Output, TextOutput
     from handful.skills.prediction import Prediction
+    from handful.skills.sort_photos import PhotoSorter
 
-MINUTE = 60.0  # seconds between two lines where there is no terminal
-_MOST_LABELS = 20  # that are counted by name
-_MOST_KINDS = 8  # of failures
-
-Update = Callable[[int, int], None]
+EXIF = ("time", "camera", "latitude", "longitude")
+Photo = tuple[ImageRef, tuple[str, ...]]  # and its cells of the table that listed it
 
 
-class Clock:
-    """Tells how far a run is, a line a minute.
+class Rows:
+    """Makes rows of answers, with what is known of their photos.
 
     Args:
-        tally: of all rows, which grows.
-        before: rows that were there when the run began; they took no time.
+        schema: the columns.
+        photos: in the order of the answers to come, each with its cells of `schema.carried`.
+        sorter: puts photos into folders, where that was asked for.
     """
 
-    def __init__(self, tally: Tally, before: int = 0) -> None:
-        self._tally, self._before = tally, before
-        self.began = self._told = time.monotonic()
+    def __init__(
+        self, schema: Schema, photos: Iterable[Photo], sorter: PhotoSorter | None = None
+    ) -> None:
+        self._schema, self._photos, self._sorter = schema, iter(photos), sorter
 
-    @property
-    def seconds(self) -> float:
-        """Since the run began."""
-        return time.monotonic() - self.began
-
-    def __call__(self, done: int, total: int) -> None:
-        """`done` of `total` photos of this run are looked at."""
-        now = time.monotonic()
-        if now - self._told >= MINUTE and done:
-            self._told = now
-            _console.echo_err(self._line(done, total))
-
-    def _line(self, done: int, total: int) -> str:
-        rate = done / max(self.seconds, 1e-9)
-        return (
-            f"{_console.count(self._before + done)} of {_console.count(self._before + total)}, "
-            f"{_rate(rate)}, {_left((total - done) / rate)} left, {self._tally.failed} failed"
-        )
+    def __call__(self, batch: Sequence[Prediction]) -> list[dict[str, Any]]:
+        """Rows of the next photos; a photo is in its folder before its row is anywhere."""
+        photos = [next(self._photos) for _ in batch]
+        if self._sorter is not None:
+            self._sorter.place([image for image, _ in photos], batch)
+        more = [dict(zip(self._schema.carried, cells, strict=True)) for _, cells in photos]
+        if self._schema.exif:
+            more = [m | exif_cells(image) for m, (image, _) in zip(more, photos, strict=True)]
+        return [self._schema.row(p, m) for p, m in zip(batch, more, strict=True)]
 
 
-@contextmanager
-def progress(clock: Clock) -> Iterator[Update]:
-    """A bar on a terminal, else a line a minute."""
-    with _console.progress("looking") as bar:
-        yield clock if bar is None else bar
+def exif_cells(image: ImageRef) -> dict[str, Any]:
+    """What the camera wrote, by the names of `EXIF`; None for what it did not."""
+    found = read_exif(image)
+    time = found.time.isoformat() if found.time else None
+    values = (time, found.camera or None, found.latitude, found.longitude)
+    return dict(zip(EXIF, values, strict=True))
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A run that came to its end.
-
-    Args:
-        tally: of all rows.
-        seconds: that this run took.
-        added: photos that this run looked at.
-    """
-
-    tally: Tally
-    seconds: float
-    added: int
-
-
-def summary(finished: Finished, ignored: Mapping[str, int]) -> None:
-    """What came out: counts, failures by kind, files passed over, seconds.
-
-    Args:
-        finished: the run.
-        ignored: files that are no photos, by kind.
-    """
-    tally, seconds, added = finished.tally, finished.seconds, finished.added
-    for error in tally.errors:
-        _console.echo_err(f"skipped {error}")
-    if tally.failed > len(tally.errors):
-        _console.echo_err(f"skipped {_console.count(tally.failed - len(tally.errors))} more")
-    if ignored:
-        _console.echo_err(_console.ignored_line(ignored))
-    if tally.rows > 1:
-        counts = _most(tally.labels, _MOST_LABELS)
-        _console.echo_err(f"{', '.join(counts)}" if counts else "no photo has an answer")
-        if tally.unknown:
-            _console.echo_err(f"unknown: {_console.count(tally.unknown)} of them")
-    if tally.failed:
-        kinds = "; ".join(_most(tally.failures, _MOST_KINDS))
-        whole = f"{_console.count(tally.failed)} of {_console.count(tally.rows)}"
-        _console.echo_err(f"{whole} images could not be used: {kinds}")
-    if added > 1:
-        kept = tally.rows - added
-        before = f" ({_console.count(kept)} were there already)" if kept else ""
-        _console.echo_err(
-            f"{_console.count(added)} photos in {seconds:.1f} s, "
-            f"{_rate(added / max(seconds, 1e-9))}{before}"
-        )
-
-
-def _most(counts: Counter[str], most: int) -> list[str]:
-    shown = [f"{name} {_console.count(n)}" for name, n in counts.most_common(most)]
-    rest = len(counts) - most
-    return [*shown, f"{rest} more"] if rest > 0 else shown
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:.0f} photos a second" if rate >= 10 else f"{rate:.1f} photos a second"
-
-
-def _left(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"
-
-
-def to_screen(answering: Answering, images: Sequence[Any]) -> Finished:
+def to_screen(
+    answering: Answering, photos: Sequence[Photo], sorter: PhotoSorter | None
+) -> Finished:
     """A table, once all answers are there."""
     predictions: list[Prediction] = []
     tally, schema = Tally(answering.schema.several), answering.schema
-    clock = Clock(tally)
+    clock, rows = Clock(tally), Rows(schema, photos, sorter)
     with progress(clock) as update:
-        for batch in answering.batches(images, update):
+        for batch in answering.batches([image for image, _ in photos], update):
             predictions += batch
-            for prediction in batch:
-                tally.add(schema.row(prediction))
+            for row in rows(batch):
+                tally.add(row)
     _answers.show(predictions, schema)
-    return Finished(tally, clock.seconds, len(images))
+    return Finished(tally, clock.seconds, len(photos))
 
 
-def to_output(answering: Answering, images: Sequence[Any], output: TextOutput) -> Finished:
+def to_output(
+    answering: Answering,
+    photos: Sequence[Photo],
+    sorter: PhotoSorter | None,
+    output: TextOutput,
+) -> Finished:
     """Text on standard output, as it comes."""
     schema = answering.schema
     tally = Tally(schema.several)
-    clock = Clock(tally)
+    clock, rows = Clock(tally), Rows(schema, photos, sorter)
 
-    def rows(update: Update) -> Iterator[Row]:
-        for batch in answering.batches(images, update):
-            for prediction in batch:
-                row = schema.row(prediction)
+    def counted(update: Update) -> Iterator[Row]:
+        for batch in answering.batches([image for image, _ in photos], update):
+            for row in rows(batch):
                 tally.add(row)
                 yield row
             _console.flush()
 
+    ascii_only = not _console.writes_unicode()
     with progress(clock) as update:
-        for chunk in output.chunks(rows(update), schema, ascii_only=not _console.writes_unicode()):
+        for chunk in output.chunks(counted(update), schema, ascii_only=ascii_only):
             sys.stdout.write(chunk)
-    return Finished(tally, clock.seconds, len(images))
+    return Finished(tally, clock.seconds, len(photos))
 
 
 def to_file(
     answering: Answering,
-    images: Sequence[Any],
+    photos: Sequence[Photo],
+    sorter: PhotoSorter | None,
     output: Output,
     out: Path,
     *,
@@ -182,17 +119,17 @@ def to_file(
     schema = answering.schema
     with AnswerFile(out, output, schema, overwrite=overwrite, resume=resume) as file:
         before = file.tally.rows
-        left = [image for image in images if file.takes(image.name)]
-        clock = Clock(file.tally, before)
+        left = [photo for photo in photos if file.takes(photo[0].name)]
+        clock, rows = Clock(file.tally, before), Rows(schema, left, sorter)
         try:
             with progress(clock) as update:
-                for batch in answering.batches(left, update):
-                    file.append(map(schema.row, batch))
+                for batch in answering.batches([image for image, _ in left], update):
+                    file.append(rows(batch))
             file.finish()
         except KeyboardInterrupt:
-            rows = _console.count(file.tally.rows)
+            kept = _console.count(file.tally.rows)
             _console.say_when_stopped(
-                f"stopped; {rows} answers are kept in {file.rows_at}; the same command with "
+                f"stopped; {kept} answers are kept in {file.rows_at}; the same command with "
                 "--resume goes on from there"
             )
             raise

@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _ask, _console, _options
+from handful.cli import _ask, _console, _options, _photos
 from handful.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from handful.skills.outputs import Output, TextOutput
+    from handful.skills.sort_photos import PhotoSorter
 
 TABLE = "table"  # for the screen alone
 
 
 def run(
     skill: _options.Skill,
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Images, or folders of images; - reads names from standard input, one a line or "
+            "as find -print0 writes them."
+        ),
+    ] = None,
     top_k: Annotated[
         int | None,
         typer.Option(
@@ -49,6 +58,24 @@ def run(
             help="Go on with the file of --out: photos that have a row in it are passed over."
         ),
     ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="A table with a column of paths, or a text file with a path a line."),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of --table that is carried along; repeatable."),
+    ] = None,
+    exif: Annotated[
+        bool, typer.Option("--exif", help="Columns time, camera, latitude and longitude.")
+    ] = False,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(help="Copy each photo to FOLDER/CLASS/, or to FOLDER/_unknown/."),
+    ] = None,
+    link_to: Annotated[
+        Path | None, typer.Option(help="The same with links in place of copies.")
+    ] = None,
     excel: Annotated[
         bool,
         typer.Option(
@@ -91,9 +118,7 @@ def run(
 ) -> int:
     """Classify photos with a skill, or with a library of skills."""
     # Over 60 lines for its options alone, which typer reads from the signature.
-    from handful import data
-
-    images = data.find_images(paths)  # before the slow imports: a wrong path is refused at once
+    photos = _photos.find(paths or [], table, keep)  # before slow imports: refused at once
     form = _format(form, out, json_too=json_too)
     output = _output(form, excel=excel, separator=separator)
     if output is not None and out is not None:
@@ -102,24 +127,42 @@ def run(
         check_target(out, output, overwrite=overwrite, resume=resume)
     elif overwrite or resume:
         raise InputError("--overwrite and --resume are about a file; name it with --out")
+    if output is None and (exif or keep):
+        raise InputError("--exif and --keep add columns to a table; name a file with --out")
     where = {"encoder": encoder, "precision": precision, "device": device}
     with ExitStack() as stack:
         asked = _ask.Asked(top_k, unknown, error, task)
         answering = _ask.open_skill(stack, skill, asked, **where)
-        from handful.cli import _predict_run
+        from handful.cli import _predict_run, _summary
 
+        answering = _ask.with_columns(answering, _predict_run.EXIF if exif else (), keep or ())
+        sorter = _sorter(copy_to, link_to, photos.read, several=answering.schema.several)
+        given = (answering, photos.with_cells, sorter)
         if out is not None and output is not None:
-            how = {"overwrite": overwrite, "resume": resume}
-            done = _predict_run.to_file(answering, images, output, out, **how)
+            done = _predict_run.to_file(*given, output, out, overwrite=overwrite, resume=resume)
         elif output is not None:
-            done = _predict_run.to_output(answering, images, _shown(output, form))
+            done = _predict_run.to_output(*given, _shown(output, form))
         else:
-            done = _predict_run.to_screen(answering, images)
+            done = _predict_run.to_screen(*given)
     if unknown is not None and output is None:
         _console.echo_err(f"unknown: {answering.meaning}")
     _console.flush()
-    _predict_run.summary(done, images.ignored)
-    return int(done.tally.failed > 0)
+    _summary.summary(done, photos.ignored, sorter)
+    return int(done.tally.failed > 0 or bool(sorter and sorter.problems))
+
+
+def _sorter(
+    copy_to: Path | None, link_to: Path | None, read: Sequence[Path], *, several: bool
+) -> PhotoSorter | None:
+    """What sorts photos into a folder a class, where that was asked for."""
+    if copy_to is not None and link_to is not None:
+        raise InputError("--copy-to and --link-to: choose one of the two")
+    folder = copy_to or link_to
+    if folder is None:
+        return None
+    from handful.skills.sort_photos import PhotoSorter
+
+    return PhotoSorter(folder, read, link=link_to is not None, several=several)
 
 
 def _output(form: str, *, excel: bool, separator: str | None) -> Output | None:

@@ -25,6 +25,7 @@ from handful.data.image_names import unique_names
 from handful.data.in_memory import Source, read_source
 from handful.data.memory_table import MemoryTable, reference
 from handful.data.multi_label_table import is_multi_label_table, multi_label_table
+from handful.data.photo_list import PhotoList, read_list, read_stream
 from handful.data.pixels import image_ref
 from handful.data.queries import images_of
 from handful.data.reading import Notes, reading
@@ -49,6 +50,7 @@ __all__ = [
     "MemoryTable",
     "MultiLabelDataset",
     "Notes",
+    "PhotoList",
     "Source",
     "augmentation",
     "check_classes",
@@ -72,7 +74,9 @@ __all__ = [
     "load",
     "load_features",
     "multi_label_table",
+    "read_list",
     "read_source",
+    "read_stream",
     "reading",
     "reference",
     "remaining",

@@ -167,7 +167,8 @@ class Predictor:
         """
         options = _Options(top_k, self.unknown, self.error)
         given = data.images_of(images)
-        total = len(given) if isinstance(given, Sized) else 0
+        sized = [each for each in (given, images) if isinstance(each, Sized)]
+        total = len(sized[0]) if sized else 0
         return self._predict(given, options, batch, None, progress, total)
 
     def schema(
