@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import handful
 import handful.data
@@ -304,3 +305,22 @@ def test_subgroups_by_hand(photos, tmp_path, capsys):
     assert "by:site" in (out / "answers.csv").read_text().splitlines()[0]
     code, _, told = run(capsys, "evaluate", skill, tmp_path / "t.csv", "--by", "camera")
     assert (code, "it has: site" in told) == (2, True)
+
+
+def test_near_copies_count_once_in_intervals(photos, tmp_path):
+    fitted = handful.fit(photos)
+    for path in sorted((photos / "test").rglob("*.png")):
+        folder = tmp_path / "saved" / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            for quality in (95, 85):
+                image.convert("RGB").save(folder / f"{path.stem}_{quality}.jpg", quality=quality)
+    found = fitted.evaluate(tmp_path / "saved")
+    assert (found.result.count, found.result.units) == (64, 32)
+    assert "64 photos are 32 bursts" in found.notes[0]
+    assert {len(group) > 0 for group in found.answers.groups} == {True}
+    alone = fitted.evaluate(tmp_path / "saved", group_by="none")
+    assert (alone.result.units, alone.notes) == (64, ())
+    folds = cross_validate(tmp_path / "saved", 2).answers
+    where = dict(zip(folds.groups, folds.folds, strict=True))
+    assert all(where[g] == f for g, f in zip(folds.groups, folds.folds, strict=True))

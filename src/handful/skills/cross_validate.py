@@ -25,10 +25,10 @@ from handful.features import Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import confidence
 from handful.packs.support import Support
-from handful.selection.groups import find_units
 from handful.skills.answers import Answers
 from handful.skills.evaluated import Evaluated
 from handful.skills.folds import deal_folds
+from handful.skills.interval_units import find_test_units, note_of
 from handful.skills.loaded import AnySkill
 from handful.skills.measure import (
     Sets,
@@ -108,12 +108,15 @@ def cross_validate(
     counted = count_once(found.features.ids, task.targets(dataset.subset(found.kept), [*words]))
     rows = counted.rows
     kept = np.asarray(found.kept)
+    readable = replace(grouped, dataset=dataset.subset(kept))
+    truth = task.targets(readable.dataset, [*words])
+    readable, units = find_test_units(readable, found.features.values, found.features.ids, truth)
     photos = _Photos(
-        dataset.subset(kept[rows]),
+        readable.dataset.subset(rows),
         tuple(found.features.ids[i] for i in rows),
         found.features.values[rows],
-        task.targets(dataset.subset(kept[rows]), [*words]),
-        find_units([dataset.groups[i] for i in kept], found.features.ids)[rows],
+        truth[rows],
+        units[rows],
     )
     data.require_images(words, task.counts(photos.targets, [*words]), found.failures)
     places = deal_folds(photos.targets, photos.units, folds, seed, text.classes)
@@ -131,7 +134,7 @@ def cross_validate(
         ignored=dataset.ignored,
         repeated=tuple(names[i] for i in counted.repeated),
         contradictory=tuple(names[i] for i in counted.contradictory),
-        notes=_notes(grouped, folds, len(photos.ids)),
+        notes=_notes(replace(readable, dataset=photos.images), photos.units, folds),
     )
     return with_details(done, photos.units, (), by)
 
@@ -227,9 +230,11 @@ def _pooled_sets(parts: Sequence[_Fold], back: NDArray[np.int64]) -> Sets:
     return pooled
 
 
-def _notes(grouped: Grouped[Any], folds: int, count: int) -> tuple[str, ...]:
+def _notes(
+    grouped: Grouped[LabelledImages], units: NDArray[np.int64], folds: int
+) -> tuple[str, ...]:
     note = (
-        f"cross-validation: each of {count} photos is answered by a skill taught with the other "
-        f"{folds - 1} of {folds} folds"
+        f"cross-validation: each of {len(units)} photos is answered by a skill taught with the "
+        f"other {folds - 1} of {folds} folds."
     )
-    return (note, *([grouped.note] if grouped.note else []))
+    return (note, *note_of(grouped, units))

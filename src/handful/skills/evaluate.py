@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from handful.errors import InputError
 from handful.features import Extraction, Progress, extract_features
 from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
-from handful.selection.groups import find_units
 from handful.skills import operating_points
 from handful.skills.answers import Answers
 from handful.skills.evaluated import Evaluated
+from handful.skills.interval_units import find_test_units, note_of
 from handful.skills.loaded import AnySkill
 from handful.skills.measure import (
     calibration_numbers,
@@ -77,7 +78,7 @@ def evaluate(
         pool: fit the skill anew with the test images as its pool, without their labels. Such
             numbers are transductive: not to be compared with those of a skill as it is.
         group_by: which test images are not independent; as for `fit`. By default the groups that
-            the data state.
+            the data state, else near copies.
         at: operating points to choose on the support set and to measure here, such as
             `sensitivity 0.95 of sick`; see `handful.skills.operating_points`.
         by: columns of the table for each of whose values the numbers are computed too.
@@ -123,16 +124,17 @@ def evaluate(
         )
     rows = counted.rows[_order(pack, len(counted.rows))]
     features, places = found.features[rows], kept[rows]
-    units = find_units([dataset.groups[i] for i in kept], found.ids)[rows]
+    readable = replace(grouped, dataset=dataset.subset(kept))
+    readable, units = find_test_units(readable, found.features, found.ids, truth[kept])
+    photos, units = readable.dataset.subset(rows), units[rows]
     adapter, transductive = pack.adapter, None
     if pool:  # without support images, also where their leaks are counted
         adapter, trust = refit_with_pool(pack, features)
         transductive = {"pool": len(rows), "trust": round(trust, 4), "note": TRANSDUCTIVE}
     probabilities = adapter.predict_proba(features) if pool else pack.probabilities(features)
     answered = task.answered(adapter, probabilities)
-    answers = _answers(
-        pack, dataset, places, [found.ids[i] for i in rows], truth[places], probabilities, answered
-    )
+    ids = [found.ids[i] for i in rows]
+    answers = _answers(pack, photos, ids, truth[places], probabilities, answered)
     options = {"group_by": group_by, "at": list(at), "by": list(by), "keep_leaks": keep_leaks}
     result = task.evaluate(probabilities, answered, truth[places], pack.classes, units)
     done = Evaluated(
@@ -149,7 +151,7 @@ def evaluate(
         tuple(dataset.images[kept[i]].name for i in counted.repeated),
         tuple(dataset.images[kept[i]].name for i in counted.contradictory),
         facts=facts_of(pack, source, answers, len(np.unique(units)), options | {"pool": pool}),
-        notes=(grouped.note,) if grouped.note else (),
+        notes=tuple(note_of(replace(readable, dataset=photos), units)),
     )
     return with_details(done, units, chosen, by)
 
@@ -163,26 +165,25 @@ def _order(pack: Pack, count: int) -> NDArray[np.int64]:
 
 def _answers(
     pack: Pack,
-    dataset: LabelledImages,
-    places: NDArray[np.int64],
+    photos: LabelledImages,
     ids: Sequence[str],
     targets: NDArray[np.int64],
     probabilities: Array,
     answered: NDArray[np.bool_],
 ) -> Answers | None:
-    """See `Evaluated.answers`; `places` are positions in the data set."""
-    shape = (len(places), len(pack.classes))
+    """See `Evaluated.answers`."""
+    shape = (len(photos), len(pack.classes))
     truth = shape[:1] if pack.task.exclusive else shape
     if probabilities.shape != shape or targets.shape != truth:
         return None  # a task of a plug-in may ask for something else
     return Answers(
-        tuple(dataset.images[i].name for i in places),
-        tuple(dataset.groups[i] for i in places),
+        tuple(image.name for image in photos.images),
+        photos.groups,
         tuple(ids),
         targets,
         probabilities,
         pack.classes,
-        {name: tuple(column[i] for i in places) for name, column in dataset.columns.items()},
+        photos.columns,
         None if pack.task.exclusive else answered,
     )
 

@@ -1,0 +1,53 @@
+"""Which photos of a test set are not independent of one another, so that intervals count them once.
+
+Those of a stated group, copies of one picture, and, where nothing is stated, near copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.contracts import Array
+from handful.data.group_by import AUTO
+from handful.data.grouping import DatasetT, Grouped
+from handful.selection.groups import find_units
+from handful.skills.near_copies import find_near_copies
+
+
+def find_test_units(
+    grouped: Grouped[DatasetT], features: Array, ids: Sequence[str], targets: NDArray[np.int64]
+) -> tuple[Grouped[DatasetT], NDArray[np.int64]]:
+    """The photos with near copies as groups, where none are stated, and their `[M]` units.
+
+    Args:
+        grouped: M photos that could be read, with the groups that were asked for.
+        features: `[M, D]` unit rows of them.
+        ids: M image digests.
+        targets: M entries or rows.
+    """
+    dataset = grouped.dataset
+    if grouped.how == AUTO and not any(dataset.groups):
+        labels = [tuple(np.atleast_1d(row).tolist()) for row in targets]
+        near = find_near_copies(dataset.images, features, labels)
+        dataset = replace(dataset, groups=near.groups)
+    return replace(grouped, dataset=dataset), find_units(dataset.groups, ids)
+
+
+def note_of(grouped: Grouped[DatasetT], units: NDArray[np.int64]) -> list[str]:
+    """What a reader should know of the groups, a sentence each.
+
+    Args:
+        grouped: the photos that count.
+        units: of them.
+    """
+    notes = [f"{grouped.note}."] if grouped.note else []
+    if any(name.startswith("near:") for name in grouped.dataset.groups):
+        notes.append(
+            f"{len(units)} photos are {len(np.unique(units))} bursts or single pictures (near "
+            "copies), which intervals count once each. --group-by none if they are independent."
+        )
+    return notes
