@@ -361,7 +361,7 @@ def class_names(names: Sequence[str]) -> tuple[str, ...]:
         )
     seen: dict[str, str] = {}
     for n in result:
-        key = n.strip().casefold()
+        key = unicodedata.normalize("NFC", n).strip().casefold()
         if key in seen:
             raise InputError(f"class names repeat: {seen[key]!r} and {n!r}; make them different")
         seen[key] = n

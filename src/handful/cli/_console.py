@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 stopped = ""  # what a command says when Ctrl-C ends it; "" for what is true of every command
+_UNFOLDED = 1_000_000  # columns; rich makes a table only as wide as its cells
 _MOST_FAILURES = 20  # that are named; more would hide the rest of the answer
 
 
@@ -125,7 +126,8 @@ def echo_table(
 ) -> None:
     """Write a plain table; columns in `right` hold numbers.
 
-    It is as wide as the terminal, or at most 160 columns in a pipe.
+    It is as wide as the terminal; in a pipe or a file as its longest row, so that no name is
+    folded into two lines.
     """
     from rich import box
     from rich.console import Console
@@ -136,7 +138,8 @@ def echo_table(
         table.add_column(header, justify="right" if i in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    width = None if sys.stdout.isatty() else _UNFOLDED
+    console = Console(width=width, highlight=False, markup=False)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().removesuffix("\n").split("\n"):

@@ -33,17 +33,44 @@ def destination(skill: Path, out: Path | None, *, overwrite: bool) -> Path:
     return target
 
 
-def read_renames(items: list[str], option: str) -> dict[str, str]:
-    """`OLD=NEW` to `{"OLD": "NEW"}`."""
+def read_renames(items: list[str], option: str, skill: Path) -> dict[str, str]:
+    """`OLD=NEW` to `{"OLD": "NEW"}`; of several equals signs the one after a class's name.
+
+    Args:
+        items: as they were typed.
+        option: what errors call them.
+        skill: whose classes are renamed; read where a name may hold an equals sign.
+    """
     result: dict[str, str] = {}
     for item in items:
-        old, equals, new = (part.strip() for part in item.partition("="))
-        if not (equals and old and new):
-            raise InputError(f"{option} {item!r}: expected OLD=NEW, such as cat='house cat'")
+        old, new = _sides(item, option, skill)
         if old in result:
             raise InputError(f"{option} {item!r}: {old!r} is renamed twice")
         result[old] = new
     return result
+
+
+def _sides(item: str, option: str, skill: Path) -> tuple[str, str]:
+    """What stands before and after the equals sign that is meant."""
+    places = [i for i, letter in enumerate(item) if letter == "="]
+    sides = [(item[:i].strip(), item[i + 1 :].strip()) for i in places]
+    sides = [(old, new) for old, new in sides if old and new]
+    if not sides:
+        raise InputError(f"{option} {item!r}: expected OLD=NEW, such as cat='house cat'")
+    if len(sides) > 1:
+        from handful.data import same_name
+        from handful.packs import Pack
+
+        classes = Pack.load(skill).classes
+        meant = [pair for pair in sides if same_name(pair[0], classes) in classes]
+        if len(meant) != 1:
+            found = "several do" if meant else "none does"
+            raise InputError(
+                f"{option} {item!r}: holds several equals signs, and one has to follow the name of "
+                f"a class, which {found}; the classes are: {', '.join(classes[:10])}"
+            )
+        sides = meant
+    return sides[0]
 
 
 def save(edited: Edited, out: Path, *, overwrite: bool, as_json: bool, counts: bool = True) -> int:

@@ -27,6 +27,21 @@ def expand_home(arguments: Sequence[str]) -> list[str]:
     return found
 
 
+def warn_inside(out: Path | None, photos: Path | None) -> None:
+    """Warn where what is written lies among the photos that it is made from."""
+    if out is None or photos is None or not photos.is_dir() or (photos / "pack.json").exists():
+        return
+    inside, top = out.resolve(), photos.resolve()
+    if inside == top or top in inside.parents:
+        from handful.cli._console import echo_err
+
+        echo_err(
+            f"warning: {out} lies inside {photos}, the folder of the photos; what Handful writes "
+            "is passed over there, but other programs and people may take it for a class: better "
+            "write it elsewhere"
+        )
+
+
 def existing_skill(path: Path) -> Path:
     """A skill's folder or file.
 

@@ -57,6 +57,7 @@ def run(
 
     if out is not None:
         report.check_folder(out)
+        _paths.warn_inside(out, source)
     with _console.progress("encoding") as progress:
         done = doctor.diagnose(
             source,

@@ -106,6 +106,7 @@ def run(
         _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)
     if out is not None:
         report.check_folder(out)
+        _paths.warn_inside(out, places[1])
     options: dict[str, Any] = {"group_by": group_by, "by": by or ()}
     options |= {"encoder": encoder, "precision": precision, "device": device}
     with _console.progress("encoding") as progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options, _results, _tuning
+from handful.cli import _console, _options, _paths, _results, _tuning
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def run(
     from handful.skills import fit
 
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
+    _paths.warn_inside(out, images)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
     task = _task(task, method, multi_label=multi_label)
     _check_tuning(tuning, task, template)

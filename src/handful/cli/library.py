@@ -191,17 +191,28 @@ def _named_sources(sources: list[str], names: Sequence[str]) -> dict[str, str]:
     """Task to source, of arguments `NAME=SOURCE` or a folder that is named as its skill is."""
     named: dict[str, str] = {}
     for argument in sources:
-        first, given, rest = argument.partition("=")
-        name, source = (first, rest) if given else (Path(first).resolve().name, first)
+        name, given, source = _name_and_source(argument, names)
         if name in named:
             raise InputError(f"{name}: two sources are of this task; unite them, or ask twice")
         if not given and name not in names:
             raise InputError(
-                f"{first}: no skill of the library is called {name!r}; say whose images these are: "
-                f"NAME={first}"
+                f"{source}: no skill of the library is called {name!r}; say whose images these "
+                f"are: NAME={source}"
             )
         named[name] = source
     return named
+
+
+def _name_and_source(argument: str, names: Sequence[str]) -> tuple[str, bool, str]:
+    """The task, whether it was stated, and the source; a path or a name may hold an `=`."""
+    stated = [name for name in names if argument.startswith(f"{name}=")]
+    if stated:
+        name = max(stated, key=len)
+        return name, True, argument[len(name) + 1 :]
+    if "=" in argument and not Path(argument).exists():
+        name, _, source = argument.partition("=")
+        return name, True, source
+    return Path(argument).resolve().name, False, argument
 
 
 def _problems(broken: dict[str, str]) -> int:

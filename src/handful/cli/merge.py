@@ -33,7 +33,7 @@ def run(
     """Make one skill of two, of all their classes and photos."""
     from handful.skills.edit.merge import merge
 
-    new_names = _edit.read_renames(rename or [], "--rename")
+    new_names = _edit.read_renames(rename or [], "--rename", second)
     target = _edit.destination(first, out, overwrite=overwrite)
     edited = merge(first, second, join=join, rename=new_names)
     return _edit.save(edited, target, overwrite=overwrite, as_json=as_json)

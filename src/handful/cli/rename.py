@@ -19,7 +19,7 @@ def run(
     """Give classes other labels; prompts, answers and numbers stay as they are."""
     from handful.skills.edit.rename import rename
 
-    new_names = _edit.read_renames(names, "rename")
+    new_names = _edit.read_renames(names, "rename", skill)
     target = _edit.destination(skill, out, overwrite=overwrite)
     edited = rename(skill, new_names)
     if not as_json:

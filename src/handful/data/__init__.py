@@ -9,6 +9,7 @@ from handful.data._label_names import check_classes
 from handful.data.classes import (
     RESERVED,
     class_words,
+    clean_words,
     describe_failures,
     is_reserved,
     require_images,
@@ -39,6 +40,7 @@ from handful.data.splits import (
     remaining,
 )
 from handful.data.table import table
+from handful.data.text import clean_name, same_name
 from handful.data.tip_cache import is_tip_cache, load_features, tip_cache
 
 __all__ = [
@@ -55,6 +57,8 @@ __all__ = [
     "augmentation",
     "check_classes",
     "class_words",
+    "clean_name",
+    "clean_words",
     "coop",
     "decode",
     "describe_failures",
@@ -82,6 +86,7 @@ __all__ = [
     "remaining",
     "require_images",
     "reserved_in_errors",
+    "same_name",
     "save_features",
     "separate_reserved",
     "split_or_all",

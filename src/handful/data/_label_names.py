@@ -9,6 +9,7 @@ import numpy as np
 
 from handful.contracts import class_names
 from handful.data._image_table import cell_text, is_missing
+from handful.data.text import clean_name
 from handful.errors import InputError
 
 _SHOWN = 5
@@ -80,7 +81,7 @@ def check_classes(classes: Any) -> tuple[str, ...] | None:
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise InputError(f"classes: expected names as texts, got {wrong[0]!r}")
-    return class_names(names)
+    return class_names([clean_name(name) for name in names])
 
 
 def plain(label: Any) -> Any:

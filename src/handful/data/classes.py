@@ -10,6 +10,7 @@ from typing import Protocol
 
 from handful.contracts import class_names
 from handful.data.dataset import Dataset, LabelledImages
+from handful.data.text import clean_name
 from handful.errors import InputError
 
 # labels of images that show none of the classes: negatives for the detection of unknown ones
@@ -23,6 +24,22 @@ class FailedImage(Protocol):
     def reason(self) -> str:
         """Why, naming the image."""
         ...
+
+
+def clean_words(words: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Class names that were stated, spelled as labels are; see `handful.data.text.clean_name`.
+
+    Raises:
+        InputError: two of them that nobody can tell apart.
+    """
+    if words is None:
+        return None
+    found = {clean_name(name): word for name, word in words.items()}
+    if len(found) < len(words):
+        names = [clean_name(name) for name in words]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"class names repeat: {twice!r} is there twice; take one out")
+    return found
 
 
 def is_reserved(label: str) -> bool:
@@ -45,7 +62,7 @@ def separate_reserved(
     Raises:
         InputError: no image shows a class.
     """
-    stated = {*(words or ()), *known}
+    stated = {*(clean_words(words) or ()), *known}
     none = {c for c in dataset.classes if is_reserved(c) and c not in stated}
     if not none:
         return dataset, dataset.subset([])
@@ -90,6 +107,7 @@ def class_words(dataset: Dataset, words: Mapping[str, str] | None = None) -> dic
     Raises:
         InputError: a label that is not among the stated names, fewer than two classes.
     """
+    words = clean_words(words)
     missing = sorted(set(dataset.labels) - words.keys()) if words is not None else []
     if words is not None and missing:
         raise InputError(

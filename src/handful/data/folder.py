@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from handful.data._walk import (
     written_by_handful,
 )
 from handful.data.dataset import Dataset
+from handful.data.text import clean_name
 from handful.errors import InputError
 
 __all__ = ["EXTENSIONS", "PHOTO_EXTENSIONS", "STRAY", "FoundImages", "find_images", "folder"]
@@ -51,7 +51,7 @@ def folder(path: str | Path) -> Dataset:
     unreadable: list[tuple[str, str]] = []
     for part, split in parts or [(top, "")]:
         for name in _class_folders(part, ignored):
-            label = unicodedata.normalize("NFC", name)  # a Mac writes é as two characters
+            label = clean_name(name)  # a Mac writes é as two characters
             search = Search()
             images = search.images(part / name)
             ignored.update(search.ignored)

@@ -122,6 +122,7 @@ def read_support(
     Raises:
         InputError: the data or the class names have to be put right, a class has too few images.
     """
+    words = data.clean_words(words)
     grouped = group_images(task.load(source), group_by)
     dataset = data.split_or_all(grouped.dataset, "train")
     # reserved labels first: `background` would be a class and a column of the head otherwise

@@ -65,7 +65,8 @@ def add(
     """
     pack, encoder, store = unpack(skill, encoder, store, precision=precision, device=device)
     support = require_support(pack)
-    dataset = data.split_or_all(data.load(source), "train")
+    dataset = _spelled(data.split_or_all(data.load(source), "train"), pack.classes)
+    words = {data.same_name(n, pack.classes): word for n, word in (words or {}).items()}
     new_classes = _new_classes(pack, dataset, words)
     dataset = _with_skill_labels(dataset, pack.classes)
     unknown, repeated, failures = _split_by_digest(support, dataset)
@@ -123,6 +124,13 @@ def _new_classes(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) 
     order = dict.fromkeys([*given, *dataset.classes])
     new = [n for n in order if n in present and n not in known and not data.is_reserved(n)]
     return {name: given.get(name, name) for name in new}
+
+
+def _spelled(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """Labels as the skill spells its classes, which may be in another of Unicode's forms."""
+    own = {name: data.same_name(name, classes) for name in dataset.classes}
+    labels = tuple(own[label] for label in dataset.labels)
+    return replace(dataset, labels=labels, classes=tuple(dict.fromkeys(own.values())))
 
 
 def _with_skill_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:

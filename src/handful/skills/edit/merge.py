@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from handful.contracts import ClassText
+from handful.data import clean_name
 from handful.errors import InputError, MismatchError
 from handful.packs import Pack
 from handful.packs.format import mismatched
@@ -131,8 +132,8 @@ def differences(first: Pack, second: Pack) -> list[str]:
 
 def shared_classes(first: Pack, second: Pack) -> dict[str, str]:
     """Classes that both have, in whatever case: the second's spelling to the first's."""
-    known = {name.strip().casefold(): name for name in first.classes}
-    folded = {name: name.strip().casefold() for name in second.classes}
+    known = {clean_name(name).casefold(): name for name in first.classes}
+    folded = {name: clean_name(name).casefold() for name in second.classes}
     return {name: known[key] for name, key in folded.items() if key in known}
 
 

@@ -46,6 +46,8 @@ def remove(
     support = require_support(pack)
     if not images and not drop:
         raise InputError("nothing to remove: name images by name or digest, or classes to drop")
+    drop = [data.same_name(name, pack.classes) for name in drop]
+    label = None if label is None else data.same_name(label, pack.classes)
     if label is not None and not data.is_reserved(label):
         check_known(pack.classes, [label])
     check_known(pack.classes, drop)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from handful.contracts import class_names
+from handful.data import clean_name, same_name
 from handful.skills.edit.edited import Edited, load_pack
 from handful.skills.edit.refit import prompt_words
 from handful.skills.edit.support_sets import check_class_names, check_known
@@ -27,6 +28,7 @@ def rename(skill: AnySkill, names: Mapping[str, str]) -> Edited:
         InputError: a class that the skill does not have, a reserved name, names that repeat.
     """
     pack = load_pack(skill)
+    names = {same_name(old, pack.classes): clean_name(new) for old, new in names.items()}
     check_known(pack.classes, names)
     check_class_names([new for old, new in names.items() if new != old])
     class_names([names.get(name, name) for name in pack.classes])
