@@ -21,6 +21,7 @@ from handful.packs import Pack, deltas
 from handful.packs.support import Reserved, Support
 from handful.skills.edit.add_features import add_features, add_reserved
 from handful.skills.edit.edited import Edited, apply
+from handful.skills.edit.labels import as_the_skill_spells, mark_reserved
 from handful.skills.edit.refit import prompt_words, require_support
 from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
@@ -65,10 +66,10 @@ def add(
     """
     pack, encoder, store = unpack(skill, encoder, store, precision=precision, device=device)
     support = require_support(pack)
-    dataset = _spelled(data.split_or_all(data.load(source), "train"), pack.classes)
+    dataset = as_the_skill_spells(data.split_or_all(data.load(source), "train"), pack.classes)
     words = {data.same_name(n, pack.classes): word for n, word in (words or {}).items()}
     new_classes = _new_classes(pack, dataset, words)
-    dataset = _with_skill_labels(dataset, pack.classes)
+    dataset = mark_reserved(dataset, pack.classes)
     unknown, repeated, failures = _split_by_digest(support, dataset)
     failures += unreadable(dataset)
     if not unknown:
@@ -124,22 +125,6 @@ def _new_classes(pack: Pack, dataset: Dataset, words: Mapping[str, str] | None) 
     order = dict.fromkeys([*given, *dataset.classes])
     new = [n for n in order if n in present and n not in known and not data.is_reserved(n)]
     return {name: given.get(name, name) for name in new}
-
-
-def _spelled(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """Labels as the skill spells its classes, which may be in another of Unicode's forms."""
-    own = {name: data.same_name(name, classes) for name in dataset.classes}
-    labels = tuple(own[label] for label in dataset.labels)
-    return replace(dataset, labels=labels, classes=tuple(dict.fromkeys(own.values())))
-
-
-def _with_skill_labels(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """Labels such as `background` become `NO_CLASS`, unless the skill has such a class."""
-    labels = tuple(
-        NO_CLASS if data.is_reserved(label) and label not in classes else label
-        for label in dataset.labels
-    )
-    return replace(dataset, labels=labels, classes=())
 
 
 def _split_by_digest(
