@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from handful import tasks
-from handful.data import _walk, class_words, find_images, folder, separate_reserved
+from handful.data import _passed_over, _walk, class_words, find_images, folder, separate_reserved
 from handful.errors import InputError
+from handful.packs.format import CONFUSION, LIBRARY, MANIFEST, WEIGHTS
+from handful.skills import evaluation_figures
 from handful.skills.support import read_support
 
 
@@ -148,6 +150,14 @@ def test_skills_and_reports_are_no_classes(tmp_path: Path) -> None:
     everywhere = find_images(tmp_path)
     assert len(everywhere) == 6
     assert everywhere.ignored == {"written by Handful": 5}
+
+
+def test_every_figure_of_a_report_is_known() -> None:
+    names = [*evaluation_figures.SHOWS, CONFUSION.removesuffix(".png"), "doctor", "doctor_2"]
+    assert all(_passed_over.is_figure(f"{name}.png") for name in names)
+    assert not _passed_over.is_figure("cat.png")
+    assert _passed_over.holds_own_files([MANIFEST, WEIGHTS])
+    assert _passed_over.holds_own_files([LIBRARY])
 
 
 def test_photos_beside_a_report_are_not_lost(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ _MARKS: tuple[frozenset[str], ...] = tuple(
         ("training.safetensors",),  # a checkpoint
     )
 )
-# The pictures that it writes beside them.
-FIGURES = frozenset(
-    ("confusion.png", "reliability.png", "doctor.png", "accuracy.png", "figure.png", "next.png")
+# The pictures that it writes beside them; of a long one, several sheets.
+_FIGURE = re.compile(
+    r"(confusion|reliability|curves|subgroups|doctor|accuracy|figure|next)([-_]?\d+)?\.png"
 )
 OWN_FOLDERS = frozenset(("gallery",))  # and folders of pictures
 
@@ -65,6 +65,11 @@ def passed_over(entry: os.DirEntry[str]) -> str:
 def kind(name: str) -> str:
     """The extension by which files that are no photos are counted."""
     return Path(name).suffix.lower() or NO_EXTENSION
+
+
+def is_figure(name: str) -> bool:
+    """Whether a picture beside such files is one of those that Handful writes there."""
+    return bool(_FIGURE.fullmatch(name))
 
 
 def holds_own_files(names: Collection[str]) -> bool:

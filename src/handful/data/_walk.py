@@ -81,7 +81,7 @@ class Search:
         found, folders = [], []
         for entry in inside:
             why = _passed_over.passed_over(entry)
-            if not why and own and entry.name in _passed_over.FIGURES:
+            if not why and own and _passed_over.is_figure(entry.name):
                 why = _passed_over.OWN
             if not why and is_folder(entry):
                 if written_by_handful(Path(entry.path)):
@@ -121,7 +121,7 @@ def written_by_handful(path: Path) -> bool:
         return False
     photos = (e.name for e in inside if _passed_over.kind(e.name) in EXTENSIONS)
     below = (e for e in inside if is_folder(e))
-    return {*photos} <= _passed_over.FIGURES and all(
+    return all(map(_passed_over.is_figure, photos)) and all(
         e.name in _passed_over.OWN_FOLDERS or written_by_handful(Path(e.path)) for e in below
     )
 
