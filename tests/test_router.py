@@ -89,6 +89,58 @@ def test_left_out_answers_are_those_of_a_fit_without_the_image():
         np.testing.assert_allclose(found[i], expected, rtol=1e-8)
 
 
+def test_values_without_a_unit_are_those_of_fits_without_it():
+    rng = np.random.default_rng(3)
+    x = unit(rng.standard_normal((14, 10))).astype(np.float64)
+    groups = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2])
+    units = np.array([0, 0, 1, 2, 3, 3, 4, 4, 4, 5, 6, 7, 7, 7])  # 3 is of two groups, 7 all of one
+
+    def of(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means = np.zeros((3, 10))
+        for g in np.unique(labels):
+            means[g] = rows[labels == g].mean(0)
+        residuals = rows - means[labels]
+        return means, residuals.T @ residuals
+
+    means, scatter = of(x, groups)
+    made = Gaussians.fit(means, np.bincount(groups).astype(float), scatter, 0.1)
+    ridge = 0.1 * np.trace(scatter) / 13 / 10
+    found = made.leave_one_out(x.astype(np.float32), groups, units)
+    for i in range(14):
+        kept = units != units[i]
+        means, scatter = of(x[kept], groups[kept])
+        weights = means @ np.linalg.inv(made.scatter_weight * scatter + ridge * np.eye(10))
+        expected = weights @ x[i] - 0.5 * (weights * means).sum(1)
+        if groups[i] == 2:
+            assert found[i, 2] == -np.inf
+            expected[2] = -np.inf
+        np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-6)
+
+
+def in_bursts(support: TaskSupport, times: int, rng: np.random.Generator) -> TaskSupport:
+    rows = np.repeat(np.arange(len(support.targets)), times)
+    frames = support.features[rows] + 0.01 * rng.standard_normal((len(rows), WIDTH))
+    return TaskSupport(unit(frames), support.targets[rows], rows)
+
+
+def test_bursts_make_neither_router_nor_rejection_surer_of_themselves():
+    world = World(6, classes=2, shots=3)
+    world.means = world.rng.standard_normal(world.means.shape) * 0.35  # tasks hardly differ
+    tasks = {f"t{i}": world.support(i) for i in range(6)}
+    bursts = {name: in_bursts(support, 4, world.rng) for name, support in tasks.items()}
+    torn = {name: replace(support, units=None) for name, support in bursts.items()}
+    alone, stated, believed = (Router.fit(t).left_out_accuracy for t in (tasks, bursts, torn))
+    assert abs(stated - alone) < 0.12
+    assert believed > stated + 0.3
+    asked = np.concatenate([world.draw(i, 30)[0] for i in range(6)])
+    truth = np.repeat(np.arange(6), 60)
+    tested = (Router.fit(bursts).probabilities(asked).argmax(1) == truth).mean()
+    assert abs(stated - tested) < 0.15
+    detectors = [OpenSetDetector.fit(t) for t in (tasks, bursts)]
+    smallest = [found.rates(asked).min() for found in detectors if found]
+    assert smallest[1] == pytest.approx(smallest[0], rel=0.5)  # 36 units, not 144
+
+
 def test_tasks_that_are_classes_thrown_together_are_told_by_their_classes():
     world = World(6, classes=6, shots=8)
     world.means = world.means.reshape(36, WIDTH)[world.rng.permutation(36)].reshape(6, 6, WIDTH)

@@ -49,17 +49,21 @@ class Gaussians:
             np.float32
         )
 
-    def leave_one_out(self, rows: Array, groups: Indices) -> Values:
-        """`[n, G]` discriminants of images of the groups, each by a fit without it.
+    def leave_one_out(self, rows: Array, groups: Indices, units: Indices | None = None) -> Values:
+        """`[n, G]` discriminants of images of the groups, each by a fit without its unit.
 
-        The image leaves the mean of its group and the scatter, a rank-one downdate of P's inverse
+        An image leaves the mean of its group and the scatter, a rank-one downdate of P's inverse
         (Sherman-Morrison); the ridge and the count of all images stay, which changes nothing
         visible. A group whose only image is left out has `-inf`.
 
         Args:
             rows: `[n, D]` images that the groups were made of.
             groups: `[n]` of which group each is.
+            units: `[n]` what is left out together; the rows hold all images of each. None: each
+                image alone.
         """
+        if units is not None and units.max() + 1 < len(units):
+            return self._leave_units_out(rows, groups, units)
         x = rows.astype(np.float64)
         weights = self.means @ self.precision
         mean_products = weights @ self.means.T  # [G, G]: m_g P m_h
@@ -83,3 +87,45 @@ class Gaussians:
         own -= 0.5 * ((p_own * own_means).sum(1) + step * r_own**2)
         result[np.arange(len(x)), groups] = np.where(counts > 1, own, -np.inf)
         return result
+
+    def _leave_units_out(self, rows: Array, groups: Indices, units: Indices) -> Values:
+        """As `leave_one_out`, where some units have several images.
+
+        From a group of n, k images with residuals r leave: its mean moves by `-s / (n - k)`, s
+        their sum, and the scatter loses `sum r r' + s s' / (n - k)`: columns of a matrix V, by
+        which P gains `P V (I / w - V' P V)⁻¹ V' P` (Woodbury).
+        """
+        weights = self.means @ self.precision
+        lengths = (weights * self.means).sum(1)
+        result: Values = np.zeros((len(rows), len(self.means)))
+        order = np.argsort(units, kind="stable")
+        for at in np.split(order, np.flatnonzero(np.diff(units[order])) + 1):
+            x, own = rows[at].astype(np.float64), np.unique(groups[at])
+            columns, moved = [], []
+            for g in own:
+                residuals = x[groups[at] == g] - self.means[g]
+                left = self.counts[g] - len(residuals)
+                total = residuals.sum(0)
+                moved.append(self.means[g] - total / max(left, 1))
+                columns.append(residuals)
+                if left:  # a group that leaves as a whole takes all its scatter
+                    columns.append(total[None] / np.sqrt(left))
+            v = np.vstack(columns)
+            p_v = v @ self.precision
+            core = self._gain(v @ p_v.T)
+            x_v, m_v = x @ p_v.T @ core, self.means @ p_v.T
+            values = x @ weights.T + x_v @ m_v.T - 0.5 * (lengths + ((m_v @ core) * m_v).sum(1))
+            new = np.array(moved)
+            n_v, p_new = new @ p_v.T, new @ self.precision
+            inside = (p_new * new).sum(1) + ((n_v @ core) * n_v).sum(1)
+            values[:, own] = x @ p_new.T + x_v @ n_v.T - 0.5 * inside
+            gone = [np.sum(groups[at] == g) >= self.counts[g] for g in own]
+            values[:, own[gone]] = -np.inf
+            result[at] = values
+        return result
+
+    def _gain(self, products: Values) -> Values:
+        """`(I / w - V' P V)⁻¹` from `V' P V`; zero where no scatter is known."""
+        if not self.scatter_weight:
+            return np.zeros_like(products)
+        return np.asarray(np.linalg.pinv(np.eye(len(products)) / self.scatter_weight - products))

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from handful.contracts import Array
-from handful.library.task_support import TaskSupport, Values, evenly_spaced
+from handful.library.task_support import TaskSupport, Values
+from handful.selection.groups import unit_weights
 
 MIN_TASKS = 3  # of fewer, none can be left out while the rest are still several
 # chosen on playground draws that no reported number uses (seeds from 5000 on); see docs/library.md
 _SHRINKAGE = 0.5
 _MAX_ROUNDS = 32  # tasks are left out one by one up to here, then several together
-_MAX_LEFT_OUT = 4096  # support images whose left-out scores are taken
+_MAX_LEFT_OUT = 4096  # units of support images whose left-out scores are taken
 _FLOOR = 1e-9
 
 
@@ -69,12 +70,14 @@ class OpenSetDetector:
         mean: `[2]` mean of the signals over images whose task was left out.
         std: `[2]` their standard deviation.
         left_out: T arrays, the scores of the support images of each task by the others.
+        weights: T arrays, one over the size of each image's unit: a unit counts as one image.
     """
 
     signals: _FamiliaritySignals
     mean: Values
     std: Values
     left_out: tuple[Values, ...]
+    weights: tuple[Values, ...]
 
     @classmethod
     def fit(cls, tasks: Mapping[str, TaskSupport]) -> OpenSetDetector | None:
@@ -94,17 +97,22 @@ class OpenSetDetector:
             scatters[t % rounds] += support.total_scatter() if single else support.scatter()
         whole = scatters.sum(axis=0)
         signals: list[Values] = [np.zeros(0)] * len(supports)
+        weights: list[Values] = [np.zeros(0)] * len(supports)
         for turn, scatter in enumerate(scatters):
             kept = owners % rounds != turn
             others = _FamiliaritySignals.fit(means[kept], counts[kept], whole - scatter)
             for t in range(turn, len(supports), rounds):
-                rows = supports[t].features
-                some = evenly_spaced(len(rows), max(2, _MAX_LEFT_OUT // len(supports)))
-                signals[t] = others(rows[some])
-        every = np.concatenate(signals)
-        mean, std = every.mean(0), np.maximum(every.std(0), _FLOOR)
+                most = max(2, _MAX_LEFT_OUT // len(supports))
+                some, units = supports[t].evenly_spaced_units(most)
+                signals[t] = others(supports[t].features[some])
+                weights[t] = unit_weights(np.unique(units, return_inverse=True)[1])
+        every, share = np.concatenate(signals), np.concatenate(weights)
+        mean = np.average(every, axis=0, weights=share)
+        variance = np.average((every - mean) ** 2, axis=0, weights=share)
+        std = np.maximum(np.sqrt(variance), _FLOOR)
         scores = tuple(((found - mean) / std).mean(1) for found in signals)
-        return cls(_FamiliaritySignals.fit(means, counts, whole), mean, std, scores)
+        own = _FamiliaritySignals.fit(means, counts, whole)
+        return cls(own, mean, std, scores, tuple(weights))
 
     def rates(self, X: Array) -> Values:
         """`[M, D]` features to `[M]` shares of images of unknown tasks that look as familiar.
@@ -116,19 +124,29 @@ class OpenSetDetector:
             rate(s) = T / (T - 1) max(P[t_(T-1) >= (s - m) / sqrt(v_b (1 + 1/T) + v_w)],
                                       (1 + #{left out >= s}) / (U + 1))
 
-        since images come in tasks, of which there are few; and each was left out where T - 1 could
-        take it for theirs, while an unknown one meets T.
+        U the units, since images come in tasks, of which there are few; and each was left out where
+        T - 1 could take it for theirs, while an unknown one meets T.
         """
         from scipy.special import stdtr  # a part of what scipy.stats would import
 
         scores = ((self.signals(X) - self.mean) / self.std).mean(1)
-        every = np.sort(np.concatenate(self.left_out))
-        as_familiar = len(every) - np.searchsorted(every, scores, side="left")
-        tasks, means = len(self.left_out), np.array([s.mean() for s in self.left_out])
-        within = float(np.mean([s.var(ddof=1) if len(s) > 1 else 0.0 for s in self.left_out]))
-        # the means of tasks vary also because each is over few images: that part is not v_b
-        between = max(float(means.var(ddof=1)) - within / (len(every) / tasks), 0.0)
+        every, share = np.concatenate(self.left_out), np.concatenate(self.weights)
+        order = np.argsort(every, kind="stable")
+        below = np.concatenate([[0.0], np.cumsum(share[order])])  # units with a smaller score
+        units = float(below[-1])
+        as_familiar = units - below[np.searchsorted(every[order], scores, side="left")]
+        parts = [*zip(self.left_out, self.weights, strict=True)]
+        tasks, means = len(parts), np.array([np.average(s, weights=w) for s, w in parts])
+        within = float(np.mean([_variance(s, w) for s, w in parts]))
+        # the means of tasks vary also because each is over few units: that part is not v_b
+        between = max(float(means.var(ddof=1)) - within / (units / tasks), 0.0)
         spread = np.sqrt(max(between * (1 + 1 / tasks) + within, _FLOOR))
         tail = stdtr(tasks - 1, -(scores - means.mean()) / spread)
-        rates = np.maximum(tail, (1 + as_familiar) / (len(every) + 1))
+        rates = np.maximum(tail, (1 + as_familiar) / (units + 1))
         return np.asarray(np.minimum(tasks / (tasks - 1) * rates, 1.0))
+
+
+def _variance(scores: Values, weights: Values) -> float:
+    """Of a task's scores, each unit one observation."""
+    units, mean = float(weights.sum()), np.average(scores, weights=weights)
+    return float(weights @ (scores - mean) ** 2) / (units - 1) if units > 1.5 else 0.0

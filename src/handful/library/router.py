@@ -20,11 +20,12 @@ from handful.errors import InputError
 from handful.library._gaussians import Gaussians
 from handful.library.task_support import Indices, TaskSupport, Values, evenly_spaced
 from handful.selection.calibration import inverse_temperature, softmax
+from handful.selection.groups import unit_weights
 
 # chosen on playground draws that no reported number uses (seeds from 5000 on); see docs/library.md
 _SHRINKAGE = 0.02
 _BLENDS = np.linspace(0, 1, 11)  # the class view's part
-_MAX_LEFT_OUT = 2048  # support images that left-out values are taken of
+_MAX_LEFT_OUT = 2048  # units of support images that left-out values are taken of
 _MAX_CALIBRATION = 512  # of them that the factor of a view is fitted on
 _MIN_PROBABILITY = 1e-30  # its logarithm has to be finite
 
@@ -62,7 +63,8 @@ class Router:
         views: of tasks, of classes; those whose part in the blend is above zero.
         blend: the part of each view.
         factor: f.
-        left_out_accuracy: share of support images that find their task by a fit without them.
+        left_out_accuracy: share of support images that find their task by a fit without their unit;
+            each unit counts as one.
     """
 
     names: tuple[str, ...]
@@ -90,16 +92,17 @@ class Router:
             return cls(names, (), (), 1.0, 1.0)
         supports = [tasks[name] for name in names]
         most = max(2, _MAX_LEFT_OUT // len(names))
-        kept = [evenly_spaced(len(s.features), most) for s in supports]
+        kept, units = _kept_units(supports, most)
+        weights = unit_weights(units)
         rows = np.concatenate([s.features[at] for s, at in zip(supports, kept, strict=True)])
         truth: Indices = np.repeat(np.arange(len(names)), [len(at) for at in kept])
         views, left_out = [], []
         for gaussians, groups, owners in _groupings(supports, kept, truth):
-            values = gaussians.leave_one_out(rows, groups)
-            factor = _factor(values, groups)
+            values = gaussians.leave_one_out(rows, groups, units)
+            factor = _factor(values, groups, weights)
             views.append(_View(*gaussians.linear(), owners, factor))
             left_out.append(_task_log_probabilities(values, owners, factor))
-        fits = [_fit_blend(left_out, part, truth) for part in _BLENDS]
+        fits = [_fit_blend(left_out, part, truth, weights) for part in _BLENDS]
         best = int(np.argmax([likelihood for likelihood, _, _ in fits]))  # the first of equals
         _, factor, accuracy = fits[best]
         blend = (1 - float(_BLENDS[best]), float(_BLENDS[best]))
@@ -114,6 +117,17 @@ class Router:
         pairs = zip(self.blend, self.views, strict=True)
         blended: Values = np.sum([part * view.log_probabilities(X) for part, view in pairs], axis=0)
         return softmax(blended, self.factor)
+
+
+def _kept_units(supports: list[TaskSupport], most: int) -> tuple[list[Indices], Indices]:
+    """Of each task the rows of at most `most` units, and `[n]` numbers of the units of all."""
+    kept, numbers, start = [], [], 0
+    for support in supports:
+        rows, own = support.evenly_spaced_units(most)
+        kept.append(rows)
+        numbers.append(np.unique(own, return_inverse=True)[1] + start)
+        start = int(numbers[-1].max()) + 1
+    return kept, np.concatenate(numbers)
 
 
 def _groupings(
@@ -147,13 +161,13 @@ def _groupings(
     ]
 
 
-def _factor(left_out: Values, groups: Indices) -> float:
+def _factor(left_out: Values, groups: Indices, weights: Values) -> float:
     """The likeliest factor; an image whose group vanished with it is no evidence."""
     finite = np.flatnonzero(np.isfinite(left_out[np.arange(len(groups)), groups]))
     if not len(finite):
         return 1.0
     some = finite[evenly_spaced(len(finite), _MAX_CALIBRATION)]  # there may be 1000s of groups
-    return inverse_temperature(left_out[some], groups[some])
+    return inverse_temperature(left_out[some], groups[some], weights[some])
 
 
 def _task_log_probabilities(
@@ -165,10 +179,13 @@ def _task_log_probabilities(
     return np.log(np.maximum(summed, _MIN_PROBABILITY))
 
 
-def _fit_blend(left_out: list[Values], part: float, truth: Indices) -> tuple[float, float, float]:
-    """Mean log-likelihood of left-out images, the factor, the accuracy."""
+def _fit_blend(
+    left_out: list[Values], part: float, truth: Indices, weights: Values
+) -> tuple[float, float, float]:
+    """Mean log-likelihood of left-out images, the factor, the accuracy; each unit counts once."""
     blended = (1 - part) * left_out[0] + part * left_out[1]
-    factor = inverse_temperature(blended, truth)
+    factor = inverse_temperature(blended, truth, weights)
     likelihood = softmax(blended, factor)[np.arange(len(truth)), truth]
-    accuracy = float((blended.argmax(1) == truth).mean())
-    return float(np.log(np.maximum(likelihood, _MIN_PROBABILITY)).mean()), factor, accuracy
+    accuracy = float(np.average(blended.argmax(1) == truth, weights=weights))
+    logs = np.log(np.maximum(likelihood, _MIN_PROBABILITY))
+    return float(np.average(logs, weights=weights)), factor, accuracy

@@ -54,7 +54,8 @@ class Skill:
             skill = cls.from_adapter(name, pack.adapter, pack.support, factor)
             return replace(skill, digest=digest)
         frozen = deltas.untouched(pack.tensors, len(pack.classes), pack.where) if tuned else None
-        support = TaskSupport(frozen.features, frozen.targets) if frozen else None
+        units = pack.support.units if pack.support else None
+        support = TaskSupport(frozen.features, frozen.targets, units) if frozen else None
         text, scale = frozen.text if frozen else None, float(pack.manifest["scale"])
         adapter = pack.adapter
         return cls(name, pack.classes, adapter, factor, support, text, scale, tuned, digest)
@@ -62,7 +63,7 @@ class Skill:
     @classmethod
     def from_adapter(cls, name: str, adapter: Any, support: Support, factor: float) -> Skill:
         """Of a fitted adapter and its support set, both on the frozen encoder."""
-        rows, text = TaskSupport(support.features, support.targets), support.text
+        rows, text = TaskSupport(support.features, support.targets, support.units), support.text
         return cls(name, text.classes, adapter, factor, rows, text.weights, float(text.scale))
 
     def probabilities(self, X: Array) -> Array:

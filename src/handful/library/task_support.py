@@ -20,10 +20,19 @@ class TaskSupport:
     Args:
         features: `[N, D]` unit rows.
         targets: `[N]` class indices.
+        units: `[N]` what belongs together (`handful.selection.groups`), from 0; None: each image
+            alone.
     """
 
     features: Array
     targets: Indices
+    units: Indices | None = None
+
+    def evenly_spaced_units(self, most: int) -> tuple[Indices, Indices]:
+        """Rows of at most `most` units, spread evenly, ascending, and the units of these rows."""
+        each = np.arange(len(self.targets)) if self.units is None else self.units
+        rows = np.flatnonzero(np.isin(each, evenly_spaced(int(each.max()) + 1, most)))
+        return rows, each[rows]
 
     def class_means(self) -> tuple[Values, Values, Indices]:
         """`[C, D]` means and `[C]` counts of the classes that have images, `[N]` rows into them."""

@@ -15,10 +15,11 @@ from handful.data import holdout
 from handful.encoders import prompts
 from handful.encoders.prompts import ClassPrompts
 from handful.encoders.towers import Tunable
-from handful.errors import InputError
+from handful.errors import ImageError, InputError
 from handful.features import extract_features
 from handful.features.store import FeatureStore
 from handful.selection import calibration
+from handful.selection.groups import find_units
 from handful.tuners._base import BaseTuner
 from handful.tuners._tuned_encoder import TunedEncoder
 from handful.tuners.training.fit import Trained, fit
@@ -47,12 +48,13 @@ def fit_interpolated(
 
     Half of its 65 lines are arguments and their description.
 
-    Without a weight, about a quarter of each class is set apart, groups whole, and the rest is
-    trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about the
-    images set apart; the weight with the lowest cross-entropy is taken. Unless it is 0, all images
-    are trained on then, so this takes nearly twice as long. Weight 0 is the frozen encoder (with a
-    soft prompt's contexts as they began): on a handful of images tuning can do harm. Wortsman et
-    al. (CVPR 2022) fix 0.5 or look at test data; nothing but the support set is looked at here.
+    Without a weight, about a quarter of each class is set apart, groups and copies whole; the rest
+    is trained on. At each of `WEIGHTS` the head is fitted on features of the rest and asked about
+    the images set apart; the weight with the lowest cross-entropy is taken. Unless it is 0, all
+    images are trained on then, so this takes nearly twice as long. Weight 0 is the frozen encoder
+    (with a soft prompt's contexts as they began): on a handful of images tuning can do harm.
+    Wortsman et al. (CVPR 2022) fix 0.5 or look at test data; nothing but the support set is looked
+    at here.
 
     Args:
         tuners: as for `fit`.
@@ -74,7 +76,7 @@ def fit_interpolated(
     if weight is None:
         seed = (settings.get("recipe") or tuners[0].recipe).seed
         try:
-            kept, apart = holdout(labels, groups, _HELD_OUT, seed)
+            kept, apart = holdout(labels, _units(images, groups), _HELD_OUT, seed)
         except InputError:
             weight, facts["weight_why"] = 1.0, "no class has images that could be set apart"
     if weight is None:
@@ -96,6 +98,18 @@ def fit_interpolated(
             weight, facts["weight_why"] = 1.0, "no image that was set apart can be read"
     trained = fit(tuners, encoder, images, labels, text, **settings)
     return _interpolated(trained, encoder, weight, facts)
+
+
+def _units(images: Sequence[ImageRef], groups: Sequence[str] | None) -> list[str] | None:
+    """N names of what belongs together: images of a group, and copies of one; None: nothing."""
+    ids = []
+    for image in images:
+        try:
+            ids.append(image.digest())
+        except ImageError:  # unreadable ones are reported where they are encoded
+            ids.append("")
+    units = find_units(ids, groups or [""] * len(ids)).tolist()
+    return [*map(str, units)] if len({*units}) < len(units) else None
 
 
 def _trial_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
