@@ -459,6 +459,15 @@ def test_what_belongs_together_is_not_set_apart_from_each_other(tiny, store):
         assert ("weight_why" in facts) == (apart is None)
 
 
+def test_copies_of_a_picture_are_not_set_apart_from_each_other(tiny, store):
+    one_each = dict(zip(LABELS, pictures(), strict=True))  # all images of a class are one picture
+    images = [ImageRef.of(one_each[label]) for label in LABELS]
+    done = fit_interpolated(
+        [make("projection")], tiny, images, LABELS, WORDS, recipe=QUICK, store=store
+    )  # fmt: skip
+    assert "weight_why" in done.encoder.deltas["projection"].facts
+
+
 def test_images_set_apart_that_cannot_be_read_do_not_count(tiny, store, tmp_path):
     (tmp_path / "bad.jpg").write_text("no picture")
     recipe = replace(QUICK, epochs=1)
