@@ -182,6 +182,19 @@ def test_leaving_one_out_drops_the_diagonal(beta):
         best_alpha_beta(text, near[:, :5], labels[:5], labels, [beta], leave_one_out=True)
 
 
+def test_leaving_units_out_drops_their_blocks():
+    text, near, labels, _ = cached(n=12, keys=12)
+    units = np.array([3, 3, 0, 1, 2, 2, 2, 5, 4, 0, 6, 3])
+    given = text, near, labels, labels, [3.0]
+    found = best_alpha_beta(*given, leave_one_out=True, units=units)
+    other = np.exp(-3.0 * (1 - near.astype(float)))
+    other[units[:, None] == units] = 0
+    expected = best_alpha(text, other @ np.eye(4)[labels], labels)
+    assert (found.right, found.alpha) == (expected.right, pytest.approx(expected.alpha, rel=1e-4))
+    with pytest.raises(InputError, match="expected 12 units"):
+        best_alpha_beta(*given, leave_one_out=True, units=units[:5])
+
+
 ONE = np.zeros((1, 2))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, isnan
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,6 +85,7 @@ def best_alpha_beta(
     high: float = inf,
     *,
     leave_one_out: bool = False,
+    units: ArrayLike | None = None,
 ) -> BestCache:
     """Beta of a list and the exact alpha of `text_logits + alpha * exp(-beta * (1 - S)) Y`.
 
@@ -99,6 +101,7 @@ def best_alpha_beta(
         low: smallest alpha allowed.
         high: largest alpha allowed.
         leave_one_out: the samples are the keys (N = M): key n does not vote on sample n.
+        units: `[N]`; when leaving out, no key votes on a sample of its own unit.
 
     Raises:
         InputError: as `best_alpha`; no beta, or a negative one; N other than M when leaving out.
@@ -114,6 +117,7 @@ def best_alpha_beta(
         raise InputError(
             f"leaving one out expects similarities [N, N], got {list(closeness.shape)}"
         )
+    each = _checked_units(units, len(first))
     columns = checked_columns("targets", targets, first.shape)
     keys = checked_columns("labels", labels, (closeness.shape[1], classes))
     sharpness = [float(beta) for beta in betas]
@@ -124,8 +128,8 @@ def best_alpha_beta(
 
     def votes(rows: slice) -> Iterator[NDArray[np.float32]]:
         apart = (closeness[rows].T - 1)[order].astype(np.float32)
-        if leave_one_out:  # exp(-inf): the key of the sample itself does not vote
-            apart[order[:, None] == np.arange(len(first))[rows]] = -inf
+        if leave_one_out:  # exp(-inf): the keys of the sample's own unit do not vote
+            apart[each[order][:, None] == each[rows]] = -inf
         return (_votes(apart, beta, keys[order], classes) for beta in sharpness)
 
     width = max(classes, len(keys))
@@ -197,6 +201,13 @@ def checked_columns(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDA
             f"expected {name} from 0 to {shape[1] - 1}, got {array.min()} to {array.max()}"
         )
     return array.astype(np.int64)
+
+
+def _checked_units(units: ArrayLike | None, count: int) -> NDArray[Any]:
+    each = np.arange(count) if units is None else np.asarray(units)
+    if each.shape != (count,):
+        raise InputError(f"expected {count} units, got {list(each.shape)}")
+    return each
 
 
 def _check_range(low: float, high: float) -> None:
