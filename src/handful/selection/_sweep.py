@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
+
+from handful.errors import InputError
 
 Doubles = NDArray[np.float64]
 _RESOLUTION = 1e-6  # relative; heads keep alpha in float32
@@ -92,3 +95,11 @@ def _measured(left: Doubles, right: Doubles, balance: float) -> tuple[Doubles, D
         (far - near) * balance / ((balance + near) * (balance + far)),
     )
     return np.where(flip, -middle, middle), width
+
+
+def checked_betas(betas: Sequence[float]) -> list[float]:
+    """Sharpnesses as numbers, or an `InputError`."""
+    sharpness = [float(beta) for beta in betas]
+    if not sharpness or not all(isfinite(b) and b >= 0 for b in sharpness):
+        raise InputError(f"expected betas that are finite and not negative, got {list(betas)!r}")
+    return sharpness

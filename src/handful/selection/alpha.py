@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, isnan
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
-from handful.selection._sweep import Best, Doubles, balance_of, intervals, sweep
+from handful.selection._sweep import Best, Doubles, balance_of, checked_betas, intervals, sweep
 
 _CELLS = 1 << 19  # numbers held at once in each temporary: a few MB, which caches hold
 
@@ -89,8 +89,7 @@ def best_alpha_beta(
 ) -> BestCache:
     """Beta of a list and the exact alpha of `text_logits + alpha * exp(-beta * (1 - S)) Y`.
 
-    Among equally good pairs, the one with the widest interval (see `best_alpha`), then the first
-    beta of the list.
+    Of equally good pairs, that of the widest interval (see `best_alpha`), then of the first beta.
 
     Args:
         text_logits: `[N, C]`, scaled.
@@ -120,9 +119,7 @@ def best_alpha_beta(
     each = _checked_units(units, len(first))
     columns = checked_columns("targets", targets, first.shape)
     keys = checked_columns("labels", labels, (closeness.shape[1], classes))
-    sharpness = [float(beta) for beta in betas]
-    if not sharpness or not all(isfinite(b) and b >= 0 for b in sharpness):
-        raise InputError(f"expected betas that are finite and not negative, got {list(betas)!r}")
+    sharpness = checked_betas(betas)
     _check_range(low, high)
     order = np.argsort(keys, kind="stable")
 
