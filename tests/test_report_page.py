@@ -20,6 +20,7 @@ from handful.report.fonts import use_fonts
 from handful.skills.answers import Answers
 from handful.skills.evaluation_figures import figures_of
 from handful.skills.evaluation_report import report_page
+from handful.skills.measure import with_details
 from handful.skills.mistakes import surest_mistakes
 
 ODD = '<script>alert("x")</script>'
@@ -181,3 +182,63 @@ def test_the_command_writes_the_page(capsys, photos, tmp_path):
     assert code == 0
     Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
     assert "report.html" in err
+
+
+def test_several_labels_an_image_have_a_page(done):
+    truth = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
+    given = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
+    answers = Answers(
+        *(tuple("abcd"), ("",) * 4, tuple("1234"), truth),
+        *(np.where(given, 0.9, 0.1).astype(np.float32), ("red", "blue"), {}, given),
+    )
+    result = metrics.evaluate_multi_label(given, truth, answers.classes)
+    several = replace(done, result=result, answers=answers, confidence=None, operating_points=())
+    texts = Page(report_page(with_details(several, np.arange(4)))).texts
+    assert "75.0 %" in texts
+    assert any(text.startswith("with all labels right") for text in texts)
+
+
+def test_photos_that_taught_the_skill_are_not_called_unseen(done):
+    options = done.facts["options"] | {"keep_leaks": True}
+    kept = replace(done, leaks=("a.png",), facts=done.facts | {"options": options})
+    texts = " ".join(Page(report_page(kept)).texts)
+    assert "that the skill had not seen" not in texts
+    assert "1 of the photos taught the skill" in texts
+    assert "that the skill had not seen" in " ".join(Page(report_page(done)).texts)
+
+
+def test_a_page_of_a_cross_validation_says_so(done):
+    answers = replace(done.answers, folds=(1, 2, 3) * (len(done.answers) // 3))
+    facts = done.facts | {"skill": {"name": "", "digest": "", "method": "auto", "encoder": "photo"}}
+    texts = Page(report_page(replace(done, answers=answers, facts=facts))).texts
+    assert any(text.startswith("Cross-validation on") for text in texts)
+    assert any("3 folds" in text for text in texts)
+
+
+def test_groups_of_each_class_are_counted(done):
+    groups = tuple("p" if i < 6 else "" for i in range(len(done.answers)))
+    texts = Page(report_page(replace(done, answers=replace(done.answers, groups=groups)))).texts
+    row = texts[texts.index("groups") :]
+    counts = row[row.index(ODD) + 1 :]
+    rows = np.flatnonzero(done.answers.targets == 0)
+    own = [groups[i] for i in rows]
+    assert [text for text in counts if text][:2] == [
+        str(len(rows)),
+        str(len({"p"} & {*own}) + own.count("")),
+    ]
+
+
+def test_large_matrices_have_the_share_right_beside_the_class():
+    figure = report.matrix_figure(np.diag([3] * 20) + np.eye(20, k=1, dtype=int), list("ab") * 10)
+    first = figure.axes[0].get_yticklabels()[0].get_text()
+    assert first == "a  (4, 75 %)"
+    small = report.matrix_figure(np.array([[3, 1], [0, 2]]), ["a", "b"])
+    assert [text.get_text() for text in small.axes[0].texts] == ["3\n75 %", "1\n25 %", "2\n100 %"]
+
+
+def test_both_areas_stand_in_the_legends(done):
+    roc, precision = figures_of(done)["curves"].axes
+    area = done.areas["per_class"][ODD]
+    for axes, key, name in ((roc, "auroc", "AUC"), (precision, "average_precision", "AP")):
+        shown = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert any(text.endswith(f"{name} {area[key]:.2f}") for text in shown)

@@ -31,7 +31,8 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str = 
     """The same of a `[C, C]` matrix and C names.
 
     Right answers are blue and mistakes orange, the darker the larger their share of the row; both
-    can be told apart by colour-blind readers. The number behind a class is its row's total.
+    can be told apart by colour-blind readers. The number behind a class is its row's total, with
+    the share that is right where cells have no room for percentages.
     """
     count, small = len(names), len(names) <= _WITH_PERCENT
     cell = 0.56 if small else _CELL
@@ -43,13 +44,17 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str = 
     _draw_shares(axes, share)
     size = 8 if small else 7
     answers = [shorten(name) for name in names]
-    truth = [f"{shorten(name)}  ({total})" for name, total in zip(names, totals, strict=True)]
+    right = ["" if small else f", {100 * own:.0f} %" for own in share.diagonal()]
+    truth = [
+        f"{shorten(name)}  ({total}{own})"
+        for name, total, own in zip(names, totals, right, strict=True)
+    ]
     # parse_math: a $ in a name is a $
     axes.set_xticks(range(count), answers, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(count), truth, fontsize=size, parse_math=False)
     axes.tick_params(length=0)
     axes.set_xlabel("answer")
-    axes.set_ylabel("true class (images)")
+    axes.set_ylabel("true class (images)" if small else "true class (images, share right)")
     if title:
         axes.set_title(title, fontsize=9, loc="left", parse_math=False)
     if count <= _WITH_COUNT:

@@ -27,7 +27,10 @@ class Mark(NamedTuple):
 
 
 def curves_figure(
-    curves: Mapping[str, Curve], areas: Mapping[str, float], marks: Sequence[Mark] = ()
+    curves: Mapping[str, Curve],
+    areas: Mapping[str, float],
+    marks: Sequence[Mark] = (),
+    precisions: Mapping[str, float] | None = None,
 ) -> Figure:
     """ROC (left) and precision-recall (right) of each class against the rest.
 
@@ -36,6 +39,7 @@ def curves_figure(
         areas: class name to the area under its ROC curve. Of many classes those with an operating
             point and the lowest areas are named.
         marks: operating points.
+        precisions: class name to the average precision, the area under its other curve.
     """
     figure = new_figure(9.0, 4.6)
     roc, precision = figure.subplots(1, 2)
@@ -50,6 +54,8 @@ def curves_figure(
             style = {"color": colours[name], "linewidth": 1.4, "label": label, "zorder": 2}
         roc.plot(one.false_positive_rate, one.recall, **style)
         style.pop("label", None)
+        if name in colours and precisions:
+            style["label"] = f"{shorten(name)}, AP {precisions[name]:.2f}"
         precision.plot(one.recall_at, one.precision_at, drawstyle="steps-post", **style)
     if len(curves) > len(named):
         roc.plot([], [], color=COLOURS[7], label=f"{len(curves) - len(named)} others")
@@ -63,10 +69,16 @@ def curves_figure(
     for axes in (roc, precision):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
         axes.grid(alpha=0.25)
-    legend = roc.legend(frameon=False, fontsize="small", loc="lower right")
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    _legend(roc, "lower right")
+    if precisions:
+        _legend(precision, "lower left")
     return figure
+
+
+def _legend(axes: Any, where: str) -> None:
+    legend = axes.legend(frameon=False, fontsize="small", loc=where)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is a $
 
 
 def forest_figure(rows: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> Figure:

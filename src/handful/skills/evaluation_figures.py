@@ -65,7 +65,8 @@ def _curves(done: Evaluated) -> Figure | None:
         for p in done.operating_points
     ]
     area = {name: areas["per_class"][name]["auroc"] for name in curves}
-    return report.curves_figure(curves, area, marks)
+    precisions = {name: areas["per_class"][name]["average_precision"] for name in curves}
+    return report.curves_figure(curves, area, marks, precisions)
 
 
 def _subgroup(column: str, values: Mapping[str, Any]) -> list[tuple[str, int, float, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from handful import metrics, report
 from handful.contracts import ImageRef
@@ -12,6 +14,15 @@ from handful.metrics import words
 from handful.report.page import Cell
 from handful.skills.evaluated import Evaluated
 from handful.skills.evaluation_figures import figures_of
+from handful.skills.evaluation_origin import (
+    LIMITS,
+    about,
+    folds_of,
+    intervals,
+    keeps_leaks,
+    left_out,
+    warnings,
+)
 from handful.skills.evaluation_sections import (
     RATES,
     area_cell,
@@ -34,10 +45,6 @@ _CLASSES = (
     "and PPV. AUC: of one photo of the class and one of another, how often the former scores "
     "higher. Small: 95 % intervals."
 )
-_LIMITS = (
-    "All of this holds for photos like those that were tested: other cameras, places or patients "
-    "have to be measured. A skill is no medical device.",
-)
 
 
 def report_page(
@@ -52,20 +59,21 @@ def report_page(
     """
     drawn = figures_of(done) if figures is None else figures
     skill, data = (done.facts.get(key, {}).get("name", "") for key in ("skill", "data"))
-    title = f"{skill or 'A skill'} on {data or 'labelled photos'}"
+    named = skill or ("Cross-validation" if folds_of(done) else "A skill")
+    title = f"{named} on {data or 'labelled photos'}"
     return report.render_page(
         "evaluation.html",
         {
             "title": title,
             "subtitle": _subtitle(done),
-            "warnings": [done.transductive["note"] + "."] if done.transductive else [],
+            "warnings": [*warnings(done)],
             "headline": _headline(done),
             "classes": _classes(done),
             "sections": [*sections(done, drawn)],
             "mistakes": _mistakes(done, photos=photos),
-            "left_out": [*_left_out(done)],
-            "about": [*_about(done)],
-            "limits": [_intervals(done), *_LIMITS],
+            "left_out": [*left_out(done)],
+            "about": [*about(done)],
+            "limits": [intervals(done), *LIMITS],
         },
     )
 
@@ -80,31 +88,54 @@ def _subtitle(done: Evaluated) -> str:
 
 def _headline(done: Evaluated) -> dict[str, str]:
     result = done.result
-    value, ends = result.accuracy, result.interval
+    exclusive = isinstance(result, metrics.Evaluation)
+    value, ends = (
+        (result.accuracy, result.interval) if exclusive else (result.exact, result.exact_interval)
+    )
     between = f", 95 % interval {in_percent(ends)}" if ends else ""
     photos = f"{result.count} photos{in_groups(result.units, result.count)}"
     said = ""
-    if isinstance(result, metrics.Evaluation):
+    if exclusive:
         counts = {name: int(row["support"]) for name, row in result.per_class.items()}
         said = f" Without looking: {words.guessing(counts)[1]}."
-    what = "right" if isinstance(result, metrics.Evaluation) else "with all labels right"
+    what = "right" if exclusive else "with all labels right"
+    seen = done.leaks and keeps_leaks(done)
+    unseen = "some of which taught the skill" if seen else "that the skill had not seen"
+    if folds := folds_of(done):
+        unseen = f"in {folds} folds, each answered by a skill taught with the other folds"
     return {
         "value": f"{100 * value:.1f} %",
         "name": f"{what}{between}",
-        "words": f"Of {photos} that the skill had not seen.{said} Macro-F1 {result.macro_f1:.3f}.",
+        "words": f"Of {photos} {unseen}.{said} Macro-F1 {result.macro_f1:.3f}.",
     }
 
 
 def _classes(done: Evaluated) -> dict[str, Any]:
-    headers = ["class", "photos", *RATES.values(), *(["AUC"] if done.areas else [])]
+    grouped = _groups(done)
+    headers = ["class", "photos", *(["groups"] if grouped else []), *RATES.values()]
+    headers += ["AUC"] if done.areas else []
     rows = []
     for name, row in done.result.per_class.items():
         cells = [Cell(f"{row['support']:g}")]
+        cells += [Cell(f"{grouped[name]}")] if grouped else []
         cells += [rate_cell(row, rate) for rate in RATES]
         if done.areas:
             cells.append(area_cell(done.areas["per_class"][name]))
         rows.append({"name": name, "cells": cells})
     return {"headers": headers, "rows": rows, "words": _CLASSES}
+
+
+def _groups(done: Evaluated) -> dict[str, int]:
+    """Class to the groups among its photos, each photo without one being its own; {} without."""
+    answers = done.answers
+    if answers is None or not any(answers.groups):
+        return {}
+    shown = answers.shown
+    found = {}
+    for c, name in enumerate(answers.classes):
+        own = [answers.groups[row] for row in np.flatnonzero(shown[:, c])]
+        found[name] = len({group for group in own if group}) + own.count("")
+    return found
 
 
 def _mistakes(done: Evaluated, *, photos: bool) -> dict[str, Any] | None:
@@ -131,45 +162,3 @@ def _mistakes(done: Evaluated, *, photos: bool) -> dict[str, Any] | None:
 def _photo(name: str) -> str:
     picture = decode_or_none(ImageRef.of(name))
     return report.jpeg_uri(picture) if picture is not None else ""
-
-
-def _left_out(done: Evaluated) -> Iterable[str]:
-    for names, what in (
-        (done.leaks, "are also in the support set, byte for byte"),
-        (done.in_pool, "helped to teach the skill without their labels"),
-        (done.repeated, "are byte for byte another test photo; each picture counts once"),
-        (done.contradictory, "are one picture with different labels"),
-    ):
-        if names:
-            yield f"{len(names)} photos {what}: {report.plain(list(names))}."
-    for failure in done.failures:
-        yield failure.reason
-    if done.ignored:
-        yield f"Passed over: {report.plain(done.ignored)}."
-    yield from done.notes
-
-
-def _about(done: Evaluated) -> Iterable[tuple[str, str]]:
-    facts = done.facts
-    skill, data = facts.get("skill", {}), facts.get("data", {})
-    rows = {
-        "skill": f"{skill.get('name', '')}, method {skill.get('method', '')}",
-        "skill digest": skill.get("digest", ""),
-        "encoder": skill.get("encoder", ""),
-        "data": data.get("name", ""),
-        "data digest": data.get("digest", ""),
-        "photos": f"{done.result.count}{in_groups(done.result.units, done.result.count)}",
-        "options": report.plain({k: v for k, v in facts.get("options", {}).items() if v}),
-        "date": facts.get("date", ""),
-        "Handful": facts.get("handful", ""),
-    }
-    yield from ((name, str(value)) for name, value in rows.items() if value)
-
-
-def _intervals(done: Evaluated) -> str:
-    if getattr(done.result, "interval_method", metrics.WILSON) == metrics.WILSON:
-        return "Intervals of shares are Wilson's, at 95 %; every photo counts as independent."
-    return (
-        "Intervals at 95 % are made by drawing whole groups of photos anew (cluster bootstrap), "
-        "since the photos of a group are not independent."
-    )

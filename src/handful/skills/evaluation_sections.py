@@ -31,9 +31,7 @@ def sections(done: Evaluated, figures: Mapping[str, Figure]) -> Iterable[dict[st
     for point in done.operating_points:
         yield _point(point)
     if done.areas:
-        macro = done.areas["macro"]["auroc"]
-        said = [] if macro is None else [f"Mean AUC over the classes: {macro:.3f}."]
-        yield _section("curves", "At every threshold", figures, said)
+        yield _section("curves", "At every threshold", figures, _means(done.areas["macro"]))
     if done.confidence:
         yield _section(
             "reliability", "How far its probabilities can be believed", figures, _believed(done)
@@ -62,6 +60,19 @@ def _section(
         "wide": figure is not None and figure.get_figwidth() > _NARROW,
         "alt": SHOWS.get(name, title),
     }
+
+
+def _means(macro: Mapping[str, Any]) -> list[str]:
+    """Both areas as means over the classes, with their intervals."""
+    if macro["auroc"] is None:
+        return []
+    names = {"auroc": "area under the ROC curve (AUC)", "average_precision": "average precision"}
+    parts = []
+    for key, name in names.items():
+        ends = macro["intervals"][key]
+        between = f" (95 % interval {ends[0]:.2f} to {ends[1]:.2f})" if ends else ""
+        parts.append(f"{name} {macro[key]:.3f}{between}")
+    return [f"Each class against the rest; means over the classes: {', '.join(parts)}."]
 
 
 def _point(point: OperatingPoint) -> dict[str, Any]:

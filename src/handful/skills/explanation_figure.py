@@ -44,7 +44,8 @@ def explanation_figure(
     answer = _cut(explanation.classes[explanation.answer])
     runner_up = _cut(explanation.classes[explanation.runner_up])
     caption = f"{answer} ({100 * explanation.probability:.1f} %)"
-    report.show_photo(photo, decode_or_none(query), query.name, caption, report.COLOURS[0])
+    name = query.name.rpartition("/")[2] or query.name  # in which folder is of no use to others
+    report.show_photo(photo, decode_or_none(query), name, caption, report.COLOURS[0])
     _draw_bars(bars, explanation, rows)
     bars.set_xlabel(f"for {answer} (right) or {runner_up} (left), logits", fontsize=8)
     if shown:
@@ -86,7 +87,7 @@ def _draw_bars(axes: Any, explanation: Explanation, rows: Sequence[int]) -> None
 def _bar_name(support: Support, row: int) -> str:
     """Its class, and enough of its name to find it: names start with the class as a rule."""
     name = (support.names[row] or support.ids[row]).split("/")[-1]
-    return f"{_cut(support.labels[row])}: {report.shorten(name, 12)}"
+    return f"{_cut(support.labels[row])}: {report.shorten(name, 20)}"
 
 
 def _cut(text: str) -> str:
