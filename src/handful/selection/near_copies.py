@@ -35,6 +35,9 @@ _BATCH = 64
 # Mean square a pixel of the details. JPEG leaves noise of about that much, which makes pictures of
 # little detail, a forest from above, less alike than they are; below the least is nothing to see.
 _NOISE, _LEAST = 1.5, 1.5
+# Share of a picture that its details fill. Below it one small thing on plain ground, or a camera's
+# strip of text, would stand for the picture, and two drawings of a star would be one.
+_SPREAD = 0.2
 
 
 def candidate_pairs(features: NDArray[Any], most: int) -> NDArray[np.int64]:
@@ -76,11 +79,13 @@ def are_one_picture(
     planes = torch.from_numpy(pictures).movedim(3, 1).float()
     full, half = _details(planes), _details(functional.avg_pool2d(planes, 2))
     links = _Links(len(pictures))
+    spread = _spread(full).numpy() >= _SPREAD
+    told = spread[pairs[:, 0]] & spread[pairs[:, 1]]
     for start in range(0, len(pairs), _BATCH):
         batch = range(start, min(start + _BATCH, len(pairs)))
         roots = [tuple(map(links.root, pairs[p].tolist())) for p in batch]
         result[start : start + len(roots)] = [i == j for i, j in roots]
-        todo = np.array([p for p in batch if not result[p]], dtype=np.int64)
+        todo = np.array([p for p in batch if told[p] and not result[p]], dtype=np.int64)
         todo = todo[_similarity(half, pairs[todo], angles=(0.0,)) >= _FIRST]
         for p in todo[_similarity(full, pairs[todo]) >= same]:
             result[p] = True
@@ -138,6 +143,13 @@ def _details(pictures: Tensor) -> Tensor:
     """`[N, 3, S, S]` to the same: a slight blur less a stronger one."""
     planes = pictures.flatten(0, 1)[:, None]
     return (_blurred(planes, _FINE) - _blurred(planes, _COARSE)).view(pictures.shape)
+
+
+def _spread(details: Tensor) -> Tensor:
+    """`[N]` share of the blocks that hold the details, `(sum e)² / (blocks · sum e²)`."""
+    energy = functional.avg_pool2d(details.pow(2).mean(dim=1), details.shape[-1] // 8).flatten(1)
+    blocks = energy.shape[1]
+    return energy.sum(dim=1) ** 2 / (blocks * energy.pow(2).sum(dim=1)).clamp_min(1e-12)
 
 
 def _blurred(planes: Tensor, deviation: float) -> Tensor:
