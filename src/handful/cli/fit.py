@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from handful.tuners import Tuning
 
 MULTI_LABEL = "multi_label"
+_USUAL_RATE = 0.05  # of `predict --unknown`, at which a costly answer is told
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     # Over 60 lines for its options alone, which typer reads from the signature.
     # long, for every option of the command is declared with its help
     from handful.encoders import prompts
+    from handful.packs import novelty
     from handful.skills import fit
 
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
@@ -106,6 +108,9 @@ def run(
         _console.echo_err(line)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
+    costly = novelty.cost_in_words(fitted.pack.manifest, _USUAL_RATE)
+    if costly:
+        _console.echo_err(f"{costly[0].upper()}{costly[1:]}.")
     return _report(fitted)
 
 
