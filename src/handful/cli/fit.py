@@ -65,7 +65,6 @@ def run(
 ) -> int:
     """Teach a skill from a folder of labelled photos and save it."""
     # Over 60 lines for its options alone, which typer reads from the signature.
-    # long, for every option of the command is declared with its help
     from handful.encoders import prompts
     from handful.packs import novelty
     from handful.skills import fit
@@ -181,9 +180,8 @@ def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:
 def _groups(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """How groups came about, and how many units were left out together; empty without groups."""
     facts = manifest["training"]
-    if "group_by" not in facts:
-        return {}
-    return {"groups": {"by": facts["group_by"], "units": facts["units"]}}
+    found = {"by": facts.get("group_by"), "units": facts.get("units")}
+    return {"groups": found} if found["by"] else {}
 
 
 def _pool(fitted: Fitted) -> dict[str, Any]:
