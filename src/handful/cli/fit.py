@@ -107,8 +107,7 @@ def run(
         _console.echo_err(line)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
-    costly = novelty.cost_in_words(fitted.pack.manifest, _USUAL_RATE)
-    if costly:
+    if costly := novelty.cost_in_words(fitted.pack.manifest, _USUAL_RATE):
         _console.echo_err(f"{costly[0].upper()}{costly[1:]}.")
     return _report(fitted)
 
