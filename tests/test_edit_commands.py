@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from commands import run
 from handful import fit
 from handful.features import extract_features
 from handful.packs import Pack
+from handful.skills.edit.add import add
+from handful.skills.edit.remove import remove
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -217,3 +220,24 @@ def test_more_of_what_is_none_of_the_classes(desk, tmp_path, capsys):
     assert (code, json.loads(out)["encoded"]) == (0, 0)
     assert len(json.loads(out)["repeated"]) == 7
     assert Pack.load(tmp_path / "s").support.reserved.ids[-1] == taught.support.reserved.ids[0]
+
+
+def test_the_groups_of_new_photos_come_along_stated_or_found(desk, tmp_path):
+    skill = Pack.load(desk / "skill")
+    before = len(skill.support.ids)
+    kind = skill.classes[0]
+    photo = Image.open(sorted((desk / "more" / kind).iterdir())[0])
+    (tmp_path / "burst" / kind).mkdir(parents=True)
+    rows = ["path,label,group"]
+    for i, quality in enumerate((95, 90, 85)):  # three frames of one photo
+        photo.convert("RGB").save(tmp_path / "burst" / kind / f"{i}.jpg", quality=quality)
+        rows.append(f"burst/{kind}/{i}.jpg,{kind},night {i // 2}")
+    found = add(skill, tmp_path / "burst").pack.support
+    assert found.groups[before:] == ("near:1",) * 3
+    assert len(set(found.units)) == len(set(skill.support.units)) + 1
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    stated = add(skill, tmp_path / "t.csv").pack
+    assert stated.support.groups[before:] == ("night 0", "night 0", "night 1")
+    assert stated.manifest["training"]["units"] == len(set(stated.support.units))
+    gone = remove(stated, stated.support_ids[before:]).pack.manifest["training"]
+    assert "units" not in gone

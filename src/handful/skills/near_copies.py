@@ -48,7 +48,11 @@ class NearCopies:
 
 
 def find_near_copies(
-    images: Sequence[ImageRef], features: Array, labels: Sequence[Hashable]
+    images: Sequence[ImageRef],
+    features: Array,
+    labels: Sequence[Hashable],
+    *,
+    one_group: bool = False,
 ) -> NearCopies:
     """Find photos that are nearly the same picture; also under different labels.
 
@@ -59,6 +63,8 @@ def find_near_copies(
         images: N images.
         features: `[N, D]` unit rows of them.
         labels: N labels.
+        one_group: whether a single group of all N is one; it leaves nothing to be left out, so it
+            is none where these are all the images there are.
     """
     count = len(images)
     with ThreadPoolExecutor(processors()) as pool:
@@ -74,13 +80,14 @@ def find_near_copies(
         at = np.array([[place[int(i)], place[int(j)]] for i, j in pairs])
         pairs = pairs[are_one_picture(np.stack(pictures), at)]
     linked = np.concatenate([pairs, _bursts(facts, features)])
-    return _named(linked_units(linked, count), labels)
+    units = linked_units(linked, count)
+    if len(np.unique(units)) == 1 and not one_group:
+        return NearCopies(("",) * count)
+    return _named(units, labels)
 
 
 def _named(units: NDArray[np.int64], labels: Sequence[Hashable]) -> NearCopies:
     sizes = Counter(units.tolist())
-    if len(sizes) == 1:  # one group of everything says nothing, and leaves nothing to be left out
-        return NearCopies(("",) * len(units))
     number: dict[int, int] = {}
     across: dict[int, tuple[int, int]] = {}
     groups = []

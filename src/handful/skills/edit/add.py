@@ -22,6 +22,7 @@ from handful.packs.support import Reserved, Support
 from handful.skills.edit.add_features import add_features, add_reserved
 from handful.skills.edit.edited import Edited, apply
 from handful.skills.edit.labels import as_the_skill_spells, mark_reserved
+from handful.skills.edit.new_groups import new_groups
 from handful.skills.edit.refit import prompt_words, require_support
 from handful.skills.edit.support_sets import NO_CLASS, new_rows
 from handful.skills.encoder import load_encoder
@@ -176,12 +177,13 @@ def _encode(
             )
             found.append((rows, got))
     kept = [rows[i] for rows, got in found for i in got.kept]
+    features = np.concatenate([got.features.values for _, got in found])
     return _NewImages(
-        np.concatenate([got.features.values for _, got in found]),
+        features,
         tuple(id_ for _, got in found for id_ in got.features.ids),
         tuple(dataset.labels[i] for i in kept),
         tuple(dataset.images[i].name for i in kept),
-        tuple(dataset.groups[i] if dataset.groups else "" for i in kept),
+        new_groups(pack, dataset, kept, features),
         tuple(replace(f, index=rows[f.index]) for rows, got in found for f in got.failures),
         sum(got.encoded for _, got in found),
     )

@@ -58,6 +58,11 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     # of its photos without labels
     facts.pop("selection", None)
     facts.pop("pool", None)
+    facts.pop("units", None)
+    if any(support.groups):
+        facts["units"] = int(support.units.max()) + 1
+    else:
+        facts.pop("group_by", None)
     if hasattr(adapter, "explain"):
         facts["selection"] = adapter.explain()
     known = {k: v for k, v in pack.manifest.items() if k in (*KEYS, deltas.KEY)}
