@@ -156,7 +156,8 @@ def _mistakes(done: Evaluated, *, photos: bool) -> dict[str, Any] | None:
         for one in found
     ]
     which = "All of them" if len(found) == wrong else f"The {len(found)} surest of them"
-    return {"words": f"{wrong} photos were answered wrongly. {which}{each}:", "tiles": tiles}
+    said = f"{wrong} photos were answered wrongly. {which}{each}:"
+    return {"words": said, "tiles": tiles, "photos": photos}
 
 
 def _photo(name: str) -> str:

@@ -109,7 +109,7 @@ def _sets(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         [f"{100 * float(rate):g} %", f"{100 * (1 - row['coverage']):.1f} %", f"{row['size']:.2f}"]
         for rate, row in known.items()
     ]
-    headers = ["may miss the class (--error)", "missed it", "classes in a set"]
+    headers = ["asked to miss the class in", "missed it", "classes in a set"]
     return _section("sets", title, table={"headers": headers, "rows": rows})
 
 
