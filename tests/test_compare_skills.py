@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import handful
 import handful.data
 from commands import run
 from handful import metrics
+from handful.adapters.tip import Tip
 from handful.errors import InputError
 from handful.skills.compare_skills import compare_skills
 
@@ -113,3 +115,26 @@ def test_the_command(photos, skills, tmp_path, capsys):
         code, _, told = run(capsys, "compare", *arguments)
         assert code == 2
         assert words in " ".join(told.split())
+
+
+def test_methods_are_compared_by_the_groups_that_are_stated(photos):
+    """Methods learn which photos belong together, and the facts say how many groups there are."""
+    dataset = handful.data.load(photos).split("train")
+    groups = tuple(f"g{i // 2}" for i in range(len(dataset)))
+    pairs = replace(dataset, splits=(), groups=groups)
+    told: list = []
+    original = Tip.fit
+
+    def fit(self, X, y, text=None, groups=None):
+        told.append(groups)
+        return original(self, X, y, text, groups)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tip, "fit", fit)
+        found, _ = handful.compare(pairs, methods=["tip"], shots=3, seeds=1)
+    assert found.facts["groups"] == f"{len(pairs)} images are {len(pairs) // 2} groups or " + (
+        "single images"
+    )
+    # 3 shots of 4 pairs a class: each group once
+    assert [len(set(one)) for one in told] == [len(one) for one in told] == [3 * 8]
+    handful.compare(pairs, methods=["tip"], shots=3, seeds=1, group_by="none")

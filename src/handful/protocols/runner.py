@@ -17,6 +17,7 @@ from handful.protocols.episodes import Episode
 from handful.protocols.journal import Journal, trial_key
 from handful.protocols.methods import semantics, title
 from handful.protocols.task import Indices
+from handful.selection.groups import find_units
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def fit_and_test(configuration: Configuration, episode: Episode) -> dict[str, An
     adapter = create_adapter(configuration.method, episode.seed, configuration.params)
     began = time.perf_counter()
     support = episode.task.features(episode.support, support=True)
-    adapter.fit(support, episode.labels, episode.text)
+    stated = episode.task.groups
+    groups = {"groups": find_units([stated[int(i)] for i in episode.support])} if stated else {}
+    adapter.fit(support, episode.labels, episode.text, **groups)
     seconds = time.perf_counter() - began
     accuracy = {}
     for queries in episode.query_sets:
