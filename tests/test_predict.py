@@ -190,6 +190,10 @@ def test_progress_counts_all_images(knows: Predictor, monkeypatch: pytest.Monkey
     counts = [done for done, _ in told]
     assert counts == sorted(counts)
     assert counts[-1] == 7
+    told.clear()
+    batches = knows.predict_batches(images, batch=3, progress=lambda *done: told.append(done))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    assert {total for _, total in told} == {7}
 
 
 def test_the_encoder_is_found_by_the_name_in_the_pack(
