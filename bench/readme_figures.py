@@ -29,7 +29,7 @@ def main() -> None:
         photos = playground.write(playground.task(TASK, SHOTS, SEED), root / "photos")
         spoil(photos / "train")
         handful(root, "fit", "photos", "--out", "skill")
-        handful(root, "doctor", "skill", "--images", "photos", "--out", "found")
+        handful(root, "doctor", "photos/train", "--out", "found")
         query = sorted((photos / "test").rglob("*.png"))[0].relative_to(root)
         handful(root, "explain", "skill", str(query), "--images", "photos", "--out", "why.png")
         handful(root, "evaluate", "skill", "photos", "--out", "report")

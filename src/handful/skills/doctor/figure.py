@@ -25,8 +25,8 @@ _COPIES = "copies"
 _TITLES = {
     _COPIES: "Copies and near-copies, side by side",
     "label": "Labels that look wrong, or may be",
-    "hurts": "Others are recognised better without these",
-    "far": "Far from their class",
+    "hurts": "Others are recognised better without these, or may be",
+    "far": "Far from their class, or perhaps",
     "small": "Too small to help",
 }
 
