@@ -401,6 +401,8 @@ def test_copies_within_a_group_are_said_once_and_across_classes_always():
     assert not found.duplicates
     (note,) = [n for n in found.notes if "within 12 groups" in n]
     assert note.startswith("36 pairs of copies or near-copies lie within 12 groups (burst 0, ")
+    numbered = replace(bursts, groups=tuple(f"near:{i // 3}" for i in range(36)))
+    assert len(examine(numbered, auto()).duplicates) == 36  # found by fit, stated by nobody
     crossed = bursts.targets.copy()
     crossed[1] = (crossed[1] + 1) % 4
     pairs = examine(replace(bursts, targets=crossed), auto()).duplicates

@@ -14,6 +14,7 @@ from handful.skills.doctor.findings import Duplicate
 _NEAR_TURN = 0.004
 SIMILAR = 0.97  # cosine from which two pictures may be near-duplicates ...
 _CLOSE = 0.25  # ... if they are also this much closer than neighbours usually are
+_FOUND = "near:"  # groups that `handful.skills.near_copies` found; nobody stated them
 _BLOCK = 1024  # images compared with all at once
 
 
@@ -23,7 +24,7 @@ def find_duplicates(
     """Pairs that are byte for byte the same, or much closer than neighbours are, across first.
 
     With those a little below the threshold, which another precision may see above it. Pairs of one
-    class within a group are no news; how many there are goes into `notes`.
+    class within a stated group are no news; how many there are goes into `notes`.
 
     Raises:
         InputError: `similar` outside 0 to 1.
@@ -51,7 +52,8 @@ def find_duplicates(
                 group = support.groups[first]
                 across = bool(targets[first] != targets[second])
                 cosine, exact = float(cosines[i, j]), bool(same[i, j])
-                if group and group == support.groups[second] and not across:
+                stated = group and not group.startswith(_FOUND)
+                if stated and group == support.groups[second] and not across:
                     within.append(group)
                     continue
                 near_least = not exact and abs(cosine - least) <= margin
