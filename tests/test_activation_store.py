@@ -28,7 +28,7 @@ def store(tmp_path: Path):
 
 def test_every_part_of_a_space_counts():
     base = activation_space("f", "float32", 10)
-    assert base == "f precision:float32 tower:vision block:10"
+    assert base == "f precision:float32 decoder:2 tower:vision block:10"
     keys = {
         base,
         activation_space("g", "float32", 10),
