@@ -129,7 +129,7 @@ def test_the_keys_of_fit_evaluate_and_doctor(photos, skill, tmp_path, capsys):
     check("`fit --json`", flat(json.loads(run(capsys, *command)[1])))
     answer = run(capsys, "evaluate", skill, photos, "--json")[1]
     check("`evaluate --json`, `evaluation.json`", flat(json.loads(answer)))
-    answer = run(capsys, "doctor", skill, "--json")[1]
+    answer = run(capsys, "doctor", photos, "--encoder", "tiny", "--json")[1]
     check("`doctor --json`, `doctor.json`", flat(json.loads(answer)))
 
 

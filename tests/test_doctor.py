@@ -95,8 +95,11 @@ def test_a_skill_says_the_same_without_its_pictures(taught, skill):
     shown = diagnose(skill, images=taught)
     assert len(shown.pictures) == len(set(Pack.load(skill).support_ids))
     assert [f.size for f in shown.examination.having("small")] == [(16, 16)]
-    wrong = [(f.id, round(f.wrong, 3)) for f in done.examination.images]
-    assert wrong == [(f.id, round(f.wrong, 3)) for f in diagnose(taught).examination.images]
+    # the folder has each copy twice and the skill once; they are one unit in both
+    wrong = {f.id: f.wrong for f in done.examination.images}
+    of_folder = {f.id: f.wrong for f in diagnose(taught).examination.images}
+    assert wrong == pytest.approx(of_folder, abs=0.02)
+    assert [i for i in wrong if wrong[i] > 0.5] == [i for i in of_folder if of_folder[i] > 0.5]
 
 
 def test_the_command_writes_table_json_and_sheet(planted, skill, tmp_path, capsys):

@@ -307,20 +307,26 @@ def test_subgroups_by_hand(photos, tmp_path, capsys):
     assert (code, "it has: site" in told) == (2, True)
 
 
-def test_near_copies_count_once_in_intervals(photos, tmp_path):
-    fitted = handful.fit(photos)
-    for path in sorted((photos / "test").rglob("*.png")):
-        folder = tmp_path / "saved" / path.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with Image.open(path) as image:
-            for quality in (95, 85):
-                image.convert("RGB").save(folder / f"{path.stem}_{quality}.jpg", quality=quality)
-    found = fitted.evaluate(tmp_path / "saved")
-    assert (found.result.count, found.result.units) == (64, 32)
-    assert "64 photos are 32 bursts" in found.notes[0]
+def test_near_copies_count_once_in_intervals(tmp_path):
+    """Twelve pictures with details of all sizes, each saved twice."""
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        layers = [rng.uniform(0, 255, (n, n, 3)).astype(np.uint8) for n in (4, 12, 40)]
+        planes = [np.asarray(Image.fromarray(x).resize((128, 128)), np.float32) for x in layers]
+        pixels = np.mean(planes, axis=0)
+        pixels[:, :, i % 2] /= 2  # its class
+        folder = tmp_path / ("green" if i % 2 else "red")
+        folder.mkdir(exist_ok=True)
+        for quality in (95, 85):
+            picture = Image.fromarray(pixels.astype(np.uint8))
+            picture.save(folder / f"{i}_{quality}.jpg", quality=quality)
+    fitted = handful.fit(tmp_path, encoder="tiny")
+    found = fitted.evaluate(tmp_path, keep_leaks=True)
+    assert (found.result.count, found.result.units) == (24, 12)
+    assert "24 photos are 12 bursts" in found.notes[0]
     assert {len(group) > 0 for group in found.answers.groups} == {True}
-    alone = fitted.evaluate(tmp_path / "saved", group_by="none")
-    assert (alone.result.units, alone.notes) == (64, ())
-    folds = cross_validate(tmp_path / "saved", 2).answers
+    alone = fitted.evaluate(tmp_path, keep_leaks=True, group_by="none")
+    assert (alone.result.units, alone.notes) == (24, ())
+    folds = cross_validate(tmp_path, 2).answers
     where = dict(zip(folds.groups, folds.folds, strict=True))
     assert all(where[g] == f for g, f in zip(folds.groups, folds.folds, strict=True))

@@ -130,14 +130,17 @@ def write(done: Evaluated, out: Path, by: Sequence[str], *, photos: bool = True)
     from handful.skills.evaluation_report import report_page
 
     figures = figures_of(done)
-    page = report_page(done, figures, photos=photos)  # first: saving escapes letters in figures
-    written = [report.save(page, out / "report.html")]
+    written = []
+    if done.answers is not None:
+        page = report_page(done, figures, photos=photos)  # first: saving escapes letters in figures
+        written.append(report.save(page, out / "report.html"))
     written += [report.save(figure, out / f"{name}.png") for name, figure in figures.items()]
     if done.answers is not None:
         written.append(report.save(answers_csv(done, by), out / "answers.csv"))
     written.append(report.save(done.as_dict(), out / "evaluation.json"))
     first, *others = written
-    _console.echo_err(f"wrote {first}, beside it {', '.join(path.name for path in others)}")
+    beside = ", ".join(path.name for path in others)
+    _console.echo_err(f"wrote {first}" + (f", beside it {beside}" if beside else ""))
 
 
 def _show_rates(done: Evaluated) -> None:

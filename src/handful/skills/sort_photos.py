@@ -108,7 +108,7 @@ def folder_name(label: str) -> str:
     A name that had to change gets six digits of its digest, so that no two classes meet.
 
     >>> folder_name("red panda"), folder_name("cat/dog"), folder_name("_unknown")
-    ('red panda', 'cat-dog-74f67c', '-unknown-fa1dbd')
+    ('red panda', 'cat-dog-c9102e', '-unknown-72c674')
     """
     name = _UNSAFE.sub("-", label)
     if name == label and name and not _DEVICES.fullmatch(name):

@@ -18,6 +18,7 @@ from handful.packs.format import LIBRARY, MANIFEST
 from handful.skills.doctor.duplicates import SIMILAR
 from handful.skills.doctor.examination import examine
 from handful.skills.doctor.findings import Examination
+from handful.skills.grouping import with_groups
 from handful.skills.locate import decode_or_none, locate_images
 from handful.skills.support import encode_support, read_support
 
@@ -89,6 +90,7 @@ def diagnose(
     loaded = encoders.load(encoder, precision=precision, device=device)
     text = prompts.embed(loaded, labelled.words, prompts.expand_templates(templates))
     found = encode_support(task, labelled, loaded, store=store, progress=progress)
+    _, found, _ = with_groups(labelled, found)
     support = found.as_support(text)
     adapter = plugins.get("adapters", "auto")()
     result = examine(support, adapter, sizes=_sizes(found.images), similar=similar)
