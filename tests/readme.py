@@ -11,6 +11,7 @@ import io
 import math
 import os
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -72,6 +73,10 @@ def _command(line: str) -> str:
     if words[:2] == ["cp", "-r"]:
         shutil.copytree(*words[2:])
         return ""
+    if words[:1] == ["python"]:  # a script of the repository, which runs where the reader stands
+        with _arguments(words[1:]):
+            runpy.run_path(str(PAGE.parent / words[1]), run_name="__main__")
+        return ""
     assert words[0] == "handful", line
     (script,) = entry_points(group="console_scripts", name="handful")
     out, err = io.StringIO(), io.StringIO()
@@ -83,6 +88,15 @@ def _command(line: str) -> str:
             code = stop.code
     assert code == 0, f"{line}\n{out.getvalue()}{err.getvalue()}"
     return out.getvalue()
+
+
+@contextlib.contextmanager
+def _arguments(words: list[str]) -> Iterator[None]:
+    before, sys.argv = sys.argv, words
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def agree(printed: str, shown: str) -> bool:

@@ -165,7 +165,7 @@ def _show_points(done: Evaluated) -> None:
             groups = f" in {point.support_units} groups"
         rates = ", ".join(f"{name} {_share(point.measured, key)}" for key, name in _SHARES.items())
         _console.echo_text(
-            f"{point.asked}: {point.asked.of} from a probability of {point.threshold:.3g} on, by "
+            f"{point.asked}: {point.asked.of} from a probability of {point.threshold:.4g} on, by "
             f"{point.support_images} left-out support images{groups}. On these photos: {rates}, "
             "in % with 95 % intervals."
         )

@@ -79,7 +79,7 @@ def _point(point: OperatingPoint) -> dict[str, Any]:
     groups = in_groups(point.support_units, point.support_images)
     rests = f"{point.support_images} support images{groups}"
     said = (
-        f"“{point.asked.of}” is answered from a probability of {point.threshold:.3g} on. The "
+        f"“{point.asked.of}” is answered from a probability of {point.threshold:.4g} on. The "
         f"threshold was chosen for {point.asked}, by {rests} that were left out of the fit, never "
         "by the photos of this report."
     )
