@@ -413,6 +413,28 @@ def test_copies_within_a_group_are_said_once_and_across_classes_always():
     assert all(d.across for d in pairs)
 
 
+def test_groups_of_a_folder_are_stated_as_for_fit(tmp_path, capsys):
+    """Of two frames that differ in nothing else, only those of one group are no news."""
+    rng = np.random.default_rng(0)
+    for kind in "ab":
+        (tmp_path / kind).mkdir()
+        for k in range(4):
+            picture = rng.integers(0, 256, (48, 48, 3)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / kind / f"{k}_0.png")
+            picture[0, 0] ^= 1
+            Image.fromarray(picture).save(tmp_path / kind / f"{k}_1.png")
+    assert len(diagnose(tmp_path, group_by="none").examination.duplicates) == 8
+    code, printed, _ = run(capsys, "doctor", tmp_path, "--group-by", "(.+)_", "--json")
+    found = json.loads(printed)
+    assert (code, found["duplicates"]) == (0, [])
+    assert any("8 pairs of copies" in note and "within" in note for note in found["notes"])
+
+
+def test_a_skill_has_its_groups_already(skill):
+    with pytest.raises(InputError, match="holds the groups it was taught with"):
+        diagnose(skill, group_by="none")
+
+
 def test_a_class_of_one_group_is_judged_by_its_text():
     support = support_of(make(classes=4, shots=3, width=48, seed=5))
     groups = tuple("burst" if c == 2 else "" for c in support.targets)

@@ -236,6 +236,12 @@ def test_the_groups_of_new_photos_come_along_stated_or_found(desk, tmp_path):
     assert found.groups[before:] == ("near:1",) * 3
     assert len(set(found.units)) == len(set(skill.support.units)) + 1
     (tmp_path / "t.csv").write_text("\n".join(rows))
+    alone = fit(desk / "first", method="tip", group_by="none").pack
+    assert alone.manifest["training"]["group_by"] == "none"
+    for source in (tmp_path / "burst", tmp_path / "t.csv"):
+        edited = add(alone, source).pack
+        assert not any(edited.support.groups)
+        assert edited.manifest["training"]["group_by"] == "none"
     stated = add(skill, tmp_path / "t.csv").pack
     assert stated.support.groups[before:] == ("night 0", "night 0", "night 1")
     assert stated.manifest["training"]["units"] == len(set(stated.support.units))

@@ -173,6 +173,7 @@ def test_copies_never_stand_in_two_folds(photos, copies):
     done = cross_validate(copies, 2)
     assert len(done.repeated) == 2 * len(done.answers)
     assert len(set(done.answers.ids)) == len(done.answers)
+    assert len(done.notes) == 1  # nothing of groups, for each photo that counts is alone
 
 
 def test_cross_validation_of_several_labels(photos, tmp_path):

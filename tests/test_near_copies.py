@@ -270,6 +270,7 @@ def test_fit_finds_bursts_leaves_them_out_together_and_says_so(bursts):
     assert not any(none.pack.support.groups)
     assert none.notes == ()
     assert none.pack.manifest["confidence"]["images"] == 18
+    assert none.pack.manifest["training"]["group_by"] == "none"
 
 
 def test_a_class_of_one_burst_is_said_to_be_unknown(bursts):

@@ -47,6 +47,7 @@ def run(
     similar: Annotated[
         float | None, typer.Option(min=0, max=1, help="Cosine of near-duplicates; default 0.97.")
     ] = None,
+    group_by: _options.GroupBy = "auto",
     as_json: _options.Json = False,
 ) -> int:
     """Find wrong labels, copies, strays and tiny pictures in a support set."""
@@ -68,6 +69,7 @@ def run(
             templates=template or prompts.DEFAULT,
             words=_options.read_classes(classes),
             similar=doctor.SIMILAR if similar is None else similar,
+            group_by=group_by,
             progress=progress,
         )
     answer = {

@@ -180,7 +180,7 @@ def _groups(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """How groups came about, and how many units were left out together; empty without groups."""
     facts = manifest["training"]
     found = {"by": facts.get("group_by"), "units": facts.get("units")}
-    return {"groups": found} if found["by"] else {}
+    return {"groups": found} if found["units"] else {}
 
 
 def _pool(fitted: Fitted) -> dict[str, Any]:

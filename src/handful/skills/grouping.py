@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful import data
 from handful.data.group_by import AUTO
@@ -45,34 +46,49 @@ def with_groups(
 def grouping_facts(
     images: SupportImages, features: SupportFeatures, near: NearCopies | None
 ) -> dict[str, Any]:
-    """How groups came about and how many units there are, for `training` in `pack.json`."""
-    if not any(features.groups):
-        return {}
-    return {"group_by": _how(images, near), "units": _unit_count(features)}
+    """How groups came about and how many units there are, for `training` in `pack.json`.
+
+    `units` only where any image is of a group.
+    """
+    if any(features.groups):
+        return {"group_by": _how(images, near), "units": _unit_count(features)}
+    # also where nothing was found: images that are added are not asked for what was not wanted
+    return {} if images.group_by == AUTO else {"group_by": images.group_by}
 
 
 def grouping_notes(
     task: Task, images: SupportImages, features: SupportFeatures, near: NearCopies | None
 ) -> tuple[str, ...]:
     """What a user should know of the groups, a sentence each."""
-    notes = []
-    count, units = len(features.ids), _unit_count(features)
-    if any(features.groups) and near:
-        notes.append(
-            f"{count} photos are {units} bursts or single pictures (near copies); they were left "
-            "out together. --group-by none if they are independent."
-        )
-    elif any(features.groups):
+    if near:
+        notes = near_copies_notes(features.units, "; they were left out together")
+    else:
         by = "as stated" if images.group_by == AUTO else f"by {images.group_by}"
-        notes.append(
-            f"{count} photos are {units} groups or single photos ({by}); they were left out "
-            "together."
+        notes = _unit_notes(
+            features.units, f"groups or single photos ({by}); they were left out together."
         )
     if images.group_note:
         notes.append(f"{images.group_note}.")
     if task.exclusive:
         notes += _of_one_unit(features) + _across(features, near)
     return tuple(notes)
+
+
+def near_copies_notes(units: NDArray[np.int64], what_for: str) -> list[str]:
+    """That photos are near copies of each other, where any are.
+
+    Args:
+        units: `[N]`, equal for photos that belong together.
+        what_for: the rest of the sentence.
+    """
+    found = f"bursts or single pictures (near copies){what_for}. --group-by none if they are"
+    return _unit_notes(units, f"{found} independent.")
+
+
+def _unit_notes(units: NDArray[np.int64], found: str) -> list[str]:
+    """Nothing where each photo is alone."""
+    count, alone = len(units), len(np.unique(units))
+    return [f"{count} photos are {alone} {found}"] if alone < count else []
 
 
 def _how(images: SupportImages, near: NearCopies | None) -> str:

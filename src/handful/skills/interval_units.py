@@ -15,6 +15,7 @@ from handful.contracts import Array
 from handful.data.group_by import AUTO
 from handful.data.grouping import DatasetT, Grouped
 from handful.selection.groups import find_units
+from handful.skills.grouping import near_copies_notes
 from handful.skills.near_copies import find_near_copies
 
 
@@ -46,8 +47,5 @@ def note_of(grouped: Grouped[DatasetT], units: NDArray[np.int64]) -> list[str]:
     """
     notes = [f"{grouped.note}."] if grouped.note else []
     if any(name.startswith("near:") for name in grouped.dataset.groups):
-        notes.append(
-            f"{len(units)} photos are {len(np.unique(units))} bursts or single pictures (near "
-            "copies), which intervals count once each. --group-by none if they are independent."
-        )
+        notes += near_copies_notes(units, ", which intervals count once each")
     return notes

@@ -9,6 +9,7 @@ from typing import Any
 
 from handful import data, encoders, plugins, tasks
 from handful.contracts import Encoder, ImageRef, at_home
+from handful.data.group_by import AUTO
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Failure, Progress
@@ -50,6 +51,7 @@ def diagnose(
     templates: Sequence[str] = prompts.DEFAULT,
     words: Mapping[str, str] | None = None,
     similar: float = SIMILAR,
+    group_by: str = AUTO,
     precision: str = "auto",
     device: str = "auto",
     store: FeatureStore | None = None,
@@ -64,6 +66,7 @@ def diagnose(
         templates: for images: prompts, or names of sets of them.
         words: for images: what the prompts call a class.
         similar: cosine above which two pictures count as near-duplicates.
+        group_by: for images: what belongs together, as for `handful.fit`; a skill holds its groups.
         precision: for images: of an encoder that is loaded by name; see `handful.encoders.load`.
         device: likewise.
         store: where features are kept; the user's own store when not given.
@@ -72,19 +75,19 @@ def diagnose(
     Raises:
         InputError: a skill without its support set; whatever is wrong with the images.
     """
-    path = at_home(source) if isinstance(source, str | Path) else None
-    # of a library too, whose refusal names its skills
-    made_here = path and any((path / name).is_file() for name in (MANIFEST, LIBRARY))
-    if path and (made_here or (path.suffix == ".skill" and path.is_file())):
-        source = Pack.load(path)
-    source = getattr(source, "pack", source)  # of a skill with its encoder in memory
+    source = _as_pack(source)
     if isinstance(source, Pack):
+        if group_by != AUTO:
+            raise InputError(
+                f"{source.where}: holds the groups it was taught with; --group-by is for photos "
+                "that are not a skill yet"
+            )
         return _of_skill(source, images, similar)
     if images is not None:
         raise InputError(f"{images}: the pictures of a folder need not be named again")
     task = tasks.get("classify")
     read = data.read_source(source, classes=words)
-    labelled = read_support(task, read, words, keep_copies=True)
+    labelled = read_support(task, read, words, group_by=group_by, keep_copies=True)
     without_class = labelled.reserved
     labelled = replace(labelled, reserved=without_class.subset([]))  # not examined, so not encoded
     loaded = encoders.load(encoder, precision=precision, device=device)
@@ -100,6 +103,16 @@ def diagnose(
         result = replace(result, notes=(*result.notes, note))
     pictures = dict(zip(support.ids, found.images, strict=True))
     return Diagnosis(result, pictures, found.encoded, found.failures, labelled.ignored)
+
+
+def _as_pack(source: Any) -> Any:
+    """A skill as its pack; anything else as it is."""
+    path = at_home(source) if isinstance(source, str | Path) else None
+    # of a library too, whose refusal names its skills
+    made_here = path and any((path / name).is_file() for name in (MANIFEST, LIBRARY))
+    if path and (made_here or (path.suffix == ".skill" and path.is_file())):
+        return Pack.load(path)
+    return getattr(source, "pack", source)  # of a skill with its encoder in memory
 
 
 def _of_skill(pack: Pack, images: Path | None, similar: float) -> Diagnosis:

@@ -13,6 +13,7 @@ from handful.packs.pack import support_facts
 from handful.packs.schema import KEYS
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
+from handful.skills.grouping import NEAR, STATED
 from handful.skills.statements import ENTRIES, state
 
 
@@ -61,8 +62,8 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     facts.pop("units", None)
     if any(support.groups):
         facts["units"] = int(support.units.max()) + 1
-    else:
-        facts.pop("group_by", None)
+    elif facts.get("group_by") in (NEAR, STATED):  # what was asked for, such as none, stays
+        facts.pop("group_by")
     if hasattr(adapter, "explain"):
         facts["selection"] = adapter.explain()
     known = {k: v for k, v in pack.manifest.items() if k in (*KEYS, deltas.KEY)}
