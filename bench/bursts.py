@@ -64,11 +64,10 @@ def bursts(
     yield (
         f"\nIn %, means over {seeds} draws of the bursts. The frames of a burst are one photo, "
         "moved and cropped by up to 8 %, its brightness changed by up to 5 %, saved as JPEG at "
-        "qualities 70 to 95; so is each test photo, once. Then coverage of the sets of answers "
-        "at the coverage asked for; a dash where a support set was too small to promise it. "
-        "Support sets: the first frame of each burst; all frames with `--group-by` a column, with "
-        "`auto` (near copies found), with `none`. The playground is seen by `tiny`, photos by "
-        "`photo`."
+        "qualities 70 to 95; so is each test photo, once. Then coverage of the sets of answers at "
+        "the coverage asked for; a dash where a support set was too small to promise it. Support "
+        "sets: the first frame of each burst; all frames with `--group-by` a column, with `auto` "
+        "(near copies found), with `none`. The playground is seen by `tiny`, photos by `photo`."
     )
 
 

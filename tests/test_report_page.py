@@ -16,6 +16,7 @@ from PIL import Image
 import handful
 from commands import run
 from handful import metrics, report
+from handful.packs import figures
 from handful.report.fonts import use_fonts
 from handful.skills.answers import Answers
 from handful.skills.evaluation_figures import figures_of
@@ -136,11 +137,11 @@ def test_the_surest_mistakes_come_first_and_one_of_a_group():
 
 
 def test_figures_say_what_was_measured(done):
-    figures = figures_of(done)
-    assert [*figures] == ["confusion", "curves", "reliability"]
-    assert f"of {done.result.count} images right" in figures["confusion"].axes[0].get_title("left")
-    (roc, precision) = figures["curves"].axes
-    labels = [text.get_text() for text in roc.get_legend().get_texts()]
+    found = figures_of(done)
+    assert [*found] == ["confusion", "curves", "reliability"]
+    assert f"of {done.result.count} images right" in found["confusion"].axes[0].get_title("left")
+    (_, precision) = found["curves"].axes
+    labels = [text.get_text() for text in found["curves"].legends[0].get_texts()]
     assert any(label.startswith("sensitivity 0.") for label in labels)
     assert len([line for line in precision.lines if line.get_marker() == "*"]) == 1
 
@@ -237,9 +238,22 @@ def test_large_matrices_have_the_share_right_beside_the_class():
     assert [text.get_text() for text in small.axes[0].texts] == ["3\n75 %", "1\n25 %", "2\n100 %"]
 
 
-def test_both_areas_stand_in_the_legends(done):
-    roc, precision = figures_of(done)["curves"].axes
+def test_both_areas_stand_in_the_legend(done):
     area = done.areas["per_class"][ODD]
-    for axes, key, name in ((roc, "auroc", "AUC"), (precision, "average_precision", "AP")):
-        shown = [text.get_text() for text in axes.get_legend().get_texts()]
-        assert any(text.endswith(f"{name} {area[key]:.2f}") for text in shown)
+    shown = [text.get_text() for text in figures_of(done)["curves"].legends[0].get_texts()]
+    wanted = f"AUC {area['auroc']:.2f}, AP {area['average_precision']:.2f}"
+    assert any(text.endswith(wanted) for text in shown)
+
+
+def test_of_many_classes_the_others_are_right_only_where_they_are():
+    truth = np.zeros((50, 50), dtype=np.int64)
+    truth[np.arange(50), np.arange(50)] = 2
+    truth[48, 49] = truth[49, 48] = 1  # two of the others, taken for one another
+    truth[:39, 0] += 3  # the classes with most mistakes
+    matrix, names = figures.shown(truth, [str(i) for i in range(50)])
+    others = matrix[-1]
+    assert (others[-2], others[-1]) == (truth[39:, 39:].trace(), 2)
+    assert matrix.sum() == truth.sum()
+    assert len(names) == matrix.shape[1] == 41
+    drawn = report.matrix_figure(matrix, names)
+    assert len(drawn.axes[0].get_yticklabels()) == 40

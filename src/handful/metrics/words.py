@@ -10,6 +10,7 @@ from handful.metrics.intervals import wilson_interval
 
 _NEAR = 0.35  # tenths; a share further from a whole number of tenths is said to be between two
 _WIDE = 4  # tenths; an interval this wide says more than its middle
+_EVEN = 1.5  # times its fair share, up to which the most frequent class is not worth naming
 _MANY = 0.9  # where an interval lies above this (or below 1 - this), tenths are too coarse
 
 
@@ -73,8 +74,11 @@ def guessing(counts: Mapping[str, int]) -> tuple[float, str]:
     """
     name, most = max(counts.items(), key=lambda item: item[1])
     frequent = most / sum(counts.values())
+    if most * len(counts) <= _EVEN * sum(counts.values()) and len(counts) > 2:
+        about = "" if most * len(counts) <= sum(counts.values()) else "about "
+        return frequent, f"by chance it would be {about}1 of {len(counts)}"
     if most * len(counts) <= sum(counts.values()):
-        return 1 / len(counts), f"by chance it would be 1 of {len(counts)}"
+        return frequent, f"by chance it would be 1 of {len(counts)}"
     words = f"always answering “{name}”, the most frequent class, would be right on"
     return frequent, f"{words} {tenths(frequent)}"
 

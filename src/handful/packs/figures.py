@@ -35,15 +35,20 @@ def caption(manifest: Mapping[str, Any]) -> str:
     size = len(found[1])
     if size <= MOST:
         return text
-    return f"{text}; the {MOST - 1} of {size} classes with most mistakes, and all others together"
+    return (
+        f"{text}; the {MOST - 1} of {size} classes with most mistakes, and all others together, "
+        "of which mistakes for one another stand in the last column"
+    )
 
 
 def shown(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64], list[str]]:
-    """Of many classes those with most mistakes, in their order, and all others as one, the last.
+    """Of many classes those with most mistakes, in their order, and all others as one.
+
+    Then there is a column more than rows: images of the others that were taken for another of them.
 
     >>> matrix, names = shown(np.eye(50, dtype=np.int64), [str(i) for i in range(50)])
-    >>> matrix.shape, matrix.sum(), names[-1]
-    ((40, 40), np.int64(50), '11 others')
+    >>> matrix.shape, matrix.sum(), names[-2:]
+    ((40, 41), np.int64(50), ['11 others', 'another of those'])
     """
     size = len(names)
     if size <= MOST:
@@ -52,9 +57,12 @@ def shown(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64
     kept = np.sort(np.argsort(-wrong, kind="stable")[: MOST - 1])
     place = np.full(size, MOST - 1)
     place[kept] = np.arange(MOST - 1)
-    small = np.zeros((MOST, MOST), dtype=np.int64)
+    small = np.zeros((MOST, MOST + 1), dtype=np.int64)
     np.add.at(small, (place[:, None], place[None, :]), matrix)
-    return small, [*(names[i] for i in kept), f"{size - MOST + 1} others"]
+    others = place == MOST - 1
+    right = matrix.diagonal()[others].sum()
+    small[-1, -1], small[-1, -2] = small[-1, -2] - right, right
+    return small, [*(names[i] for i in kept), f"{size - MOST + 1} others", "another of those"]
 
 
 def confusion(manifest: Mapping[str, Any]) -> tuple[NDArray[np.int64], list[str]] | None:

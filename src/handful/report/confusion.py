@@ -28,13 +28,13 @@ def confusion_figure(evaluation: Evaluation, title: str = "") -> Figure:
 
 
 def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str = "") -> Figure:
-    """The same of a `[C, C]` matrix and C names.
+    """The same of a `[C, C]` matrix and C names; there may be a column more, with its name.
 
     Right answers are blue and mistakes orange, the darker the larger their share of the row; both
     can be told apart by colour-blind readers. The number behind a class is its row's total, with
     the share that is right where cells have no room for percentages.
     """
-    count, small = len(names), len(names) <= _WITH_PERCENT
+    count, small = len(matrix), len(names) <= _WITH_PERCENT
     cell = 0.56 if small else _CELL
     side = min(2.6 + cell * count, _LARGEST)
     figure = new_figure(max(side, 4.2), side + 0.3)
@@ -47,10 +47,10 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str = 
     right = ["" if small else f", {100 * own:.0f} %" for own in share.diagonal()]
     truth = [
         f"{shorten(name)}  ({total}{own})"
-        for name, total, own in zip(names, totals, right, strict=True)
+        for name, total, own in zip(names[:count], totals, right, strict=True)
     ]
     # parse_math: a $ in a name is a $
-    axes.set_xticks(range(count), answers, rotation=90, fontsize=size, parse_math=False)
+    axes.set_xticks(range(len(names)), answers, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(count), truth, fontsize=size, parse_math=False)
     axes.tick_params(length=0)
     axes.set_xlabel("answer")
@@ -69,12 +69,11 @@ def matrix_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str = 
 
 def _draw_shares(axes: Any, share: NDArray[np.float64]) -> None:
     """Cells in two colours, with lines between them."""
-    right = np.eye(len(share), dtype=bool)
-    for kept, colours in ((right, "Blues"), (~right, "Oranges")):
-        axes.imshow(np.ma.masked_array(share, ~kept | (share == 0)), cmap=colours, vmin=0, vmax=1)
-    edges = np.arange(len(share) + 1) - 0.5
+    right, empty = np.equal.outer(*map(np.arange, share.shape)), share == 0
+    for hidden, colours in ((~right, "Blues"), (right, "Oranges")):
+        axes.imshow(np.ma.masked_array(share, hidden | empty), cmap=colours, vmin=0, vmax=1)
     if len(share) <= _WITH_COUNT:
-        axes.set_xticks(edges, minor=True)
-        axes.set_yticks(edges, minor=True)
+        axes.set_xticks(np.arange(share.shape[1] + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(share.shape[0] + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="#dddddd", linewidth=0.5)
         axes.tick_params(which="minor", length=0)

@@ -41,7 +41,7 @@ def curves_figure(
         marks: operating points.
         precisions: class name to the average precision, the area under its other curve.
     """
-    figure = new_figure(9.0, 4.6)
+    figure = new_figure(9.0, 5.6)
     roc, precision = figure.subplots(1, 2)
     marked = {mark.of for mark in marks}
     lowest = sorted(curves, key=lambda name: (name not in marked, areas[name], name))
@@ -51,14 +51,15 @@ def curves_figure(
         style: dict[str, Any] = {"color": COLOURS[7], "alpha": 0.45, "linewidth": 0.8, "zorder": 1}
         if name in colours:
             label = f"{shorten(name)}, AUC {areas[name]:.2f}"
+            label += f", AP {precisions[name]:.2f}" if precisions else ""
             style = {"color": colours[name], "linewidth": 1.4, "label": label, "zorder": 2}
         roc.plot(one.false_positive_rate, one.recall, **style)
         style.pop("label", None)
-        if name in colours and precisions:
-            style["label"] = f"{shorten(name)}, AP {precisions[name]:.2f}"
-        precision.plot(one.recall_at, one.precision_at, drawstyle="steps-post", **style)
+        # without the last point, recall 0, which no threshold has
+        ends = one.recall_at[:-1], one.precision_at[:-1]
+        precision.plot(*ends, drawstyle="steps-post", **style)
     if len(curves) > len(named):
-        roc.plot([], [], color=COLOURS[7], label=f"{len(curves) - len(named)} others")
+        roc.plot([], [], color=COLOURS[7], label=f"{len(curves) - len(named)} others, higher AUC")
     for mark in marks:
         point = {"marker": "*", "markersize": 13, "color": "black", "linestyle": "", "zorder": 3}
         roc.plot([1 - mark.specificity], [mark.recall], label=shorten(mark.name, 34), **point)
@@ -69,23 +70,21 @@ def curves_figure(
     for axes in (roc, precision):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
         axes.grid(alpha=0.25)
-    _legend(roc, "lower right")
-    if precisions:
-        _legend(precision, "lower left")
+    # below both: on the curves it would hide some
+    legend = figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=2)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is a $
     return figure
 
 
-def _legend(axes: Any, where: str) -> None:
-    legend = axes.legend(frameon=False, fontsize="small", loc=where)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a $ in a name is a $
-
-
-def forest_figure(rows: Sequence[tuple[str, int, float, Sequence[float] | None]]) -> Figure:
+def forest_figure(
+    rows: Sequence[tuple[str, int, float, Sequence[float] | None]], what: str = "accuracy"
+) -> Figure:
     """A line a subgroup: accuracy with its interval.
 
     Args:
         rows: name, images, accuracy, its interval or None.
+        what: the share is of.
     """
     figure = new_figure(6.0, min(1.1 + 0.32 * len(rows), _TALLEST))
     axes = figure.subplots()
@@ -101,7 +100,7 @@ def forest_figure(rows: Sequence[tuple[str, int, float, Sequence[float] | None]]
     axes.set_yticks(range(len(rows)), labels, fontsize=8, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.7)
     axes.set_xlim(0, 104)
-    axes.set_xlabel("accuracy, %, with its 95 % interval (images in brackets)")
+    axes.set_xlabel(f"{what}, %, with its 95 % interval (images in brackets)")
     axes.grid(axis="x", alpha=0.25)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

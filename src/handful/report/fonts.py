@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from handful.report.figures import shorten
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontEntry
 
 _OWN = "DejaVu Sans"  # comes with matplotlib
+_LONGEST = 32  # characters of a name with escapes
 _LAST_RESORT = re.compile("last ?resort|noto sans symbols|emoji", re.IGNORECASE)  # boxes, colours
 
 
@@ -35,7 +38,7 @@ def use_fonts(figure: Figure) -> None:
         if missing.isdisjoint(content):
             continue
         text.set_fontfamily([_OWN, *families])
-        text.set_text(_escaped(content, absent))
+        text.set_text("\n".join(_escaped(line, absent) for line in content.split("\n")))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         labels = [label.get_text() for label in axis.get_ticklabels()]
         if any(not absent.isdisjoint(label) for label in labels):  # an axis writes them anew
@@ -43,7 +46,12 @@ def use_fonts(figure: Figure) -> None:
 
 
 def _escaped(text: str, letters: frozenset[str]) -> str:
-    return "".join(c.encode("unicode_escape").decode() if c in letters else c for c in text)
+    """The text as it can be drawn, not much longer than names are: six characters a letter."""
+    if letters.isdisjoint(text):
+        return text
+    return shorten(
+        "".join(c.encode("unicode_escape").decode() if c in letters else c for c in text), _LONGEST
+    )
 
 
 @cache

@@ -20,6 +20,8 @@ SHOWS = {
     "subgroups": "Accuracy of each subgroup with its interval",
 }
 
+_SUBGROUPS = 40  # shown, those with the lowest accuracy
+
 
 def figures_of(done: Evaluated) -> dict[str, Figure]:
     """Those that the numbers allow, by the names in `SHOWS`."""
@@ -32,7 +34,9 @@ def figures_of(done: Evaluated) -> dict[str, Figure]:
     if done.confidence:
         found["reliability"] = report.reliability_figure(done.confidence)
     if rows := [row for column in done.subgroups.items() for row in _subgroup(*column)]:
-        found["subgroups"] = report.forest_figure(rows)
+        what = "accuracy" if "confusion" in found else "all labels right"
+        worst = sorted(rows, key=lambda row: row[2])[:_SUBGROUPS]
+        found["subgroups"] = report.forest_figure([row for row in rows if row in worst], what)
     return found
 
 

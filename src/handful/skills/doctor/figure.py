@@ -19,15 +19,16 @@ _ACROSS = 6  # photographs in a row
 _MOST = 24  # photographs of each section; a sheet has to be looked at
 _LONGEST = 26  # letters of a class name
 _TALLEST = 60  # inches
-_PHOTO, _LINE, _HEAD = 1.95, 0.15, 0.45  # inches: a photo with its name, a line above it, a title
+_PHOTO, _LINE, _HEAD = 2.15, 0.15, 0.45  # inches: a photo with its name, a line above it, a title
 _ALARM, _QUIET = report.COLOURS[4], report.COLOURS[5]
-_COPIES = "copies"
+_TORN, _COPIES = "torn", "copies"
 _TITLES = {
-    _COPIES: "Copies and near-copies, side by side",
+    _TORN: "Copies under two labels, side by side",
     "label": "Labels that look wrong, or may be",
     "hurts": "Others are recognised better without these, or may be",
     "far": "Far from their class, or perhaps",
     "small": "Too small to help",
+    _COPIES: "Copies and near-copies, side by side",
 }
 
 
@@ -63,6 +64,8 @@ def contact_sheet(examination: Examination, pictures: Mapping[str, ImageRef]) ->
         _HEAD + count * (_PHOTO + _LINE * lines) for count, lines in zip(rows, tall, strict=True)
     ]
     figure = report.new_figure(1.9 * across, min(sum(heights), _TALLEST))
+    # a name below a photo has to be nearer to it than to the next row
+    figure.set_layout_engine("constrained", h_pad=0.09)
     parts = figure.subfigures(len(found), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, count, (name, tiles) in zip(parts, rows, found.items(), strict=True):
         title = _titled(_TITLES[name], len(tiles))
@@ -86,12 +89,16 @@ def sections(found: Examination) -> dict[str, list[Tile]]:
     copies = _copy_sets(found)
     tiles = {f.row: _tile(f, copies.get(f.row)) for f in found.images}
     members = sorted(copies, key=lambda row: copies[row][0])
-    made = {_COPIES: [tiles[row] for row in members]}
-    shown = set(copies)
-    for problem in list(_TITLES)[1:]:
-        named = [f for f in found.images if problem in f.named and f.row not in shown]
-        made[problem] = [tiles[f.row] for f in named]
-        shown |= {f.row for f in named}
+    torn = {number for number, _, across in copies.values() if across}
+    made, shown = dict[str, list[Tile]](), set[int]()
+    for section in _TITLES:
+        if section in (_TORN, _COPIES):
+            rows = [r for r in members if section == _COPIES or copies[r][0] in torn]
+        else:
+            rows = [f.row for f in found.images if section in f.named]
+        rows = [row for row in rows if row not in shown]
+        made[section] = [tiles[row] for row in rows]
+        shown |= set(rows)
     return {name: some for name, some in made.items() if some}
 
 
@@ -113,7 +120,7 @@ def _copy_sets(found: Examination) -> dict[int, tuple[int, str, bool]]:
 
 
 def _tile(f: Finding, copy: tuple[int, str, bool] | None) -> Tile:
-    lines = [f"is “{_cut(f.label)}”", *_said(f)]
+    lines = [f"labelled {_cut(f.label)}", *_said(f)]
     if copy is not None:
         number, alike, across = copy
         lines.append(f"copies {number}: {alike}{', labels differ' * across}")
@@ -124,7 +131,7 @@ def _said(f: Finding) -> Iterable[str]:
     """A line for each finding, in words that are true in any precision."""
     perhaps = {name: "perhaps " * (name in f.near) for name in _TITLES}
     if "label" in f.named:
-        yield f"{perhaps['label']}looks “{_cut(f.looks_like)}” {100 * f.wrong:.0f} %"
+        yield f"{perhaps['label']}looks like {_cut(f.looks_like)}, {100 * f.wrong:.0f} %"
     if "hurts" in f.named:
         yield f"{perhaps['hurts']}hurts the others"
     if "far" in f.named:
