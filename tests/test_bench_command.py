@@ -82,7 +82,7 @@ def test_a_report_is_written_and_a_second_run_reads_the_journal(made, tmp_path, 
     assert (out / "figure.png").stat().st_size > 10_000
     report = (out / "report.md").read_text()
     assert "| Tip-Adapter |" in report
-    for fact in ("seeds: 2", "no validation set", "prompts a class", "interval: over the seeds"):
+    for fact in ("seeds: 2", "no validation set", "prompts a class", "what other draws and other"):
         assert fact in report
     code, second, _ = run(capsys, *arguments)
     assert second == first

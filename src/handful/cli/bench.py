@@ -125,6 +125,7 @@ def show(done: BenchResult) -> None:
             _results.show_rows(grid, [[row.label, *row.cells] for row in rows])
         if any(row.anchor.leaky for row in published):
             _console.echo("† chosen on images that an honest test keeps apart")
+    _console.echo_text(f"\n{done.interval}")
     for name in ("equal draws", "fewer"):
         if done.facts[name]:
             _console.echo_err("; ".join(done.facts[name]))

@@ -114,6 +114,7 @@ def show(result: Comparison) -> None:
         ]  # fmt: skip
         _console.echo_table(headers, rows, right=range(2, len(headers)))
         _console.echo("Accuracy in %, by labelled images a class (shots).")
+        _console.echo_text(result.interval)
         for line in explained(ranking, equal=result.facts.get("equal draws", ())):
             _console.echo_text(line)
 

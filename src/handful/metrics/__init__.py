@@ -8,6 +8,7 @@ from handful.metrics.calibration import (
     reliability,
 )
 from handful.metrics.classification import Evaluation, accuracy, evaluate, per_class_json
+from handful.metrics.crossed import CrossedVariance, crossed_variance
 from handful.metrics.curves import Curve, areas, curve
 from handful.metrics.intervals import mean_interval, wilson_interval
 from handful.metrics.multi_label import (
@@ -24,6 +25,7 @@ __all__ = [
     "RATES",
     "WILSON",
     "Bin",
+    "CrossedVariance",
     "Curve",
     "Evaluation",
     "MultiLabelEvaluation",
@@ -35,6 +37,7 @@ __all__ = [
     "calibration_error",
     "calibration_in_words",
     "class_rates",
+    "crossed_variance",
     "curve",
     "evaluate",
     "evaluate_multi_label",

@@ -27,8 +27,9 @@ from handful.protocols.methods import inductive_methods, title
 from handful.protocols.ranking import Ranking, rank
 from handful.protocols.runner import Configuration, Score, fit_and_test, scores_of
 from handful.protocols.sources import most_shots
-from handful.protocols.tables import Cell, Grid, averages, by_shots, cell
+from handful.protocols.tables import Cell, Grid, by_shots, mean_cell
 from handful.protocols.task import SHOTS, Task
+from handful.protocols.uncertainty import in_words
 from handful.selection.groups import find_units
 from handful.skills.support import unreadable
 
@@ -56,8 +57,13 @@ class Comparison:
         return rank(self.trials)
 
     def cell(self, method: str, shots: int) -> Cell:
-        """Mean over tasks and seeds; the interval is Student's t over the seeds' means."""
-        return cell(averages(self._of(method, shots)))
+        """Mean over tasks and seeds; the interval is over seeds and test images."""
+        return mean_cell(self._of(method, shots))
+
+    @property
+    def interval(self) -> str:
+        """What the intervals cover: a sentence."""
+        return in_words(self.trials)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: facts, the ranking, cells and every trial."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -33,6 +34,11 @@ class QuerySet:
     images: Indices
     targets: Indices
     columns: Indices | None = None
+
+    @cached_property
+    def units(self) -> Indices:
+        """`[M]` numbers of the task's independent images or groups."""
+        return self.task.test_units[self.images]
 
 
 @dataclass(frozen=True, eq=False)

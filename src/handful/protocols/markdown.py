@@ -12,8 +12,6 @@ from handful.protocols.tables import Grid
 from handful.report import fact_lines, markdown_table, plain
 
 _MARKS = {"best": "**best**", "alike": "=", "worse": ""}
-_ONE_SEED = "One seed only, so nothing is known of the spread: no interval is given."
-_SEVERAL_SEEDS = "± is half of the 95 % interval (Student's t) over the seeds."
 
 
 def bench_markdown(bench: BenchResult, heading: str) -> str:
@@ -40,8 +38,7 @@ def bench_tables(bench: BenchResult, level: int = 2) -> str:
         lines += [f"{'#' * level} {grid.title}", "", *_grid_lines(grid)]
         for rows in apart(bench.published(grid)):
             lines += _published_lines(grid, rows)
-    spread = _ONE_SEED if bench.facts["seeds"] == 1 else _SEVERAL_SEEDS
-    return "\n".join([*lines, spread + "  ", *fact_lines(bench.facts)]) + "\n"
+    return "\n".join([*lines, f"{bench.interval}  ", *fact_lines(bench.facts)]) + "\n"
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -59,9 +56,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines += [*markdown_table(["accuracy, %", "method", "mean", *columns], cells), ""]
         told = explained(ranking, equal=comparison.facts.get("equal draws", ()))
         lines += [*(f"{line}  " for line in told)]
-    several = any(cell.mean.interval is not None for r in comparison.rankings for cell in r.rows)
-    spread = _SEVERAL_SEEDS if several else _ONE_SEED
-    return "\n".join([*lines, f"{spread}  ", *fact_lines(comparison.facts)]) + "\n"
+    return "\n".join([*lines, f"{comparison.interval}  ", *fact_lines(comparison.facts)]) + "\n"
 
 
 def _grid_lines(grid: Grid) -> list[str]:

@@ -1,26 +1,29 @@
 """Methods in the order of their means, and which of them the draws cannot tell from the best.
 
-Every method is fitted on the same draws, so the differences to the best one, draw by draw, are
-tested (paired Student's t), not two intervals laid side by side: what a draw makes hard for all
-methods cancels. The means are over the shot counts (and data sets) of a draw. That one of many is
-called worse by chance is held to 5 % in all by Holm's correction.
+Every method is fitted on the same draws and asked the same images, so the differences to the best
+one, draw by draw and image by image, are tested (paired Student's t), not two intervals laid side
+by side: what a draw or an image makes hard for all methods cancels. The variance of a difference is
+that over draws and over test images (`handful.metrics.crossed`), images of one group counted once.
+The means are over the shot counts (and data sets) of a draw. That one of many is called worse by
+chance is held to 5 % in all by Holm's correction.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
+from handful.metrics import CrossedVariance
 from handful.protocols.methods import SEMANTICS, semantics
 from handful.protocols.runner import Score
-from handful.protocols.tables import Cell, averages, cell
+from handful.protocols.tables import Cell, averages, mean_cell
+from handful.protocols.uncertainty import variance, weighted
 
 LEVEL = 0.05
 _USUAL, _FEW = 10, 3  # draws that tell most methods apart; methods that one may try in turn
+_NO_SPREAD = 1e-18  # squared points
 _ENOUGH = 200  # draws; what so many would not tell apart is not worth telling
 
 
@@ -30,11 +33,12 @@ class Ranked:
 
     Args:
         method: the name that `--method` takes.
-        mean: percent over all shot counts and data sets, its interval over the draws.
+        mean: percent over all shot counts and data sets.
         cells: one a shot count.
         difference: points below the best.
-        p: that a difference as large comes about by the draws alone, corrected for the number of
-            methods; None for the best, and where the draws have no spread to judge by.
+        p: that a difference as large comes about by the draws and test images alone, corrected for
+            the number of methods; None for the best, and where the draws have no spread to judge
+            by.
         place: `best`, `alike` (the draws cannot tell it from the best) or `worse`.
     """
 
@@ -61,6 +65,7 @@ class Ranking:
         draws: how many there are.
         needed: draws that would tell the second from the best, if they go on to differ as they do;
             None where nothing is to be told, or more than 200 would be needed.
+        few_images: whether the test images are too few for any number of draws to tell them apart.
         least: the smallest difference, in points, that these draws could have told for every
             method that is alike; None where nothing is alike or nothing has spread.
     """
@@ -71,6 +76,7 @@ class Ranking:
     draws: int
     needed: int | None
     least: float | None = None
+    few_images: bool = False
 
     def alike(self) -> tuple[Ranked, ...]:
         """Those that cannot be told from the best."""
@@ -90,41 +96,86 @@ def rank(scores: Sequence[Score]) -> list[Ranking]:
 def _ranking(note: str, scores: Sequence[Score]) -> Ranking:
     shots = tuple(sorted({s.shots for s in scores}))
     own = {m: [s for s in scores if s.method == m] for m in dict.fromkeys(s.method for s in scores)}
-    by_draw = {method: averages(some) for method, some in own.items()}
-    means = {method: cell(values) for method, values in by_draw.items()}
+    means = {method: mean_cell(values) for method, values in own.items()}
     order = sorted(means, key=lambda method: -means[method].accuracy)
     best = order[0]
-    gaps = {m: _differences(by_draw[best], by_draw[m]) for m in order[1:]}
-    adjusted = holm([_p(gap) for gap in gaps.values()])
+    gaps = {m: Difference.of(own[best], own[m]) for m in order[1:]}
+    adjusted = holm([gap.p for gap in gaps.values()])
     chances = dict(zip(gaps, adjusted, strict=True))
     rows = []
     for method in order:
         p = chances.get(method)
         told = p is not None and p <= LEVEL
         place = "best" if method == best else "worse" if told else "alike"
-        cells = tuple(cell(averages([s for s in own[method] if s.shots == k])) for k in shots)
+        cells = tuple(mean_cell([s for s in own[method] if s.shots == k]) for k in shots)
         below = means[best].accuracy - means[method].accuracy
         rows.append(Ranked(method, means[method], cells, below, p, place))
     alike = [row.method for row in rows if row.place == "alike"]
-    needed = _needed(gaps[alike[0]], len(gaps)) if alike else None
-    least = _least([gaps[m] for m in alike if chances[m] is not None])
-    return Ranking(note, tuple(rows), shots, len(by_draw[best]), needed, least)
+    needed = gaps[alike[0]].needed(len(gaps)) if alike else None
+    least = [gaps[m].least(len(alike)) for m in alike if chances[m] is not None]
+    return Ranking(
+        note,
+        tuple(rows),
+        shots,
+        len({s.seed for s in own[best]}),
+        needed,
+        max(least, default=None),
+        bool(alike) and needed is None and gaps[alike[0]].few_images(len(gaps)),
+    )
 
 
-def _differences(best: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
-    return [best[seed] - other[seed] for seed in sorted(best.keys() & other.keys())]
+@dataclass(frozen=True)
+class Difference:
+    """How far one method is below another: the mean over draws, in points, and its variance."""
 
+    mean: float
+    variance: CrossedVariance
 
-def _p(differences: Sequence[float]) -> float | None:
-    """Two-sided p of a mean difference; None where the draws have no spread."""
-    from scipy.special import stdtr  # slow to import
+    @classmethod
+    def of(cls, best: Sequence[Score], other: Sequence[Score]) -> Difference:
+        """On the draws that both have."""
+        seeds = {s.seed for s in best} & {s.seed for s in other}
+        one, two = ([s for s in scores if s.seed in seeds] for scores in (best, other))
+        above, below = averages(one), averages(two)
+        gaps = {seed: above[seed] - below[seed] for seed in seeds}
+        found = variance(gaps, [*weighted(one), *weighted(two, -1.0)])
+        return cls(sum(gaps.values()) / len(gaps), found)
 
-    count, values = len(differences), np.asarray(differences)
-    spread = float(values.std(ddof=1)) if count > 1 else 0.0
-    if spread < 1e-9:  # one draw, or draws that are all the same
-        return None
-    t = float(values.mean()) / (spread / math.sqrt(count))
-    return float(2 * stdtr(count - 1, -abs(t)))
+    @property
+    def p(self) -> float | None:
+        """Two-sided p; None where the draws (one, all the same) or one test group tell nothing."""
+        from scipy.special import stdtr  # slow to import
+
+        if not self.variance.draws > _NO_SPREAD or math.isnan(self.variance.total):
+            return None
+        t = abs(self.mean) / math.sqrt(self.variance.total)
+        return float(2 * stdtr(self.variance.dof, -t))
+
+    def needed(self, methods: int) -> int | None:
+        """Draws at which it would be told among so many methods; None if over 200."""
+        if self.variance.count < 2 or self.mean <= 0:
+            return None
+        draws = range(self.variance.count + 1, _ENOUGH + 1)
+        return next((n for n in draws if self._at(n).least(methods) <= self.mean), None)
+
+    def few_images(self, methods: int) -> bool:
+        """Whether 200 draws would tell it if all possible images were tested."""
+        if self.variance.count < 2 or self.mean <= 0 or self.variance.units is None:
+            return False
+        draws = CrossedVariance(self.variance.count, self.variance.draws, None, 0.0, 0.0)
+        return Difference(self.mean, draws)._at(_ENOUGH).least(methods) <= self.mean
+
+    def least(self, methods: int) -> float:
+        """Points at which it would be told among so many methods, by its own variance.
+
+        Not one variance pooled over the methods: where their spreads differ, a pooled one would
+        call noisy methods worse by chance. The level is that of Holm's step at which nothing was
+        told.
+        """
+        return self.variance.half_width(1 - LEVEL / methods)
+
+    def _at(self, draws: int) -> Difference:
+        return Difference(self.mean, self.variance.with_draws(draws))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -142,37 +193,6 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return result
 
 
-def _needed(differences: Sequence[float], methods: int) -> int | None:
-    """Draws at which a difference of this mean and spread would be told."""
-    from scipy.special import stdtrit
-
-    values = np.asarray(differences)
-    if len(values) < 2 or values.mean() <= 0:
-        return None
-    ratio = float(values.std(ddof=1) / values.mean())
-    for n in range(len(values) + 1, _ENOUGH + 1):
-        if float(stdtrit(n - 1, 1 - LEVEL / (2 * methods))) * ratio <= math.sqrt(n):
-            return n
-    return None
-
-
-def _least(alike: Sequence[Sequence[float]]) -> float | None:
-    """Points at which the draws would have told each of these from the best, by their spreads.
-
-    Not one variance pooled over the methods: where their spreads differ, a pooled one would
-    call noisy methods worse by chance. The level is that of Holm's step at which nothing was told.
-    """
-    from scipy.special import stdtrit
-
-    if not alike:
-        return None
-    return max(
-        float(stdtrit(len(gap) - 1, 1 - LEVEL / (2 * len(alike))) * np.std(gap, ddof=1))
-        / math.sqrt(len(gap))
-        for gap in alike
-    )
-
-
 def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
     """What the marks mean, and what would tell more: a line each.
 
@@ -186,8 +206,8 @@ def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
     lines = []
     if draws == 1:
         lines.append(
-            "best: the highest mean. One draw says nothing of chance, so no method can be told "
-            "from it: add --seeds 10."
+            "best: the highest mean. One draw says nothing of other draws, so no method can be "
+            "told from it: add --seeds 10."
         )
         return lines
     lines.append(
@@ -198,7 +218,9 @@ def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
     if alike:
         second = alike[0]
         gap = f"{second.method} is {second.difference:.1f} points below {best.method}"
-        if ranking.needed is None:
+        if ranking.few_images:
+            lines.append(f"{gap}; more draws would not tell them apart, more test images might.")
+        elif ranking.needed is None:
             lines.append(f"{gap}; not even {_ENOUGH} draws would tell them apart: take either.")
         else:
             lines.append(
@@ -218,6 +240,6 @@ def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
     if equal:
         lines.append(
             f"At {', '.join(map(str, equal))} shots every draw is the same images, so nothing is "
-            "known of chance there: more labelled images would tell."
+            "known of other draws there: more labelled images would tell."
         )
     return lines

@@ -13,6 +13,7 @@ from handful.protocols import tables
 from handful.protocols.published import Published, beside
 from handful.protocols.runner import Configuration, Score
 from handful.protocols.task import Task
+from handful.protocols.uncertainty import in_words
 
 DESCRIPTIONS = {
     "few-shot": "all classes are taught and asked",
@@ -56,6 +57,11 @@ class BenchResult:
         """The tables, the one over all data sets first."""
         return tables.grids(self.protocol, self.scores)
 
+    @property
+    def interval(self) -> str:
+        """What the intervals cover: a sentence."""
+        return in_words(self.scores)
+
     def published(self, grid: tables.Grid) -> tuple[Published, ...]:
         """The published rows that belong to one of the tables."""
         return beside(self.protocol, grid, self.anchors, elsewhere=self.elsewhere)
@@ -64,7 +70,7 @@ class BenchResult:
         """JSON-ready: facts, tables and every score."""
         return {
             "protocol": self.protocol,
-            "facts": dict(self.facts),
+            "facts": {**self.facts, "interval": self.interval},
             "tasks": {name: dict(facts) for name, facts in self.tasks.items()},
             "tables": [
                 {
@@ -87,7 +93,6 @@ def facts(
         "seeds": seeds,
         "hyper-parameters": "each method's defaults, or its own choice from the support set; no "
         "validation set, and no test image takes part in any choice",
-        "interval": "over the seeds' draws; it says nothing of the test set's size",
         "arguments": {
             c.label: ", ".join(f"{k}={v}" for k, v in c.params.items())
             for c in configurations

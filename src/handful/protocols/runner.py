@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from handful import metrics
 from handful.adapters import create_adapter
 from handful.errors import HandfulError, InputError
 from handful.features import Progress
+from handful.protocols.correctness import Correctness, pack
 from handful.protocols.episodes import Episode
 from handful.protocols.journal import Journal, trial_key
 from handful.protocols.methods import semantics, title
@@ -51,6 +52,7 @@ class Score:
         accuracy: percent.
         seconds: to fit.
         images: of the query set.
+        answers: which images are right; None where an older journal does not say.
     """
 
     label: str
@@ -62,10 +64,12 @@ class Score:
     accuracy: float
     seconds: float
     images: int
+    answers: Correctness | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; the query set is called `exam` there."""
-        return {"exam" if k == "query_set" else k: v for k, v in asdict(self).items()}
+        """JSON-ready, without the answers; the query set is called `exam` there."""
+        names = [f.name for f in fields(self) if f.name != "answers"]
+        return {"exam" if name == "query_set" else name: getattr(self, name) for name in names}
 
 
 def run(
@@ -98,7 +102,10 @@ def run(
 
 
 def fit_and_test(configuration: Configuration, episode: Episode) -> dict[str, Any]:
-    """`accuracy`: query set to percent; `seconds` to fit."""
+    """What is measured of one fit.
+
+    `accuracy`: query set to percent; `right`: query set to which images, as text; `seconds` to fit.
+    """
     adapter = create_adapter(configuration.method, episode.seed, configuration.params)
     began = time.perf_counter()
     support = episode.task.features(episode.support, support=True)
@@ -106,16 +113,19 @@ def fit_and_test(configuration: Configuration, episode: Episode) -> dict[str, An
     groups = {"groups": find_units([stated[int(i)] for i in episode.support])} if stated else {}
     adapter.fit(support, episode.labels, episode.text, **groups)
     seconds = time.perf_counter() - began
-    accuracy = {}
+    accuracy, right = {}, {}
     for queries in episode.query_sets:
-        images, targets = queries.images, queries.targets
+        order = np.arange(len(queries.images))
         if semantics(configuration.method) != "inductive":  # data are sorted by class: no stream is
-            order = shuffled(len(images), episode.seed)
-            images, targets = images[order], targets[order]
-        logits = adapter.logits(queries.task.features(images))
+            order = shuffled(len(order), episode.seed)
+        targets = queries.targets[order]
+        logits = adapter.logits(queries.task.features(queries.images[order]))
         among = logits if queries.columns is None else logits[:, queries.columns]
         accuracy[queries.name] = 100 * metrics.accuracy(among, targets)
-    return {"accuracy": accuracy, "seconds": seconds}
+        hits = np.empty(len(order), dtype=bool)
+        hits[order] = among.argmax(axis=1) == targets
+        right[queries.name] = pack(hits)
+    return {"accuracy": accuracy, "right": right, "seconds": seconds}
 
 
 def shuffled(count: int, seed: int) -> Indices:
@@ -163,6 +173,7 @@ def scores_of(
             accuracy=measured["accuracy"][queries.name],
             seconds=measured["seconds"],
             images=len(queries.images),
+            answers=Correctness.of(measured.get("right", {}).get(queries.name), queries),
         )
         for queries in episode.query_sets
     ]

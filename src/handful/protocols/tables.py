@@ -1,21 +1,20 @@
-"""Scores to tables: which columns a protocol has, and means with intervals over seeds."""
+"""Scores to tables: which columns a protocol has, and means over seeds with their intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from handful import metrics
 from handful.protocols.methods import SEMANTICS, semantics
 from handful.protocols.runner import Score
+from handful.protocols.uncertainty import Weighted, half_width, variance, weighted
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Percent, and half the width of its 95 % interval; None where one seed gives no spread."""
+    """Percent, and half the width of its 95 % interval; None where nothing is known of it."""
 
     accuracy: float
     interval: float | None
@@ -81,11 +80,25 @@ def harmonic(one: float, other: float) -> float:
     return 2 * one * other / (one + other) if one + other else 0.0
 
 
-def cell(by_seed: Mapping[int, float]) -> Cell:
-    """Mean over seeds and its interval by Student's t."""
-    # values of one seed are averaged before: over data sets they are no independent draws
-    mean, half = metrics.mean_interval([by_seed[s] for s in sorted(by_seed)])
-    return Cell(mean, None if math.isnan(half) else half)
+def cell(
+    by_seed: Mapping[int, float], parts: Sequence[Weighted] = (), *, share: bool = False
+) -> Cell:
+    """Mean over seeds and its interval by Student's t.
+
+    Args:
+        by_seed: the value of each seed; over data sets the mean, for of one seed they are no
+            independent draws.
+        parts: the scores it is made of, for the part of the test images; without them the
+            interval is over the seeds alone.
+        share: whether it is a mean of shares.
+    """
+    mean = float(np.mean([by_seed[s] for s in sorted(by_seed)]))
+    return Cell(mean, half_width(variance(by_seed, parts, share=share)))
+
+
+def mean_cell(scores: Sequence[Score]) -> Cell:
+    """The mean over data sets and seeds."""
+    return cell(averages(scores), weighted(scores), share=True)
 
 
 def averages(scores: Sequence[Score]) -> dict[int, float]:
@@ -100,7 +113,7 @@ def by_shots(title: str, scores: Sequence[Score]) -> Grid:
     shots = sorted({s.shots for s in scores})
     rows = []
     for label, own in _rows(scores):
-        cells = tuple(cell(averages([s for s in own if s.shots == k])) for k in shots)
+        cells = tuple(mean_cell([s for s in own if s.shots == k]) for k in shots)
         rows.append(Row(label, own[0].method, cells))
     return Grid(title, tuple(_shots(k) for k in shots), tuple(rows), _tasks(scores))
 
@@ -134,8 +147,16 @@ def _base_new_cells(scores: Sequence[Score]) -> tuple[Cell, ...]:
         n: float(np.mean([harmonic(found[t, n, "base"], found[t, n, "new"]) for t in tasks]))
         for n in seeds
     }
-    base, new = (cell(averages([s for s in scores if s.query_set == q])) for q in ("base", "new"))
-    return base, new, cell(means), Cell(harmonic(base.accuracy, new.accuracy), None)
+    base, new = (mean_cell([s for s in scores if s.query_set == q]) for q in ("base", "new"))
+    slopes = [(_slope(found, s) / len(tasks), s) for s in scores]
+    return base, new, cell(means, slopes), Cell(harmonic(base.accuracy, new.accuracy), None)
+
+
+def _slope(found: Mapping[tuple[str, int, str], float], score: Score) -> float:
+    """What a point of one half adds to the harmonic mean of both."""
+    other = found[score.task, score.seed, "new" if score.query_set == "base" else "base"]
+    both = score.accuracy + other
+    return 2 * (other / both) ** 2 if both else 0.0
 
 
 def _targets(scores: Sequence[Score]) -> list[Grid]:
@@ -146,9 +167,9 @@ def _targets(scores: Sequence[Score]) -> list[Grid]:
     for k in sorted({s.shots for s in scores}):
         rows = []
         for label, own in _rows([s for s in scores if s.shots == k]):
-            cells = [cell(averages([s for s in own if s.query_set == q])) for q in names]
+            cells = [mean_cell([s for s in own if s.query_set == q]) for q in names]
             if len(targets) > 1:
-                cells.append(cell(averages([s for s in own if s.query_set in targets])))
+                cells.append(mean_cell([s for s in own if s.query_set in targets]))
             rows.append(Row(label, own[0].method, tuple(cells)))
         mean = ("mean of the others",) * (len(targets) > 1)
         columns = (f"{source} (taught)", *targets, *mean)

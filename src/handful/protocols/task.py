@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from handful import data
 from handful.contracts import Array, ClassText
 from handful.errors import InputError, MismatchError
 from handful.features import Failure
+from handful.selection.groups import find_units
 
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -106,6 +108,23 @@ class Task:
     def testable(self) -> Mask:
         """`[N]` true for images that may be tested on: the test split, or all images."""
         return self.usable & ((self.splits == "test") if self.has_splits else True)
+
+    @cached_property
+    def test_units(self) -> Indices:
+        """`[N]` numbers of what is independent among the images to test on, -1 for all others.
+
+        Images of one group, and copies of one picture, are one.
+        """
+        images = np.flatnonzero(self.testable)
+        columns = [[column[int(i)] for i in images] for column in (self.groups, self.ids) if column]
+        result = np.full(len(self.labels), -1)
+        result[images] = find_units(*columns) if columns else np.arange(len(images))
+        return result
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Of the images, so that units of two tasks are not taken for the same."""
+        return self.digest or digest([self.name, self.labels, self.values, *self.ids])
 
     def draw(
         self, shots: int, seed: int, classes: Indices | None = None, *, allow_fewer: bool = False
