@@ -86,7 +86,7 @@ def general(path: str) -> str:
     path = re.sub(r"^(per_class|counts)\.[^.]+", r"\1.CLASS", path)
     path = re.sub(r"^(confidence\.sets|unknown\.at)\.0\.\d+", r"\1.RATE", path)
     path = re.sub(r"^areas\.per_class\.[^.]+", "areas.per_class.CLASS", path)
-    path = re.sub(r"^accuracy\.\w+$", "accuracy.SET", path)
+    path = re.sub(r"^(accuracy|right)\.\w+$", r"\1.SET", path)
     return re.sub(r"^(facts|ignored|params|selection\.ranking\[\]\.params)\..*", r"\1", path)
 
 

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
 
+_NAN = math.nan
+
 
 @dataclass(frozen=True)
 class CrossedVariance:
@@ -59,13 +61,35 @@ class CrossedVariance:
         return self.count - 1 if self.count > 1 else self.units_dof
 
     def half_width(self, level: float = 0.95) -> float:
-        """Half of the interval by Student's t; NaN where nothing is known of it."""
+        """Half of the interval by Student's t; NaN where nothing is known of it.
+
+        Never less than that of the draws or the units alone: few draws that happen to agree
+        make the degrees of freedom of the sum too many.
+        """
         from scipy.special import stdtrit  # slow to import
 
+        at = (1 + level) / 2
+        return max((float(stdtrit(n, at)) * math.sqrt(v) for v, n in self._parts()), default=_NAN)
+
+    def p_value(self, mean: float) -> float:
+        """Two-sided, of a mean so far from 0; 0.05 where the 95 % interval ends at 0."""
+        from scipy.special import stdtr  # slow to import
+
+        return max(
+            (
+                2 * float(stdtr(n, -abs(mean) / math.sqrt(v))) if v > 0 else float(mean == 0)
+                for v, n in self._parts()
+            ),
+            default=_NAN,
+        )
+
+    def _parts(self) -> list[tuple[float, float]]:
+        """Variances with their degrees of freedom: of all, of the draws, of the units."""
         total = self.total
-        if math.isnan(total) or self.dof <= 0:
-            return math.nan
-        return float(stdtrit(self.dof, (1 + level) / 2)) * math.sqrt(total)
+        if math.isnan(total):
+            return []
+        parts = [(self.draws, self.count - 1.0), (self.units or 0.0, self.units_dof)]
+        return [(total, self.dof), *((v, n) for v, n in parts if n > 0)]
 
     def with_draws(self, count: int) -> CrossedVariance:
         """What it would be with more draws that spread as these do, on the same test images."""

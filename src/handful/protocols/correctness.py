@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,9 @@ class Correctness:
     source: str
 
     @classmethod
-    def of(cls, text: object, queries: QuerySet) -> Correctness | None:
-        """From what `pack` made; None where it is no such text for so many images."""
+    def of(cls, right: object, queries: QuerySet) -> Correctness | None:
+        """From names of query sets to what `pack` made; None where this one has no such text."""
+        text = right.get(queries.name) if isinstance(right, Mapping) else None
         if not isinstance(text, str):
             return None
         try:

@@ -144,12 +144,9 @@ class Difference:
     @property
     def p(self) -> float | None:
         """Two-sided p; None where the draws (one, all the same) or one test group tell nothing."""
-        from scipy.special import stdtr  # slow to import
-
         if not self.variance.draws > _NO_SPREAD or math.isnan(self.variance.total):
             return None
-        t = abs(self.mean) / math.sqrt(self.variance.total)
-        return float(2 * stdtr(self.variance.dof, -t))
+        return self.variance.p_value(self.mean)
 
     def needed(self, methods: int) -> int | None:
         """Draws at which it would be told among so many methods; None if over 200."""
@@ -212,7 +209,7 @@ def explained(ranking: Ranking, *, equal: Sequence[int] = ()) -> list[str]:
         return lines
     lines.append(
         f"best: the highest mean; =: cannot be told from it by these {draws} draws (paired t-test "
-        "over the same draws, 5 % in all by Holm's correction)."
+        "over the same draws and test images, 5 % in all by Holm's correction)."
     )
     alike = ranking.alike()
     if alike:

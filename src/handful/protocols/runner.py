@@ -173,7 +173,7 @@ def scores_of(
             accuracy=measured["accuracy"][queries.name],
             seconds=measured["seconds"],
             images=len(queries.images),
-            answers=Correctness.of(measured.get("right", {}).get(queries.name), queries),
+            answers=Correctness.of(measured.get("right"), queries),
         )
         for queries in episode.query_sets
     ]
