@@ -331,3 +331,120 @@ def test_near_copies_count_once_in_intervals(tmp_path):
     folds = cross_validate(tmp_path, 2).answers
     where = dict(zip(folds.groups, folds.folds, strict=True))
     assert all(where[g] == f for g, f in zip(folds.groups, folds.folds, strict=True))
+
+
+@pytest.fixture
+def patients(photos, tmp_path):
+    """Tables to teach with and to test with: a patient is a pair of photos; two are in both."""
+    tables = []
+    for part, first in (("train", 0), ("test", 30)):
+        rows, table = ["path,label,patient"], tmp_path / f"{part}.csv"
+        for i, path in enumerate(sorted((photos / part).rglob("*.png"))):
+            rows.append(f"{path},{path.parent.name},p{i // 2 + first}")
+        table.write_text("\n".join(rows) + "\n")
+        tables.append(table)
+    return tables
+
+
+def test_the_patients_of_a_skill_count_in_no_number(patients, tmp_path, capsys):
+    teach, test = patients  # of 32 and 16 patients: p30, p31 are in both
+    skill = handful.fit(teach, group_by="patient").save(tmp_path / "skill")
+    done = handful.evaluate(skill, test)
+    count = len(test.read_text().splitlines()) - 1
+    assert (len(done.group_leaks), done.leaked_groups, done.leaks) == (4, ("p30", "p31"), ())
+    assert done.result.count == len(done.answers) == count - 4
+    assert {"p30", "p31"}.isdisjoint(done.answers.groups)
+    assert done.facts["options"]["group_by"] == "patient"  # as the skill was taught
+    assert any("grouped by patient, as those" in note for note in done.notes)
+    kept = handful.evaluate(skill, test, keep_leaks=True)
+    assert (kept.result.count, len(kept.group_leaks)) == (count, 4)
+    code, _, told = run(capsys, "evaluate", skill, test, "--out", tmp_path / "r")
+    assert code == 0
+    assert "4 test images are of 2 groups that the skill was taught with: left out" in told
+    found = json.loads((tmp_path / "r" / "evaluation.json").read_text())
+    assert (len(found["group_leaks"]), found["leaked_groups"]) == (4, ["p30", "p31"])
+    only = tmp_path / "only.csv"
+    only.write_text("\n".join(test.read_text().splitlines()[:5]) + "\n")
+    with pytest.raises(InputError, match="of groups that it was taught with, such as 'p30'"):
+        handful.evaluate(skill, only)
+
+
+def test_groups_of_a_skill_that_a_test_set_does_not_state_are_missed_aloud(photos, patients):
+    fitted = handful.fit(patients[0], group_by="patient")
+    done = fitted.evaluate(photos)
+    assert "was taught with groups by patient, and this evaluation has none" in done.notes[0]
+    assert fitted.evaluate(patients[1], group_by="none").result.count == len(done.answers)
+    folds = cross_validate(patients[0], 2, skill=fitted)
+    assert folds.facts["options"]["group_by"] == "patient"
+    assert folds.result.units == len(folds.answers) // 2
+    plain = cross_validate(photos, 2, skill=fitted)
+    assert any("may be in several folds" in note for note in plain.notes)
+    # numbers of near copies name nothing in another data set
+    near = handful.data.load(patients[0])
+    near = replace(near, groups=tuple(f"near:{g}" for g in near.columns["patient"]))
+    test = handful.data.load(patients[1])
+    test = replace(test, groups=tuple(f"near:{g}" for g in test.columns["patient"]))
+    assert handful.fit(near).evaluate(test).group_leaks == ()
+
+
+def test_photos_like_a_support_photo_are_warned_of(photos, tmp_path):
+    """Stored anew, as a messenger does: other bytes, the same picture."""
+    fitted = handful.fit(photos)
+    test = tmp_path / "test"
+    shutil.copytree(photos / "test", test)
+    path = sorted((photos / "train").rglob("*.png"))[0]
+    Image.open(path).save(test / path.parent.name / "anew.bmp")
+    before, after = (fitted.evaluate(folder) for folder in (photos / "test", test))
+    told = [
+        [n for n in one.notes if "nearly the same as a support" in n] for one in (before, after)
+    ]
+    numbers = [int(notes[0].split()[0]) if notes else 0 for notes in told]
+    assert numbers[1] == numbers[0] + 1
+    assert after.leaks == ()
+
+
+def test_photos_of_no_class_are_told_of(photos, tmp_path, capsys):
+    data = tmp_path / "photos"
+    shutil.copytree(photos / "train", data)
+    (data / "background").mkdir()
+    for path in sorted((photos / "test").rglob("*.png"))[:3]:
+        shutil.copy(path, data / "background" / path.name)
+    code, _, told = run(capsys, "evaluate", data, "--cv", 2, "--out", tmp_path / "r")
+    assert (code, "3 photos of no class (background) are left out" in told) == (0, True)
+    found = json.loads((tmp_path / "r" / "evaluation.json").read_text())
+    assert found["data"]["images_of_no_class"] == 3
+    assert any("of no class" in note for note in found["notes"])
+    done = handful.fit(photos).evaluate(data, keep_leaks=True)
+    assert done.facts["data"]["images_of_no_class"] == 3
+    assert any("answers.csv holds the photos of classes alone" in note for note in done.notes)
+
+
+def test_numbers_stand_beside_guessing(photos, capsys, tmp_path):
+    skill = handful.fit(photos).save(tmp_path / "skill")
+    _, shown, _ = run(capsys, "evaluate", skill, photos)
+    assert "By chance it would be 1 of 8." in shown
+    few = tmp_path / "few"  # all of one class: always answering it is right on every photo
+    name = sorted(path.name for path in (photos / "test").iterdir())[0]
+    shutil.copytree(photos / "test" / name, few / name)
+    _, shown, _ = run(capsys, "evaluate", skill, few)
+    assert f"lways answering {name}" in shown
+
+
+def test_a_report_leaves_no_figure_of_an_earlier_one(photos, tmp_path, capsys):
+    skill = handful.fit(photos).save(tmp_path / "skill")
+    table, out = tmp_path / "t.csv", tmp_path / "r"
+    paths = sorted((photos / "test").rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{i % 2}" for i, path in enumerate(paths)]
+    table.write_text("\n".join(["path,label,site", *rows]) + "\n")
+    out.mkdir()
+    (out / "subgroups.png").write_bytes(b"mine")  # no report of ours lies there
+    run(capsys, "evaluate", skill, table, "--out", out)
+    assert (out / "subgroups.png").read_bytes() == b"mine"
+    run(capsys, "evaluate", skill, table, "--by", "site", "--out", out)
+    assert (out / "subgroups.png").read_bytes() != b"mine"
+    run(capsys, "evaluate", skill, table, "--out", out)
+    assert not (out / "subgroups.png").exists()
+    assert (out / "confusion.png").exists()
+    for folder, words in ((skill, "the folder of a skill"), (table, "is a file")):
+        code, _, told = run(capsys, "evaluate", skill, table, "--out", folder)
+        assert (code, words in told) == (2, True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handful.cli import _console, _options
+from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.skills.evaluated import Evaluated
@@ -68,11 +70,70 @@ def show(done: Evaluated, *, full: bool) -> None:
             "it is."
         )
     _console.echo_parts(done.task.evaluation_summary(done.result))
+    if baseline := _baseline(done.result):
+        _console.echo_text(baseline)
     if done.confidence:
         _show_confidence(done.confidence)
     if done.unknown:
         _show_unknown(done.unknown)
     _show_more(done, full=full)
+
+
+def _baseline(result: Any) -> str:
+    """What answers without looking would get right; "" for several labels an image."""
+    from handful import metrics
+    from handful.metrics import words
+
+    if not isinstance(result, metrics.Evaluation):
+        return ""
+    counts = {name: int(row["support"]) for name, row in result.per_class.items()}
+    share, said = words.guessing(counts)
+    said = said[:1].upper() + said[1:]
+    if result.interval is None or not result.interval[0] <= share:
+        return f"{said}."
+    name = max(counts, key=lambda one: counts[one])
+    chance = share == 1 / len(counts)
+    always = "guessing" if chance else f"always answering {name}"
+    if result.interval[1] < share:
+        return f"That is worse than {always}, which would be right on {100 * share:.1f} %."
+    return (
+        f"{always[:1].upper()}{always[1:]} would be right on {100 * share:.1f} %: these photos do "
+        "not show that the skill is better; more of them may tell."
+    )
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for a report that cannot be one, before the work is done.
+
+    Raises:
+        InputError: a file, or the folder of a skill.
+        StorageError: the disk refuses to write there.
+    """
+    from handful import report
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file, and a report is a folder; name another one")
+    if (out / "pack.json").exists():
+        raise InputError(
+            f"--out {out}: is the folder of a skill, and its files are its own; name "
+            "another folder for the report"
+        )
+    report.check_folder(out)
+
+
+def _remove_stale(out: Path, drawn: Collection[str]) -> None:
+    """Remove figures of an earlier report in this folder that this one does not have."""
+    from handful.skills.evaluation_figures import SHOWS
+
+    try:
+        earlier = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not isinstance(earlier, dict) or not {"schema", "handful", "data"} <= earlier.keys():
+        return  # somebody else's
+    for name in SHOWS:
+        if name not in drawn:
+            (out / f"{name}.png").unlink(missing_ok=True)
 
 
 def _show_unknown(found: Mapping[str, Any]) -> None:
@@ -130,6 +191,7 @@ def write(done: Evaluated, out: Path, by: Sequence[str], *, photos: bool = True)
     from handful.skills.evaluation_report import report_page
 
     figures = figures_of(done)
+    _remove_stale(out, figures)
     written = []
     if done.answers is not None:
         page = report_page(done, figures, photos=photos)  # first: saving escapes letters in figures

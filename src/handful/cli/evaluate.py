@@ -98,14 +98,13 @@ def run(
     # Over 60 lines for its options alone, which typer reads from the signature.
     recipe = {"method": method, "params": param, "templates": template, "words": classes}
     places = _places(skill, images, cv, recipe)  # before imports that take a second
-    from handful import report
     from handful.skills.evaluate import evaluate
 
     _check(keep_leaks=keep_leaks, record=record, pool=pool)
     if cv is not None:
         _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)
     if out is not None:
-        report.check_folder(out)
+        _evaluation.check_out(out)
         _paths.warn_inside(out, places[1])
     options: dict[str, Any] = {"group_by": group_by, "by": by or ()}
     options |= {"encoder": encoder, "precision": precision, "device": device}
@@ -180,18 +179,27 @@ def _check(*, keep_leaks: bool, record: bool, pool: bool) -> None:
 def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
     """Name the test images that taught the skill, and those that count once or not at all."""
     treated = "counted all the same" if keep_leaks else "left out"
+    groups = len(done.leaked_groups)
+    of = f"of {groups} group{'s' * (groups > 1)} that the skill was taught with"
     for names, what, how in (
-        (done.leaks, "test images are also in the support set, byte for byte", treated),
-        (done.in_pool, "test images helped to teach the skill without their labels", treated),
-        (done.repeated, "test images are byte for byte another one", "each picture counts once"),
-        (done.contradictory, "test images are one picture with different labels", "left out"),
+        (done.leaks, "also in the support set, byte for byte", treated),
+        (done.group_leaks, of, treated),
+        (done.in_pool, "among those that taught the skill without labels", treated),
+        (done.repeated, "byte for byte another one", "each picture counts once"),
+        (done.contradictory, "of a picture with different labels", "left out"),
     ):
-        _results.report_left_out(names, what, how)
+        are = "test image is" if len(names) == 1 else "test images are"
+        _results.report_left_out(names, f"{are} {what}", how)
     for note in done.notes:
         _console.echo_err(note)
 
 
-_NOT_RECORDED = {"failures", "repeated", "contradictory"}  # names of files stay here
+_NOT_RECORDED = {
+    "failures",
+    "repeated",
+    "contradictory",
+    "leaked_groups",
+}  # names of files stay here
 
 
 def _record(skill: Path | None, images: Path, answer: Mapping[str, Any]) -> None:
@@ -202,5 +210,6 @@ def _record(skill: Path | None, images: Path, answer: Mapping[str, Any]) -> None
         return
     facts = {key: value for key, value in answer.items() if key not in _NOT_RECORDED}
     facts |= {"dataset": images.resolve().name, "leaks": len(answer["leaks"])}
+    facts["group_leaks"] = len(answer["group_leaks"])
     Pack.load(skill).with_evaluation(facts).save(skill, overwrite=True)
     _console.echo_err(f"wrote the numbers into {skill}")

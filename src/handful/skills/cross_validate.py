@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from handful import data, encoders, tasks
 from handful.contracts import Array, ClassText, Encoder, check_count
 from handful.data import LabelledImages
-from handful.data.grouping import Grouped, group_images
+from handful.data.grouping import Grouped
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Progress, extract_features
@@ -42,6 +42,7 @@ from handful.skills.recipe import Recipe, recipe_of
 from handful.skills.statements import state
 from handful.skills.subgroups import check_columns
 from handful.skills.support import unreadable
+from handful.skills.taught_groups import group_as_taught
 from handful.tasks import Task
 
 
@@ -93,9 +94,10 @@ def cross_validate(
     recipe = taken or Recipe()
     task = tasks.choose(recipe.task, source)
     task.create(recipe.method, recipe.seed, recipe.params)  # a wrong parameter is refused at once
-    grouped = group_images(task.load(data.read_source(source)), group_by)
+    images = task.load(data.read_source(source))
+    grouped, said = group_as_taught(images, group_by, recipe.group_by, folds=True)
     dataset = data.split_or_all(grouped.dataset, "train")
-    dataset, _ = task.separate(dataset, recipe.words)
+    dataset, reserved = task.separate(dataset, recipe.words)
     check_columns(by, [*dataset.columns])
     words = task.class_words(dataset, recipe.words)
     data.require_images(words, task.counts(task.targets(dataset, [*words]), [*words]))
@@ -121,10 +123,11 @@ def cross_validate(
     data.require_images(words, task.counts(photos.targets, [*words]), found.failures)
     places = deal_folds(photos.targets, photos.units, folds, seed, text.classes)
     parts = [_answer_fold(task, recipe, text, photos, places == f) for f in range(folds)]
-    options = {"cv": folds, "group_by": group_by, "by": list(by), "seed": seed}
+    options = {"cv": folds, "group_by": grouped.how, "by": list(by), "seed": seed}
     done = _pooled(task, text.classes, photos, places, parts)
     method = recipe.method or task.default_method
     facts = facts_of(None, source, done.answers, len(np.unique(photos.units)), options)
+    facts["data"] |= {"images_of_no_class": len(reserved)}
     facts["skill"] |= {"method": method, "encoder": model.name}
     names = [dataset.images[i].name for i in kept]
     done = replace(
@@ -134,7 +137,11 @@ def cross_validate(
         ignored=dataset.ignored,
         repeated=tuple(names[i] for i in counted.repeated),
         contradictory=tuple(names[i] for i in counted.contradictory),
-        notes=_notes(replace(readable, dataset=photos.images), photos.units, folds),
+        notes=(
+            *_notes(replace(readable, dataset=photos.images), photos.units, folds),
+            *said,
+            *_of_no_class(len(reserved)),
+        ),
     )
     return with_details(done, photos.units, (), by)
 
@@ -238,3 +245,13 @@ def _notes(
         f"other {folds - 1} of {folds} folds."
     )
     return (note, *note_of(grouped, units))
+
+
+def _of_no_class(count: int) -> list[str]:
+    if not count:
+        return []
+    are = "photos of no class (background) are" if count > 1 else "photo of no class is"
+    return [
+        f"{count} {are} left out of the cross-validation, which says nothing of unknown photos; "
+        "handful evaluate SKILL PHOTOS measures those on other photos."
+    ]

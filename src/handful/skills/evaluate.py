@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from handful import data
 from handful.contracts import Array, Encoder
 from handful.data import LabelledImages
-from handful.data.grouping import group_images
 from handful.errors import InputError
 from handful.features import Extraction, Progress, extract_features
 from handful.features.store import FeatureStore
@@ -34,9 +33,17 @@ from handful.skills.pool import TRANSDUCTIVE, check_pool, refit_with_pool
 from handful.skills.predict import Predictor
 from handful.skills.subgroups import check_columns
 from handful.skills.support import unreadable
+from handful.skills.taught_groups import (
+    alike_note,
+    group_as_taught,
+    stated_way,
+    taught_groups,
+)
 from handful.skills.unseen import unseen
 
 __all__ = ["Evaluated", "evaluate"]
+
+_OF_CLASSES = "answers.csv holds the photos of classes alone; those of no class are measured apart."
 
 
 def evaluate(
@@ -73,12 +80,13 @@ def evaluate(
         precision: of an encoder that is loaded by name; see `Predictor`.
         device: likewise.
         store: where features are kept.
-        keep_leaks: count images of the support set too (the numbers are then too good), and those
-            of a pool that the skill was taught with.
+        keep_leaks: count images of the support set and of its groups too (the numbers are then too
+            good), and those of a pool that the skill was taught with.
         pool: fit the skill anew with the test images as its pool, without their labels. Such
             numbers are transductive: not to be compared with those of a skill as it is.
-        group_by: which test images are not independent; as for `fit`. By default the groups that
-            the data state, else near copies.
+        group_by: which test images are not independent; as for `fit`. By default as the groups of
+            the skill were stated, else the groups that the data state, else near copies. Images of
+            a group that the skill was taught with are left out as its support images are.
         at: operating points to choose on the support set and to measure here, such as
             `sensitivity 0.95 of sick`; see `handful.skills.operating_points`.
         by: columns of the table for each of whose values the numbers are computed too.
@@ -97,7 +105,8 @@ def evaluate(
     task = pack.task
     asked = operating_points.check(pack, at, pool=pool)
     images = task.load(data.read_source(source, classes=classes, root=root))
-    grouped = group_images(images, group_by)
+    taught = stated_way(pack.manifest["training"])
+    grouped, said = group_as_taught(images, group_by, taught)
     dataset = data.split_or_all(grouped.dataset, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
     check_columns(by, [*dataset.columns])
@@ -110,6 +119,7 @@ def evaluate(
             raise InputError("a pool of test images holds no support images; leave keep_leaks out")
     found = unseen(
         *(predictor, dataset.images, store),
+        groups=dataset.groups,
         keep_leaks=keep_leaks,
         keep_pool=keep_leaks or pool,
         progress=progress,
@@ -134,24 +144,34 @@ def evaluate(
     probabilities = adapter.predict_proba(features) if pool else pack.probabilities(features)
     answered = task.answered(adapter, probabilities)
     ids = [found.ids[i] for i in rows]
+    warned = alike_note(pack, features, [image.name for image in photos.images], ids)
     answers = _answers(pack, photos, ids, truth[places], probabilities, answered)
-    options = {"group_by": group_by, "at": list(at), "by": list(by), "keep_leaks": keep_leaks}
+    options = {"group_by": grouped.how, "at": list(at), "by": list(by), "keep_leaks": keep_leaks}
     result = task.evaluate(probabilities, answered, truth[places], pack.classes, units)
+    facts = facts_of(pack, source, answers, len(np.unique(units)), options | {"pool": pool})
+    facts["data"] |= {"images_of_no_class": len(none.features.ids) if none else 0}
     done = Evaluated(
         task,
         result,
         (*found.failures, *(none.failures if none else ()), *unreadable(dataset)),
         found.leaks,
         dataset.ignored,
-        _unknown(predictor, features, none, keep_leaks=keep_leaks),
+        _unknown(predictor, features, none, reserved.groups, keep_leaks=keep_leaks),
         _confidence(pack, features, truth[places]) if task.exclusive and not pool else None,
         () if pool else found.in_pool,
         transductive,
         answers,
         tuple(dataset.images[kept[i]].name for i in counted.repeated),
         tuple(dataset.images[kept[i]].name for i in counted.contradictory),
-        facts=facts_of(pack, source, answers, len(np.unique(units)), options | {"pool": pool}),
-        notes=tuple(note_of(replace(readable, dataset=photos), units)),
+        facts=facts,
+        notes=(
+            *said,
+            *note_of(replace(readable, dataset=photos), units),
+            *warned,
+            *([_OF_CLASSES] if none else []),
+        ),
+        group_leaks=found.group_leaks,
+        leaked_groups=found.leaked_groups,
     )
     return with_details(done, units, chosen, by)
 
@@ -199,14 +219,24 @@ def _confidence(pack: Pack, features: Array, targets: NDArray[np.int64]) -> dict
 
 
 def _unknown(
-    predictor: Predictor, known: Array, found: Extraction | None, *, keep_leaks: bool
+    predictor: Predictor,
+    known: Array,
+    found: Extraction | None,
+    groups: Sequence[str],
+    *,
+    keep_leaks: bool,
 ) -> dict[str, Any] | None:
     """See `Evaluated.unknown`; images that taught the skill what is unknown are left out."""
     if found is None:
         return None
     support = predictor.pack.support
     taught = support.reserved.ids if support and support.reserved else ()
-    rows = [i for i, id_ in enumerate(found.features.ids) if keep_leaks or id_ not in taught]
+    own = taught_groups(predictor.pack)
+    rows = [
+        i
+        for i, (place, id_) in enumerate(zip(found.kept, found.features.ids, strict=True))
+        if keep_leaks or (id_ not in taught and (groups[place] if groups else "") not in own)
+    ]
     if not rows:
         return None
     try:

@@ -20,13 +20,15 @@ SCHEMA = 1  # of `evaluation.json`; grows when a key changes its meaning
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How good a skill is on images it has not seen.
+    """How good a skill is on images that are not among its support images.
 
     Args:
         task: what was asked.
         result: the numbers of the task, `handful.metrics.Evaluation` or `MultiLabelEvaluation`.
         failures: images that could not be read; they count in no number.
         leaks: test images that are byte for byte support images; left out of every number.
+        group_leaks: further test images of groups that the skill was taught with; likewise.
+        leaked_groups: names of these groups.
         ignored: files passed over while looking for images: how many of each kind.
         unknown: how often images of no class are taken for known and the other way round, where
             there were any (`selection.novelty_scorer.detection_errors`), or `cannot`;
@@ -68,6 +70,8 @@ class Evaluated:
     subgroups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    group_leaks: tuple[str, ...] = ()
+    leaked_groups: tuple[str, ...] = ()
 
     def to_frame(self) -> DataFrame:
         """A row a class: `class,precision,recall,f1,images`, images being those of the class.
@@ -99,6 +103,8 @@ class Evaluated:
             "subgroups": {name: dict(values) for name, values in self.subgroups.items()},
             "notes": list(self.notes),
             "leaks": list(self.leaks),
+            "group_leaks": list(self.group_leaks),
+            "leaked_groups": list(self.leaked_groups),
             "in_pool": list(self.in_pool),
             "repeated": list(self.repeated),
             "contradictory": list(self.contradictory),

@@ -21,10 +21,10 @@ def warnings(done: Evaluated) -> Iterable[str]:
     """What a reader has to know before the numbers."""
     if done.transductive:
         yield f"{done.transductive['note']}."
-    if (count := len(done.leaks)) and keeps_leaks(done):
+    if (count := len(done.leaks) + len(done.group_leaks)) and keeps_leaks(done):
         yield (
-            f"{count} of the photos taught the skill and were counted all the same: the numbers "
-            "are too good."
+            f"{count} of the photos taught the skill, or are of groups that it was taught with, "
+            "and were counted all the same: the numbers are too good."
         )
 
 
@@ -44,6 +44,12 @@ def left_out(done: Evaluated) -> Iterable[str]:
         (
             done.leaks,
             "are also in the support set, byte for byte; they "
+            f"{'count all the same' if keeps_leaks(done) else 'count in no number'}",
+        ),
+        (
+            done.group_leaks,
+            f"are of groups that the skill was taught with: "
+            f"{report.plain(list(done.leaked_groups))}; they "
             f"{'count all the same' if keeps_leaks(done) else 'count in no number'}",
         ),
         (done.in_pool, "helped to teach the skill without their labels; they count in no number"),

@@ -15,6 +15,7 @@ from handful.packs import deltas
 from handful.skills.encoder import load_encoder
 from handful.skills.loaded import AnySkill, unpack
 from handful.skills.pool import pool_ids
+from handful.skills.taught_groups import stated_way
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Recipe:
         templates: prompts with `{}`, or names of sets.
         words: class name to its words in a prompt, in the order of the classes.
         seed: of the method where it has one.
+        group_by: how the groups of the skill were stated that this is the recipe of; "" for none.
     """
 
     task: str | None = None
@@ -36,6 +38,7 @@ class Recipe:
     templates: Sequence[str] = prompts.DEFAULT
     words: Mapping[str, str] | None = None
     seed: int = 0
+    group_by: str = ""
 
 
 def recipe_of(
@@ -72,5 +75,6 @@ def recipe_of(
         tuple(pack.manifest["templates"]),
         {name: str(dict(words or {}).get(name, name)) for name in pack.classes},
         seed=int(training.get("seed") or 0),
+        group_by=stated_way(training),
     )
     return recipe, load_encoder(pack, given, precision=precision, device=device)
