@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handful.cli import _console, _evaluation, _paths, _results
+from handful.cli import _console, _evaluation_files, _paths, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(paths: Sequence[Path], out: Path | None, *, as_json: bool, **options: An
     first, second = (_paths.existing_skill(path) for path in paths[:2])
     images = _paths.existing_images(paths[2])
     if out is not None:
-        _evaluation.check_out(out)
+        _evaluation_files.check_out(out)
     with _console.progress("encoding") as progress:
         result = compare_skills(first, second, images, progress=progress, **options)
     names = names_of(paths[:2])

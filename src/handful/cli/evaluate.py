@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _evaluation, _options, _paths, _results
+from handful.cli import _console, _evaluation, _evaluation_files, _options, _paths, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def run(
     if cv is not None:
         _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)
     if out is not None:
-        _evaluation.check_out(out)
+        _evaluation_files.check_out(out)
         _paths.warn_inside(out, places[1])
     options: dict[str, Any] = {"group_by": group_by, "by": by or ()}
     options |= {"encoder": encoder, "precision": precision, "device": device}
@@ -120,7 +120,7 @@ def run(
     else:
         _evaluation.show(done, full=full)
     if out is not None:
-        _evaluation.write(done, out, by or (), photos=not no_photos)
+        _evaluation_files.write(done, out, by or (), photos=not no_photos)
     if record:
         _record(*places, done.as_dict())
     _report_left_out(done, keep_leaks=keep_leaks)
@@ -194,12 +194,8 @@ def _report_left_out(done: Evaluated, *, keep_leaks: bool) -> None:
         _console.echo_err(note)
 
 
-_NOT_RECORDED = {
-    "failures",
-    "repeated",
-    "contradictory",
-    "leaked_groups",
-}  # names of files stay here
+# names of files and of patients stay here
+_NOT_RECORDED = {"failures", "repeated", "contradictory", "leaked_groups"}
 
 
 def _record(skill: Path | None, images: Path, answer: Mapping[str, Any]) -> None:

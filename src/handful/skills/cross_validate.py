@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from handful import data, encoders, tasks
 from handful.contracts import Array, ClassText, Encoder, check_count
 from handful.data import LabelledImages
-from handful.data.grouping import Grouped
 from handful.encoders import prompts
 from handful.errors import InputError
 from handful.features import Progress, extract_features
@@ -28,7 +27,7 @@ from handful.packs.support import Support
 from handful.skills.answers import Answers
 from handful.skills.evaluated import Evaluated
 from handful.skills.folds import deal_folds
-from handful.skills.interval_units import find_test_units, note_of
+from handful.skills.interval_units import find_test_units, fold_notes, note_of
 from handful.skills.loaded import AnySkill
 from handful.skills.measure import (
     Sets,
@@ -138,9 +137,9 @@ def cross_validate(
         repeated=tuple(names[i] for i in counted.repeated),
         contradictory=tuple(names[i] for i in counted.contradictory),
         notes=(
-            *_notes(replace(readable, dataset=photos.images), photos.units, folds),
+            *fold_notes(len(rows), folds, len(reserved)),
+            *note_of(replace(readable, dataset=photos.images), photos.units),
             *said,
-            *_of_no_class(len(reserved)),
         ),
     )
     return with_details(done, photos.units, (), by)
@@ -235,23 +234,3 @@ def _pooled_sets(parts: Sequence[_Fold], back: NDArray[np.int64]) -> Sets:
         refused = next((one for one in found if isinstance(one, str)), None)
         pooled[error] = refused or np.concatenate([np.asarray(one) for one in found])[back]
     return pooled
-
-
-def _notes(
-    grouped: Grouped[LabelledImages], units: NDArray[np.int64], folds: int
-) -> tuple[str, ...]:
-    note = (
-        f"cross-validation: each of {len(units)} photos is answered by a skill taught with the "
-        f"other {folds - 1} of {folds} folds."
-    )
-    return (note, *note_of(grouped, units))
-
-
-def _of_no_class(count: int) -> list[str]:
-    if not count:
-        return []
-    are = "photos of no class (background) are" if count > 1 else "photo of no class is"
-    return [
-        f"{count} {are} left out of the cross-validation, which says nothing of unknown photos; "
-        "handful evaluate SKILL PHOTOS measures those on other photos."
-    ]

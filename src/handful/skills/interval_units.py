@@ -49,3 +49,25 @@ def note_of(grouped: Grouped[DatasetT], units: NDArray[np.int64]) -> list[str]:
     if any(name.startswith("near:") for name in grouped.dataset.groups):
         notes += near_copies_notes(units, ", which intervals count once each")
     return notes
+
+
+def fold_notes(count: int, folds: int, of_no_class: int) -> list[str]:
+    """How a cross-validation came about, and what it leaves out, a sentence each.
+
+    Args:
+        count: photos that count.
+        folds: of them.
+        of_no_class: photos such as those of a folder `background`.
+    """
+    notes = [
+        f"cross-validation: each of {count} photos is answered by a skill taught with the other "
+        f"{folds - 1} of {folds} folds."
+    ]
+    if of_no_class:
+        are = "photos of no class (background) are"
+        notes.append(
+            f"{of_no_class} {are if of_no_class > 1 else 'photo of no class (background) is'} left "
+            "out of the cross-validation, which says nothing of unknown photos; handful evaluate "
+            "SKILL PHOTOS measures them."
+        )
+    return notes
