@@ -558,3 +558,18 @@ def test_real_photos(shared: Path) -> None:
     for path in sorted(shared.glob("clothing/test/hat/*"))[:5]:
         expected = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         assert (pixels(path) == np.asarray(expected)).all()
+
+
+def test_a_jpeg_may_come_out_small_and_nothing_else_of_it_changes() -> None:
+    picture = Image.linear_gradient("L").resize((1200, 900)).convert("RGB")
+    data = encoded(picture, "JPEG", exif=turned(6))
+    assert decode(ImageRef.of(data, "a.jpg")).size == (900, 1200)
+    for least, size in ((900, (900, 1200)), (450, (450, 600)), (200, (225, 300)), (1, (113, 150))):
+        assert decode(ImageRef.of(data, "a.jpg"), least=least).size == size
+    assert decode(ImageRef.of(encoded(picture, "PNG"), "a.png"), least=1).size == (1200, 900)
+    with pytest.raises(ImageError, match="pixels"):
+        decode(ImageRef.of(data, "a.jpg"), least=1, max_pixels=1_000_000)
+    with pytest.raises(ImageError, match="cut short"):
+        decode(ImageRef.of(data[: len(data) // 2], "a.jpg"), least=1)
+    whole = decode(ImageRef.of(data[:-2], "a.jpg"), least=200)  # lacks its end marker alone
+    assert whole.tobytes() == decode(ImageRef.of(data, "a.jpg"), least=200).tobytes()

@@ -25,6 +25,7 @@ from handful.selection.near_copies import (
     linked_units,
     picture_similarity,
 )
+from handful.skills import near_copies
 from handful.skills.copies import find_copies
 from handful.skills.near_copies import find_near_copies
 
@@ -104,6 +105,22 @@ def test_bursts_are_groups_and_single_photos_are_alone():
         *burst(scene(1), 2, 1, "b"),
     ]
     assert found_in(images).groups == ("near:1", "near:1", "near:1", "", "near:2", "near:2")
+
+
+def test_large_photos_are_decoded_small_with_the_same_verdict(monkeypatch):
+    images = []
+    for k in range(3):
+        images += burst(scene(k, side=1100), 2, k, f"{k}")
+    groups = found_in(images).groups
+    assert groups == ("near:1", "near:1", "near:2", "near:2", "near:3", "near:3")
+    few = small([near_copies._picture(image) for image in images])
+    monkeypatch.setattr(near_copies, "_ENOUGH", None)  # every pixel
+    every = small([near_copies._picture(image) for image in images])
+    assert not np.array_equal(few, every)
+    pairs = np.array([[0, 0], [0, 1], [2, 3], [4, 5], [0, 2]])
+    apart = np.abs(picture_similarity(few, pairs) - picture_similarity(every, pairs))
+    assert apart.max() < 0.01, apart  # decoded at SIDE pixels it would be up to 0.03
+    assert found_in(images).groups == groups
 
 
 def test_one_picture_under_two_labels_is_one_unit_and_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from PIL import Image
 
@@ -12,7 +13,7 @@ from handful.data import _headers
 from handful.data._dicom import read_dicom
 from handful.data._file_kinds import describe_unknown
 from handful.data._notes import Note
-from handful.data._readers import READERS
+from handful.data._readers import READERS, read_jpeg
 from handful.data._upright import MALFORMED, meaning_of, upright
 from handful.data.reading import settings
 from handful.errors import ImageError, InputError
@@ -27,6 +28,7 @@ def decode(
     max_pixels: int | None = None,
     background: tuple[int, int, int] = WHITE,
     note: Note | None = None,
+    least: int | None = None,
 ) -> Image.Image:
     """One picture, upright, RGB, without its metadata; the first frame or page of several.
 
@@ -58,6 +60,9 @@ def decode(
         background: red, green and blue (0 to 255) behind transparent pixels.
         note: called with a remark, the same words for every picture of the kind, where something
             about a picture that is read may surprise; not given: that of `reading`.
+        least: pixels of a side that are enough, for small pictures of large photos: a JPEG may come
+            out at a half, quarter or eighth of its size (scaled inverse DCT of libjpeg), no side
+            smaller than this; other kinds as they are. Not given: every pixel.
 
     Raises:
         ImageError: with the image's name, for every file that cannot be decoded safely.
@@ -89,7 +94,8 @@ def decode(
     with _image_errors(ref.name, what):
         if kind == "DICOM":
             return read_dicom(ref.name, data, limit, remark)
-        read = READERS[kind](ref.name, data, limit, remark)
+        reader = partial(read_jpeg, least=least) if kind == "JPEG" else READERS[kind]
+        read = reader(ref.name, data, limit, remark)
         return upright(read.image, read.meaning, background, remark)
 
 
