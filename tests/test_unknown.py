@@ -119,7 +119,7 @@ def test_the_effective_number_lies_between_classes_and_images():
 def test_a_rate_too_small_to_promise_is_refused():
     found = detector(support_of(6, 2, 0)[0])
     found.check(0.5)
-    with pytest.raises(InputError, match=r"cannot promise .* 12 images of 6 classes"):
+    with pytest.raises(InputError, match=r"cannot promise .* 12 photos of 6 classes"):
         found.check(0.01)
     for rate in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="between 0 and 1"):
@@ -169,6 +169,38 @@ def test_enough_reserved_images_say_what_is_unknown():
         assert found.smallest == pytest.approx(1 / (1 + len(strange[::2])))
         accepted.append((found.rates(strange[1::2]) <= 0.1).mean())
     assert np.mean(accepted) < 0.15
+
+
+def test_a_few_reserved_images_promise_what_they_can_where_classes_promise_less():
+    accepted = []
+    for seed in range(12):
+        support, queries, known = support_of(12, 6, 8, seed)
+        strange = np.random.default_rng(seed).permutation(queries[~known])
+        assert detector(support).smallest == pytest.approx(1 / 5)
+        found = detector(with_reserved(support, strange[:18]))
+        assert found.smallest == pytest.approx(1 / 19)
+        accepted.append((found.rates(strange[18:]) <= 1 / 19 + 1e-9).mean())
+    assert np.mean(accepted) < 0.1
+    with pytest.raises(InputError, match=r"18 photos in the folder .* 5.3 % .* put 99 photos"):
+        found.check(0.01)
+    few = detector(with_reserved(support, strange[:11]))
+    assert few.smallest == pytest.approx(1 / 5)
+    with pytest.raises(InputError, match=r"put 12 photos .*'background'; 11 photos are there"):
+        few.check(0.1)
+
+
+def test_fit_says_in_a_line_what_unknown_can_do():
+    few = novelty.fit(support_of(11, 6, 8)[0])[0]
+    line = novelty_words.fit_line({"unknown": few})
+    assert "--unknown 0.25" in line
+    assert "the least that this skill can promise" in line
+    assert "19 or more photos of something else in a folder background/" in line
+    assert "cannot answer unknown" in novelty_words.fit_line({"unknown": {"cannot": "x"}})
+    many = few | {"smallest": 0.02, "reserved": 30, "cost": {"0.05": 0.1}}
+    assert novelty_words.fit_line({"unknown": many}).endswith("10 % of photos like its own.")
+    assert "not known" in novelty_words.fit_line({"unknown": many | {"cost": {"0.05": None}}})
+    for stranger in (None, 3, {}, {"smallest": "x", "reserved": 0, "cost": {}}):
+        assert novelty_words.fit_line({"unknown": stranger}) == ""
 
 
 def test_a_support_set_with_reserved_images_comes_back(tmp_path):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from handful.tuners import Tuning
 
 MULTI_LABEL = "multi_label"
-_USUAL_RATE = 0.05  # of `predict --unknown`, at which a costly answer is told
 
 
 def run(
@@ -66,7 +65,7 @@ def run(
     """Teach a skill from a folder of labelled photos and save it."""
     # Over 60 lines for its options alone, which typer reads from the signature.
     from handful.encoders import prompts
-    from handful.packs import novelty
+    from handful.packs import novelty_words
     from handful.skills import fit
 
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
@@ -107,8 +106,8 @@ def run(
         _console.echo_err(line)
     for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
         _console.echo_err(line)
-    if costly := novelty.cost_in_words(fitted.pack.manifest, _USUAL_RATE):
-        _console.echo_err(f"{costly[0].upper()}{costly[1:]}.")
+    if of_unknown := novelty_words.fit_line(fitted.pack.manifest):
+        _console.echo_err(of_unknown)
     return _report(fitted)
 
 

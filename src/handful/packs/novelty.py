@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from handful.contracts import Array
 from handful.errors import InputError, PackError
 from handful.packs.format import Tensors
-from handful.packs.novelty_words import how, sources
+from handful.packs.novelty_words import LITTLE, above, cure, how, sources
 from handful.packs.support import Support
 from handful.selection import novelty, novelty_scorer
 from handful.selection.novelty_signals import SIGNAL_NAMES, NoveltySignals
@@ -24,8 +24,8 @@ COST_RATES = (0.05, 0.1, 0.2)  # at which a skill states what it costs
 
 _CHUNK = 1024  # images at once against all support images
 _TOO_FEW = (
-    "too few classes: leaving one of two out leaves nothing to tell apart; teach a third class, "
-    "or give images of something else in a folder 'background'"
+    "it has two classes and no photo of anything else; teach a third class, or put photos of "
+    "something else into a folder 'background'"
 )
 _PARTS = ("middle", "spread", "weights", "left_out", "groups", "known", "reserved")
 _WEIGHTS = {  # where images of a unit count as one together; missing: each image is one
@@ -33,7 +33,6 @@ _WEIGHTS = {  # where images of a unit count as one together; missing: each imag
     "known_weights": "known",
     "reserved_weights": "reserved",
 }
-_LITTLE = 0.25  # share of a skill's own photos whose loss is not worth a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class Detector:
         At the rates of `RATES` that can be promised, or at the smallest; see
         `handful.selection.novelty_scorer.detection_errors`.
         """
-        at = [rate for rate in RATES if rate >= self.smallest] or [_above(self.smallest)]
+        at = [rate for rate in RATES if rate >= self.smallest] or [above(self.smallest)]
         return novelty_scorer.detection_errors(self.rates(known), self.rates(unknown), at)
 
     def check(self, rate: float) -> None:
@@ -77,10 +76,9 @@ class Detector:
             raise InputError(f"expected a false-accept rate between 0 and 1, got {rate}")
         if rate < self.smallest:
             raise InputError(
-                f"cannot promise that at most {100 * rate:g} % of unknown images are taken for "
+                f"cannot promise that at most {100 * rate:g} % of unknown photos are taken for "
                 f"known ones: {sources(self.scorer)} promise {100 * self.smallest:.1f} % at best; "
-                f"ask for {_above(self.smallest):g} or more, or teach more classes, more images, "
-                "or images of something else in a folder 'background'"
+                f"ask for {above(self.smallest):g} or more, or {cure(self.scorer, rate)}"
             )
 
 
@@ -106,7 +104,7 @@ def fit(support: Support) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     smallest = learned.smallest_rate
     accepted = {rate: learned.accepted(rate) for rate in RATES if rate >= smallest}
     # the smallest rate too where it is above the first that people ask for
-    costly = sorted({*(r for r in COST_RATES if r >= smallest), max(0.05, _above(smallest))})
+    costly = sorted({*(r for r in COST_RATES if r >= smallest), max(0.05, above(smallest))})
     statement = {
         "images": len(learned.left_out),
         "units": int(support.units.max()) + 1,
@@ -152,20 +150,21 @@ def cost_in_words(manifest: Mapping[str, Any], rate: float) -> str:
         return ""
     first = ""
     if rate < smallest:
-        first, rate = f"its photos cannot promise --unknown {rate:g}; ", stated[0]
+        first = f"so few photos cannot promise --unknown {rate:g}; "
+        rate = stated[0]
     if not stated[0] <= rate <= stated[-1]:
         return ""
     lost = float(np.interp(rate, stated, [cost[r] for r in stated]))
-    if lost < _LITTLE:
+    if lost < LITTLE:
         return ""
-    cure = (
+    better = (
         "more photos in the folder background/, or a higher rate, make it better"
         if reserved
         else "a folder background/ with photos of none of the classes makes it better"
     )
     return (
         f"{first}at --unknown {rate:g} this skill would refuse {100 * lost:.0f} % of photos like "
-        f"its own; {cure}"
+        f"its own; {better}"
     )
 
 
@@ -229,7 +228,3 @@ def _refused(accepted: float | None) -> float | None:
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
-
-
-def _above(rate: float) -> float:
-    return float(np.ceil(1000 * rate) / 1000)

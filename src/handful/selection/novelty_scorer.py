@@ -13,6 +13,7 @@ from handful.selection.novelty_signals import Values
 
 _FEWEST = 8  # classes; below, what images of a class have in common cannot be estimated
 _ENOUGH = 19  # reserved images, for a rate of 1 / (19 + 1)
+SOME = 12  # reserved images that say what is unknown where the classes are worth fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ class NoveltyScorer:
         between and within the C left-out classes: images come in classes, and C of them are few.
 
         Reserved images are examples of what is unknown here: from 19 on, enough for a rate of 5 %,
-        the first estimate over them alone is the answer; fewer can only raise the others.
+        the first estimate over them alone is the answer, and from 12 on where they are more than
+        the left-out images are worth. Fewer can only raise the others.
         """
         if self.uses_reserved:
             return _share(self.reserved, self._reserved_weights, scores)
@@ -75,7 +77,10 @@ class NoveltyScorer:
     @property
     def uses_reserved(self) -> bool:
         """Whether rates are over the reserved images, not over classes that were left out."""
-        return self._reserved_weights.sum() > _ENOUGH - 0.5 or not len(self.left_out)
+        reserved = self._reserved_weights.sum() + 0.5  # units, whose weights hardly sum to them
+        if reserved > _ENOUGH or not len(self.left_out):
+            return True
+        return bool(reserved > SOME and reserved - 1 > self._left_out_count)
 
     def accepted(self, rate: float) -> float | None:
         """Share of left-out support images with a rate of at most `rate`; None where none were."""
@@ -100,6 +105,11 @@ class NoveltyScorer:
         """
         if self.uses_reserved:
             return float(self._reserved_weights.sum())
+        return self._left_out_count
+
+    @property
+    def _left_out_count(self) -> float:
+        """Independent images that those of left-out classes are worth; see `effective_count`."""
         between, within, count, _ = self._variances()
         units = float(self._left_out_weights.sum())
         size = units / count
