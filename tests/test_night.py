@@ -153,7 +153,7 @@ def test_a_file_that_is_made_at_the_end_resumes_from_its_journal(
     code, _, err = run(capsys, *command, out)
     journal = out.with_name(out.name + JOURNAL)
     assert code == 130
-    assert "stopped; 16 answers are kept in " in err
+    assert "stopped; 16 rows are kept in " in err
     assert err.count("stopped") == 1
     assert (out.exists(), len(journal.read_bytes().splitlines())) == (False, 16)
     monkeypatch.setattr(AnswerFile, "append", finish)

@@ -1,7 +1,8 @@
 """The command line: parse, call one function, show its answer.
 
 Exit codes: 0 all went well; 1 some images could not be read and the rest was done; 2 an error, with
-its cause and cure; 130 stopped by Ctrl-C, nothing half-written.
+its cause and cure; 130 stopped by Ctrl-C, nothing half-written; 141 the reader of the answers went
+away before it had them all (`| head`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def _run(arguments: list[str] | None) -> int:
     if arguments is None:  # a process of its own
         gc.set_threshold(*_COLLECT_AFTER)
     from handful.cli._console import (
+        READER_GONE,
         discard_output,
         echo_err,
         flush,
@@ -56,9 +58,9 @@ def _run(arguments: list[str] | None) -> int:
     except HandfulError as error:
         echo_err(f"error: {error}")
         return 2
-    except BrokenPipeError:  # the reader went away, as `| head` does; not our error
+    except BrokenPipeError:  # the reader went away, as `| head` does; silent, as other tools are
         discard_output()
-        return 0
+        return READER_GONE
     except OSError as error:
         if error.filename is not None:  # not the output, which has no name
             echo_err(f"error: {error.filename}: {error.strerror or error}")

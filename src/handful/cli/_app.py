@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from handful._version import __version__
 from handful.cli._console import as_command, echo
+from handful.cli._paths import refuse_empty
 
 # the order of `handful --help`; a command that is not named here stands at the end
 _ORDER = (
@@ -52,7 +53,9 @@ class _Commands(Mapping[str, Any]):
             holder.add_typer(module.app, name=name)
         else:
             holder.command(name)(as_command(module.run))
-        return typer.main.get_group(holder).commands[name]
+        command = typer.main.get_group(holder).commands[name]
+        refuse_empty(command)
+        return command
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 stopped = ""  # what a command says when Ctrl-C ends it; "" for what is true of every command
+READER_GONE = 141  # exit code of what SIGPIPE ends, as shells report it: not all was read
 _UNFOLDED = 1_000_000  # columns; rich makes a table only as wide as its cells
 _MOST_FAILURES = 20  # that are named; more would hide the rest of the answer
 
@@ -37,7 +38,7 @@ def as_command(function: Callable[P, int]) -> Callable[P, None]:
             code = function(*args, **kwargs)
         except BrokenPipeError:  # typer would exit with 1, which means that images failed
             discard_output()
-            code = 0
+            code = READER_GONE
         raise typer.Exit(code)
 
     return run

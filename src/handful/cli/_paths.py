@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, get_type_hints
+
+from handful.errors import InputError
 
 # ~ or ~/photos or ~ada/photos, alone or after the = of an option or of NAME=SOURCE
 _HOME = re.compile(r"(?P<before>(?:[^~=/\\]+=)?)(?P<path>~(?:[\w.-]*[/\\].*)?)", re.DOTALL)
@@ -25,6 +29,32 @@ def expand_home(arguments: Sequence[str]) -> list[str]:
         expanded = os.path.expanduser(match["path"]) if match else ""  # noqa: PTH111
         found.append(match["before"] + expanded if match else argument)
     return found
+
+
+def refuse_empty(command: Any) -> None:
+    """Let a command refuse an empty path: `Path("")` is the folder one stands in.
+
+    It holds for every argument, for every option that takes a path, and for `--encoder`.
+
+    Args:
+        command: of click; of a group, each of its commands.
+    """
+    for inner in getattr(command, "commands", {}).values():
+        refuse_empty(inner)
+    hints = get_type_hints(command.callback) if command.params and command.callback else {}
+    for param in command.params:
+        takes_path = param.name == "encoder" or "Path" in str(hints.get(param.name))
+        if takes_path or param.param_type_name == "argument":
+            param.process_value = partial(_never_empty, param, param.process_value)
+
+
+def _never_empty(param: Any, process: Callable[..., Any], context: Any, value: Any) -> Any:
+    """Process what was given for a parameter, or refuse it where it is, or holds, no letter."""
+    if value == "" or (isinstance(value, list | tuple) and "" in value):
+        named = param.param_type_name == "option"
+        name = max(param.opts, key=len) if named else param.name.upper()
+        raise InputError(f"{name}: an empty name was given; is a variable not set?")
+    return process(context, value)
 
 
 def warn_inside(out: Path | None, photos: Path | None) -> None:

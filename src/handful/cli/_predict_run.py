@@ -11,7 +11,7 @@ from handful.cli import _answers, _console
 from handful.cli._summary import Clock, Finished, Update, progress
 from handful.contracts import ImageRef
 from handful.data.exif import read_exif
-from handful.errors import InputError
+from handful.errors import InputError, StorageError
 from handful.skills.answer_file import AnswerFile
 from handful.skills.tally import Tally
 
@@ -66,13 +66,25 @@ def to_screen(
     predictions: list[Prediction] = []
     tally, schema = Tally(answering.schema.several), answering.schema
     clock, rows = Clock(tally), Rows(schema, photos, sorter)
-    with progress(clock) as update:
-        for batch in answering.batches([image for image, _ in photos], update):
-            predictions += batch
-            for row in rows(batch):
-                tally.add(row)
+    try:
+        with progress(clock) as update:
+            for batch in answering.batches([image for image, _ in photos], update):
+                predictions += batch
+                for row in rows(batch):
+                    tally.add(row)
+    except KeyboardInterrupt:
+        _say_lost(0)
+        raise
     _answers.show(predictions, schema)
     return Finished(tally, clock.seconds, len(photos))
+
+
+def _say_lost(rows: int) -> None:
+    """What is said when Ctrl-C ends a run that writes to no file."""
+    written = f"{_console.count(rows)} rows were" if rows else "nothing was"
+    _console.say_when_stopped(
+        f"stopped; {written} written; name a file with --out to be able to go on with --resume"
+    )
 
 
 def to_output(
@@ -94,9 +106,13 @@ def to_output(
             _console.flush()
 
     ascii_only = not _console.writes_unicode()
-    with progress(clock) as update:
-        for chunk in output.chunks(counted(update), schema, ascii_only=ascii_only):
-            sys.stdout.write(chunk)
+    try:
+        with progress(clock) as update:
+            for chunk in output.chunks(counted(update), schema, ascii_only=ascii_only):
+                sys.stdout.write(chunk)
+    except KeyboardInterrupt:
+        _say_lost(tally.rows)
+        raise
     return Finished(tally, clock.seconds, len(photos))
 
 
@@ -127,11 +143,9 @@ def to_file(
                     file.append(rows(batch))
             file.finish()
         except KeyboardInterrupt:
-            kept = _console.count(file.tally.rows)
-            _console.say_when_stopped(
-                f"stopped; {kept} answers are kept in {file.rows_at}; the same command with "
-                "--resume goes on from there"
-            )
+            _console.say_when_stopped(f"stopped; {file.kept}")
             raise
+        except StorageError as error:
+            raise StorageError(f"{error}. {file.kept}") from error
     _console.echo_err(f"wrote {_console.count(file.tally.rows)} answers to {out}")
     return Finished(file.tally, clock.seconds, len(left))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handful.cli import _console
-from handful.skills.tally import MOST_ERRORS, Tally
+from handful.skills.tally import Tally
 
 if TYPE_CHECKING:
     from handful.skills.sort_photos import PhotoSorter
@@ -89,10 +89,6 @@ def summary(
     tally, seconds, added = finished.tally, finished.seconds, finished.added
     for error in tally.errors:
         _console.echo_err(f"skipped {error}")
-    for problem in (problems := [] if sorter is None else sorter.problems)[:MOST_ERRORS]:
-        _console.echo_err(problem)
-    if len(problems) > MOST_ERRORS:
-        _console.echo_err(f"{_console.count(len(problems))} photos could not be sorted")
     if tally.failed > len(tally.errors):
         _console.echo_err(f"skipped {_console.count(tally.failed - len(tally.errors))} more")
     if ignored:
@@ -106,6 +102,8 @@ def summary(
         kinds = "; ".join(_most(tally.failures, _MOST_KINDS))
         whole = f"{_console.count(tally.failed)} of {_console.count(tally.rows)}"
         _console.echo_err(f"{whole} images could not be used: {kinds}")
+    if sorter is not None:
+        _console.echo_err(sorter.summary)
     if added > 1:
         kept = tally.rows - added
         before = f" ({_console.count(kept)} were there already)" if kept else ""

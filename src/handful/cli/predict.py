@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli import _ask, _console, _options, _photos
+from handful.cli import _ask, _console, _options, _photos, _shares
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,15 +95,19 @@ def run(
     unknown: Annotated[
         float | None,
         typer.Option(
+            parser=_shares.read_share,
+            metavar="SHARE",
             help="Say which photos are of none of the classes; at most this share of such photos, "
-            "0.05 say, is taken for a known one."
+            "0.05 say, is taken for a known one.",
         ),
     ] = None,
     error: Annotated[
         float | None,
         typer.Option(
+            parser=_shares.read_share,
+            metavar="SHARE",
             help="List the classes a photo may be of; at most this share of photos, 0.1 say, is "
-            "of another one."
+            "of another one.",
         ),
     ] = None,
     task: Annotated[
@@ -120,7 +124,7 @@ def run(
     # Over 60 lines for its options alone, which typer reads from the signature.
     photos = _photos.find(paths or [], table, keep)  # before slow imports: refused at once
     form = _format(form, out, json_too=json_too)
-    output = _output(form, excel=excel, separator=separator)
+    output = _output(form, out, excel=excel, separator=separator)
     if output is not None and out is not None:
         from handful.skills.answer_target import check_target
 
@@ -128,7 +132,9 @@ def run(
     elif overwrite or resume:
         raise InputError("--overwrite and --resume are about a file; name it with --out")
     if output is None and (exif or keep):
-        raise InputError("--exif and --keep add columns to a table; name a file with --out")
+        raise InputError(
+            "--exif and --keep add columns to a file: name one with --out, or add --format csv"
+        )
     where = {"encoder": encoder, "precision": precision, "device": device}
     with ExitStack() as stack:
         asked = _ask.Asked(top_k, unknown, error, task)
@@ -148,7 +154,7 @@ def run(
         _console.echo_err(f"unknown: {answering.meaning}")
     _console.flush()
     _summary.summary(done, photos.ignored, sorter)
-    return int(done.tally.failed > 0 or bool(sorter and sorter.problems))
+    return int(done.tally.failed > 0 or bool(sorter and sorter.failed))
 
 
 def _sorter(
@@ -165,17 +171,26 @@ def _sorter(
     return PhotoSorter(folder, read, link=link_to is not None, several=several)
 
 
-def _output(form: str, *, excel: bool, separator: str | None) -> Output | None:
+def _output(form: str, out: Path | None, *, excel: bool, separator: str | None) -> Output | None:
     """The format of the options; None for a table on the screen."""
     from handful.skills import outputs
 
     if form != "csv" and (excel or separator is not None):
+        option = "--excel" if excel else "--separator"
+        what = "the screen" if form == TABLE else form
         raise InputError(
-            f"--excel and --separator are about CSV, not about {form}; name a .csv file or add "
+            f"{option} is about CSV, not about {what}; name a file with --out answers.csv, or add "
             "--format csv"
         )
     if form == "csv":
-        letter = {"tab": "\t", "\\t": "\t"}.get(separator or ",", separator or ",")
+        tabs = out is not None and out.suffix.lower() == ".tsv"
+        given = separator or ("tab" if tabs else ",")
+        letter = {"tab": "\t", "\\t": "\t"}.get(given, given)
+        if tabs and letter != "\t":
+            raise InputError(
+                f"--separator {separator!r} and --out {out}: a .tsv file has tabs between its "
+                "cells; end the name in .csv"
+            )
         return outputs.get("csv", excel=excel, separator=letter)
     return None if form == TABLE else outputs.get(form)
 
@@ -191,21 +206,43 @@ def _shown(output: Output, form: str) -> TextOutput:
 def _format(form: str | None, out: Path | None, *, json_too: bool) -> str:
     """The format of the options, else of the file's ending, else a table."""
     from handful import plugins
-    from handful.skills import outputs
 
     if json_too and form not in (None, "json", "jsonl"):
         raise InputError(f"--json and --format {form} contradict each other; leave one out")
     if json_too:
         form = form or "json"
-    if out is not None and form is None:
-        form = outputs.for_file(out)
-    if out is not None and form in (None, TABLE):
-        raise InputError(
-            f"--out {out}: a table is for the screen; add --format csv, jsonl, json, parquet or "
-            "xlsx, or end the file's name with one of them"
-        )
+    if out is not None:
+        form = _format_of_file(form, out)
     form = form or TABLE
     known = [TABLE, *plugins.names("outputs")]
     if form not in known:
         raise InputError(f"--format {form}: expected one of {', '.join(known)}")
     return form
+
+
+def _format_of_file(form: str | None, out: Path) -> str:
+    """The format that a file's name and the options agree on.
+
+    Raises:
+        InputError: they do not agree, or say none.
+    """
+    from handful.skills import outputs
+
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file in it: {out / 'answers.csv'}")
+    ending = outputs.for_file(out)
+    if form is not None and ending is not None and ending != form:
+        raise InputError(
+            f"--out {out}: its name says {ending}, and {form} is asked for; leave --format and "
+            f"--json out, or end the name in {outputs.get(form).suffixes[0]}"
+            if form != TABLE
+            else f"--out {out}: a table is for the screen; leave --format table out"
+        )
+    form = form or ending
+    if form in (None, TABLE):
+        old = f"{out.suffix} is not written, use .xlsx; " if out.suffix.lower() == ".xls" else ""
+        raise InputError(
+            f"--out {out}: {old}end the file's name in .csv, .tsv, .jsonl, .json, .parquet or "
+            ".xlsx, or add --format csv, jsonl, json, parquet or xlsx"
+        )
+    return str(form)

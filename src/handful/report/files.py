@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+_SPACE, _RIGHTS = "free some space or choose another folder", "check the rights of its folder"
+_CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)), _SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"{_RIGHTS} or choose another one"),
+    errno.EROFS: "the disk can only be read: choose another folder",
+    errno.ENOTDIR: "a part of its path is a file, not a folder: choose another name",
+    errno.EISDIR: "it is a folder: choose another name",
+    errno.EEXIST: "a file is in the way of a folder: choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def save(content: Figure | str | bytes | Mapping[str, Any], path: Path) -> Path:
@@ -141,10 +152,10 @@ def _write(content: Figure | str | bytes | Mapping[str, Any], file: IO[bytes], s
 
 
 def cannot_be_written(path: Path, error: OSError) -> StorageError:
-    """What to raise where the disk refuses a file."""
+    """What to raise where the disk refuses a file, with the cure that fits the refusal."""
     return StorageError(
         f"{path}: cannot be written ({error.strerror or error}); "
-        "free some space or choose another folder"
+        f"{_CURES.get(error.errno or 0, 'choose another folder')}"
     )
 
 

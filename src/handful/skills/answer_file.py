@@ -77,8 +77,20 @@ class AnswerFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(BrokenPipeError):  # the reader went away; what is buffered is for nobody
+        # What is buffered is for nobody once the reader went away; and after an error a full disk
+        # refuses it a second time, which must not hide the first.
+        with suppress(OSError if error is not None else BrokenPipeError):
             self._stack.close()
+
+    @property
+    def kept(self) -> str:
+        """What is on disk, and how to go on with it; of a pipe or a device only how many rows."""
+        rows = f"{self.tally.rows:,} row{'s' * (self.tally.rows != 1)}".replace(",", " ")
+        if self._special:
+            return f"{rows} were written"
+        return (
+            f"{rows} are kept in {self.rows_at}; the same command with --resume goes on from there"
+        )
 
     def takes(self, name: str) -> bool:
         """Whether a photo of this name has a row still to come; each row there counts once."""
@@ -90,11 +102,10 @@ class AnswerFile:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows, so that nothing but the disk itself can lose them."""
-        text = []
-        for row in rows:
+        given = list(rows)
+        self._write("".join(self._lines.record(row, self.schema) for row in given))
+        for row in given:  # written: what is told of them after an error is true
             self.tally.add(row)
-            text.append(self._lines.record(row, self.schema))
-        self._write("".join(text))
 
     def finish(self) -> None:
         """All rows are there: make the file of its journal, where it has one."""

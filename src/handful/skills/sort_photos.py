@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from handful.contracts import ImageRef
-from handful.errors import InputError, StorageError
+from handful.errors import InputError
+from handful.report import files
 from handful.skills.prediction import Prediction
 
 UNKNOWN, NONE = "_unknown", "_none"  # folders of refusals, and of photos of none of several labels
@@ -37,10 +38,13 @@ class PhotoSorter:
         several: photos have several labels: one goes into the folder of each.
 
     Raises:
-        InputError: the folder lies in one that is read.
+        InputError: the folder lies in one that is read, or is a file.
+        StorageError: nothing can be written there.
 
     Attributes:
-        problems: photos that could not be copied, and why.
+        placed: photos that are where they belong.
+        failed: photos that could not be put there.
+        reason: of the first of them, with its name.
     """
 
     def __init__(
@@ -53,8 +57,13 @@ class PhotoSorter:
                     f"{folder}: lies in {source}, which is read: the next run would take the "
                     "sorted photos for new ones; choose a folder beside it"
                 )
+        option = "--link-to" if link else "--copy-to"
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{option} {folder}: is a file; name a folder, which is made")
+        files.check_folder(folder)
         self.folder, self.link, self.several = folder, link, several
-        self.problems: list[str] = []
+        self.placed = self.failed = 0
+        self.reason = ""
 
     def place(self, images: Sequence[ImageRef], answers: Sequence[Prediction]) -> None:
         """Put photos where their answers say; those without an answer stay out.
@@ -65,16 +74,28 @@ class PhotoSorter:
         for image, answer in zip(images, answers, strict=True):
             if answer.error or image.path is None:
                 continue
-            for name in self._names(answer):
-                try:
+            try:
+                for name in self._names(answer):
                     self._put(image.path, self.folder / name)
-                except OSError as error:
-                    if error.errno in _FULL:
-                        raise StorageError(
-                            f"{self.folder}: cannot be written ({error.strerror}); free some space"
-                        ) from error
-                    reason = error.strerror or error
-                    self.problems.append(f"{image.name}: cannot be put into {name} ({reason})")
+                self.placed += 1
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise files.cannot_be_written(self.folder, error) from error
+                self.failed += 1
+                self.reason = self.reason or self._why(image.path, error)
+
+    @property
+    def summary(self) -> str:
+        """What came of it, in one line."""
+        verb = "linked" if self.link else "copied"
+        done = f"{_photos(self.placed)} {verb} to {self.folder}{os.sep}"
+        if not self.failed:
+            return done
+        others = "the first" if self.failed > 1 else "it"
+        return f"{done}; {_photos(self.failed)} could not be ({others}: {self.reason})"
+
+    def _why(self, photo: Path, error: OSError) -> str:
+        return str(files.cannot_be_written(Path(error.filename2 or error.filename or photo), error))
 
     def _names(self, answer: Prediction) -> list[str]:
         if answer.unknown:
@@ -100,6 +121,10 @@ class PhotoSorter:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def _photos(number: int) -> str:
+    return f"{number:,} photo{'s' * (number != 1)}".replace(",", " ")
 
 
 def folder_name(label: str) -> str:

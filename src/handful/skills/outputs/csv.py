@@ -26,7 +26,7 @@ class Csv(LineOutput):
         separator: between cells; where the comma is the decimal mark, spreadsheets expect `;`.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".csv",)
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
 
     def __init__(self, *, excel: bool = False, separator: str = ",") -> None:
         if len(separator) != 1 or separator in '"\r\n':
