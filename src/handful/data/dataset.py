@@ -93,8 +93,18 @@ class LabelledImages(ABC):
         if shared:
             raise InputError(
                 f"groups in more than one split ({len(shared)}): {', '.join(shared[:5])}; "
-                "a group belongs to one split only"
+                f"a group belongs to one split only. {self._torn_photos(shared[0])}: put all "
+                "photos of a group into one split, or correct what states the groups (the column, "
+                "or --group-by; with --group-by none each photo is alone)"
             )
+
+    def _torn_photos(self, group: str) -> str:
+        """The first photo of a group in each of its splits: `a is in train, b is in test`."""
+        first: dict[str, str] = {}
+        for image, name, split in zip(self.images, self.groups, self.splits, strict=True):
+            if name == group and split:
+                first.setdefault(split, image.name)
+        return ", ".join(f"{name} is in {split}" for split, name in first.items())
 
     def __len__(self) -> int:
         return len(self.images)

@@ -39,6 +39,7 @@ from handful.skills.taught_groups import (
     stated_way,
     taught_groups,
 )
+from handful.skills.torn_bursts import torn_bursts_notes
 from handful.skills.unseen import unseen
 
 __all__ = ["Evaluated", "evaluate"]
@@ -144,7 +145,9 @@ def evaluate(
     probabilities = adapter.predict_proba(features) if pool else pack.probabilities(features)
     answered = task.answered(adapter, probabilities)
     ids = [found.ids[i] for i in rows]
-    warned = alike_note(pack, features, [image.name for image in photos.images], ids)
+    measured = photos.images, features, ids
+    warned = torn_bursts_notes(grouped, *measured, pack, predictor.encoder, store)
+    warned = warned or alike_note(pack, features, [image.name for image in photos.images], ids)
     answers = _answers(pack, photos, ids, truth[places], probabilities, answered)
     options = {"group_by": grouped.how, "at": list(at), "by": list(by), "keep_leaks": keep_leaks}
     result = task.evaluate(probabilities, answered, truth[places], pack.classes, units)
