@@ -72,7 +72,7 @@ def run(
     ] = None,
     as_json: _options.Json = False,
 ) -> int:
-    """Run a protocol of the field: tables, a figure, intervals over seeds."""
+    """Run a protocol of the field: tables, a figure, intervals."""
     # long, for every option of the command is declared with its help
     # Over 60 lines for its options alone, which typer reads from the signature.
     from handful import report
