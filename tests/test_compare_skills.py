@@ -59,6 +59,21 @@ def test_groups_are_swapped_and_drawn_whole():
     assert metrics.paired_difference(a, b, [0] * 30).interval is None
 
 
+def test_groups_on_which_both_agree_are_not_certain():
+    units = np.arange(20).repeat(3)
+    for right in (np.ones(60), np.tile([1, 0, 1], 20)):
+        found = metrics.paired_difference(right, right, units)
+        low, high = found.interval
+        alone = metrics.paired_difference(right, right).interval
+        assert low < alone[0] < 0 < alone[1] < high
+        assert -low == pytest.approx(high)
+    # as of 20 photos: each group counts once
+    as_many = metrics.paired_difference(np.ones(20), np.ones(20))
+    assert metrics.paired_difference(np.ones(60), np.ones(60), units).interval == pytest.approx(
+        as_many.interval
+    )
+
+
 def test_refuses_answers_of_different_photos():
     with pytest.raises(InputError, match="two answers an image"):
         metrics.paired_difference([1, 0], [1])

@@ -101,7 +101,7 @@ def test_stated_groups_are_the_units_of_intervals(photos):
     grouped = fitted.evaluate(pairs)
     assert grouped.result.accuracy == alone.result.accuracy
     assert grouped.result.units == len(dataset) // 2
-    assert grouped.result.interval_method == "cluster bootstrap"
+    assert grouped.result.interval_method == "wilson, effective sample size"
     assert fitted.evaluate(pairs, group_by="none").result.interval == alone.result.interval
     by_name = fitted.evaluate(dataset, group_by=r"00(\d)\d\.png")  # 0000.png to 0031.png
     assert by_name.result.units == 4

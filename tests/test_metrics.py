@@ -39,7 +39,9 @@ def test_by_hand():
     assert numbers(result, "cat") == pytest.approx((1, 2 / 3, 0.8, 1, 2 / 3, 3))
     # of the others, 3 of 4 are not taken for a dog; none of the 3 that it calls no dog is one
     assert numbers(result, "dog") == pytest.approx((0.5, 1, 2 / 3, 0.75, 1, 1))
-    assert numbers(result, "owl") == (0, 0, 0, 0.8, 1, 0)
+    assert numbers(result, "owl") == pytest.approx((0, math.nan, math.nan, 0.8, 1, 0), nan_ok=True)
+    assert math.isnan(result.per_class["fox"]["precision"])  # never answered
+    assert result.macro_f1_interval is not None
     cat = result.per_class["cat"]["intervals"]
     assert cat["recall"] == metrics.wilson_interval(2, 3)
     assert cat["precision"] == metrics.wilson_interval(2, 2)
@@ -71,6 +73,11 @@ def test_is_ready_for_json():
     assert again["interval"] == list(result.interval)
     assert again["per_class"]["cat"]["support"] == 3
     assert again["classes"] == list(CLASSES)
+    owl, fox = (again["per_class"][name] for name in ("owl", "fox"))
+    assert owl["recall"] is owl["f1"] is fox["precision"] is None  # not defined
+    assert (owl["precision"], fox["f1"]) == (0, 0)
+    only = metrics.evaluate(np.eye(2)[[0, 0]], np.array([0, 0]), ("a", "b")).as_dict()
+    assert only["per_class"]["a"]["specificity"] is only["per_class"]["a"]["npv"] is None
 
 
 def test_wilson_by_hand():
@@ -201,7 +208,11 @@ def test_groups_that_agree_count_as_one_image_each():
     four = metrics.evaluate(
         np.eye(2)[answers.repeat(4)], truth.repeat(4), ("a", "b"), np.arange(60).repeat(4)
     )
-    assert (four.units, four.count, four.interval_method) == (60, 240, "cluster bootstrap")
+    assert (four.units, four.count, four.interval_method) == (
+        60,
+        240,
+        "wilson, effective sample size",
+    )
     assert four.accuracy == alone.accuracy
     assert four.interval == pytest.approx(alone.interval, abs=0.03)
     for rate in ("recall", "specificity", "precision", "npv", "f1"):
@@ -209,6 +220,123 @@ def test_groups_that_agree_count_as_one_image_each():
         assert ours == pytest.approx(theirs, abs=0.06)
     naive = metrics.evaluate(np.eye(2)[answers.repeat(4)], truth.repeat(4), ("a", "b"))
     assert naive.interval[1] - naive.interval[0] < 0.6 * (four.interval[1] - four.interval[0])
+
+
+@pytest.mark.parametrize("sizes", [[3] * 20, [5] * 10, [50] * 3, [1, 1, 2, 4, 12] * 3, [2, 2]])
+def test_intervals_of_groups_are_monotone_in_the_errors(sizes):
+    """And never narrower than those of as many independent images, on either side."""
+    units = np.arange(len(sizes)).repeat(sizes)
+    turns = np.concatenate([np.arange(size) for size in sizes])
+    spread = np.lexsort([units, turns])  # an error in each group, then a second one in each
+    others = [np.random.default_rng(seed).permutation(len(units)) for seed in (0, 1)]
+    for order in (spread, np.arange(len(units)), *others):
+        right, before = np.ones(len(units)), (1.0, 1.0)
+        for place in [None, *order]:
+            if place is not None:
+                right[place] = 0
+            low, high = metrics.share_interval(right, units)
+            least, most = metrics.wilson_interval(right.sum(), len(units))
+            assert low <= least + 1e-12
+            assert high >= most - 1e-12
+            assert low <= before[0] + 1e-12
+            assert high <= before[1] + 1e-12
+            before = low, high
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "wrong", "ends"),
+    [
+        (20, 3, 0, (83.9, 100)),
+        (20, 3, 1, (82.5, 99.9)),
+        (20, 3, 3, (79.4, 98.9)),
+        (10, 5, 0, (72.2, 100)),
+        (10, 5, 1, (70.9, 99.9)),
+    ],
+)
+def test_intervals_near_one(groups, size, wrong, ends):
+    right = np.ones((groups, size))
+    right[:wrong, 0] = 0
+    found = metrics.share_interval(right.ravel(), np.arange(groups).repeat(size))
+    assert 100 * np.array(found) == pytest.approx(ends, abs=0.06)
+
+
+def test_the_effective_size_by_hand():
+    # groups of 2, 2 and 1; right 2, 1 and 1 of them: W = 1 / 2, v = 4 / 25, rho = 1 - W / (2 v) < 0
+    # so 0; m = 9 / 5; the rarer outcome has 1 image, w = 5 / 9; (w 0 + 2) / (w + 2) = 18 / 23
+    size = 5 / (1 + (9 / 5 - 1) * 18 / 23)
+    found = metrics.share_interval([1, 1, 1, 0, 1], [0, 0, 1, 1, 2])
+    assert found == pytest.approx(metrics.wilson_interval(0.8 * size, size))
+
+
+def test_a_rate_whose_images_are_all_of_one_group_has_no_interval():
+    # 12 sick photos of one patient, 10 found, beside 30 healthy patients
+    truth, units = np.array([0] * 12 + [1] * 30), np.array([0] * 12 + [*range(1, 31)])
+    answers = np.array([0] * 10 + [1] * 2 + [1] * 28 + [0] * 2)
+    scores = np.where(answers == 0, 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.01, 42)
+    found = metrics.evaluate(np.eye(2)[answers], truth, ("sick", "healthy"), units)
+    sick, healthy = (found.per_class[name] for name in ("sick", "healthy"))
+    assert sick["recall"] == healthy["specificity"] == pytest.approx(10 / 12)
+    assert sick["intervals"]["recall"] is healthy["intervals"]["specificity"] is None
+    assert healthy["intervals"]["recall"] == metrics.wilson_interval(28, 30)
+    assert found.interval is not None
+    shown = truth[:, None] == np.arange(2)
+    area = metrics.areas(np.stack([scores, 1 - scores], axis=1), shown, ("sick", "healthy"), units)
+    assert area["per_class"]["sick"]["auroc"] > 0.8
+    assert [*area["per_class"]["sick"]["intervals"].values()] == [None, None]
+    assert [*area["macro"]["intervals"].values()] == [None, None]
+
+
+@pytest.mark.parametrize("sick", [3, 5, 10])
+def test_the_rate_of_a_class_of_few_groups_holds_what_it_promises(sick):
+    """60 groups of 3, few of them sick, correlation 1/3: by resampling all groups 0.88 to 0.92."""
+    rng, held, count = np.random.default_rng(sick), 0, 300
+    units = np.arange(60).repeat(3)
+    for _ in range(count):
+        right = rng.random(180) < rng.beta(1.6, 0.4, 60).repeat(3)
+        low, high = metrics.share_interval(right, units, units < sick)
+        held += low <= 0.8 <= high
+    assert held / count >= 0.95
+
+
+def test_perfect_areas_are_not_certain():
+    shown = np.arange(62)[:, None] < 31
+    scores = np.where(shown, 0.8, 0.2) + np.random.default_rng(0).uniform(0, 0.1, (62, 1))
+    row = metrics.areas(scores, shown, ("a",))["per_class"]["a"]
+    assert (row["auroc"], row["average_precision"]) == (1, 1)
+    assert row["intervals"]["auroc"] == [pytest.approx(0.935, abs=1e-3), 1]
+    assert row["intervals"]["average_precision"] is None
+    pairs = metrics.areas(scores, shown, ("a",), np.arange(62) // 2)["per_class"]["a"]
+    assert pairs["intervals"]["auroc"][0] < row["intervals"]["auroc"][0]
+    nearly = scores.copy()
+    nearly[[0, 31]] = nearly[[31, 0]]  # one pair the other way round
+    less = metrics.areas(nearly, shown, ("a",))["per_class"]["a"]["intervals"]["auroc"]
+    assert less[0] < row["intervals"]["auroc"][0]
+    one = metrics.areas(scores[:32], shown[:32], ("a",))["per_class"]["a"]
+    assert one["auroc"] == 1
+    assert one["intervals"] == {"auroc": None, "average_precision": None}  # one negative
+
+
+def test_the_interval_of_an_area_is_where_its_standard_errors_reach():
+    z, m, n = 1.959964, 12, 30
+    for area in (0.0, 0.4, 0.93, 1.0):
+        ends = metrics.auroc_interval(area, m, n)
+        for end in ends:
+            more = ((m + n) / 2 - 1) * ((1 - end) / (2 - end) + end / (1 + end))
+            error = math.sqrt(end * (1 - end) * (1 + more) / (m * n))
+            assert abs(area - end) == pytest.approx(z * error, rel=1e-4, abs=1e-9)
+        turned = metrics.auroc_interval(1 - area, m, n)
+        assert ends == pytest.approx((1 - turned[1], 1 - turned[0]))
+    with pytest.raises(InputError, match="both sides"):
+        metrics.auroc_interval(1.0, 0, 5)
+
+
+def test_bins_count_groups():
+    chances = np.tile([0.9, 0.1], (60, 1))
+    alone = metrics.reliability(chances, np.zeros(60, int), 2)[1]
+    grouped = metrics.reliability(chances, np.zeros(60, int), 2, np.arange(20).repeat(3))[1]
+    assert alone.interval == metrics.wilson_interval(60, 60)
+    assert grouped.interval == metrics.wilson_interval(20, 20)
+    assert metrics.reliability(chances, np.zeros(60, int), 2, [0] * 60)[1].interval is None
 
 
 def test_a_share_of_all_or_none_still_has_an_interval():

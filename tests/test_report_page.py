@@ -148,17 +148,20 @@ def test_figures_say_what_was_measured(done):
 
 def test_reliability_counts_and_intervals():
     bins = [
-        {"from": 0.0, "to": 0.5, "count": 4, "confidence": 0.4, "accuracy": 0.5},
-        {"from": 0.5, "to": 1.0, "count": 6, "confidence": 0.9, "accuracy": 1.0},
+        {"from": 0.0, "to": 0.5, "count": 4, "confidence": 0.4, "accuracy": 0.5}
+        | {"interval": [0.2, 0.9]},
+        {"from": 0.5, "to": 1.0, "count": 6, "confidence": 0.9, "accuracy": 1.0}
+        | {"interval": None},
     ]
     own = [bins[0] | {"confidence": 0.3}, bins[1]]
     told = {"ece": 0.1, "ece_uncalibrated": 0.2, "bins": {"ece": bins, "ece_uncalibrated": own}}
     above, below = report.reliability_figure(told).axes
     assert [text.get_text() for text in below.texts] == ["4", "6"]
     assert len(above.containers) == 2  # both curves, each with its bars
-    low, high = metrics.wilson_interval(2, 4)
-    ends = above.containers[0].lines[2][0].get_segments()[0][:, 1]
-    assert ends == pytest.approx([low, high])
+    both, neither = (part[:, 1] for part in above.containers[0].lines[2][0].get_segments())
+    assert both == pytest.approx([0.2, 0.9])  # of the bin, not of its number of answers
+    assert neither == pytest.approx([1.0, 1.0])
+    assert "95 % intervals" in below.get_xlabel()
     same = told | {"bins": {"ece": bins, "ece_uncalibrated": bins}}
     assert len(report.reliability_figure(same).axes[0].containers) == 1
 

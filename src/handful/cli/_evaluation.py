@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -186,8 +187,7 @@ def _show_subgroup(column: str, values: Any) -> None:
 
 def _share(row: Any, rate: str) -> str:
     """`83 (70-92)`; a dash where nothing is counted."""
-    counted = row["support"] or rate not in ("recall", "f1")
-    if not counted or (row["intervals"][rate] is None and not row[rate]):
+    if math.isnan(row[rate]):
         return "-"
     return _percent(row[rate], row["intervals"][rate])
 

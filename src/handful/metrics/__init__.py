@@ -10,7 +10,7 @@ from handful.metrics.calibration import (
 from handful.metrics.classification import Evaluation, accuracy, evaluate, per_class_json
 from handful.metrics.crossed import CrossedVariance, crossed_variance
 from handful.metrics.curves import Curve, areas, curve
-from handful.metrics.intervals import mean_interval, wilson_interval
+from handful.metrics.intervals import auroc_interval, mean_interval, wilson_interval
 from handful.metrics.multi_label import (
     FIXED_THRESHOLD,
     MultiLabelEvaluation,
@@ -33,6 +33,7 @@ __all__ = [
     "Rates",
     "accuracy",
     "areas",
+    "auroc_interval",
     "brier_score",
     "calibration_error",
     "calibration_in_words",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from handful.errors import InputError
 from handful.metrics.classification import checked_logits
+from handful.metrics.rates import share_interval
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Bin:
         count: answers.
         confidence: their mean probability; NaN without any.
         accuracy: share of them that was right; NaN without any.
+        interval: the 95 % interval of the share (`share_interval`); None where it is not known.
     """
 
     low: float
@@ -28,15 +30,19 @@ class Bin:
     count: int
     confidence: float
     accuracy: float
+    interval: tuple[float, float] | None = None
 
 
-def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) -> list[Bin]:
+def reliability(
+    probabilities: ArrayLike, targets: ArrayLike, bins: int = 15, units: ArrayLike | None = None
+) -> list[Bin]:
     """Best answers by their probability, in bins of equal width from 0 to 1.
 
     Args:
         probabilities: `[M, C]`.
         targets: `[M]` columns.
         bins: how many.
+        units: `[M]`, equal for images that belong together; each image alone when not given.
 
     Raises:
         InputError: as `accuracy`, or no bins.
@@ -60,7 +66,8 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, bins: int = 15) ->
         count = int(here.sum())
         sure = float(best[here].mean()) if count else math.nan
         share = float(right[here].mean()) if count else math.nan
-        found.append(Bin(i / bins, (i + 1) / bins, count, sure, share))
+        interval = share_interval(right, units, here)
+        found.append(Bin(i / bins, (i + 1) / bins, count, sure, share, interval))
     return found
 
 

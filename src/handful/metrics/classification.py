@@ -20,18 +20,20 @@ class Evaluation:
     Args:
         classes: C names, in the order of the columns.
         accuracy: share of right answers, 0 to 1.
-        interval: the 95 % interval of the accuracy: Wilson's where every image stands alone, else
-            by resampling groups; None where all images are of one group. See `metrics.rates`.
+        interval: the 95 % interval of the accuracy: Wilson's, of as many images as they are worth
+            where they belong to groups; None where several are all of one group. See
+            `metrics.rates`.
         macro_f1: mean F1 over the classes that have test images; the others are in `absent`.
         per_class: name to recall (sensitivity), specificity, precision (PPV), npv, f1, support
-            (images of the class) and `intervals` of the five. A class that is never answered has
-            precision 0; one without images has recall 0 and support 0.
+            (images of the class) and `intervals` of the five. NaN (null in JSON) where nothing is
+            counted: the precision of a class that is never answered, recall and F1 of one without
+            images.
         confusion: `[C, C]` counts; rows are true classes, columns answers.
         count: M, test images.
         absent: classes without test images. They are left out of `macro_f1`, but answering one of
             them is a mistake like any other.
         units: independent test images: groups, each image without one being its own.
-        interval_method: `wilson` or `cluster bootstrap`.
+        interval_method: `wilson` or `wilson, effective sample size`.
         macro_f1_interval: of `macro_f1`, always by resampling.
     """
 
@@ -111,9 +113,12 @@ def as_list(interval: tuple[float, float] | None) -> list[float] | None:
 
 
 def per_class_json(per_class: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Rates and intervals of each class for JSON."""
+    """Rates and intervals of each class for JSON; null for a rate that is not defined."""
     return {
-        name: {**row, "intervals": {k: as_list(v) for k, v in row["intervals"].items()}}
+        name: {
+            **{key: None if value != value else value for key, value in row.items()},  # NaN
+            "intervals": {k: as_list(v) for k, v in row["intervals"].items()},
+        }
         for name, row in per_class.items()
     }
 

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
+from handful.metrics.intervals import auroc_interval
 from handful.metrics.resampling import (
     RESAMPLES,
     Floats,
     check_units,
     percentile_interval,
     resample_counts,
+    sums_by_unit,
+    varying_interval,
 )
 
 AREAS = ("auroc", "average_precision")
@@ -75,8 +78,11 @@ def areas(
     Returns:
         `macro` and `per_class` (name to the same): `auroc`, `average_precision`, each None where
         all or none of the images are of the class, and `intervals`, by resampling groups (or
-        images where none are stated). They are None for one group, and where they would take
-        long: more than a million scores.
+        images where none are stated). That of an AUROC also holds the one of `auroc_interval` for
+        as many positives and negatives as there are groups of them: near 0 and 1 resamples hardly
+        vary. They are None where the images of the class, or all others, are of one group (or one
+        image); of a mean, where one of its classes has none; where no resample changes the
+        number; and where they would take long: more than a million scores.
 
     Raises:
         InputError: shapes that disagree.
@@ -106,8 +112,12 @@ def areas(
             ],
             axis=2,
         )  # [2, classes, B]
-        ends[:, defined] = percentile_interval(np.moveaxis(drawn, 2, 0), groups)
-        ends[:, -1] = percentile_interval(_mean(drawn).T, groups)
+        sides = _groups_of_sides(yes, numbers)
+        for place, c in enumerate(defined):
+            ends[:, c] = _intervals(drawn[:, place], values[0, c], sides[:, c])
+        for a, mean in enumerate(_mean(drawn)):
+            if not np.isnan(ends[a, defined]).any():
+                ends[a, -1] = varying_interval(mean, groups)
     return {
         "macro": _entry(_mean(values[:, defined]), ends[:, -1]),
         "per_class": {
@@ -135,6 +145,23 @@ def _areas(scores: NDArray[Any], yes: NDArray[np.bool_], weights: Floats) -> Flo
         average = (precision * step).sum(axis=1)
     both = (positives > 0) & (negatives > 0)
     return np.asarray(np.where(both, np.stack([auroc, average]), np.nan))
+
+
+def _groups_of_sides(yes: NDArray[np.bool_], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`[2, C]`, groups with an image of each class, and with an image that is not of it."""
+    own = sums_by_unit(yes, units).toarray()
+    sizes = np.bincount(units)[:, None]
+    return np.stack([(own > 0).sum(axis=0), (own < sizes).sum(axis=0)])
+
+
+def _intervals(drawn: Floats, auroc: float, sides: NDArray[np.int64]) -> Floats:
+    """`[2, 2]` intervals of the areas `[2, B]` of one class."""
+    fewest = int(sides.min())
+    if fewest < 2:
+        return np.full((2, 2), np.nan)
+    low, high = percentile_interval(drawn[0], fewest)
+    least, most = auroc_interval(auroc, int(sides[0]), int(sides[1]))
+    return np.array([(min(low, least), max(high, most)), varying_interval(drawn[1], fewest)])
 
 
 def _mean(values: Floats) -> Floats:

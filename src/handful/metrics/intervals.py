@@ -1,4 +1,4 @@
-"""Intervals of a share (Wilson) and of a mean over seeds (Student's t)."""
+"""Intervals of a share (Wilson), an area (Newcombe) and a mean over seeds (Student's t)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from handful.errors import InputError
 
 
-def wilson_interval(right: float, count: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(right: float, count: float, level: float = 0.95) -> tuple[float, float]:
     """Interval of a share, `right` of `count`; valid for few images and for shares near 0 or 1.
 
     `(p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`, Wilson, 1927.
@@ -36,6 +36,52 @@ def wilson_interval(right: float, count: int, level: float = 0.95) -> tuple[floa
     # the ends are exact at 0 and 1; rounding must not push them outside
     low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
     return (0.0 if right == 0 else max(low, 0.0), 1.0 if right == count else min(high, 1.0))
+
+
+def auroc_interval(
+    area: float, positives: float, negatives: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of an area under the ROC curve; has a width at 0 and 1 too.
+
+    The areas from which the one found is no further than z standard errors, that error being the
+    one at the area asked about: Newcombe's method 5 (Statistics in Medicine 25, 2006, 559-573),
+    Hanley and McNeil's variance (Radiology 143, 1982) with the mean of both sides in it.
+
+    Args:
+        area: 0 to 1.
+        positives: images of the class, or groups of them.
+        negatives: of the other classes.
+        level: how often the interval holds the true area.
+
+    Raises:
+        InputError: an area outside 0 to 1, a side without images.
+
+    >>> low, high = auroc_interval(1.0, 31, 31)
+    >>> round(low, 2), high
+    (0.94, 1.0)
+    """
+    if not (0 <= area <= 1 and positives >= 1 and negatives >= 1):
+        raise InputError(
+            f"expected an area from 0 to 1 and images on both sides, got area={area}, "
+            f"positives={positives}, negatives={negatives}"
+        )
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    half = (positives + negatives) / 2 - 1
+
+    def factor(at: float) -> float:  # the variance is `at (1 - at)` times this over z²
+        more = half * ((1 - at) / (2 - at) + at / (1 + at))
+        return z * z * (1 + more) / (positives * negatives)
+
+    def lower(found: float) -> float:
+        if found == 0:
+            return 0.0
+        from scipy.optimize import brentq  # slow to import
+
+        if found == 1:  # 1 itself solves the equation; divided by 1 - at it does not
+            return float(brentq(lambda at: 1 - at - at * factor(at), 0, 1))
+        return float(brentq(lambda at: (found - at) ** 2 - at * (1 - at) * factor(at), 0, found))
+
+    return lower(area), 1 - lower(1 - area)
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

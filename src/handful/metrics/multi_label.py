@@ -34,7 +34,7 @@ class MultiLabelEvaluation:
         units: independent test images: groups, each image without one being its own.
         exact_interval: the 95 % interval of `exact`, as of the rates of the classes.
         macro_f1_interval: of `macro_f1`, by resampling.
-        interval_method: `wilson` or `cluster bootstrap`.
+        interval_method: `wilson` or `wilson, effective sample size`.
     """
 
     classes: tuple[str, ...]

@@ -7,18 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
+from handful.metrics.design_effect import effective_size
 from handful.metrics.intervals import wilson_interval
-from handful.metrics.resampling import (
-    Floats,
-    check_units,
-    each_alone,
-    percentile_interval,
-    resampled_sums,
-    sums_by_unit,
-)
+from handful.metrics.resampling import Floats, check_units, each_alone
 
 MCNEMAR = "exact McNemar"
 SWAPS = "swaps by group"
@@ -31,7 +25,7 @@ class PairedDifference:
 
     Args:
         difference: accuracy of the second less that of the first, -1 to 1.
-        interval: its 95 % interval; None where all images are of one group.
+        interval: its 95 % interval; None where several images are all of one group.
         p: how often so large a difference, either way, comes by chance where the two are equally
             good; `method` says how it was computed.
         both, first, second, neither: images that both, only the first, only the second, or neither
@@ -61,15 +55,16 @@ def paired_difference(
     """Compare two skills by which images each has right.
 
     Where every image stands alone: McNemar's exact test (the sign test of the images on which they
-    differ) and Newcombe's interval (method 10). Where images belong to groups: the interval draws
-    the groups anew; the test swaps the two skills in whole groups, 10 000 times, and counts how
-    often the difference becomes as large.
+    differ) and Newcombe's interval (method 10). Where images belong to groups: Newcombe's interval
+    of as many images as they are worth (`handful.metrics.design_effect`, by what the second has
+    more right than the first: 1, 0 or -1); the test swaps the two skills in whole groups, 10 000
+    times, and counts how often the difference becomes as large.
 
     Args:
         first: `[M]`, whether the first skill has the image right.
         second: the same of the second.
         units: `[M]`, equal for images that belong together; each image alone when not given.
-        seed: of the resamples and the swaps.
+        seed: of the swaps.
 
     Raises:
         InputError: shapes that disagree, no images.
@@ -95,13 +90,13 @@ def paired_difference(
 
         apart = counts[1] + counts[2]
         p = float(binomtest(counts[1], apart).pvalue) if apart else 1.0
-        interval: tuple[float, float] | None = _newcombe(counts[0], counts[1], counts[2], counts[3])
     else:
-        sums = sums_by_unit(np.stack([gap, np.ones(len(gap))], axis=1), numbers)
-        drawn = resampled_sums(sums, seed=seed)
-        ends = percentile_interval(drawn[:, 0] / drawn[:, 1], groups)
-        interval = None if np.isnan(ends).any() else (float(ends[0]), float(ends[1]))
         p = _swaps(np.bincount(numbers, weights=gap).astype(np.float64), seed)
+    size = _effective(gap, numbers)
+    interval = None
+    if not math.isnan(size):
+        cells = [cell * (size / len(a)) for cell in counts]
+        interval = _newcombe(cells[0], cells[1], cells[2], cells[3])
     both, only_first, only_second, neither = counts
     method = MCNEMAR if alone else SWAPS
     return PairedDifference(
@@ -109,11 +104,20 @@ def paired_difference(
     )
 
 
-def _newcombe(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+def _effective(gap: Floats, units: NDArray[np.int64]) -> float:
+    """How many independent images those with these differences are worth."""
+    sizes, sums = np.bincount(units), np.bincount(units, weights=gap)
+    most = np.unique(gap, return_counts=True)[1].max()
+    within = (gap**2).sum() - (sums**2 / sizes).sum()
+    parts = (len(gap), len(sizes), (sizes**2).sum(), within, gap.var(), len(gap) - most)
+    return float(effective_size(*parts))
+
+
+def _newcombe(both: float, first: float, second: float, neither: float) -> tuple[float, float]:
     """Method 10: Wilson's intervals of both shares, squared and added, with their correlation."""
     count = both + first + second + neither
     right = (both + second, both + first)  # of the second less the first
-    (low_2, high_2), (low_1, high_1) = (wilson_interval(r, count) for r in right)
+    (low_2, high_2), (low_1, high_1) = (wilson_interval(min(r, count), count) for r in right)
     share_2, share_1 = (r / count for r in right)
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     product: float = both * neither - first * second

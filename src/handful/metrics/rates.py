@@ -6,10 +6,10 @@
     npv                    of the images not answered so, the share that are not of it
     f1                     2 TP / (2 TP + FP + FN)
 
-Each is a share. Where every image stands alone its interval is Wilson's; that of F1 is the one of
-`J = TP / (TP + FP + FN)`, a share too, through `F1 = 2 J / (1 + J)`. Where images belong to
-groups, the groups are drawn anew (`handful.metrics.resampling`); a share of exactly 0 or 1, which
-no resample changes, then has the Wilson interval of as many images as there are groups.
+Each is a share. Its interval is Wilson's; that of F1 is the one of `J = TP / (TP + FP + FN)`, a
+share too, through `F1 = 2 J / (1 + J)`. Where images belong to groups, it is Wilson's of as many
+images as they are worth (`handful.metrics.design_effect`), by the groups that the rate counts. The
+mean F1 is no share: its interval draws whole groups anew (`handful.metrics.resampling`).
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful.errors import InputError
-from handful.metrics.intervals import wilson_interval
+from handful.metrics.design_effect import EFFECTIVE, effective_size, share_intervals
 from handful.metrics.resampling import (
     Floats,
     check_units,
     each_alone,
-    percentile_interval,
     resampled_sums,
     sums_by_unit,
+    varying_interval,
 )
 
 RATES = ("recall", "specificity", "precision", "npv", "f1")
 WILSON = "wilson"
-BOOTSTRAP = "cluster bootstrap"
 _ROWS = 512
 
 
@@ -43,15 +42,18 @@ class Rates:
     """Rates of C classes on M images.
 
     Args:
-        per_class: name to `recall`, `specificity`, `precision`, `npv`, `f1` (0 where nothing is
-            counted), `support` (images of the class) and `intervals`: rate to its two ends, None
-            where nothing is counted or all of it is of one group.
+        per_class: name to `recall`, `specificity`, `precision`, `npv`, `f1` (NaN where nothing is
+            counted; F1 also of a class without images), `support` (images of the class) and
+            `intervals`: rate to its two ends, None where nothing is counted or where several
+            images are all of one group.
         macro_f1: mean F1 over the classes that have images.
-        macro_f1_interval: by resampling; None for one group.
+        macro_f1_interval: by resampling; None for one group, where the F1 of one of these classes
+            has no interval, and where no resample changes it.
         accuracy: share of images that are answered right, all of their labels.
-        interval: of the accuracy.
+        interval: of the accuracy; None for several images of one group.
         units: independent images: groups, each image without one being its own.
-        method: `wilson` or `cluster bootstrap`, of every interval but that of `macro_f1`.
+        method: `wilson`, or `wilson, effective sample size` where images belong to groups; of
+            every interval but that of `macro_f1`.
     """
 
     per_class: Mapping[str, Mapping[str, Any]]
@@ -93,36 +95,34 @@ def class_rates(
         [yes & wanted, yes, wanted, right[:, None], np.ones((len(yes), 1), bool)], axis=1
     )
     sums = sums_by_unit(columns, numbers)
-    hits, among = _shares(np.asarray(sums.sum(axis=0)).reshape(1, -1), len(classes))
-    resampled = resampled_sums(sums)  # macro-F1 is no share and always needs them
-    alone, groups = each_alone(numbers), sums.shape[0]
-    if alone:
-        intervals = _wilson(hits[0], among[0])
-    else:
-        drawn, of = _shares(resampled, len(classes))
-        intervals = _where_constant(
-            percentile_interval(_divide(drawn, of), groups), hits[0], among[0], _units(sums)
-        )
-    values = np.nan_to_num(_divide(hits, among)[0])  # 0 where nothing is counted
-    last = 4 * len(classes)
+    hits, among = (
+        part[0] for part in _shares(np.asarray(sums.sum(axis=0)).reshape(1, -1), len(classes))
+    )
+    values, intervals = _divide(hits, among), share_intervals(hits, among, _effective(sums))
+    last, there = 4 * len(classes), np.asarray(wanted.any(axis=0))
     for part in (values, intervals):  # J to F1
         part[last:-1] = 2 * part[last:-1] / (1 + part[last:-1])
-    there = np.asarray(wanted.any(axis=0))
+        part[last:-1][~there] = np.nan
+    f1 = values[last:-1]
+    known = there.any() and not np.isnan(intervals[last:-1][there]).any()
+    drawn = _macro_f1(resampled_sums(sums), len(classes), there) if known else np.full(1, np.nan)
     return Rates(
         _per_class(values, intervals, wanted.sum(axis=0), classes),
-        float(values[last:-1][there].mean()) if there.any() else float(values[last:-1].mean()),
-        _ends(percentile_interval(_macro_f1(resampled, len(classes), there), groups)),
+        float(f1[there].mean()) if there.any() else 0.0,
+        _ends(varying_interval(drawn, sums.shape[0])),
         float(values[-1]),
         _ends(intervals[-1]),
-        groups,
-        WILSON if alone else BOOTSTRAP,
+        sums.shape[0],
+        WILSON if each_alone(numbers) else EFFECTIVE,
     )
 
 
 def share_interval(
     hits: ArrayLike, units: ArrayLike | None = None, among: ArrayLike | None = None
 ) -> tuple[float, float] | None:
-    """The interval of a share: Wilson's, or by groups; None where nothing is known of it.
+    """The interval of a share; None where nothing is known of it.
+
+    Wilson's, of as many images as they are worth (`handful.metrics.design_effect`).
 
     Args:
         hits: `[M]`, yes or no.
@@ -133,16 +133,12 @@ def share_interval(
     counted = np.ones(len(yes), bool) if among is None else np.asarray(among) > 0
     if not counted.any():
         return None
-    numbers = check_units(units, len(yes))[counted]
-    numbers = np.unique(numbers, return_inverse=True)[1]
-    yes = yes[counted]
-    if each_alone(numbers):
-        return wilson_interval(int(yes.sum()), len(yes))
-    sums = sums_by_unit(np.stack([yes, np.ones(len(yes), bool)], axis=1), numbers)
-    drawn = resampled_sums(sums)
-    found = percentile_interval(_divide(drawn[:, :1], drawn[:, 1:]), sums.shape[0])
-    counts = (np.array([float(yes.sum())]), np.array([float(len(yes))]))
-    return _ends(_where_constant(found, *counts, np.array([sums.shape[0]]))[0])
+    numbers = np.unique(check_units(units, len(yes))[counted], return_inverse=True)[1]
+    sizes = np.bincount(numbers).astype(np.float64)
+    right = np.bincount(numbers, weights=yes[counted]).astype(np.float64)
+    hits, among = np.array([right.sum()]), np.array([sizes.sum()])
+    size = _worth(hits, among, *_over_groups(right[:, None], sizes[:, None]))
+    return _ends(share_intervals(hits, among, size)[0])
 
 
 def _shares(sums: Floats, count: int) -> tuple[Floats, Floats]:
@@ -158,36 +154,31 @@ def _shares(sums: Floats, count: int) -> tuple[Floats, Floats]:
     return hits, np.concatenate(among, axis=1)
 
 
-def _units(sums: Any) -> NDArray[np.int64]:
-    """`[5 C + 1]`, how many groups have an image among those that each rate counts."""
+def _effective(sums: Any) -> Floats:
+    """`[5 C + 1]`, how many independent images those that each rate counts are worth."""
     classes = (sums.shape[1] - 2) // 3
-    found = np.zeros(5 * classes + 1, dtype=np.int64)
+    found = np.zeros((5, 5 * classes + 1))
     for start in range(0, sums.shape[0], _ROWS):  # of many groups and classes they are large
-        _, among = _shares(np.asarray(sums[start : start + _ROWS].todense()), classes)
-        found += (among > 0).sum(axis=0)
-    return found
+        hits, among = _shares(np.asarray(sums[start : start + _ROWS].todense()), classes)
+        found += [hits.sum(axis=0), among.sum(axis=0), *_over_groups(hits, among)]
+    return _worth(*found)
+
+
+def _over_groups(hits: Floats, among: Floats) -> tuple[Floats, Floats, Floats]:
+    """`[G, S]` counts to three sums `[S]` for `effective_size`: groups, squares, within."""
+    within = np.divide(hits * (among - hits), among, out=np.zeros(among.shape), where=among > 0)
+    groups = (among > 0).sum(axis=0).astype(np.float64)
+    return groups, (among**2).sum(axis=0), within.sum(axis=0)
+
+
+def _worth(hits: Floats, among: Floats, groups: Floats, squares: Floats, within: Floats) -> Floats:
+    share = _divide(hits, among)
+    rarer = np.minimum(hits, among - hits)
+    return effective_size(among, groups, squares, within, share * (1 - share), rarer)
 
 
 def _divide(hits: Floats, among: Floats) -> Floats:
     return np.asarray(np.divide(hits, among, out=np.full(hits.shape, np.nan), where=among > 0))
-
-
-def _wilson(hits: Floats, among: Floats) -> Floats:
-    """`[S, 2]` intervals of S shares; NaN where nothing is counted."""
-    found = [
-        wilson_interval(h, n) if n else (np.nan, np.nan)
-        for h, n in zip(hits.tolist(), map(int, among), strict=True)
-    ]
-    return np.array(found, dtype=np.float64)
-
-
-def _where_constant(
-    intervals: Floats, hits: Floats, among: Floats, units: NDArray[np.int64]
-) -> Floats:
-    """Wilson's intervals of as many images as there are groups, for shares of exactly 0 or 1."""
-    constant = (hits == 0) | (hits == among)
-    instead = _wilson(np.where(hits > 0, units, 0), np.where(among > 0, units, 0))
-    return np.asarray(np.where(constant[:, None], instead, intervals))
 
 
 def _macro_f1(sums: Floats, count: int, there: NDArray[np.bool_]) -> Floats:

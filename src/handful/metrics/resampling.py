@@ -103,3 +103,13 @@ def percentile_interval(values: ArrayLike, groups: int, level: float = LEVEL) ->
     ends = np.nanquantile(safe, [tail, 1 - tail], axis=0)
     ends = np.where(defined.any(axis=0), ends, np.nan)
     return np.moveaxis(ends, 0, -1)
+
+
+def varying_interval(values: ArrayLike, groups: int, level: float = LEVEL) -> Floats:
+    """`percentile_interval` of `[B]` values, NaN where all of them are equal.
+
+    No resample changes a number that is at its best or worst in every group. That says nothing of
+    how far the true one is from it.
+    """
+    ends = percentile_interval(values, groups, level)
+    return ends if ends[0] < ends[1] else np.full(2, np.nan)

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handful.metrics import wilson_interval
 from handful.report.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OWN, _SKILL = COLOURS[4], COLOURS[5]
+_BARS = "bars: 95 % intervals, by groups of photos; none: all of one group"
 _ASIDE = 0.008  # the two curves' points beside each other, where they have the same place
 
 
 def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     """How often answers are right, by how sure they are (`Evaluated.confidence`).
 
-    A point on the diagonal is a calibrated probability; its bar is the 95 % Wilson interval of the
-    share, from the number of answers in its bin, which stands below.
+    A point on the diagonal is a calibrated probability; its bar is the 95 % interval of the share
+    that the bin states, which photos of one group narrow less than others. Below stands how many
+    answers are in the bin.
     """
     figure = new_figure(5.0, 5.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
@@ -37,7 +38,7 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
         _curve(above, bins, _SKILL, "o", -_ASIDE, f"this skill, {ece}")
     _counts(below, bins)
     above.set(xlim=(0, 1.02), ylim=(0, 1.04), ylabel="share that is right")
-    below.set(xlabel="probability of the answer", ylabel="answers")
+    below.set(xlabel=f"probability of the answer\n{_BARS}", ylabel="answers")
     above.grid(alpha=0.25)
     above.legend(frameon=False, fontsize="small", loc="upper left")
     return figure
@@ -48,7 +49,8 @@ def _curve(
 ) -> None:
     filled = [b for b in bins if b["count"]]
     x, y = (np.array([b[side] for b in filled]) for side in ("confidence", "accuracy"))
-    ends = np.array([wilson_interval(b["accuracy"] * b["count"], b["count"]) for b in filled]).T
+    # without an interval the bar has no length
+    ends = np.array([b["interval"] or (b["accuracy"], b["accuracy"]) for b in filled]).T
     hollow = {"markerfacecolor": "white"} if mark == "s" else {}
     style = "--" if mark == "s" else "-"
     axes.errorbar(

@@ -221,7 +221,9 @@ def _pooled(
     )
     sure = None
     if task.exclusive:
-        sure = calibration_numbers(photos.targets, given, plain, _pooled_sets(parts, back))
+        sure = calibration_numbers(
+            photos.targets, given, plain, _pooled_sets(parts, back), photos.units
+        )
     result = task.evaluate(given, answered, photos.targets, classes, photos.units)
     return Evaluated(task, result, (), (), {}, confidence=sure, answers=answers)
 

@@ -160,7 +160,7 @@ def evaluate(
         found.leaks,
         dataset.ignored,
         _unknown(predictor, features, none, reserved.groups, keep_leaks=keep_leaks),
-        _confidence(pack, features, truth[places]) if task.exclusive and not pool else None,
+        _confidence(pack, features, truth[places], units) if task.exclusive and not pool else None,
         () if pool else found.in_pool,
         transductive,
         answers,
@@ -211,14 +211,15 @@ def _answers(
     )
 
 
-def _confidence(pack: Pack, features: Array, targets: NDArray[np.int64]) -> dict[str, Any]:
+def _confidence(
+    pack: Pack, features: Array, targets: NDArray[np.int64], units: NDArray[np.int64]
+) -> dict[str, Any]:
     """See `Evaluated.confidence`."""
     logits = pack.logits(features)
     factor = confidence.factor(pack.manifest, pack.where)
     own, plain = (confidence.probabilities(logits, by) for by in (factor, 1.0))
-    return calibration_numbers(
-        targets, own, plain, sets_of(pack.manifest, pack.tensors, logits, pack.where)
-    )
+    among = sets_of(pack.manifest, pack.tensors, logits, pack.where)
+    return calibration_numbers(targets, own, plain, among, units)
 
 
 def _unknown(

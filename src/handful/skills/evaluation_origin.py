@@ -96,7 +96,7 @@ def intervals(done: Evaluated) -> str:
             "those of areas are made by drawing photos anew. Every photo counts as independent."
         )
     return (
-        "Intervals at 95 % are made by drawing whole groups of photos anew (cluster bootstrap), "
-        "since the photos of a group are not independent; that of a share of exactly 0 or 100 % is "
-        "Wilson's, of as many photos as there are groups."
+        "Intervals at 95 % are Wilson's, of as many photos as those of the groups are worth, since "
+        "the photos of a group are not independent (effective sample size); those of areas and of "
+        "the macro-F1 are made by drawing whole groups anew."
     )

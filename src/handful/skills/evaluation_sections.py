@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -146,10 +147,8 @@ def _subgroups(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def rate_cell(row: Mapping[str, Any], rate: str) -> Cell:
     """One of `RATES` with its interval; a dash where nothing is counted."""
     ends = row["intervals"][rate]
-    if not row["support"] and rate in ("recall", "f1"):
+    if math.isnan(row[rate]):
         return Cell("-")
-    if ends is None and not row[rate]:
-        return Cell("-")  # nothing is counted
     return Cell(f"{100 * row[rate]:.1f} %", in_percent(ends) if ends else "")
 
 

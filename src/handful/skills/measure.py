@@ -62,7 +62,11 @@ def count_once(ids: Sequence[str], targets: NDArray[Any]) -> Counted:
 
 
 def calibration_numbers(
-    targets: NDArray[np.int64], probabilities: Array, uncalibrated: Array, sets: Sets
+    targets: NDArray[np.int64],
+    probabilities: Array,
+    uncalibrated: Array,
+    sets: Sets,
+    units: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """How far probabilities can be believed: see `Evaluated.confidence`.
 
@@ -71,15 +75,15 @@ def calibration_numbers(
         probabilities: `[M, C]`, of the skill.
         uncalibrated: `[M, C]`, with the factor 1.
         sets: error rate to `[M, C]`, which classes an image may be of, or why there are none.
+        units: `[M]`, equal for images that belong together, for the intervals of the bins.
     """
     found: dict[str, Any] = {"bins": {}}
     # both, to show what the learned factor is worth
     for key, given in (("ece", probabilities), ("ece_uncalibrated", uncalibrated)):
         found[key] = metrics.calibration_error(given, targets)
         found["bins"][key] = [
-            {"from": b.low, "to": b.high, "count": b.count}
-            | ({"confidence": b.confidence, "accuracy": b.accuracy} if b.count else {})
-            for b in metrics.reliability(given, targets)
+            {"from": b.low, "to": b.high, "count": b.count} | (_of_bin(b) if b.count else {})
+            for b in metrics.reliability(given, targets, units=units)
         ]
     found["brier"] = metrics.brier_score(probabilities, targets)
     found["nll"] = metrics.negative_log_likelihood(probabilities, targets)
@@ -95,6 +99,11 @@ def calibration_numbers(
         for error, among in sets.items()
     }
     return found
+
+
+def _of_bin(one: metrics.Bin) -> dict[str, Any]:
+    interval = list(one.interval) if one.interval else None
+    return {"confidence": one.confidence, "accuracy": one.accuracy, "interval": interval}
 
 
 def sets_of(

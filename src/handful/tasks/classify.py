@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -167,9 +168,10 @@ def interval_in_words(interval: tuple[float, float] | None) -> str:
 
 
 def per_class_table(per_class: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Precision, recall, F1 and images of each class; dashes where a class has no image."""
+    """Precision, recall, F1 and images of each class; dashes where nothing is counted."""
     rows = []
     for name, c in per_class.items():
-        shares = [f"{c[k]:.3f}" if c["support"] else "-" for k in ("precision", "recall", "f1")]
+        rates = (c[key] for key in ("precision", "recall", "f1"))
+        shares = ["-" if math.isnan(rate) else f"{rate:.3f}" for rate in rates]
         rows.append([name, *shares, f"{c['support']:g}"])
     return Table(["class", "precision", "recall", "F1", "images"], rows, right=[1, 2, 3, 4])
