@@ -13,11 +13,12 @@ from handful import plugins
 from handful.contracts import ClassText, unit
 from handful.errors import InputError, MismatchError, PackError
 from handful.packs import Pack
+from handful.packs.exchange import push
 from handful.packs.format import to_files
 from handful.packs.support import Reserved, Support
 from handful.skills.edit import merge as merging
 from handful.skills.edit import remove as removing
-from handful.skills.edit.add_features import add_features
+from handful.skills.edit.add_features import add_features, add_reserved
 from handful.skills.edit.refit import refit, restate
 from handful.skills.edit.rename import rename as edit_rename
 from handful.skills.statements import state
@@ -327,6 +328,22 @@ def test_renamed_it_answers_the_same():
             rename(pack, {names[0]: new})
     with pytest.raises(InputError, match="no class 'cow'"):
         rename(pack, {"cow": "dog"})
+
+
+def test_what_was_changed_has_no_digest_before_it_is_saved(tmp_path):
+    """Answers and evaluations name a skill by it, and would name another one."""
+    pack = Pack.load(fitted(support_of(EARLY)).save(tmp_path / "s"))
+    assert pack.manifest["digest"]
+    reserved = Reserved(TASK.X[:1], ("ab" * 32,), ("a",))
+    for changed in (
+        pack.with_evaluation({"accuracy": 0.5}),
+        rename(pack, {pack.classes[0]: "cow"}),
+        remove(pack, [0]),
+        add_reserved(pack, reserved),
+        merge(pack, fitted(support_of(LATE)), join=True),
+    ):
+        assert not {"digest", "files", "tensors"} & {*changed.manifest}
+    assert "digest" not in push(pack, tmp_path / "named", title="Cows").pack.manifest
 
 
 def test_merging_what_clashes():

@@ -116,7 +116,7 @@ def push(
         pack, files = read_verified(open_source(Path(skill), format.NAMES))
     if any(text is not None for text in (title, people, data, licence)):
         manifest = described(pack.manifest, title=title, people=people, data=data, licence=licence)
-        pack = replace(pack, manifest=manifest)
+        pack = replace(pack, manifest=format.without_derived(manifest))
         files = pack.files()
     if name is None:
         where = str(target)

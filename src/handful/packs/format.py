@@ -49,6 +49,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = frozenset({"float64", "float32", "float16", "int64", "int32", "uint8", "bool"})
 
 
+def without_derived(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what writing derives from the rest: that of a changed skill is another."""
+    return {key: value for key, value in manifest.items() if key not in _WRITTEN}
+
+
 def to_files(
     manifest: Mapping[str, Any],
     tensors: Tensors,
@@ -69,7 +74,7 @@ def to_files(
     arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
     files = {WEIGHTS: safetensors.numpy.save(arrays), CARD: _utf8(card, "the card")}
     files |= figures or {}
-    whole = {key: value for key, value in manifest.items() if key not in _WRITTEN}
+    whole = without_derived(manifest)
     whole["tensors"] = {n: {"dtype": str(a.dtype), "shape": [*a.shape]} for n, a in arrays.items()}
     whole["files"] = {
         n: {"sha256": hashlib.sha256(b).hexdigest(), "size": len(b)} for n, b in files.items()

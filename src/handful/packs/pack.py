@@ -15,7 +15,7 @@ from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder, at_home
 from handful.packs import confidence, deltas, description, golden, head
-from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
+from handful.packs.format import FORMAT, NAMES, Statements, read, to_files, without_derived
 from handful.packs.storage import as_path, write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
@@ -154,7 +154,7 @@ class Pack:
     def with_evaluation(self, evaluation: Mapping[str, Any]) -> Pack:
         """The same skill with numbers measured on images it has not seen."""
         numbers = plain(evaluation, "evaluation")
-        return replace(self, manifest=self.manifest | {"evaluation": numbers})
+        return replace(self, manifest=without_derived(self.manifest) | {"evaluation": numbers})
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import data
-from handful.data.group_by import AUTO
+from handful.data.group_by import AUTO, NONE
 from handful.selection.groups import find_units
 from handful.skills.near_copies import NearCopies, find_near_copies
 from handful.skills.support import SupportFeatures, SupportImages
@@ -52,8 +52,8 @@ def grouping_facts(
     """
     if any(features.groups):
         return {"group_by": _how(images, near), "units": _unit_count(features)}
-    # also where nothing was found: images that are added are not asked for what was not wanted
-    return {} if images.group_by == AUTO else {"group_by": images.group_by}
+    # said for those who add images: near copies among them are not wanted either
+    return {"group_by": NONE} if images.group_by.strip().casefold() == NONE else {}
 
 
 def grouping_notes(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from handful.contracts import ClassText
 from handful.errors import InputError
 from handful.packs import Pack
+from handful.packs.format import without_derived
 from handful.packs.support import Reserved
 from handful.skills.edit import support_sets
 from handful.skills.edit.refit import prompt_words, refit, require_support, without_statements
@@ -74,4 +75,4 @@ def add_reserved(pack: Pack, reserved: Reserved) -> Pack:
     # what the skill states depends on its reserved images, the fit of its head does not
     facts = {key: value for key, value in pack.manifest.items() if key not in ENTRIES}
     facts |= {"support": support.stated(), "evaluation": None}
-    return Pack(facts, without_statements(pack) | support.tensors(), pack.where)
+    return Pack(without_derived(facts), without_statements(pack) | support.tensors(), pack.where)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from handful._version import __version__
+from handful.data.group_by import NONE
 from handful.errors import PackError
 from handful.packs import Pack, confidence, deltas, golden, head
+from handful.packs.format import without_derived
 from handful.packs.pack import support_facts
 from handful.packs.schema import KEYS
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
-from handful.skills.grouping import NEAR, STATED
 from handful.skills.statements import ENTRIES, state
 
 
@@ -62,8 +63,8 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     facts.pop("units", None)
     if any(support.groups):
         facts["units"] = int(support.units.max()) + 1
-    elif facts.get("group_by") in (NEAR, STATED):  # what was asked for, such as none, stays
-        facts.pop("group_by")
+    elif facts.get("group_by") != NONE:
+        facts.pop("group_by", None)
     if hasattr(adapter, "explain"):
         facts["selection"] = adapter.explain()
     known = {k: v for k, v in pack.manifest.items() if k in (*KEYS, deltas.KEY)}
@@ -76,7 +77,7 @@ def refit(pack: Pack, support: Support, **training: Any) -> Pack:
     }
     tensors = head.tensors_of(adapter) | golden.remake(pack.tensors, adapter)
     tensors |= deltas.delta_tensors(pack.tensors) | support.tensors()
-    return Pack(manifest, tensors, pack.where)
+    return Pack(without_derived(manifest), tensors, pack.where)
 
 
 def restate(pack: Pack) -> Pack:
@@ -93,7 +94,7 @@ def restate(pack: Pack) -> Pack:
     # the golden image is chosen by probabilities, which this factor multiplies into
     if factor != confidence.factor(pack.manifest):
         tensors |= golden.remake(pack.tensors, pack.adapter, factor)
-    return replace(pack, manifest=manifest, tensors=tensors)
+    return replace(pack, manifest=without_derived(manifest), tensors=tensors)
 
 
 def without_statements(pack: Pack) -> dict[str, Any]:

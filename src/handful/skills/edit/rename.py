@@ -8,6 +8,7 @@ from typing import Any
 
 from handful.contracts import class_names
 from handful.data import clean_name, same_name
+from handful.packs.format import without_derived
 from handful.skills.edit.edited import Edited, load_pack
 from handful.skills.edit.refit import prompt_words
 from handful.skills.edit.support_sets import check_class_names, check_known
@@ -32,7 +33,8 @@ def rename(skill: AnySkill, names: Mapping[str, str]) -> Edited:
     check_known(pack.classes, names)
     check_class_names([new for old, new in names.items() if new != old])
     class_names([names.get(name, name) for name in pack.classes])
-    facts = pack.manifest | {"training": pack.manifest["training"] | {"words": prompt_words(pack)}}
+    training = pack.manifest["training"] | {"words": prompt_words(pack)}
+    facts = without_derived(pack.manifest) | {"training": training}
     return Edited(replace(pack, manifest=_renamed(facts, pack.classes, names)), pack)
 
 
