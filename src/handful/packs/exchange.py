@@ -13,7 +13,7 @@ from pathlib import Path
 
 from handful.contracts import at_home
 from handful.errors import InputError
-from handful.packs import format, hub  # noqa: A004 the format of packs
+from handful.packs import format, hub, schema  # noqa: A004 the format of packs
 from handful.packs.description import UNKNOWN, described
 from handful.packs.pack import Pack
 from handful.packs.skill_file import is_skill_file
@@ -116,7 +116,7 @@ def push(
         pack, files = read_verified(open_source(Path(skill), format.NAMES))
     if any(text is not None for text in (title, people, data, licence)):
         manifest = described(pack.manifest, title=title, people=people, data=data, licence=licence)
-        pack = replace(pack, manifest=format.without_derived(manifest))
+        pack = replace(pack, manifest=schema.without_derived(manifest))
         files = pack.files()
     if name is None:
         where = str(target)

@@ -41,17 +41,11 @@ Statements = tuple[
     dict[str, Any], dict[str, NDArray[Any]]
 ]  # entries of a manifest, and tensors beside them
 
-_WRITTEN = ("tensors", "files", "digest")  # derived from the rest each time a pack is written
 _MANIFEST_BYTES = 64 << 20  # 16 digests a class for 40 000 classes; JSON beyond that is an attack
 _LOOKED_AT = 1000  # entries of a folder without a manifest, in search of an image
 _BLANK = "0" * 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DTYPES = frozenset({"float64", "float32", "float16", "int64", "int32", "uint8", "bool"})
-
-
-def without_derived(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without what writing derives from the rest: that of a changed skill is another."""
-    return {key: value for key, value in manifest.items() if key not in _WRITTEN}
 
 
 def to_files(
@@ -74,7 +68,7 @@ def to_files(
     arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
     files = {WEIGHTS: safetensors.numpy.save(arrays), CARD: _utf8(card, "the card")}
     files |= figures or {}
-    whole = without_derived(manifest)
+    whole = schema.without_derived(manifest)
     whole["tensors"] = {n: {"dtype": str(a.dtype), "shape": [*a.shape]} for n, a in arrays.items()}
     whole["files"] = {
         n: {"sha256": hashlib.sha256(b).hexdigest(), "size": len(b)} for n, b in files.items()

@@ -15,7 +15,8 @@ from handful import tasks
 from handful._version import __version__
 from handful.contracts import Array, ClassText, Encoder, at_home
 from handful.packs import confidence, deltas, description, golden, head
-from handful.packs.format import FORMAT, NAMES, Statements, read, to_files, without_derived
+from handful.packs.format import FORMAT, NAMES, Statements, read, to_files
+from handful.packs.schema import without_derived
 from handful.packs.storage import as_path, write_files
 from handful.packs.strict_json import plain
 from handful.packs.support import Support

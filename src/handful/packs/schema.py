@@ -53,6 +53,12 @@ _MAY = {  # and if these are there, this is what they hold
 
 
 KEYS = frozenset({"format", "digest", "task", *_KEYS})  # what a pack of this format states
+_WRITTEN = ("tensors", "files", "digest")  # derived from the rest each time a pack is written
+
+
+def without_derived(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what writing derives from the rest: that of a changed skill is another."""
+    return {key: value for key, value in manifest.items() if key not in _WRITTEN}
 
 
 def check(manifest: Mapping[str, Any], path: Path) -> None:

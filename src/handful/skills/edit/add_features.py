@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from handful.contracts import ClassText
 from handful.errors import InputError
 from handful.packs import Pack
-from handful.packs.format import without_derived
+from handful.packs.schema import without_derived
 from handful.packs.support import Reserved
 from handful.skills.edit import support_sets
 from handful.skills.edit.refit import prompt_words, refit, require_support, without_statements

@@ -10,9 +10,8 @@ from handful._version import __version__
 from handful.data.group_by import NONE
 from handful.errors import PackError
 from handful.packs import Pack, confidence, deltas, golden, head
-from handful.packs.format import without_derived
 from handful.packs.pack import support_facts
-from handful.packs.schema import KEYS
+from handful.packs.schema import KEYS, without_derived
 from handful.packs.strict_json import plain
 from handful.packs.support import Support
 from handful.skills.statements import ENTRIES, state

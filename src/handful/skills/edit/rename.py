@@ -8,7 +8,7 @@ from typing import Any
 
 from handful.contracts import class_names
 from handful.data import clean_name, same_name
-from handful.packs.format import without_derived
+from handful.packs.schema import without_derived
 from handful.skills.edit.edited import Edited, load_pack
 from handful.skills.edit.refit import prompt_words
 from handful.skills.edit.support_sets import check_class_names, check_known
