@@ -10,6 +10,8 @@ from handful.cli import _console, _evaluation_files, _paths, _results
 from handful.errors import InputError
 
 if TYPE_CHECKING:
+    from typer import Context
+
     from handful.skills.compare_skills import SkillComparison
 
 _ENOUGH = 0.05  # a difference is called one where chance makes as large a one more rarely
@@ -31,6 +33,21 @@ def refuse_idle(options: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{option} is for comparing methods, and a skill was named; leave it out"
             )
+
+
+def refuse_typed(context: Context, options: Mapping[str, str]) -> None:
+    """The same of options that have a value also where nobody typed one.
+
+    Args:
+        context: of the command.
+        options: parameter of the command to what users type.
+    """
+    refuse_idle(
+        {
+            option: (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+            for name, option in options.items()
+        }
+    )
 
 
 def run(paths: Sequence[Path], out: Path | None, *, as_json: bool, **options: Any) -> int:
@@ -62,10 +79,9 @@ def run(paths: Sequence[Path], out: Path | None, *, as_json: bool, **options: An
         written = report.save(_table(result, names), out / "answers.csv")
         report.save(result.as_dict(), out / "comparison.json")
         _console.echo_err(f"wrote {written}, beside it comparison.json")
-    _results.report_left_out(
-        result.only_one, "photos taught one of the skills", "left out for both"
-    )
-    for note in result.evaluated[0].notes:
+    what = "of the photos taught one of the skills, or are of its groups"
+    _results.report_left_out(result.only_one, what, "left out for both")
+    for note in result.notes:
         _console.echo_err(note)
     return _console.report_failures(result.failures, result.ignored)
 

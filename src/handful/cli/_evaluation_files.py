@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from handful.cli import _console
 from handful.errors import InputError
@@ -14,8 +14,23 @@ if TYPE_CHECKING:
     from handful.skills.evaluated import Evaluated
 
 
-def write(done: Evaluated, out: Path, by: Sequence[str], *, photos: bool = True) -> None:
-    """The page, the figures that the numbers allow, every answer, and the numbers."""
+def write(
+    done: Evaluated,
+    out: Path,
+    by: Sequence[str],
+    *,
+    photos: bool = True,
+    spelling: Mapping[str, Any] | None = None,
+) -> None:
+    """The page, the figures that the numbers allow, every answer, and the numbers.
+
+    Args:
+        done: an evaluation.
+        out: a folder.
+        by: columns of the table that answers.csv repeats.
+        photos: whether the page shows photos.
+        spelling: `excel` and `separator` of answers.csv.
+    """
     from handful import report
     from handful.skills.answers_file import answers_csv
     from handful.skills.evaluation_figures import figures_of
@@ -29,7 +44,7 @@ def write(done: Evaluated, out: Path, by: Sequence[str], *, photos: bool = True)
         written.append(report.save(page, out / "report.html"))
     written += [report.save(figure, out / f"{name}.png") for name, figure in figures.items()]
     if done.answers is not None:
-        written.append(report.save(answers_csv(done, by), out / "answers.csv"))
+        written.append(report.save(answers_csv(done, by, **(spelling or {})), out / "answers.csv"))
     written.append(report.save(done.as_dict(), out / "evaluation.json"))
     first, *others = written
     beside = ", ".join(path.name for path in others)

@@ -101,6 +101,20 @@ Classes = Annotated[
         "really called background, none, noise or other has to stand here",
     ),
 ]
+Excel = Annotated[
+    bool,
+    typer.Option(
+        "--excel",
+        help="CSV for spreadsheets: with a byte order mark, and no cell is run as a formula.",
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        "--separator",
+        help="Between the cells of a CSV: ; where the comma is the decimal mark, tab.",
+    ),
+]
 TunerName = Annotated[
     str | None,
     typer.Option("--tuner", help="Change the encoder inside too: block, lora, soft_prompt, ..."),
@@ -217,3 +231,8 @@ def read_integers(text: str | None, option: str) -> tuple[int, ...] | None:
     if not values or min(values) < 1:
         raise InputError(f"{option} {text!r}: expected whole numbers above 0, such as 1,2,4,8,16")
     return values
+
+
+def read_separator(given: str | None) -> str:
+    """What stands between the cells of a CSV; a tab can be spelled out."""
+    return {"tab": "\t", "\\t": "\t"}.get(given or ",", given or ",")

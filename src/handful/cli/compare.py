@@ -17,6 +17,7 @@ _MARKS = {"best": "best", "alike": "=", "worse": ""}
 
 
 def run(
+    context: typer.Context,
     paths: Annotated[
         list[Path],
         typer.Argument(
@@ -57,6 +58,7 @@ def run(
     if _compare_skills.is_skill(paths[0]):
         idle = {"--methods": methods, "--shots": shots, "--template": template}
         _compare_skills.refuse_idle(idle | {"--classes": classes})
+        _compare_skills.refuse_typed(context, {"encoder": "--encoder", "seeds": "--seeds"})
         return _compare_skills.run(
             paths, out, as_json=as_json, precision=precision, device=device, group_by=group_by
         )

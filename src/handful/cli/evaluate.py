@@ -92,6 +92,8 @@ def run(
     record: Annotated[
         bool, typer.Option("--record", help="Write the numbers into the skill and onto its card.")
     ] = False,
+    excel: _options.Excel = False,
+    separator: _options.Separator = None,
     as_json: _options.Json = False,
 ) -> int:
     """Measure a skill on labelled photos."""
@@ -103,6 +105,7 @@ def run(
     _check(keep_leaks=keep_leaks, record=record, pool=pool)
     if cv is not None:
         _check_cv(at=at, keep_leaks=keep_leaks, record=record, pool=pool)
+    spelling = _spelling(out, excel=excel, separator=separator)
     if out is not None:
         _evaluation_files.check_out(out)
         _paths.warn_inside(out, places[1])
@@ -120,7 +123,7 @@ def run(
     else:
         _evaluation.show(done, full=full)
     if out is not None:
-        _evaluation_files.write(done, out, by or (), photos=not no_photos)
+        _evaluation_files.write(done, out, by or (), photos=not no_photos, spelling=spelling)
     if record:
         _record(*places, done.as_dict())
     _report_left_out(done, keep_leaks=keep_leaks)
@@ -159,6 +162,21 @@ def _check_cv(*, at: list[str] | None, keep_leaks: bool, record: bool, pool: boo
                 f"{option} with --cv: every fold is answered by a skill of its own, which is not "
                 "the one that is used later; leave one of the two out"
             )
+
+
+def _spelling(out: Path | None, *, excel: bool, separator: str | None) -> dict[str, Any]:
+    """How answers.csv is spelled.
+
+    Raises:
+        InputError: nothing is written; a separator that is not one letter.
+    """
+    from handful.skills import outputs
+
+    if out is None and (excel or separator is not None):
+        raise InputError("--excel and --separator are about answers.csv; add --out FOLDER")
+    spelling = {"excel": excel, "separator": _options.read_separator(separator)}
+    outputs.get("csv", **spelling)  # refused before the work
+    return spelling
 
 
 def _check(*, keep_leaks: bool, record: bool, pool: bool) -> None:

@@ -76,18 +76,8 @@ def run(
     link_to: Annotated[
         Path | None, typer.Option(help="The same with links in place of copies.")
     ] = None,
-    excel: Annotated[
-        bool,
-        typer.Option(
-            help="CSV for spreadsheets: with a byte order mark, and no cell is run as a formula."
-        ),
-    ] = False,
-    separator: Annotated[
-        str | None,
-        typer.Option(
-            help="Between the cells of a CSV: ; where the comma is the decimal mark, tab."
-        ),
-    ] = None,
+    excel: _options.Excel = False,
+    separator: _options.Separator = None,
     encoder: _options.OtherEncoder = None,
     precision: _options.Precision = "auto",
     device: _options.Device = "auto",
@@ -184,8 +174,7 @@ def _output(form: str, out: Path | None, *, excel: bool, separator: str | None) 
         )
     if form == "csv":
         tabs = out is not None and out.suffix.lower() == ".tsv"
-        given = separator or ("tab" if tabs else ",")
-        letter = {"tab": "\t", "\\t": "\t"}.get(given, given)
+        letter = _options.read_separator(separator or ("tab" if tabs else ","))
         if tabs and letter != "\t":
             raise InputError(
                 f"--separator {separator!r} and --out {out}: a .tsv file has tabs between its "

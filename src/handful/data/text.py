@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 # Letters that nobody sees: soft hyphen, zero-width space, marks of direction, byte order mark, ...
 _UNSEEN = dict.fromkeys(
@@ -48,6 +49,17 @@ def same_name(name: str, names: Iterable[str]) -> str:
     there = list(names)
     wanted = clean_name(name)
     return name if name in there else next((n for n in there if clean_name(n) == wanted), wanted)
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """A hint for an error about a name that is not among those known; "" where none comes close.
+
+    >>> suggestion("Sick", ["well", "sick"])
+    "did you mean 'sick'? "
+    """
+    plain = {one.casefold(): one for one in known}
+    close = get_close_matches(name.casefold(), plain, n=1)
+    return f"did you mean {plain[close[0]]!r}? " if close else ""
 
 
 def without_float_twins(labels: Sequence[str]) -> list[str]:

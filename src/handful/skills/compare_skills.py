@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handful import metrics
+from handful.data.group_by import AUTO
 from handful.errors import InputError
 from handful.features import Failure, Progress
 from handful.features.store import FeatureStore
@@ -19,6 +20,7 @@ from handful.skills.answers import Answers
 from handful.skills.evaluate import evaluate
 from handful.skills.evaluated import SCHEMA, Evaluated
 from handful.skills.loaded import AnySkill
+from handful.skills.measure import data_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,8 @@ class SkillComparison:
         accuracies: of both, share of photos that are right (all of their labels).
         intervals: of both; None where all photos are of one group.
         answers: of both, a row a photo, in the same order.
-        only_one: photos that one of the skills was taught with; left out for both.
+        only_one: photos that one of the skills was taught with, or others of their groups; left
+            out for both.
         evaluated: both evaluations, each on all photos that the skill has not seen.
     """
 
@@ -51,6 +54,17 @@ class SkillComparison:
         """Files passed over while looking for images: how many of each kind."""
         return self.evaluated[0].ignored
 
+    @property
+    def group_by(self) -> str:
+        """How groups were stated; of two skills that were taught with other ones, both."""
+        ways = dict.fromkeys(one.facts["options"]["group_by"] for one in self.evaluated)
+        return " and ".join(way for way in ways if way != AUTO or len(ways) == 1)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know, of both evaluations, a sentence each."""
+        return tuple(dict.fromkeys(note for one in self.evaluated for note in one.notes))
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, as `comparison.json`; see `docs/evaluation.md`."""
         first, second = self.evaluated
@@ -65,14 +79,17 @@ class SkillComparison:
             **{key: first.facts[key] for key in ("date", "handful")},
             "data": {
                 "name": first.facts["data"]["name"],
+                "digest": data_digest(self.answers[0]),
                 "images": len(self.answers[0]),
                 "groups": self.difference.units,
             },
-            "options": {"group_by": first.facts["options"]["group_by"]},
+            "options": {"group_by": self.group_by},
             "skills": skills,
             **self.difference.as_dict(),
             "only_one": list(self.only_one),
             "leaks": [list(first.leaks), list(second.leaks)],
+            "group_leaks": [list(first.group_leaks), list(second.group_leaks)],
+            "notes": list(self.notes),
             "failures": [{"file": f.name, "error": f.reason} for f in self.failures],
             "ignored": dict(self.ignored),
         }
@@ -120,7 +137,11 @@ def compare_skills(
     a, b = (
         one.subset([place[id_] for id_ in shared]) for one, place in zip(found, places, strict=True)
     )
-    units = find_units(a.groups, a.ids)
+    # each skill may know the photos by groups of its own kind; both hold
+    units = find_units(a.groups, b.groups, a.ids)
+    stated = done[1].facts["options"]["group_by"] != AUTO
+    if not any(a.groups) or (stated and done[0].facts["options"]["group_by"] == AUTO):
+        a = replace(a, groups=b.groups)  # of which a table shows one
     seen = {
         one.names[i]
         for one in found

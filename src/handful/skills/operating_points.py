@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from handful import metrics
+from handful.data.text import suggestion
 from handful.errors import InputError
 from handful.packs import Pack
 from handful.skills.answers import Answers
@@ -89,17 +90,28 @@ def parse(text: str, classes: Sequence[str]) -> Asked:
     except ValueError:
         value = math.nan
     if found is None or not 0 < value < 1:
+        wrong = _wrong(text, found, value)
         raise InputError(
-            f"--at {text!r}: expected a rate, a share between 0 and 1 and a class, such as "
+            f"--at {text!r}: {wrong}expected a rate, a share between 0 and 1 and a class, such as "
             '"sensitivity 0.95 of sick" or "specificity 0.9 of sick"'
         )
     if found[4] not in classes:
         raise InputError(
-            f"--at {text!r}: {found[4]!r} is not among the skill's {len(classes)} classes: "
+            f"--at {text!r}: {found[4]!r} is not among the skill's {len(classes)} classes; "
+            f"{suggestion(found[4], classes)}it knows: "
             f"{', '.join(classes[:10])}"
         )
     rate = "specificity" if found[1].lower() == "specificity" else "sensitivity"
     return Asked(rate, value, found[4])
+
+
+def _wrong(text: str, found: re.Match[str] | None, value: float) -> str:
+    """What is wrong with an operating point, where it can be told; else ""."""
+    if re.search(r"\d,\d", text):
+        return "a decimal mark is a point here, not a comma; "
+    if found is not None and value >= 1 and not found[3]:
+        return f"{found[2]} is no share (of percent say {found[2]}%); "
+    return ""
 
 
 def choose(asked: Asked, scores: ArrayLike, shown: ArrayLike, units: ArrayLike) -> OperatingPoint:
@@ -166,7 +178,8 @@ def check(pack: Pack, at: Sequence[str], *, pool: bool = False) -> list[Asked]:
             f"{pack.where}: answers {pack.task.answers}, each from a threshold of its own that was "
             "learned already; an operating point is for skills of one label an image"
         )
-    return [parse(text, pack.classes) for text in at]
+    # stated twice it counts once
+    return list(dict.fromkeys(parse(text, pack.classes) for text in at))
 
 
 def of_support(pack: Pack, asked: Sequence[Asked]) -> list[OperatingPoint]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful import metrics
+from handful.data.text import suggestion
 from handful.errors import InputError
 from handful.skills.answers import Answers
 
@@ -56,5 +57,5 @@ def check_columns(asked: Sequence[str], columns: Sequence[str]) -> None:
             there = f"it has: {', '.join([*columns][:20])}" if columns else "it has none"
             raise InputError(
                 f"--by {column}: the test data have no column of this name beside photos and "
-                f"labels; {there}"
+                f"labels; {suggestion(column, columns)}{there}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, ClassVar
 
 from handful.errors import InputError
@@ -37,11 +37,20 @@ class Csv(LineOutput):
 
     def head(self, schema: Schema) -> str:
         """The names of the columns."""
-        return _BOM * self.excel + self._line(schema.columns)
+        return self.mark + self._line(schema.columns)
+
+    @property
+    def mark(self) -> str:
+        """The byte order mark for spreadsheets; "" without."""
+        return _BOM * self.excel
 
     def record(self, row: Row, schema: Schema, *, ascii_only: bool = False) -> str:
         """The cells; letters stay as they are."""
         return self._line([self._cell(value) for value in schema.cells(row)])
+
+    def line(self, cells: Iterable[Any]) -> str:
+        """Cells of another table, spelled as those of answers are."""
+        return self._line([self._cell(value) for value in cells])
 
     def records(self, file: IO[bytes], schema: Schema) -> Iterator[tuple[int, dict[str, Any]]]:
         """See `LineOutput`; a cell may hold line feeds, so that a record is several lines."""
