@@ -153,3 +153,24 @@ def test_methods_are_compared_by_the_groups_that_are_stated(photos):
     # 3 shots of 4 pairs a class: each group once
     assert [len(set(one)) for one in told] == [len(one) for one in told] == [3 * 8]
     handful.compare(pairs, methods=["tip"], shots=3, seeds=1, group_by="none")
+
+
+def test_patients_of_one_skill_count_for_neither(photos, tmp_path, capsys):
+    """Groups that only one skill was taught by hold for both, and idle options are refused."""
+    paths = {part: sorted((photos / part).rglob("*.png")) for part in ("train", "test")}
+    for part, first in (("train", 0), ("test", 31)):
+        rows = [f"{p},{p.parent.name},p{i // 2 + first}" for i, p in enumerate(paths[part])]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["path,label,patient", *rows]) + "\n")
+    plain = handful.fit(photos, shots=4).save(tmp_path / "plain")
+    grouped = handful.fit(tmp_path / "train.csv", group_by="patient").save(tmp_path / "grouped")
+    found = compare_skills(plain, grouped, tmp_path / "test.csv")
+    stated = found.as_dict()
+    assert [len(each) for each in stated["group_leaks"]] == [0, 2]
+    assert len(found.answers[0]) == len(paths["test"]) - 2
+    assert {*found.answers[0].groups} == {f"p{i}" for i in range(32, 47)}
+    assert found.difference.units == 15
+    assert (stated["options"]["group_by"], len(stated["data"]["digest"])) == ("patient", 64)
+    for option in (("--encoder", "tiny"), ("--seeds", "2")):
+        command = ("compare", plain, grouped, tmp_path / "test.csv", *option)
+        code, _, told = run(capsys, *command)
+        assert (code, f"{option[0]} is for comparing methods" in told) == (2, True)

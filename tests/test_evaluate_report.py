@@ -448,3 +448,39 @@ def test_a_report_leaves_no_figure_of_an_earlier_one(photos, tmp_path, capsys):
     for folder, words in ((skill, "the folder of a skill"), (table, "is a file")):
         code, _, told = run(capsys, "evaluate", skill, table, "--out", folder)
         assert (code, words in told) == (2, True)
+
+
+def test_answers_for_spreadsheets_with_their_operating_points(photos, tmp_path, capsys):
+    skill, out = handful.fit(photos).save(tmp_path / "skill"), tmp_path / "r"
+    name = sorted(path.name for path in (photos / "test").iterdir())[0]
+    at = f"sensitivity 0.8 of {name}"
+    code, _, _ = run(
+        capsys, "evaluate", skill, photos, "--at", at, "--at", at, "--out", out, "--excel",
+        "--separator", ";",
+    )  # fmt: skip
+    assert code == 0
+    text = (out / "answers.csv").read_bytes().decode()
+    assert text.startswith("\ufefffile;group;")
+    rows = list(csv.DictReader(text[1:].splitlines(), delimiter=";"))
+    found = json.loads((out / "evaluation.json").read_text())
+    (point,) = found["operating_points"]  # once, though it was asked for twice
+    for row in rows:
+        reached = np.float32(row[f"score:{name}"]) >= np.float32(point["threshold"])
+        assert row[f"at:{at}"] == ("yes" if reached else "no")
+    scores = np.array([[float(row[f"score:{c}"]) for c in found["classes"]] for row in rows])
+    truth = np.array([[row["truth"] == c for c in found["classes"]] for row in rows])
+    areas = handful.metrics.areas(scores.astype(np.float32), truth, found["classes"])
+    assert areas["per_class"][name]["auroc"] == found["areas"]["per_class"][name]["auroc"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sensitivity 0.9 of Sick", "did you mean 'sick'"),
+        ("sensitivity 0,8 of sick", "a point here, not a comma"),
+        ("sensitivity 80 of sick", "say 80%"),
+    ],
+)
+def test_what_is_wrong_with_an_operating_point_is_said(text, words):
+    with pytest.raises(InputError, match=words):
+        operating_points.parse(text, ("sick", "well"))

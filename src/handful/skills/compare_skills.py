@@ -137,11 +137,8 @@ def compare_skills(
     a, b = (
         one.subset([place[id_] for id_ in shared]) for one, place in zip(found, places, strict=True)
     )
-    # each skill may know the photos by groups of its own kind; both hold
-    units = find_units(a.groups, b.groups, a.ids)
-    stated = done[1].facts["options"]["group_by"] != AUTO
-    if not any(a.groups) or (stated and done[0].facts["options"]["group_by"] == AUTO):
-        a = replace(a, groups=b.groups)  # of which a table shows one
+    units = find_units(a.groups, b.groups, a.ids)  # both hold
+    a = replace(a, groups=_shown_groups(done, a, b))
     seen = {
         one.names[i]
         for one in found
@@ -163,6 +160,12 @@ def _answers(done: Evaluated) -> Answers:
     if done.answers is None:
         raise InputError(f"skills of the task {done.task.title} cannot be compared")
     return done.answers
+
+
+def _shown_groups(done: Sequence[Evaluated], a: Answers, b: Answers) -> tuple[str, ...]:
+    """Of the groups by which each skill knows the photos those that a table shows: stated ones."""
+    first, second = (one.facts["options"]["group_by"] != AUTO for one in done)
+    return b.groups if not any(a.groups) or (second and not first) else a.groups
 
 
 def names_of(skills: Sequence[Path]) -> tuple[str, ...]:
