@@ -477,3 +477,18 @@ def test_prune_says_that_a_broken_file_is_gone(tmp_path, capsys):
 def test_a_piped_table_has_no_trailing_spaces(capsys):
     _, out, _ = run(capsys, "methods")
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
+def test_a_reason_that_many_photos_share_is_told_once(capsys) -> None:
+    from handful.cli import _console
+    from handful.features import Failure
+
+    names = [f"{each}.dcm" for each in range(500)]
+    failures = [Failure(each, f"{each}: needs pydicom", i) for i, each in enumerate(names)]
+    failures.append(Failure("a.jpg", "a.jpg: is empty", 500))
+    assert _console.report_failures(failures) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "skipped 500 (0.dcm, 1.dcm, 2.dcm, ...): needs pydicom",
+        "skipped a.jpg: is empty",
+        "501 images could not be used",
+    ]

@@ -58,6 +58,9 @@ OTHER_FILES = {
     "is a Matroska or WebM video": b"\x1aE\xdf\xa3\x01\0\0\0",
     "is a PDF, not an image": b"%PDF-1.7\n\xe2\xe3",
     "is an HTML page, not an image": b"\n<!DOCTYPE html>\n<html><head>",
+    "is a Git LFS pointer, not the image itself; fetch the image with git lfs pull": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+    ),
     "is an SVG drawing, which is not read": b'<?xml version="1.0"?>\n<svg xmlns="">',
     "is a ZIP archive or an office document, not a picture; unpack it": b"PK\x03\x04\x14\0\0\0",
     "is a gzip archive": b"\x1f\x8b\x08\0",
@@ -89,7 +92,12 @@ def test_a_sound_file_of_another_kind_is_called_what_it_is(told: str) -> None:
         (
             np.zeros((4, 4, 2), np.uint16),
             {338: (3, [2])},
-            "a TIFF of 2 x 16-bit samples is not read; export it as 8- or 16-bit",
+            "a TIFF of 2 x 16-bit samples is not read; export one of its bands as grey",
+        ),
+        (
+            np.zeros((4, 4, 2), np.uint8),
+            {},
+            "a TIFF of 2 x 8-bit samples is not read; export one of its bands as grey",
         ),
         (np.zeros((4, 4), np.uint16), {262: (3, [32803])}, "is a camera's RAW file"),
         (np.zeros((4, 4, 3), np.uint8), {50706: (1, [1, 4, 0, 0])}, "is a camera's RAW file"),
@@ -280,6 +288,7 @@ def test_one_value_far_from_all_others_is_no_data() -> None:
 
 def test_a_deep_picture_that_is_nearly_one_colour_is_remarked() -> None:
     flat = np.full((4, 4), 30000, np.uint16)
+    flat[0] += 300
     assert remarks(encoded(Image.fromarray(flat), "PNG")) == [
         "is nearly one colour: fewer than 8 of its 256 levels are used"
     ]
@@ -387,6 +396,83 @@ def test_a_jpeg_that_ends_in_something_else_is_not_called_complete() -> None:
         assert _jpeg.completed(data[:-2] + noise) is None
         assert _jpeg.completed(cut + noise) is None
         assert _jpeg.completed(cut + bytes(4000)) is None
+
+
+def _jpeg_of(picture: np.ndarray, **options: object) -> bytes:
+    return encoded(Image.fromarray(picture), "JPEG", quality=85, **options)
+
+
+_PHOTO = np.clip(
+    np.add.outer(np.arange(160), np.arange(200))[..., None] // 2
+    + np.random.default_rng(1).integers(0, 60, (160, 200, 3)),
+    0,
+    255,
+).astype(np.uint8)
+_KINDS = ({}, {"optimize": True}, {"progressive": True})
+
+
+@pytest.mark.parametrize("options", _KINDS)
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_jpeg_whose_rest_is_zeros_is_refused(options, end: bytes, share: float) -> None:
+    data = _jpeg_of(_PHOTO, **options)
+    start = data.index(b"\xff\xda") + 14
+    kept = start + int(share * (len(data) - start))
+    broken = data[:kept] + bytes(len(data) - kept - len(end)) + end
+    assert "damaged or cut short" in refusal(broken)
+
+
+def test_a_jpeg_with_zeros_in_its_middle_is_refused_with_the_reason() -> None:
+    data = _jpeg_of(_PHOTO)
+    middle = len(data) // 2
+    told = "zeros stand where picture data should, as a broken card leaves it"
+    assert told in refusal(data[:middle] + bytes(512) + data[middle + 512 :])
+
+
+@pytest.mark.parametrize("options", _KINDS)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_zeros_of_which_a_sound_jpeg_is_made_do_not_matter(options, mode: str) -> None:
+    plain = {each: np.full((1000, 1000, 3), each, np.uint8) for each in (0, 128, 255)}
+    framed = np.zeros((1000, 1000, 3), np.uint8)
+    framed[400:560, 400:600] = _PHOTO
+    found = []
+    for picture in (*plain.values(), framed):
+        grey = picture[..., 0] if mode == "L" else picture
+        found.append(_jpeg_of(grey, **options))
+        assert np.abs(levels(found[-1]) - picture)[:300].max() <= 2
+    assert (bytes(64) in found[0]) == bool(options)  # else this shows nothing
+    assert (bytes(64) in found[-1]) == bool(options)
+
+
+def test_zeros_behind_a_jpeg_do_not_matter() -> None:
+    data = _jpeg_of(_PHOTO)
+    assert (levels(data + bytes(4096)) == levels(data)).all()
+    assert (levels(data[:-2] + bytes(4096)) == levels(data)).all()
+
+
+ONE_COLOUR = "is one colour: all of its pixels are equal"
+
+
+def test_a_picture_of_one_colour_is_remarked() -> None:
+    black = Image.new("RGB", (50, 40))
+    for kind in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WebP"):
+        assert remarks(encoded(black, kind)) == [ONE_COLOUR]
+    assert remarks(encoded(Image.new("L", (1, 1), 7), "PNG")) == [ONE_COLOUR]
+    assert remarks(encoded(Image.new("I;16", (9, 9), 30000), "PNG")) == [ONE_COLOUR]
+    assert remarks(np.zeros((4, 4, 3), np.uint8)) == [ONE_COLOUR]
+    black.putpixel((31, 17), (0, 0, 1))
+    assert remarks(encoded(black, "PNG")) == []
+
+
+def test_a_picture_without_any_number_is_refused() -> None:
+    for nothing in (np.nan, np.inf):
+        message = refusal(tiff(np.full((4, 4), nothing, np.float32)), "x.tif")
+        assert message.startswith("x.tif: holds no numbers: every pixel is NaN")
+    stated = {42113: (2, b"-9999")}
+    assert "holds no numbers" in refusal(tiff(np.full((4, 4), -9999, np.float32), stated))
+    one = np.full((4, 4), np.nan, np.float32)
+    one[1, 1] = 3
+    assert levels(tiff(one)).shape == (4, 4, 3)
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:

@@ -187,15 +187,24 @@ def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
 def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | None = None) -> int:
     """Name the images that failed, after a line such as `ignored 3 .heic files, 1 hidden`.
 
+    A reason that several share is told once, with how many and the first of their names.
+
     Returns:
         The exit code: 1 where images failed.
     """
     if ignored:
         echo_err(ignored_line(ignored))
-    for failure in failures[:_MOST_FAILURES]:
-        echo_err(f"skipped {failure.reason}")
-    if len(failures) > _MOST_FAILURES:
-        echo_err(f"skipped {len(failures) - _MOST_FAILURES} more")
+    alike: dict[str, list[Failure]] = {}
+    for failure in failures:
+        alike.setdefault(failure.reason.removeprefix(f"{failure.name}: "), []).append(failure)
+    for reason, some in list(alike.items())[:_MOST_FAILURES]:
+        names = first_names([each.name for each in some])
+        echo_err(
+            f"skipped {some[0].reason if len(some) == 1 else f'{len(some)} ({names}): {reason}'}"
+        )
+    left = sum(map(len, list(alike.values())[_MOST_FAILURES:]))
+    if left:
+        echo_err(f"skipped {left} more")
     if failures:
         echo_err(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
     return int(bool(failures))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handful.data._headers import check_size
-from handful.data._levels import Meaning, to_levels
+from handful.data._levels import EmptyPictureError, Meaning, to_levels
 from handful.data._notes import Note
 from handful.errors import ImageError, MissingExtraError
 
@@ -59,7 +59,7 @@ def read_dicom(name: str, data: bytes, limit: int, note: Note) -> Image.Image:
         syntax = found.file_meta.TransferSyntaxUID.name
         _check(name, found, limit)
         return _picture(found, note)
-    except ImageError:
+    except (ImageError, EmptyPictureError):
         raise
     except RuntimeError:  # no decoder, or none that copes
         raise ImageError(

@@ -112,6 +112,8 @@ def _text(start: bytes) -> str | None:
         return "is an HTML page, not an image; download the picture that it shows"
     if re.match(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", start, re.S):
         return f"is an SVG drawing, {_EXPORT}"
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "is a Git LFS pointer, not the image itself; fetch the image with git lfs pull"
     printable = sum(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
     if b"\0" not in start and printable == len(start):
         return "is text, not an image; check how it was made or downloaded"

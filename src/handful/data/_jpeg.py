@@ -29,13 +29,19 @@ def completed(data: bytes) -> bytes | None:
     and of a progressive JPEG every scan is there.
     """
     whole = data.rstrip(b"\0").rstrip(b"\xff")  # padding, and half a marker
-    if not _has_every_scan(whole) or not _is_settled(whole) or _is_settled(whole[:-_LAST]):
-        return None
-    return whole + END
+    return whole + END if is_whole(whole) else None
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a file without its end marker ends with the last byte of its picture, as above."""
+    return _has_every_scan(data) and _is_settled(data) and not _is_settled(data[:-_LAST])
 
 
 def _is_settled(data: bytes) -> bool:
-    first, *others = (_pixels(data + rest + END) for rest in _REST)
+    try:
+        first, *others = (_pixels(data + rest + END) for rest in _REST)
+    except OSError:  # what follows was taken for picture data, and is none
+        return False
     return all(np.array_equal(first, each) for each in others)
 
 

@@ -27,6 +27,10 @@ _FAR = 10.0  # times the range of all other values: so far off, any single value
 _FLAT = 8  # of 256 levels: fewer are nearly one colour
 
 
+class EmptyPictureError(ValueError):
+    """A picture of sound form that holds nothing."""
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a file says of its samples.
@@ -59,11 +63,18 @@ def to_levels(values: NDArray[Any], meaning: Meaning, note: Note) -> NDArray[np.
     Unsigned samples are `v * 255 / white`, rounded to nearest, `white` the most that the file's
     bits hold, or that the bits hold which the picture uses; others go from their lowest to their
     highest finite value.
+
+    Raises:
+        EmptyPictureError: no sample is a number that means something.
     """
     there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     if meaning.no_data is not None:
         there &= values != np.asarray(meaning.no_data).astype(values.dtype)
     known = values[there]
+    if not known.size:
+        raise EmptyPictureError(
+            "holds no numbers: every pixel is NaN, infinite or what it calls no data; leave it out"
+        )
     if meaning.low is not None and meaning.high is not None and meaning.low < meaning.high:
         found = _span(values, there, meaning.low, meaning.high)
     elif values.dtype == np.uint16:
@@ -77,10 +88,10 @@ def to_levels(values: NDArray[Any], meaning: Meaning, note: Note) -> NDArray[np.
             note("one value far from all others is taken for no data")
             there &= ~np.isin(values, lone)
             known = values[there]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        low, high = float(known.min()), float(known.max())
         found = _span(values, there, low, high)
     lit = found[there]
-    if lit.size and int(lit.max()) - int(lit.min()) < _FLAT:
+    if found.min() < found.max() and int(lit.max()) - int(lit.min()) < _FLAT:
         note(f"is nearly one colour: fewer than {_FLAT} of its 256 levels are used")
     if meaning.white_is_zero:
         found[there] = 255 - found[there]
@@ -98,7 +109,7 @@ def _span(
 
 def _depth(known: NDArray[Any], meaning: Meaning, note: Note) -> int:
     """How many bits the samples use, by what the file says or by the largest of them."""
-    top = int(known.max()) if known.size else 0
+    top = int(known.max())
     stated = meaning.significant
     if stated is not None and 0 < stated <= meaning.bits:
         is_raw = top < 1 << stated and not _are_shifted(known, meaning.bits, stated)

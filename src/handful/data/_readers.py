@@ -21,9 +21,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from handful.data import _headers, _jpeg, _png, _tiff
+from handful.data import _headers, _jpeg, _jpeg_zeros, _png, _tiff
 from handful.data._levels import DEEPEST_GUESS, Meaning, lower_bytes, to_levels
 from handful.data._notes import Note
+from handful.data._one_colour import is_one_colour
 from handful.errors import ImageError
 
 # A JPEG class for JPEG and for MPO, whose first picture is a JPEG like any other.
@@ -78,6 +79,8 @@ def read_jpeg(name: str, data: bytes, limit: int, note: Note, least: int | None 
         image = _open_jpeg(name, whole, limit, least)
         image.load()
         note("lacks its end marker; all of its picture is there")
+    if _jpeg_zeros.has_lost_data(data, one_colour=is_one_colour(image)):
+        raise ValueError("zeros stand where picture data should, as a broken card leaves it")
     return Read(image, Meaning())
 
 

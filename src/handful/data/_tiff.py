@@ -89,7 +89,12 @@ class Layout:
         """For a layout that Pillow turned out not to know."""
         times = f"{self.bands} x " if self.bands > 1 else ""
         form = _FORMS.get(self.form, "samples")
-        return f"a TIFF of {times}{self.bits}-bit {form} is not read; export it as 8- or 16-bit"
+        cure = "export it as 8- or 16-bit"
+        if self.bands == 2:
+            cure = "export one of its bands as grey"
+        elif self.form == 1 and self.bits in (8, 16):
+            cure = "export it as grey or RGB"
+        return f"a TIFF of {times}{self.bits}-bit {form} is not read; {cure}"
 
 
 def layout(data: bytes) -> Layout | None:

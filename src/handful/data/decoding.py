@@ -12,7 +12,9 @@ from handful.contracts import ImageRef
 from handful.data import _headers
 from handful.data._dicom import read_dicom
 from handful.data._file_kinds import describe_unknown
+from handful.data._levels import EmptyPictureError
 from handful.data._notes import Note
+from handful.data._one_colour import ONE_COLOUR, is_one_colour
 from handful.data._readers import READERS, read_jpeg
 from handful.data._upright import MALFORMED, meaning_of, upright
 from handful.data.reading import settings
@@ -45,9 +47,10 @@ def decode(
       becomes black, and so is a single value far from all others.
     - Transparency is laid on `background`. CMYK is converted as Pillow does; ICC profiles are not
       applied, as in the published preprocessing of CLIP.
+    - A picture that holds no number at all is refused; one of one colour is read, with a remark.
     - A file that ends early is refused, never half-read (unless a program sets Pillow's
       `LOAD_TRUNCATED_IMAGES`), and so is a PNG whose pixel data fails its checksum. A JPEG that
-      lacks nothing but its end marker is read.
+      lacks nothing but its end marker is read; one with zeros for picture data is refused.
 
     Whoever changes what pixels come out has to raise `VERSION`, by which stored features are found.
 
@@ -80,6 +83,19 @@ def decode(
             f"expected max_pixels above 0 and a background of 3 numbers from 0 to 255, "
             f"got {limit} and {background}"
         )
+    picture = _picture(ref, limit, background, remark, least)
+    if least is None and is_one_colour(picture):
+        remark(ONE_COLOUR)
+    return picture
+
+
+def _picture(
+    ref: ImageRef,
+    limit: int,
+    background: tuple[int, int, int],
+    remark: Note,
+    least: int | None,
+) -> Image.Image:
     if ref.pixels is not None:
         return Image.fromarray(ref.pixels)
     if ref.image is not None:
@@ -106,6 +122,8 @@ def _image_errors(name: str, message: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except EmptyPictureError as error:
+        raise ImageError(f"{name}: {error}") from error
     except MemoryError as error:
         raise ImageError(f"{name}: needs more memory than there is; make it smaller") from error
     except Image.DecompressionBombError as error:
