@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
+from handful.cli._failures import failure_lines
 from handful.errors import StorageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ P = ParamSpec("P")
 stopped = ""  # what a command says when Ctrl-C ends it; "" for what is true of every command
 READER_GONE = 141  # exit code of what SIGPIPE ends, as shells report it: not all was read
 _UNFOLDED = 1_000_000  # columns; rich makes a table only as wide as its cells
-_MOST_FAILURES = 20  # that are named; more would hide the rest of the answer
 
 
 def as_command(function: Callable[P, int]) -> Callable[P, None]:
@@ -194,17 +194,8 @@ def report_failures(failures: Sequence[Failure], ignored: Mapping[str, int] | No
     """
     if ignored:
         echo_err(ignored_line(ignored))
-    alike: dict[str, list[Failure]] = {}
-    for failure in failures:
-        alike.setdefault(failure.reason.removeprefix(f"{failure.name}: "), []).append(failure)
-    for reason, some in list(alike.items())[:_MOST_FAILURES]:
-        names = first_names([each.name for each in some])
-        echo_err(
-            f"skipped {some[0].reason if len(some) == 1 else f'{len(some)} ({names}): {reason}'}"
-        )
-    left = sum(map(len, list(alike.values())[_MOST_FAILURES:]))
-    if left:
-        echo_err(f"skipped {left} more")
+    for line in failure_lines(failures):
+        echo_err(line)
     if failures:
         echo_err(f"{len(failures)} image{'s' * (len(failures) > 1)} could not be used")
     return int(bool(failures))
