@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OWN, _SKILL = COLOURS[4], COLOURS[5]
-_BARS = "bars: 95 % intervals, by groups of photos; none: all of one group"
+_BARS = "bars: 95 % intervals, by groups; no bar: one group"
 _ASIDE = 0.008  # the two curves' points beside each other, where they have the same place
 
 
@@ -49,8 +49,8 @@ def _curve(
 ) -> None:
     filled = [b for b in bins if b["count"]]
     x, y = (np.array([b[side] for b in filled]) for side in ("confidence", "accuracy"))
-    # without an interval the bar has no length
-    ends = np.array([b["interval"] or (b["accuracy"], b["accuracy"]) for b in filled]).T
+    # NaN: no bar
+    ends = np.array([b["interval"] or (np.nan, np.nan) for b in filled]).T
     hollow = {"markerfacecolor": "white"} if mark == "s" else {}
     style = "--" if mark == "s" else "-"
     axes.errorbar(
