@@ -537,7 +537,7 @@ def test_a_name_that_is_nothing_says_what_it_could_be() -> None:
 def test_a_prefix_names_a_backend(clip_folder: Path) -> None:
     assert encoders.load(f"transformers:{clip_folder}", precision="float32").dim == 32
     with pytest.raises(
-        UnknownNameError, match=r"no encoders named 'nothing'; known: .*transformers"
+        UnknownNameError, match=r"no encoder named 'nothing'; known: .*transformers"
     ):
         encoders.load("nothing:ViT-B-32")
     with pytest.raises(MissingModelError, match="no such folder"):

@@ -291,7 +291,7 @@ def test_a_task_that_is_not_installed_is_named(grade, pictures, tmp_path, monkey
     monkeypatch.delenv("HANDFUL_PLUGINS")
     with pytest.raises(PackError, match="needs the task 'grade', which is not installed here"):
         Pack.load(tmp_path / "s")
-    with pytest.raises(UnknownNameError, match="no tasks named 'grade'"):
+    with pytest.raises(UnknownNameError, match="no task named 'grade'"):
         fit(source, task="grade")
 
 
@@ -307,4 +307,4 @@ def test_contradicting_options_are_refused(pictures, tmp_path, capsys):
     code, _, err = run(capsys, "fit", source, *options)
     assert (code, "--multi-label contradict each other" in err) == (2, True)
     code, _, err = run(capsys, "fit", source, "--out", tmp_path / "s", "--task", "nonsense")
-    assert (code, "no tasks named 'nonsense'" in err) == (2, True)
+    assert (code, "no task named 'nonsense'" in err) == (2, True)

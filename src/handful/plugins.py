@@ -72,7 +72,8 @@ def get(kind: str, name: str) -> Any:
     known = names(kind)
     close = get_close_matches(wanted, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise UnknownNameError(f"no {kind} named {name!r}; {hint}known: {', '.join(known)}")
+    one = "method" if kind == "adapters" else kind.removesuffix("s")
+    raise UnknownNameError(f"no {one} named {name!r}; {hint}known: {', '.join(known)}")
 
 
 def name_of(kind: str, plugin: type) -> str | None:

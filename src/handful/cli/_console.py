@@ -6,9 +6,7 @@ import functools
 import io
 import json
 import os
-import shutil
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import typer
 
 from handful.cli._failures import failure_lines
+from handful.cli._folding import fold
 from handful.errors import StorageError
 
 if TYPE_CHECKING:
@@ -79,12 +78,7 @@ def echo(message: str) -> None:
 
 def echo_text(message: str) -> None:
     """The same for a long sentence: broken between words at the terminal's width, not in a pipe."""
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        message = textwrap.fill(
-            message, max(width, 20), break_long_words=False, break_on_hyphens=False
-        )
-    echo(message)
+    echo(fold(message) if sys.stdout.isatty() else message)
 
 
 def say_when_stopped(message: str) -> None:
@@ -94,10 +88,14 @@ def say_when_stopped(message: str) -> None:
 
 
 def echo_err(message: str) -> None:
-    """Write an error, a warning or a note to standard error; lost where that is closed."""
+    """Write an error, a warning or a note to standard error; lost where that is closed.
+
+    Folded as `echo_text` does.
+    """
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(_escape_controls(message) + "\n")
+            message = _escape_controls(message)
+            sys.stderr.write((fold(message) if sys.stderr.isatty() else message) + "\n")
 
 
 def _escape_controls(message: str) -> str:

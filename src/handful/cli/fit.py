@@ -67,7 +67,9 @@ def run(
     from handful.encoders import prompts
     from handful.packs import novelty_words
     from handful.skills import fit
+    from handful.skills.copies import check_on_conflict
 
+    check_on_conflict(on_conflict)
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
     _paths.warn_inside(out, images)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
@@ -102,9 +104,7 @@ def run(
         _console.echo_json(_facts(fitted, out))
     else:
         _show(fitted, out, seconds, why=why)
-    for line in fitted.notes:
-        _console.echo_err(line)
-    for line in fitted.pack.task.fit_warnings(fitted.pack.manifest):
+    for line in (*fitted.notes, *fitted.pack.task.fit_warnings(fitted.pack.manifest)):
         _console.echo_err(line)
     if of_unknown := novelty_words.fit_line(fitted.pack.manifest):
         _console.echo_err(of_unknown)

@@ -77,7 +77,12 @@ def group_images(dataset: DatasetT, group_by: str = AUTO) -> Grouped[DatasetT]:
     """
     how = parse_group_by(group_by, _columns(dataset))
     if how.kind == "auto":
-        return Grouped(dataset, group_by)
+        alone = [
+            i.name for i, group in zip(dataset.images, dataset.groups, strict=True) if not group
+        ]
+        if len(alone) == len(dataset):  # none is stated
+            return Grouped(dataset, group_by)
+        return Grouped(dataset, group_by, tuple(alone), "have no group stated and are each alone")
     groups, why = _WAYS[how.kind](dataset, how)
     lacking = [image.name for image, group in zip(dataset.images, groups, strict=True) if not group]
     found = replace(dataset, groups=tuple(groups))

@@ -28,6 +28,8 @@ def share_in_words(right: float, count: int, what: str = "") -> str:
     ('8 to 9 of 10 (between 7 and 9)', 'between 5 and 9 of 10 answers')
     >>> share_in_words(400, 400, " answers"), share_in_words(0, 400)
     ('nearly all answers (at least 99 of 100)', 'hardly any (at most 1 of 100)')
+    >>> share_in_words(14, 14)
+    'nearly all (between 7 and 10 of 10)'
     >>> share_in_words(388, 400)
     'about 97 of 100 (between 94 and 99)'
     """
@@ -41,7 +43,8 @@ def share_in_words(right: float, count: int, what: str = "") -> str:
     if base == 10 and last - first >= _WIDE:
         return f"between {first} and {last} of 10{what}"
     middle = tenths(right / count) if base == 10 else f"about {100 * right / count:.0f} of 100"
-    return f"{middle}{what} (between {first} and {last})"
+    of = " of 10" if middle == "nearly all" else ""  # which no number of ten goes before
+    return f"{middle}{what} (between {first} and {last}{of})"
 
 
 def tenths(value: float) -> str:
@@ -54,6 +57,8 @@ def tenths(value: float) -> str:
     if _NEAR < 10 * value - below < 1 - _NEAR:
         return f"{below} to {below + 1} of 10"
     nearest = round(10 * value)
+    if nearest == 10:
+        return "nearly all"
     return f"about {nearest} of 10" if nearest else "hardly any of 10"
 
 

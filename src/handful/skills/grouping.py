@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from handful import data
 from handful.data.group_by import AUTO, NONE
 from handful.selection.groups import find_units
+from handful.skills.hints import group_hint, none_of_them_hint
 from handful.skills.near_copies import NearCopies, find_near_copies
 from handful.skills.support import SupportFeatures, SupportImages
 from handful.tasks import Task
@@ -62,15 +63,16 @@ def grouping_notes(
     """What a user should know of the groups, a sentence each."""
     if near:
         notes = near_copies_notes(features.units, "; they were left out together")
+        notes += [hint] if (hint := group_hint(images.images)) else []
     else:
         by = "as stated" if images.group_by == AUTO else f"by {images.group_by}"
-        notes = _unit_notes(
-            features.units, f"groups or single photos ({by}); they were left out together."
-        )
+        what = "group" if len(np.unique(features.units)) == 1 else "groups or single photos"
+        notes = _unit_notes(features.units, f"{what} ({by}); they were left out together.")
     if images.group_note:
         notes.append(f"{images.group_note}.")
     if task.exclusive:
         notes += _of_one_unit(features) + _across(features, near)
+        notes += [hint] if (hint := none_of_them_hint(features.counts)) else []
     return tuple(notes)
 
 
@@ -81,14 +83,19 @@ def near_copies_notes(units: NDArray[np.int64], what_for: str) -> list[str]:
         units: `[N]`, equal for photos that belong together.
         what_for: the rest of the sentence.
     """
-    found = f"bursts or single pictures (near copies){what_for}. --group-by none if they are"
-    return _unit_notes(units, f"{found} independent.")
+    found = f"bursts or single pictures (near copies){what_for}. Some may not have been found:"
+    return _unit_notes(
+        units,
+        f"{found} state groups where you know them (--group-by); --group-by none if all are "
+        "independent.",
+        "at most ",
+    )
 
 
-def _unit_notes(units: NDArray[np.int64], found: str) -> list[str]:
+def _unit_notes(units: NDArray[np.int64], found: str, most: str = "") -> list[str]:
     """Nothing where each photo is alone."""
     count, alone = len(units), len(np.unique(units))
-    return [f"{count} photos are {alone} {found}"] if alone < count else []
+    return [f"{count} photos are {most}{alone} {found}"] if alone < count else []
 
 
 def _how(images: SupportImages, near: NearCopies | None) -> str:
@@ -114,8 +121,11 @@ def _of_one_unit(features: SupportFeatures) -> list[str]:
         return []
     shown = ", ".join(alone[:_SHOWN])
     more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+    all_of = f"All photos of {shown}{more} are one group"
+    if len(alone) > 1:
+        all_of = f"Of {shown}{more} all photos of each class are one group"
     return [
-        f"All photos of {shown}{more} are one group, so none of them can be left out: how well "
+        f"{all_of}, so none of them can be left out: how well "
         f"{'they are' if len(alone) > 1 else 'it is'} told is not known; add photos of another "
         "occasion."
     ]

@@ -26,8 +26,8 @@ TUNED = (
 )
 _ONE_EACH = "every class has one image, and none can be left out; its scores are the method's own"
 _ONE_GROUP_EACH = (
-    "every class has one group of images (or copies of one), and none can be left out; its scores "
-    "are the method's own"
+    "all photos of each class belong together (one burst, one patient, copies), so that none can "
+    "be left out to test it; its scores are the method's own"
 )
 _NOT_INDUCTIVE = "an answer of this method depends on other images; its scores are the method's own"
 _SCORES_ARE = "1 - p of their true class"
