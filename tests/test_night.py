@@ -77,7 +77,7 @@ def test_a_row_a_photo_and_a_summary(desk, tmp_path, capsys):
     assert f"{best} {number}" in err
     assert "ignored 1 .mov file" in err
     assert "2 of 42 images could not be used: " in err
-    assert f"wrote 42 answers to {out}" in err
+    assert f"wrote 40 answers and 2 failures to {out}" in err
     assert "42 photos in " in err
 
 

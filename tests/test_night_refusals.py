@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import errno
+import re
 import shlex
 import shutil
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import handful
 from commands import run
-from handful.cli import _ask, _predict_run
+from handful.cli import _ask, _predict_run, _summary
 from handful.data import playground
+from handful.packs import Pack
 from handful.report import files
 from handful.skills import sort_photos
 from handful.skills.answer_file import AnswerFile
+from handful.skills.tally import Tally
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +210,87 @@ def test_a_full_disk_keeps_the_rows_and_says_how_to_go_on(
     code, _, err = run(capsys, *command, "--resume")
     assert code == 0
     assert "(8 were there already)" in err
+
+
+# ------------------------------------------------------------------- what is said at the end
+
+
+def test_failures_are_told_by_kind_and_the_screen_names_each_once(
+    desk, tmp_path, capsys, monkeypatch
+):
+    photos = tmp_path / "a folder with a long name" / "DCIM"
+    photos.mkdir(parents=True)
+    shutil.copy(desk / "photos" / "000.png", photos / "IMG_0001.png")
+    (photos / "a.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + b"0" * 40)
+    (photos / "b.jpg").write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 40)
+    code, out, err = run(capsys, "predict", desk / "skill", photos)
+    assert code == 1
+    assert "error" not in out
+    assert str(photos / "IMG_0001.png") in out  # whole in a pipe
+    assert err.count("is a JPEG 2000 picture, which is not read") == 1
+    assert "2 of 3 images could not be used: is a JPEG 2000 picture 1; is an MPEG-4" in err
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, _ = run(capsys, "predict", desk / "skill", photos)
+    plain = re.sub("\x1b\\[[0-9;]*m", "", out)
+    lines = [line for line in plain.splitlines() if line.strip()]
+    assert len(lines) == 5, out  # a head, a rule and one line a photo
+    assert max(map(len, lines)) <= 60
+    assert (
+        sum("..." in line and line.split("  ")[0].endswith("IMG_0001.png") for line in lines) == 1
+    )
+
+
+def test_many_kinds_of_failures_fit_on_short_lines(capsys):
+    tally = Tally()
+    for i, letter in enumerate("abcdefg"):
+        name = f"photos/{letter}.jpg"
+        error = f"{name}: is a kind of file that is called {letter}, which is not read"
+        for _ in range(i + 4):
+            tally.add({"file": name, "error": error, "predictions": []})
+    _summary.summary(_summary.Finished(tally, 1.0, 49, 0, out=Path("pics.csv")), {})
+    lines = capsys.readouterr().err.splitlines()
+    assert "skipped 29 more: see the column error of pics.csv" in lines
+    start = next(i for i, line in enumerate(lines) if line.startswith("49 of 49 images"))
+    assert max(map(len, lines[start:-1])) <= 80
+    told = " ".join(line.strip() for line in lines[start:-1])
+    assert told.count("is a kind of") == 5
+    assert told.endswith("more: see the column error of pics.csv")
+
+
+def test_a_row_names_its_photo_once_and_the_summary_counts_what_is_asked(
+    desk, tmp_path, capsys, monkeypatch
+):
+    def sets(_, features, error):
+        return np.arange(len(features))[:, None].repeat(8, axis=1) > 2
+
+    monkeypatch.setattr(Pack, "sets", sets)
+    (tmp_path / "p").mkdir()
+    shutil.copytree(desk / "photos", tmp_path / "p", dirs_exist_ok=True)
+    (tmp_path / "p" / "empty.jpg").touch()
+    out = tmp_path / "a.csv"
+    command = ("predict", desk / "skill", tmp_path / "p", "--out", out, "--unknown", "0.3")
+    _, _, err = run(capsys, *command, "--error", "0.9")
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["error"].startswith("is empty")
+    assert f"skipped {tmp_path / 'p' / 'empty.jpg'}: is empty" in err
+    assert f"wrote 20 answers and 1 failure to {out}" in err
+    refused = sum(r["unknown"] == "yes" for r in rows)
+    labels = Counter(r["label"] for r in rows if r["unknown"] == "no")
+    assert refused
+    assert f"{labels.most_common(1)[0][0]} {labels.most_common(1)[0][1]}" in err
+    assert f", unknown {refused}\n" in err
+    without = sum(not r["may_be"] and not r["error"] for r in rows)
+    assert without == 3
+    assert f"{without} photos with no class at --error 0.9" in err
+    assert "0 computed now, the others were known" in run(capsys, *command, "--overwrite")[2]
+    again = run(capsys, *command, "--overwrite", "--error", "0.9")[2]
+    assert run(capsys, *command, "--resume", "--error", "0.9")[2].count("with no class at") == 1
+    assert f"{without} photos with no class" in again
+
+
+def test_may_be_empty_is_explained_where_columns_are():
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    line = next(x for x in page.splitlines() if x.startswith("| `may_be` |"))
+    assert "empty where no class is likely enough" in line

@@ -15,20 +15,42 @@ NONE = "none of the classes"  # in place of a label, of a skill of several label
 
 
 def show(answers: Sequence[Prediction], schema: Schema) -> None:
-    """A row an answer; what is said of the photo as a whole stands in its first row."""
-    failed = any(p.error for p in answers)
+    """A row an answer; what is said of the photo as a whole stands in its first row.
+
+    Why a photo has no answer is said beside the table. Names of files are shortened on a terminal
+    where it would break them over lines.
+    """
     headers = ["file", "label", "score"]
     headers += ["unknown", "familiar"] if schema.unknown is not None else []
     headers += ["may_be"] if schema.error is not None else []
     headers += ["skill"] if schema.library else []
-    headers += ["error"] if failed else []
     rows = []
     for answer in answers:
-        whole = _whole(answer, schema, failed=failed)
+        whole = _whole(answer, schema)
         for i, (label, score) in enumerate(_labels(answer)):
             rows.append([answer.name if i == 0 else "", label, score])
             rows[-1] += whole if i == 0 else [""] * len(whole)
+    room = _console.room_for_first(headers, rows)
+    if room is not None:
+        rows = [[shortened(row[0], room), *row[1:]] for row in rows]
     _console.echo_table(headers, rows, right=[2])
+
+
+def shortened(name: str, room: int) -> str:
+    """A name with its middle left out where it is longer than there is room; its end tells most.
+
+    >>> shortened("/media/card/DCIM/100CANON/IMG_0001.JPG", 24)
+    '/media/...N/IMG_0001.JPG'
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(name) <= room:
+        return name
+    before = (room - 3) // 3
+    end = name[-(room - 3 - before) :]
+    while cell_len(end) > room - 3 - before:
+        end = end[1:]
+    return f"{set_cell_size(name, before)}...{end}"
 
 
 def _labels(answer: Prediction) -> list[tuple[str, str]]:
@@ -36,7 +58,7 @@ def _labels(answer: Prediction) -> list[tuple[str, str]]:
     return found or [("" if answer.error else NONE, "")]
 
 
-def _whole(answer: Prediction, schema: Schema, *, failed: bool) -> list[str]:
+def _whole(answer: Prediction, schema: Schema) -> list[str]:
     """What is said of a photo as a whole, without its name."""
     cells: list[str] = []
     if schema.unknown is not None:
@@ -45,7 +67,7 @@ def _whole(answer: Prediction, schema: Schema, *, failed: bool) -> list[str]:
         cells.append(", ".join(answer.may_be or ()))
     if schema.library:
         cells.append(answer.facts["skill"] or "")
-    return [*cells, answer.error or ""] if failed else cells
+    return cells
 
 
 def _unknown(answer: Prediction, rate: float) -> str:

@@ -37,12 +37,14 @@ class Answering:
         batches: photos and progress to their answers, a batch at a time.
         schema: columns of the answers.
         meaning: what `unknown` means among them.
+        encoded: how many different photos went through the encoder so far.
         alone: an answer depends on its own photo alone, so that a run can be gone on with.
     """
 
     batches: Callable[[Sequence[Any], Update | None], Iterator[Sequence[Prediction]]]
     schema: Schema
     meaning: str
+    encoded: Callable[[], int]
     alone: bool = True
 
 
@@ -86,7 +88,7 @@ def open_skill(stack: ExitStack, skill: Path, asked: Asked, **where: Any) -> Ans
         f"yes: none of the {len(pack.classes)} classes; familiar: the share of such photos that "
         "look as familiar, or more so"
     )
-    return Answering(batches, predictor.schema(top_k), meaning, alone)
+    return Answering(batches, predictor.schema(top_k), meaning, lambda: predictor.encoded, alone)
 
 
 def with_columns(answering: Answering, exif: Sequence[str], carried: Sequence[str]) -> Answering:
@@ -121,4 +123,4 @@ def _open_library(stack: ExitStack, folder: Path, asked: Asked, **where: Any) ->
         return library.predict_batches(images, **rest, batch=BATCH, progress=update)
 
     meaning = "yes: none of the tasks of the library; the label is what its text alone suggests"
-    return Answering(batches, library.schema(**rest), meaning)
+    return Answering(batches, library.schema(**rest), meaning, lambda: library.encoded)

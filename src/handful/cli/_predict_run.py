@@ -76,7 +76,8 @@ def to_screen(
         _say_lost(0)
         raise
     _answers.show(predictions, schema)
-    return Finished(tally, clock.seconds, len(photos))
+    encoded = answering.encoded()
+    return Finished(tally, clock.seconds, len(photos), encoded, schema.error)
 
 
 def _say_lost(rows: int) -> None:
@@ -113,7 +114,8 @@ def to_output(
     except KeyboardInterrupt:
         _say_lost(tally.rows)
         raise
-    return Finished(tally, clock.seconds, len(photos))
+    encoded = answering.encoded()
+    return Finished(tally, clock.seconds, len(photos), encoded, schema.error)
 
 
 def to_file(
@@ -147,5 +149,8 @@ def to_file(
             raise
         except StorageError as error:
             raise StorageError(f"{error}. {file.kept}") from error
-    _console.echo_err(f"wrote {_console.count(file.tally.rows)} answers to {out}")
-    return Finished(file.tally, clock.seconds, len(left))
+    failed = file.tally.failed
+    answers = f"{_console.count(file.tally.rows - failed)} answers"
+    failures = f" and {_console.count(failed)} failure{'s' * (failed != 1)}" if failed else ""
+    _console.echo_err(f"wrote {answers}{failures} to {out}")
+    return Finished(file.tally, clock.seconds, len(left), answering.encoded(), schema.error, out)

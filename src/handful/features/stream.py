@@ -26,12 +26,14 @@ class EncodedBatch:
         features: `[M, D]`.
         positions: of the M among the N.
         failures: the N - M others.
+        encoded: different images that went through the encoder now; the others were known.
     """
 
     refs: tuple[ImageRef, ...]
     features: Array
     positions: tuple[int, ...]
     failures: tuple[Failure, ...]
+    encoded: int = 0
 
     def __len__(self) -> int:
         return len(self.positions) + len(self.failures)
@@ -90,7 +92,7 @@ def _encode(
 ) -> EncodedBatch:
     found = extract_features(encoder, refs, store, progress=progress)
     kept = tuple(refs[i] for i in found.kept)
-    return EncodedBatch(kept, found.features.values, found.kept, found.failures)
+    return EncodedBatch(kept, found.features.values, found.kept, found.failures, found.encoded)
 
 
 def _batches(images: Iterable[Any], size: int, max_bytes: int) -> Iterator[list[ImageRef]]:

@@ -74,6 +74,7 @@ class Library:
         self._given: Encoder | str | None = encoder
         self._encoder: Encoder | None = None
         self._tuned: dict[str, Encoder] = {}
+        self.encoded = 0
         self.broken: dict[str, str] = {}
         skills = []
         for name, pack in self.folder.load_all():
@@ -228,6 +229,7 @@ class Library:
             self.encoder, images, batch, self.store, total=len(images), progress=progress
         )
         for found in batches:
+            self.encoded += found.encoded
             answers = None
             while answers is None:
                 # a skill may turn out not to fit: then those that are left answer

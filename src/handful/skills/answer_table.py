@@ -112,7 +112,8 @@ class Schema:
         if self.library:
             row |= {"share": facts.get("share"), "zero_shot": facts.get("zero_shot", False)}
         row |= {"digest": self.skills.get(name, "")[:SHORT], "handful": __version__}
-        return row | {"options": self.options, "error": prediction.error}
+        reason = prediction.error and prediction.error.removeprefix(f"{prediction.name}: ")
+        return row | {"options": self.options, "error": reason}
 
     def cells(self, row: Row) -> list[Any]:
         """The flat form of a row, in the order of `columns`; None where there is nothing."""

@@ -64,6 +64,7 @@ class Predictor:
     Attributes:
         pack: the skill.
         encoder: the encoder, checked against it.
+        encoded: different images that went through it so far; features of others were known.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Predictor:
     ) -> None:
         self.pack, encoder, store = unpack(pack, encoder, store, precision=precision, device=device)
         self.unknown, self.error = unknown, error
+        self.encoded = 0
         self._detector: Detector | None = None
         self._check(unknown, error)  # before an encoder is loaded in vain
         self.encoder = load_encoder(self.pack, encoder, precision=precision, device=device)
@@ -235,6 +237,7 @@ class Predictor:
             progress=progress,
         )
         for found in batches:
+            self.encoded += found.encoded
             answers = self._answer(found.names, found.features, options)
             failures = (Prediction(f.name, [], f.reason) for f in found.failures)
             yield found.in_order(answers, failures)

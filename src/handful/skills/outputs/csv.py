@@ -109,7 +109,11 @@ def _complete(file: IO[bytes]) -> Iterator[bytes]:
 
 def _row(cells: dict[str, str]) -> dict[str, Any]:
     labels = cells["labels"].split(SEPARATOR) if "labels" in cells else [cells["label"]]
+    may_be = {}
+    if "may_be" in cells and not cells["error"]:
+        may_be = {"may_be": [name for name in cells["may_be"].split(SEPARATOR) if name]}
     return {
+        **may_be,
         **{name: cells[name] for name in ("file", "skill", "digest", "options")},
         "predictions": [{"label": label} for label in labels if label],
         "unknown": cells.get("unknown") == "yes",
