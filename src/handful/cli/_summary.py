@@ -136,7 +136,7 @@ def _pace(finished: Finished) -> str:
     line = f"{_photos(added)} in {seconds:.1f} s"
     if encoded:
         line += f", {_rate(added / max(seconds, 1e-9))}"
-    if encoded < added:
+    if encoded < added - finished.tally.failed:
         line += f"; {_console.count(encoded)} computed now, the others were known or failed"
     return f"{line} ({_console.count(there)} were there already)" if there else line
 
