@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,10 +32,23 @@ def show(answers: Sequence[Prediction], schema: Schema) -> None:
         for i, (label, score) in enumerate(_labels(answer)):
             rows.append([answer.name if i == 0 else "", label, score])
             rows[-1] += whole if i == 0 else [""] * len(whole)
-    room = _console.room_for_first(headers, rows)
+    room = _room_for_first(headers, rows)
     if room is not None:
         rows = [[shortened(row[0], room), *row[1:]] for row in rows]
     _console.echo_table(headers, rows, right=[2])
+
+
+def _room_for_first(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """Columns that a terminal leaves to the first column of `echo_table`, at least 16.
+
+    None in a pipe or a file, where a line is as long as it has to be.
+    """
+    if not sys.stdout.isatty():
+        return None
+    from rich.cells import cell_len
+
+    others = [max(map(cell_len, column)) for column in list(zip(headers, *rows, strict=True))[1:]]
+    return max(16, shutil.get_terminal_size().columns - sum(others) - 3 * len(others))
 
 
 def shortened(name: str, room: int) -> str:

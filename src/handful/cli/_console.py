@@ -145,19 +145,6 @@ def echo_table(
         echo(line.rstrip())
 
 
-def room_for_first(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
-    """Columns that a terminal leaves to the first column of `echo_table`, at least 16.
-
-    None in a pipe or a file, where a line is as long as it has to be.
-    """
-    if not sys.stdout.isatty():
-        return None
-    from rich.cells import cell_len
-
-    others = [max(map(cell_len, column)) for column in list(zip(headers, *rows, strict=True))[1:]]
-    return max(16, shutil.get_terminal_size().columns - sum(others) - 3 * len(others))
-
-
 def echo_parts(parts: Sequence[str | tasks.Table]) -> None:
     """Write the sentences and tables of an answer in their order."""
     for part in parts:
