@@ -176,7 +176,7 @@ def test_copies_never_stand_in_two_folds(photos, copies):
     assert len(done.notes) == 1  # nothing of groups, for each photo that counts is alone
 
 
-def test_cross_validation_of_several_labels(photos, tmp_path):
+def test_cross_validation_of_several_labels(photos, tmp_path, capsys):
     paths = sorted((photos / "train").rglob("*.png"))
     names = sorted({path.parent.name for path in paths})[:3]
     rows = [f"{p},{p.parent.name if p.parent.name in names else ''}" for p in paths]
@@ -186,6 +186,11 @@ def test_cross_validation_of_several_labels(photos, tmp_path):
     assert done.result.count == len(paths)
     assert done.confidence is None
     assert done.areas["per_class"][names[0]]["auroc"] is not None
+    command = ("evaluate", tmp_path / "t.csv", "--cv", 3, "--multi-label")
+    code, shown, _ = run(capsys, *command, "--json")
+    assert (code, json.loads(shown)["count"]) == (0, len(paths))
+    code, _, told = run(capsys, *command, "--task", "classify")
+    assert (code, "contradict each other" in told) == (2, True)
 
 
 def test_cross_validation_on_the_command_line(photos, tmp_path, capsys):
@@ -358,8 +363,11 @@ def test_the_patients_of_a_skill_count_in_no_number(patients, tmp_path, capsys):
     assert any("grouped by patient, as those" in note for note in done.notes)
     kept = handful.evaluate(skill, test, keep_leaks=True)
     assert (kept.result.count, len(kept.group_leaks)) == (count, 4)
-    code, _, told = run(capsys, "evaluate", skill, test, "--out", tmp_path / "r")
+    code, _, told = run(capsys, "evaluate", skill, test, "--out", tmp_path / "r", "--record")
     assert code == 0
+    card = (skill / "README.md").read_text()
+    assert "groups or single images among them: " in card
+    assert "left out: 4 images of groups that the skill was taught with" in card
     assert "4 test images are of 2 groups that the skill was taught with: left out" in told
     found = json.loads((tmp_path / "r" / "evaluation.json").read_text())
     assert (len(found["group_leaks"]), found["leaked_groups"]) == (4, ["p30", "p31"])

@@ -41,7 +41,7 @@ def cross_validate(
         images: labelled photos.
         folds: how many.
         seed: of the folds.
-        recipe: `method`, `params`, `templates`, `words` as they were typed.
+        recipe: `method`, `params`, `templates`, `words`, `task` as they were typed.
         options: further arguments of `handful.skills.cross_validate`.
     """
     from handful.encoders import prompts
@@ -52,6 +52,7 @@ def cross_validate(
         return run(images, folds, skill=skill, seed=seed, **options)
     options["encoder"] = options["encoder"] or os.environ.get("HANDFUL_ENCODER") or _options.ENCODER
     how = Recipe(
+        task=recipe["task"],
         method=recipe["method"],
         params=_options.read_params(recipe["params"]),
         templates=recipe["templates"] or prompts.DEFAULT,

@@ -65,6 +65,12 @@ def run(
     method: Annotated[
         str | None, typer.Option(help="With --cv and photos alone; default auto.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="With --cv and photos alone: what is asked, as for fit.")
+    ] = None,
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="The same of several labels a photo.")
+    ] = False,
     param: Annotated[
         list[str] | None, typer.Option(help="With --cv: an argument of the method; repeatable.")
     ] = None,
@@ -98,7 +104,13 @@ def run(
 ) -> int:
     """Measure a skill on labelled photos."""
     # Over 60 lines for its options alone, which typer reads from the signature.
-    recipe = {"method": method, "params": param, "templates": template, "words": classes}
+    recipe: dict[str, Any] = {
+        "method": method,
+        "params": param,
+        "templates": template,
+        "words": classes,
+    }
+    recipe["task"] = _options.read_task(task, method, multi_label=multi_label)
     places = _places(skill, images, cv, recipe)  # before imports that take a second
     from handful.skills.evaluate import evaluate
 
@@ -150,7 +162,7 @@ def _places(
     return None, _paths.existing_images(first)
 
 
-_RECIPE = ("method", "param", "template", "classes")
+_RECIPE = ("method", "param", "template", "classes", "task")
 
 
 def _check_cv(*, at: list[str] | None, keep_leaks: bool, record: bool, pool: bool) -> None:

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from handful.cli import _console, _options, _paths, _results, _tuning
-from handful.errors import InputError
 
 if TYPE_CHECKING:
     from handful.skills.fitted import Fitted
     from handful.tuners import Tuning
-
-MULTI_LABEL = "multi_label"
 
 
 def run(
@@ -73,7 +70,7 @@ def run(
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
     _paths.warn_inside(out, images)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
-    task = _task(task, method, multi_label=multi_label)
+    task = _options.read_task(task, method, multi_label=multi_label)
     _check_tuning(tuning, task, template)
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
@@ -128,25 +125,13 @@ def _report(fitted: Fitted) -> int:
 
 def _check_tuning(tuning: Tuning | None, task: str | None, template: list[str] | None) -> None:
     """Refuse a tuning that the task cannot have; warn of options that it makes idle."""
-    if task == MULTI_LABEL:
+    if task == _options.MULTI_LABEL:
         _tuning.refuse_multi_label(tuning)
     if template and tuning is not None and "soft_prompt" in tuning.tuners:
         _console.echo_err(
             "--template counts only where nothing of the tuning is kept: soft_prompt learns its "
             "own prompts, which begin as --tune words='a photo of a'"
         )
-
-
-def _task(task: str | None, method: str | None, *, multi_label: bool) -> str | None:
-    """`--task`, or the one that `--multi-label` stands for."""
-    if multi_label and task not in (None, MULTI_LABEL):
-        raise InputError(f"--task {task} and --multi-label contradict each other; leave one out")
-    if multi_label and method not in (None, MULTI_LABEL):
-        raise InputError(
-            f"--method {method} answers with one class an image; --multi-label has a method of "
-            "its own, leave one of the two out"
-        )
-    return MULTI_LABEL if multi_label else task
 
 
 def _facts(fitted: Fitted, out: Path) -> dict[str, Any]:

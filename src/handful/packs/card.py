@@ -192,12 +192,21 @@ def _numbers(evaluation: Mapping[str, Any] | None, figure: str, expected: str) -
         lines.append(f"- micro-F1: {evaluation['micro_f1']:.3f}")
     if isinstance(evaluation.get("macro_f1"), float):
         lines.append(f"- macro-F1: {evaluation['macro_f1']:.3f}")
-    for key, name in (("count", "images measured on"), ("dataset", "data"), ("how", "how")):
+    for key, name in (
+        ("count", "images measured on"),
+        ("units", "groups or single images among them"),
+        ("interval_method", "intervals by"),
+        ("dataset", "data"),
+        ("how", "how"),
+    ):
         if key in evaluation:
             lines.append(f"- {name}: {_cell(evaluation[key])}")
     leaks = evaluation.get("leaks")
     if isinstance(leaks, int) and leaks > 0:
         lines.append(f"- left out: {leaks} images that are also in the support set")
+    of_groups = evaluation.get("group_leaks")
+    if isinstance(of_groups, int) and of_groups > 0:
+        lines.append(f"- left out: {of_groups} images of groups that the skill was taught with")
     if figure:
         lines.append(f"\n![{figure}]({CONFUSION})")
     return "\n".join(["## How good it is\n", *lines, ""])
