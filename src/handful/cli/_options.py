@@ -39,7 +39,6 @@ Methods = Annotated[
 ]
 Shots = Annotated[str | None, typer.Option(help="Default: those of 1,2,4,8,16 the images allow.")]
 Revision = Annotated[str | None, typer.Option(help="Of the hub: a branch, tag or commit.")]
-MULTI_LABEL = "multi_label"
 ENCODER = "photo"  # as `encoders.DEFAULT`, which the command line does not import at its start
 EncoderName = Annotated[
     str,
@@ -237,19 +236,3 @@ def read_integers(text: str | None, option: str) -> tuple[int, ...] | None:
 def read_separator(given: str | None) -> str:
     """What stands between the cells of a CSV; a tab can be spelled out."""
     return {"tab": "\t", "\\t": "\t"}.get(given or ",", given or ",")
-
-
-def read_task(task: str | None, method: str | None, *, multi_label: bool) -> str | None:
-    """`--task`, or the one that `--multi-label` stands for.
-
-    Raises:
-        InputError: options that contradict each other.
-    """
-    if multi_label and task not in (None, MULTI_LABEL):
-        raise InputError(f"--task {task} and --multi-label contradict each other; leave one out")
-    if multi_label and method not in (None, MULTI_LABEL):
-        raise InputError(
-            f"--method {method} answers with one class an image; --multi-label has a method of "
-            "its own, leave one of the two out"
-        )
-    return MULTI_LABEL if multi_label else task

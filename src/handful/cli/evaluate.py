@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _evaluation, _evaluation_files, _options, _paths, _results
+from handful.cli import _console, _evaluation, _evaluation_files, _options, _paths, _results, _task
 from handful.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def run(
         "templates": template,
         "words": classes,
     }
-    recipe["task"] = _options.read_task(task, method, multi_label=multi_label)
+    recipe["task"] = _task.read_task(task, method, multi_label=multi_label)
     places = _places(skill, images, cv, recipe)  # before imports that take a second
     from handful.skills.evaluate import evaluate
 

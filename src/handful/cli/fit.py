@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.cli import _console, _options, _paths, _results, _tuning
+from handful.cli import _console, _options, _paths, _results, _task, _tuning
 
 if TYPE_CHECKING:
     from handful.skills.fitted import Fitted
@@ -70,7 +70,7 @@ def run(
     _options.check_output(out, overwrite=overwrite)  # before minutes of work, not after
     _paths.warn_inside(out, images)
     tuning = _tuning.read_tuning(tuner, with_, tune, unlabelled, checkpoint, log)
-    task = _options.read_task(task, method, multi_label=multi_label)
+    task = _task.read_task(task, method, multi_label=multi_label)
     _check_tuning(tuning, task, template)
     began = time.perf_counter()
     with _console.training_progress("encoding") as (progress, live):
@@ -125,7 +125,7 @@ def _report(fitted: Fitted) -> int:
 
 def _check_tuning(tuning: Tuning | None, task: str | None, template: list[str] | None) -> None:
     """Refuse a tuning that the task cannot have; warn of options that it makes idle."""
-    if task == _options.MULTI_LABEL:
+    if task == _task.MULTI_LABEL:
         _tuning.refuse_multi_label(tuning)
     if template and tuning is not None and "soft_prompt" in tuning.tuners:
         _console.echo_err(
