@@ -87,7 +87,7 @@ def test_where_nothing_can_be_left_out_no_number_is_invented():
         (stated(one), "every class has one image"),
         (stated(several, tuned=True), "tuned"),
         (stated(several, "transclip"), "depends on other images"),
-        (stated(bursts), "one group"),
+        (stated(bursts), "photos of each class belong together"),
     ]:
         text = sentence(entry, several.counts)
         assert text.startswith("How many new photos will be right is not known: ")
