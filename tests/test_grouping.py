@@ -64,12 +64,20 @@ def test_a_pattern_has_one_part_in_brackets():
         (r"(\d+", "is no regular expression"),
         (r"\d+_", "has no part in brackets"),
         (r"(\d+)_(\d+)", "has 2 parts in brackets"),
+        ("", "is empty; groups are stated by auto"),
+        ("1h30", "'1h30' is read as a duration in two units; write it in one, such as 90min"),
+        ("0s", "'0s' is no time; write a duration above 0"),
         (60, "expected a text, got 60"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text, message):
     with pytest.raises(InputError, match=message):
         parse_group_by(text, ["patient"])
+
+
+def test_errors_call_the_option_and_the_data():
+    with pytest.raises(InputError, match=r"^t\.csv: --group-by \(group_by=\): the data"):
+        group_images(dataset("abc"), "patent", "t.csv")
 
 
 def test_a_column_called_like_a_word_of_its_own_is_refused():

@@ -10,7 +10,18 @@ import pytest
 from PIL import Image
 
 from handful import tasks
-from handful.data import _passed_over, _walk, class_words, find_images, folder, separate_reserved
+from handful.data import (
+    _passed_over,
+    _walk,
+    class_words,
+    find_images,
+    folder,
+    load,
+    reading,
+    separate_reserved,
+    with_classes_known,
+)
+from handful.data.grouping import group_images
 from handful.errors import InputError
 from handful.packs.format import CONFUSION, LIBRARY, MANIFEST, WEIGHTS
 from handful.skills import evaluation_figures
@@ -94,6 +105,8 @@ LEAVINGS = (
     *("@eaDir/Forest/SYNOPHOTO_THUMB_S.jpg", "Forest/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg"),
     *("#recycle/gone.jpg", "#Recycle/gone.jpg", "@Recycle/gone.jpg", "#snapshot/1/Forest/0.jpg"),
     *("$RECYCLE.BIN/S-1/gone.jpg", "RECYCLER/gone.jpg", "System Volume Information/x.jpg"),
+    *("@__thumb/1.jpg", "@SynoResource/1.jpg", "FOUND.000/1.jpg", "~snapshot/1.jpg"),
+    *("AppleDouble/1.jpg", ".AppleDouble/1.jpg", "_gsdata_/1.jpg", ".snapshot/1.jpg"),
     *("lost+found/1.jpg", ".thumbnails/1.jpg", "__MACOSX/Forest/._0.jpg", "Cat.lrdata/1.jpg"),
     *("Forest/SYNOPHOTO_THUMB_XL.jpg", "Forest/Thumbs.db", "River/thumbs.DB"),
 )
@@ -103,7 +116,7 @@ def test_folders_of_systems_are_no_classes_and_never_searched(tmp_path: Path) ->
     plant(tmp_path, *PHOTOS, *LEAVINGS)
     found = folder(tmp_path)
     assert found.counts == {"Forest": 2, "Highway": 2, "River": 2}
-    assert found.ignored == {"system or trash": 16}
+    assert found.ignored == {"system or trash": 24}
     everywhere = find_images(tmp_path)
     assert len(everywhere) == 6
     assert everywhere.ignored == found.ignored
@@ -219,7 +232,105 @@ def test_folders_that_hold_the_same_folders_are_refused(tmp_path: Path) -> None:
     plant(tmp_path, *(f"north/{name}" for name in PHOTOS), *(f"south/{name}" for name in PHOTOS))
     message = complaint(folder, tmp_path)
     assert "north, south all hold the same folders (Forest, Highway, River)" in message
-    assert f"name one of them ({tmp_path / 'north'}), call them train, val and test" in message
+    assert "--group-by parent" in message
+    assert "--classes" in message
+    assert f"call the folders above train, val and test, or name one of them alone ({tmp_path}" in (
+        message
+    )
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"),
+    [
+        (("AnnualCrop", "Forest", "River", "Sea"), ("b00", "b01")),
+        (("deer", "fox", "boar"), ("BR03", "BR04")),
+        (("deer", "fox", "boar"), ("north", "south")),
+        (("deer", "fox"), ("day", "night")),
+        (("deer", "fox"), ("2021", "2022")),
+        (("deer", "fox", "boar", "hare"), ("Oak Ridge", "Long Lake")),
+    ],
+)
+def test_places_and_times_in_every_class(
+    tmp_path: Path, upper: tuple[str, ...], lower: tuple[str, ...]
+) -> None:
+    plant(tmp_path, *(f"{name}/{part}/1.jpg" for name in upper for part in lower))
+    with reading() as notes:
+        found = folder(tmp_path)
+    assert found.classes == tuple(sorted(upper))
+    assert f"hold the same folders ({', '.join(sorted(lower))}): taken for places" in str(notes)
+    assert group_images(found, "parent").dataset.groups == tuple(
+        f"{name}/{part}" for name in sorted(upper) for part in sorted(lower)
+    )
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"),
+    [
+        (("part1", "part2"), ("deer", "fox")),
+        (("set-a", "set-b"), ("deer", "fox")),
+        (("2019", "2020", "2021", "2022"), ("deer", "fox")),
+        (("deer", "fox"), ("Oak Ridge", "Long Lake")),
+    ],
+)
+def test_what_is_not_clear_is_settled_by_groups_or_classes(
+    tmp_path: Path, upper: tuple[str, ...], lower: tuple[str, ...]
+) -> None:
+    plant(tmp_path, *(f"{name}/{part}/1.jpg" for name in upper for part in lower))
+    assert "so either may be the classes" in complaint(load, tmp_path)
+    for settled in (
+        load(with_classes_known(tmp_path, "parent")),
+        load(with_classes_known(tmp_path, "(.+)_")),
+        load(with_classes_known(str(tmp_path), "auto", [*upper, "another"])),
+    ):
+        assert settled.classes == upper
+    for unsettled in (("auto", ()), ("60s", ()), ("auto", lower)):
+        assert with_classes_known(tmp_path, *unsettled) == tmp_path
+    assert with_classes_known(tmp_path / upper[0], "parent") == tmp_path / upper[0]
+    task = tasks.get("classify")
+    images = read_support(task, tmp_path, group_by="parent").images
+    assert images.groups == tuple(f"{name}/{part}" for name in upper for part in sorted(lower))
+    assert read_support(task, tmp_path, {name: name for name in upper}).words == {
+        name: name for name in upper
+    }
+
+
+def test_an_empty_split_is_passed_over_and_told(tmp_path: Path) -> None:
+    plant(tmp_path, *(f"{part}/{name}" for part in ("train", "test") for name in PHOTOS))
+    (tmp_path / "val").mkdir()
+    with reading() as notes:
+        found = folder(tmp_path)
+    assert {*found.splits} == {"train", "test"}
+    assert str(notes) == f"{tmp_path / 'val'}: this split holds no photos and is passed over"
+    plant(tmp_path, "val/1.jpg")  # a photo without a class is not lost
+    assert "and other folders (val)" in complaint(folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Trash", "Recycle Bin", "Papierkorb", "thumbs", "Dropbox.cache"])
+def test_a_class_that_may_be_trash_is_asked_about(tmp_path: Path, name: str) -> None:
+    plant(tmp_path, *PHOTOS, f"{name}/1.jpg")
+    with reading() as notes:
+        assert name in folder(tmp_path).classes
+    assert "if it holds deleted photos or thumbnails, take it out" in str(notes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+def test_a_class_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS)
+    try:
+        plant(tmp_path, os.fsdecode(b"caf\xe9/1.jpg"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    message = complaint(folder, tmp_path)
+    assert message.startswith(f"{tmp_path}/caf\\xe9: the name of this class folder is not UTF-8")
+
+
+def test_a_class_all_of_whose_photos_are_dropped_says_where_they_are_too(tmp_path: Path) -> None:
+    plant(tmp_path, *PHOTOS)
+    (tmp_path / "background").mkdir()
+    for i in range(2):
+        (tmp_path / f"background/{i}.jpg").write_bytes((tmp_path / f"Forest/{i}.jpg").read_bytes())
+    with pytest.raises(InputError, match="all 2 photos of Forest are in background too"):
+        read_support(tasks.get("classify"), tmp_path, on_conflict="drop")
 
 
 @pytest.mark.parametrize("inside", [("100MEDIA", "101MEDIA"), ("burst1", "burst2")])

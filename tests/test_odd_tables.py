@@ -284,3 +284,30 @@ def test_further_columns_are_kept(place: Path, name: str, several: bool) -> None
         "year": ("2023", "2024", "2024", "2025"),
     }
     assert found.groups == ("g1", "g2", "g3", "g4")
+
+
+@pytest.mark.parametrize(
+    "header", ["filePath,scientificName", "photo,species", "image_path,Species", "file,label"]
+)
+def test_tables_of_the_field(place: Path, header: str) -> None:
+    found = table(written(place, f"{header}\n1.png,Vulpes vulpes\n2.png,Sus scrofa\n"))
+    assert found.labels == ("Vulpes vulpes", "Sus scrofa")
+
+
+def test_a_class_of_taxonomy_is_not_taken_for_the_label(place: Path) -> None:
+    text = "path,class,species\n1.png,Mammalia,fox\n2.png,Mammalia,boar\n"
+    assert "the columns class and species may both be the label; rename" in complaint(
+        table, written(place, text)
+    )
+    found = table(written(place, text.replace("species", "label")))
+    assert found.labels == ("fox", "boar")
+    found = table(written(place, "path,label,species\n1.png,x,fox\n2.png,y,boar\n"))
+    assert found.labels == ("x", "y")
+
+
+@pytest.mark.parametrize("last", ["2.png,dog\n", '2.png,"dog"\n', "2.png,dog\n" * 20_000])
+def test_a_quote_that_is_not_closed_is_named_with_its_line(place: Path, last: str) -> None:
+    path = written(place, f'path,label\n1.png,cat\n"1.png,cat\n{last}')
+    message = complaint(table, path)
+    assert message.startswith(f'{path}: line 3: a quote (") is opened here and not closed')
+    assert "\n" not in message

@@ -30,7 +30,7 @@ from handful.data.photo_list import PhotoList, read_list, read_stream
 from handful.data.pixels import image_ref
 from handful.data.queries import images_of
 from handful.data.reading import Notes, reading
-from handful.data.sources import load, split_or_all
+from handful.data.sources import load, split_or_all, with_classes_known
 from handful.data.splits import (
     draw_from_digests,
     draw_shots,
@@ -93,4 +93,5 @@ __all__ = [
     "table",
     "tip_cache",
     "unique_names",
+    "with_classes_known",
 ]

@@ -18,7 +18,7 @@ from handful.data.text import case_twins, clean_name, is_missing_text, without_f
 from handful.errors import InputError
 
 # Names of a column; the first that a table has is taken, upper and lower case are one.
-PATH = ("path", "file_name", "filename", "image", "image_path", "filepath", "file")
+PATH = ("path", "file_name", "filename", "image", "image_path", "filepath", "file", "photo")
 SPLIT = ("split",)
 GROUP = ("group",)
 _SHOWN = 5

@@ -17,16 +17,29 @@ OWN = "written by Handful"
 # thumbnails, deleted photos or older states: pictures that nobody labelled or asked about.
 _SYSTEM = frozenset(
     (
-        *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology: thumbnails, trash, snapshots
-        *("@recycle", "@recently-snapshot", ".@__thumb"),  # QNAP
+        *(
+            "@eadir",
+            "#recycle",
+            "#snapshot",
+            "@tmp",
+            "@synoresource",
+        ),  # Synology: thumbnails, trash
+        *("@recycle", "@recently-snapshot", "@__thumb", ".@__thumb"),  # QNAP
+        *("~snapshot", ".snapshot", "_gsdata_"),  # NetApp, GoodSync
+        *("appledouble", ".appledouble"),  # netatalk
         *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
         *("thumbs.db", "ehthumbs.db", "desktop.ini"),  # Windows Explorer
         *("__macosx", "network trash folder", "temporary items"),  # a Mac's zip and its shares
         *("lost+found", ".thumbnails"),  # ext file systems, desktops of Linux, Android
     )
 )
-# Lightroom's previews; Synology's thumbnails, which lie in @eaDir and are copied out of it.
-_SYSTEM_PATTERN = re.compile(r".*\.lrdata|synophoto_thumb_.*", re.IGNORECASE)
+# Lightroom's previews; Synology's thumbnails, which lie in @eaDir and are copied out of it; what
+# Windows' chkdsk found.
+_SYSTEM_PATTERN = re.compile(r".*\.lrdata|synophoto_thumb_.*|found\.\d{3}", re.IGNORECASE)
+# Names that people and programs give to deleted photos or thumbnails, and that may be a class.
+_MAY_BE_TRASH = frozenset(
+    ("trash", "recycle bin", "recycling bin", "papierkorb", "thumbs", "thumbnails", "dropbox.cache")
+)
 # On Windows a name does not say that a file is hidden; its attributes do.
 _ATTRIBUTES = stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM
 
@@ -53,6 +66,11 @@ OWN_FOLDERS = frozenset(("gallery",))  # and folders of pictures
 def is_system(name: str) -> bool:
     """Whether a name is one of those that systems give to their own folders and files."""
     return name.casefold() in _SYSTEM or bool(_SYSTEM_PATTERN.fullmatch(name))
+
+
+def may_be_trash(name: str) -> bool:
+    """Whether a folder of this name may hold what somebody deleted, or thumbnails."""
+    return name.casefold() in _MAY_BE_TRASH
 
 
 def passed_over(entry: os.DirEntry[str]) -> str:

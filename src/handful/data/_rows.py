@@ -108,8 +108,35 @@ def _csv(path: Path, accepts: Accepts) -> tuple[list[str], list[Row]]:
                 )
             rows.append((f"line {reader.line_num}", dict(zip(best, cells, strict=False))))
     except csv.Error as error:
+        _refuse_open_quote(path, content, delimiter)  # csv says that a cell is too large
         raise InputError(f"{path}: line {reader.line_num} is not CSV ({error})") from error
+    if _spans_lines(rows):
+        _refuse_open_quote(path, content, delimiter)
     return best, rows
+
+
+def _spans_lines(rows: list[Row]) -> bool:
+    return any("\n" in (cell or "") or "\r" in (cell or "") for _, r in rows for cell in r.values())
+
+
+def _refuse_open_quote(path: Path, content: str, delimiter: str) -> None:
+    """Refuse a quote that ends nowhere, or amid text.
+
+    csv reads such a file without complaint, the rest of it as one cell.
+
+    Raises:
+        InputError: there is one; names the line on which it is opened.
+    """
+    reader = csv.reader(StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for _ in reader:
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f'{path}: line {line}: a quote (") is opened here and not closed, so the lines after '
+            "it were read as part of this cell; close it or take it out"
+        ) from error
 
 
 def _header(content: str, delimiter: str) -> list[str]:

@@ -13,8 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from handful.data import _passed_over
-from handful.data._walk import EXTENSIONS, entries, is_folder, written_by_handful
+from handful.data._parts import INSIDE_A_CLASS, looks_like_a_part
+from handful.data._walk import EXTENSIONS, Search, entries, is_folder, written_by_handful
 from handful.data.dataset import SPLITS
+from handful.data.reading import remark
 from handful.errors import InputError
 
 _ORDER = ("train", "val", "test")
@@ -25,17 +27,16 @@ _WORDS = SPLITS | {
     **dict.fromkeys(("testset", "tst", "holdout", "heldout", "hold out", "held out"), "test"),
 }
 _MOSTLY = 0.5  # of a split's folders, the least share that another split holds as well
-# Folders that every class may hold alike: a camera's own (100MEDIA), a date, a numbered series.
-_INSIDE_A_CLASS = re.compile(
-    r"\d{3}[a-z0-9_]{5}|\d{4}[-_. ]?\d\d[-_. ]?\d\d.*|dcim"
-    r"|(burst|group|patient|subject|session|visit|site|location|place|camera|cam|roll|sequence|"
-    r"seq|video|clip|batch)s?[-_ ]*[a-z0-9]{0,4}",
-    re.IGNORECASE,
-)
+_FEW = 3  # so few folders may be splits or places, whatever they are called
 
 
-def split_folders(top: Path) -> list[tuple[Path, str]]:
+def split_folders(top: Path, *, classes: bool = False) -> list[tuple[Path, str]]:
     """Folders of splits with the split of each, in their order; none where they are classes.
+
+    Args:
+        top: the folder that holds them.
+        classes: of folders that hold the same folders, and are no splits by their names: it is
+            known that they are classes.
 
     Raises:
         InputError: splits without classes in them, splits beside other folders, or folders that
@@ -48,15 +49,29 @@ def split_folders(top: Path) -> list[tuple[Path, str]]:
     exact = {n: SPLITS[n.casefold()] for n in names if n.casefold() in SPLITS and below[n]}
     known = exact | _told_by_names(exact, below)
     others = [n for n in names if n not in known]
+    empty = [n for n in others if len(known) and _is_empty_split(top / n)]
+    others = [n for n in others if n not in empty]
     if known and not others:
+        for name in empty:
+            remark("this split holds no photos and is passed over", str(top / name))
         return [(top / n, known[n]) for n in sorted(known, key=lambda n: _ORDER.index(known[n]))]
     if len(known) > 1 or "train" in exact.values():
         raise InputError(
             f"{top}: holds the splits {', '.join(known)} and other folders "
             f"({', '.join(others[:5])}); keep only one kind, or name one of the folders"
         )
-    _refuse_alike(top, below)
+    if not classes:
+        _judge_alike(top, below)
     return []
+
+
+def hold_the_same(top: Path) -> list[str]:
+    """Names of the folders in a folder that all hold the same folders; none where they do not."""
+    names = class_like(top)
+    if any(n.casefold() in SPLITS for n in names):
+        return []
+    below = {name: frozenset(map(str.casefold, class_like(top / name))) for name in names}
+    return names if _shared(top, below) else []
 
 
 def class_like(path: Path) -> list[str]:
@@ -89,25 +104,57 @@ def _told_by_names(exact: Mapping[str, str], below: Mapping[str, frozenset[str]]
 
 
 def _alike(*folders: frozenset[str]) -> bool:
-    one, other = ({n for n in names if not _INSIDE_A_CLASS.fullmatch(n)} for names in folders)
+    one, other = ({n for n in names if not INSIDE_A_CLASS.fullmatch(n)} for names in folders)
     shared = len(one & other)
     return shared > 0 and shared >= _MOSTLY * min(len(one), len(other))
 
 
-def _refuse_alike(top: Path, below: Mapping[str, frozenset[str]]) -> None:
-    """Refuse folders that all hold the same two or more folders, whatever they are called."""
+def _shared(top: Path, below: Mapping[str, frozenset[str]]) -> list[str]:
+    """Two or more folders that all of the folders hold, and nothing else; [] for none."""
     names = [*below]
     shared = class_like(top / names[0]) if len(set(below.values())) == 1 else []
-    if len(names) < 2 or len(shared) < 2 or all(map(_INSIDE_A_CLASS.fullmatch, shared)):
+    if len(names) < 2 or len(shared) < 2 or all(map(INSIDE_A_CLASS.fullmatch, shared)):
+        return []
+    return [] if any(_has_images(top / name) for name in names) else shared
+
+
+def _judge_alike(top: Path, below: Mapping[str, frozenset[str]]) -> None:
+    """Remark that folders which hold the same folders are taken for classes, or refuse them.
+
+    They are species more often than places, with a folder for each site, burst or year in them.
+    Refused are few of them whose folders may be classes as well, and those that are called like
+    parts of a data set.
+    """
+    shared = _shared(top, below)
+    if not shared:
         return
-    if any(_has_images(top / name) for name in names):
+    names = [*below]
+    upper, lower = _listed(names), _listed(shared)
+    parts = all(map(looks_like_a_part, names))
+    if not parts and (len(names) > _FEW or all(map(looks_like_a_part, shared))):
+        remark(
+            f"{upper} hold the same folders ({lower}): taken for places or bursts of each class, "
+            f"which --group-by parent keeps together; if {lower} are the classes, list every "
+            "photo with its label in a table",
+            str(top),
+        )
         return
-    first = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
     raise InputError(
-        f"{top}: {first} all hold the same folders ({', '.join(shared[:5])}), so they look like "
-        f"splits or places and not like classes; name one of them ({top / names[0]}), call them "
-        "train, val and test, or list every photo with its label in a table"
+        f"{top}: {upper} all hold the same folders ({lower}), so either may be the classes; if "
+        f"{upper} are, say so by --group-by parent (the folders in them are groups) or by a "
+        f"--classes file that names them; if {lower} are, list every photo with its label in a "
+        "table, call the folders above train, val and test, or name one of them alone "
+        f"({top / names[0]})"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+
+
+def _is_empty_split(path: Path) -> bool:
+    """Whether a folder is called as a split is and has no photos anywhere in it."""
+    return path.name.casefold() in SPLITS and not Search().images(path)
 
 
 def _has_images(path: Path) -> bool:

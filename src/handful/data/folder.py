@@ -20,6 +20,7 @@ from handful.data._walk import (
     written_by_handful,
 )
 from handful.data.dataset import Dataset
+from handful.data.reading import remark
 from handful.data.text import clean_name
 from handful.errors import InputError
 
@@ -28,7 +29,7 @@ __all__ = ["EXTENSIONS", "PHOTO_EXTENSIONS", "STRAY", "FoundImages", "find_image
 STRAY = "outside the class folders"  # what `Dataset.ignored` calls images without a class
 
 
-def folder(path: str | Path) -> Dataset:
+def folder(path: str | Path, *, classes: bool = False) -> Dataset:
     """Labelled images from `path/<class>/...` or `path/<train|val|test>/<class>/...`.
 
     The folder's name is the label; folders below a class belong to it. Hidden files, folders of
@@ -36,15 +37,20 @@ def folder(path: str | Path) -> Dataset:
     are passed over and counted in `Dataset.ignored`; a folder below a class that cannot be listed
     is named in `Dataset.unreadable`.
 
+    Args:
+        path: the folder.
+        classes: where the folders in it all hold the same folders: they are known to be classes.
+
     Raises:
         InputError: no such folder, no class folders, a class without images or whose folder cannot
-            be listed, no images at all.
+            be listed or whose name is no UTF-8, no images at all, folders of which it is not clear
+            whether they are classes.
     """
     top = at_home(path)
     if not top.is_dir():
         raise InputError(f"{path}: is not a folder; expected one folder per class in it")
     ignored: Counter[str] = Counter()
-    parts = split_folders(top)
+    parts = split_folders(top, classes=classes)
     if parts:
         _count_beside(top, ignored)
     found: list[tuple[str, str, Path]] = []
@@ -52,6 +58,7 @@ def folder(path: str | Path) -> Dataset:
     for part, split in parts or [(top, "")]:
         for name in _class_folders(part, ignored):
             label = clean_name(name)  # a Mac writes é as two characters
+            _check_name(part / name)
             search = Search()
             images = search.images(part / name)
             ignored.update(search.ignored)
@@ -139,6 +146,22 @@ def _class_folders(part: Path, ignored: Counter[str]) -> list[str]:
     if not names:
         raise InputError(f"{part}: has no images; expected one folder per class with images in it")
     return names
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a class folder whose name is no text; ask about one that may hold deleted photos."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{printable(path)}: the name of this class folder is not UTF-8; rename it"
+        ) from error
+    if _passed_over.may_be_trash(path.name):
+        remark(
+            "is taken for a class by its name in this place; if it holds deleted photos or "
+            "thumbnails, take it out",
+            str(path),
+        )
 
 
 def _count_beside(part: Path, ignored: Counter[str]) -> list[str]:

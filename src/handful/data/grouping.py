@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from handful.contracts import ImageRef
+from handful.data._files import file_in_errors
 from handful.data.dataset import LabelledImages
 from handful.data.exif import read_exif
-from handful.data.group_by import AUTO, GroupBy, Kind, parse_group_by
+from handful.data.group_by import AUTO, OPTION, GroupBy, Kind, parse_group_by
 from handful.errors import InputError
 
 COLUMN = "group"  # of a table, which the data set keeps as its groups
@@ -62,7 +64,9 @@ def with_groups(dataset: DatasetT, group_by: str = AUTO) -> DatasetT:
     return group_images(dataset, group_by).dataset
 
 
-def group_images(dataset: DatasetT, group_by: str = AUTO) -> Grouped[DatasetT]:
+def group_images(
+    dataset: DatasetT, group_by: str = AUTO, where: object = None
+) -> Grouped[DatasetT]:
     """Give every image the name of its group; "" is an image of none.
 
     Args:
@@ -71,10 +75,16 @@ def group_images(dataset: DatasetT, group_by: str = AUTO) -> Grouped[DatasetT]:
             that holds the photo (`parent2`, the one above it); a duration such as `60s`: photos of
             one camera (else of one folder), each at most that long after the one before; a regular
             expression with one part in brackets, on the file's name; a column of the table.
+        where: the source, which errors name where it is a path.
 
     Raises:
         InputError: what cannot be meant, with what would do; a group in more than one split.
     """
+    with file_in_errors(where) if isinstance(where, str | Path) else nullcontext():
+        return _group_images(dataset, group_by)
+
+
+def _group_images(dataset: DatasetT, group_by: str) -> Grouped[DatasetT]:
     how = parse_group_by(group_by, _columns(dataset))
     if how.kind == "auto":
         alone = [
@@ -105,12 +115,12 @@ def _by_column(dataset: LabelledImages, how: GroupBy) -> tuple[list[str], str]:
 
 def _by_name(dataset: LabelledImages, how: GroupBy) -> tuple[list[str], str]:
     if how.pattern is None:  # excluded by the parser; for the type checker
-        raise InputError("group_by: expected a pattern")
+        raise InputError(f"{OPTION}: expected a pattern")
     matches = [how.pattern.search(_file_name(image)) for image in dataset.images]
     groups = [(match[1] or "") if match else "" for match in matches]
     if not any(groups):
         raise InputError(
-            f"group_by: no file's name holds {how.pattern.pattern!r}, such as "
+            f"{OPTION}: no file's name holds {how.pattern.pattern!r}, such as "
             f"{_file_name(dataset.images[0])!r}; correct the expression"
         )
     return groups, "have a name in which the expression finds nothing and are each alone"
@@ -119,13 +129,13 @@ def _by_name(dataset: LabelledImages, how: GroupBy) -> tuple[list[str], str]:
 def _by_parent(dataset: LabelledImages, how: GroupBy) -> tuple[list[str], str]:
     groups = _folders(dataset.images, how.levels)
     if not any(groups):
-        raise InputError("group_by: the images are in no folder; state groups in another way")
+        raise InputError(f"{OPTION}: the images are in no folder; state groups in another way")
     homes = {*zip(groups, dataset.labels, dataset.splits, strict=True)}
     kinds = {*zip(dataset.labels, dataset.splits, strict=True)}
     # of a multi-label data set, whose labels are tuples, one folder of everything is refused alone
     if len(homes) == len(kinds) == len(set(groups)) or len(set(groups)) == 1:
         raise InputError(
-            "group_by: every class would be one group, for its photos lie in one folder; "
+            f"{OPTION}: every class would be one group, for its photos lie in one folder; "
             "make a folder of each group in it (class/burst/photo.jpg), or state groups by a "
             "duration such as 60s, by a pattern on names or by a column"
         )
@@ -139,7 +149,7 @@ def _by_time(dataset: LabelledImages, how: GroupBy) -> tuple[list[str], str]:
     times = [f.time for f in facts]
     if not any(times):
         raise InputError(
-            "group_by: no photo says when it was taken (EXIF), as after a messenger or an editor "
+            f"{OPTION}: no photo says when it was taken (EXIF), as after a messenger or an editor "
             "has written it anew; state groups by names, folders or a column instead"
         )
     several = len({c for c, time in zip(cameras, times, strict=True) if time}) > 1

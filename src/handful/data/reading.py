@@ -7,6 +7,7 @@ print(notes)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -87,6 +88,15 @@ def current() -> Settings | None:
 def settings() -> Settings:
     """The same, or the usual ones."""
     return current() or Settings()
+
+
+def remark(text: str, name: str) -> None:
+    """Remark on a file or folder: told at the end of a `reading`, else logged as a warning."""
+    inner = current()
+    if inner is None:
+        logging.getLogger("handful").warning("%s: %s", name, text)
+    else:
+        inner.notes.add(text, name)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from handful.data.dataset import Dataset
 from handful.errors import InputError
 
 LISTED_AGAIN = "listed again"  # what `Dataset.ignored` calls rows that repeat another
-LABEL = ("label", "class", "category", "class_name", "classname")
+SPECIES = ("species", "scientificname", "scientific_name")  # as Camtrap DP and others have it
+LABEL = ("label", "class", "category", "class_name", "classname", *SPECIES)
 
 
 def table(path: str | Path | ImageTable) -> Dataset:
@@ -41,6 +42,7 @@ def table(path: str | Path | ImageTable) -> Dataset:
                 f"{', '.join(names[:-1])} or {names[-1]}, got {', '.join(found.columns) or 'none'}"
             )
     label_column = find_column(found.columns, LABEL)
+    _check_label_column(found, label_column)
     places = [place for place, _ in found.rows]
     cells = [_label(found, place, row.get(label_column)) for place, row in found.rows]
     labels = found.one_spelling(places, cells)
@@ -73,6 +75,23 @@ def table(path: str | Path | ImageTable) -> Dataset:
             unreadable=found.unreadable,
             columns=found.other_columns([label_column], [found.rows[i] for i in kept]),
         )
+
+
+def _check_label_column(found: ImageTable, chosen: str) -> None:
+    """Refuse a column `class` beside `species`: in taxonomy a class is Mammalia, not the species.
+
+    Raises:
+        InputError: both, with different cells.
+    """
+    species = find_column(found.columns, SPECIES)
+    if not species or chosen in (species, find_column(found.columns, LABEL[:1])):
+        return
+    if all(cell_text(row.get(chosen)) == cell_text(row.get(species)) for _, row in found.rows):
+        return
+    raise InputError(
+        f"{found.source}: the columns {chosen} and {species} may both be the label; rename the "
+        "column that is to label"
+    )
 
 
 def _label(found: ImageTable, place: str, cell: Any) -> str:

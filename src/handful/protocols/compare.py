@@ -132,7 +132,8 @@ def compare(
     methods = [methods] if isinstance(methods, str) else methods
     check_count("seeds", seeds)
     counts = _shot_counts(shots)
-    grouped = group_images(data.load(source, classes=words), group_by)
+    known = data.with_classes_known(source, group_by, words or ())
+    grouped = group_images(data.load(known, classes=words), group_by, source)
     dataset, reserved = data.separate_reserved(grouped.dataset, words)
     with data.reserved_in_errors(reserved):
         names = data.class_words(dataset, words)

@@ -21,11 +21,13 @@ class Copies:
         kept: positions of the images that count, ascending: the first of each picture.
         repeated: names of further copies under the same label; the first one counts.
         dropped: names of pictures with several labels, all of their copies.
+        torn: the positions of these, those of one picture together.
     """
 
     kept: tuple[int, ...]
     repeated: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    torn: tuple[tuple[int, ...], ...] = ()
 
 
 def find_copies(
@@ -59,7 +61,40 @@ def find_copies(
     repeated = {i for rows in several for i in rows[1:]} - dropped
     kept = tuple(i for i in range(len(images)) if i not in dropped and i not in repeated)
     names = [tuple(images[i].name for i in sorted(rows)) for rows in (repeated, dropped)]
-    return Copies(kept, *names)
+    return Copies(kept, names[0], names[1], tuple(map(tuple, torn)))
+
+
+def check_not_emptied(found: Copies, labels: Sequence[Hashable], classes: Sequence[str]) -> None:
+    """Refuse that no photo of a class is left once pictures with several labels are dropped.
+
+    Args:
+        found: the copies among N images.
+        labels: their N labels, or tuples of labels.
+        classes: names of the classes; other labels may be left without photos.
+
+    Raises:
+        InputError: of a class none is left; says under which labels its photos are too.
+    """
+    left = {name for i in found.kept for name in _names(labels[i])}
+    told: dict[str, tuple[int, set[str]]] = {}
+    for rows in found.torn:
+        there = [name for i in rows for name in _names(labels[i])]
+        for name in {*there} & {*classes} - left:
+            count, others = told.get(name, (0, set()))
+            told[name] = (count + there.count(name), others | ({*there} - {name}))
+    if told:
+        lost = [
+            f"all {count} photos of {name} are in {' and '.join(sorted(others))} too"
+            for name, (count, others) in sorted(told.items())
+        ]
+        raise InputError(
+            f"{'; '.join(lost[:_SHOWN])}, byte for byte, so --on-conflict drop leaves none of "
+            "them; take the wrong copies out"
+        )
+
+
+def _names(label: Hashable) -> tuple[str, ...]:
+    return label if isinstance(label, tuple) else (str(label),)
 
 
 def check_on_conflict(on_conflict: str) -> None:

@@ -93,8 +93,9 @@ def cross_validate(
     recipe = taken or Recipe()
     task = tasks.choose(recipe.task, source)
     task.create(recipe.method, recipe.seed, recipe.params)  # a wrong parameter is refused at once
-    images = task.load(data.read_source(source))
-    grouped, said = group_as_taught(images, group_by, recipe.group_by, folds=True)
+    source = data.with_classes_known(data.read_source(source), group_by, recipe.words or ())
+    images = task.load(source)
+    grouped, said = group_as_taught(images, group_by, recipe.group_by, folds=True, where=source)
     dataset = data.split_or_all(grouped.dataset, "train")
     dataset, reserved = task.separate(dataset, recipe.words)
     check_columns(by, [*dataset.columns])

@@ -105,9 +105,10 @@ def evaluate(
     pack, store = predictor.pack, store or predictor.store
     task = pack.task
     asked = operating_points.check(pack, at, pool=pool)
-    images = task.load(data.read_source(source, classes=classes, root=root))
+    read = data.read_source(source, classes=classes, root=root)
+    images = task.load(data.with_classes_known(read, group_by, pack.classes))
     taught = stated_way(pack.manifest["training"])
-    grouped, said = group_as_taught(images, group_by, taught)
+    grouped, said = group_as_taught(images, group_by, taught, where=read)
     dataset = data.split_or_all(grouped.dataset, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
     check_columns(by, [*dataset.columns])

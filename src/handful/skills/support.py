@@ -20,7 +20,7 @@ from handful.features.store import FeatureStore
 from handful.packs import deltas
 from handful.packs.support import Reserved, Support
 from handful.selection.groups import Units, find_units
-from handful.skills.copies import REFUSE, Copies, find_copies
+from handful.skills.copies import REFUSE, Copies, check_not_emptied, find_copies
 from handful.tasks import Source, Task
 
 
@@ -123,7 +123,8 @@ def read_support(
         InputError: the data or the class names have to be put right, a class has too few images.
     """
     words = data.clean_words(words)
-    grouped = group_images(task.load(source), group_by)
+    known = data.with_classes_known(source, group_by, words or ())
+    grouped = group_images(task.load(known), group_by, source)
     dataset = data.split_or_all(grouped.dataset, "train")
     # reserved labels first: `background` would be a class and a column of the head otherwise
     dataset, reserved = task.separate(dataset, words)
@@ -152,7 +153,9 @@ def _copies(dataset: LabelledImages, reserved: LabelledImages, on_conflict: str)
     # `background` and `none` mean the same, so a picture may have both
     none = min(reserved.labels, default="")
     labels = (*dataset.labels, *([none] * len(reserved)))
-    return find_copies((*dataset.images, *reserved.images), labels, on_conflict)
+    found = find_copies((*dataset.images, *reserved.images), labels, on_conflict)
+    check_not_emptied(found, (*dataset.labels, *reserved.labels), dataset.classes)
+    return found
 
 
 def unreadable(dataset: LabelledImages) -> tuple[Failure, ...]:

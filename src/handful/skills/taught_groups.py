@@ -45,7 +45,7 @@ def stated_way(training: Mapping[str, Any]) -> str:
 
 
 def group_as_taught(
-    images: DatasetT, group_by: str, taught: str, *, folds: bool = False
+    images: DatasetT, group_by: str, taught: str, *, folds: bool = False, where: object = None
 ) -> tuple[Grouped[DatasetT], list[str]]:
     """Test images with their groups, by default as the skill's own were stated.
 
@@ -54,6 +54,7 @@ def group_as_taught(
         group_by: as for `handful.evaluate`.
         taught: how the groups of the skill were stated (`stated_way`).
         folds: whether these are photos for cross-validation, which the skill need not have seen.
+        where: the source, which errors name where it is a path.
 
     Returns:
         the images, and what a reader should know, a sentence each.
@@ -62,7 +63,7 @@ def group_as_taught(
         InputError: as `handful.data.grouping.group_images`.
     """
     if not taught:
-        return group_images(images, group_by), []
+        return group_images(images, group_by, where), []
     way = f"by {taught}" if taught != STATED else "that its data stated"
     auto = group_by.strip().casefold() == AUTO
     same = _same_way(images, taught) if auto and taught != STATED else None
@@ -71,7 +72,7 @@ def group_as_taught(
             f"Photos are grouped {way}, as those that the skill was taught with (--group-by for "
             "another way)."
         ]
-    grouped = group_images(images, group_by)
+    grouped = group_images(images, group_by, where)
     if not any(grouped.dataset.groups):
         return grouped, [
             f"The skill was taught with groups {way}, and this evaluation has none stated: "

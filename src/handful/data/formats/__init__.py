@@ -11,7 +11,7 @@ from handful.contracts import missing_path
 from handful.data.dataset import Dataset
 from handful.errors import InputError
 
-__all__ = ["Format", "load"]
+__all__ = ["Format", "find", "load"]
 
 _LAST = ("table", "folder")  # the most general formats, tried when no other applies
 
@@ -39,19 +39,27 @@ class Format(ABC):
         """
 
 
+def find(path: Path) -> Format | None:
+    """The format that reads a path; None for no such path, or one of no format."""
+    return next((f for f in _formats() if path.exists() and f.reads(path)), None)
+
+
 def load(path: Path) -> Dataset:
     """Labelled images from a path of any format.
 
     Raises:
         InputError: no such path, or of no format; what the format finds wrong.
     """
-    known = [name for name in plugins.names("formats") if name not in _LAST]
-    formats: list[Format] = [plugins.get("formats", name)() for name in (*known, *_LAST)]
-    found = next((f for f in formats if path.exists() and f.reads(path)), None)
+    found = find(path)
     if found is not None:
         return found.load(path)
-    *first, last = (f.expected for f in reversed(formats))
+    *first, last = (f.expected for f in reversed(_formats()))
     expected = f"expected {', '.join(first)}, or {last}"
     if path.exists():
         raise InputError(f"{path}: is none of the kinds of source; {expected}")
     raise InputError(missing_path(path, expected))
+
+
+def _formats() -> list[Format]:
+    known = [name for name in plugins.names("formats") if name not in _LAST]
+    return [plugins.get("formats", name)() for name in (*known, *_LAST)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from handful.data import folder
 from handful.data._rows import READERS
 from handful.data._walk import entries
 from handful.data.dataset import Dataset
+from handful.data.folder import folder
 from handful.data.formats import Format
 from handful.errors import InputError
 

@@ -13,6 +13,7 @@ import numpy as np
 from handful import data
 from handful.contracts import Array, ClassText, Encoder, ImageRef
 from handful.data import Dataset
+from handful.data.group_by import AUTO
 from handful.encoders import prompts
 from handful.errors import ImageError, InputError
 from handful.features import Failure, Progress, extract_features
@@ -67,7 +68,9 @@ def add(
     """
     pack, encoder, store = unpack(skill, encoder, store, precision=precision, device=device)
     support = require_support(pack)
-    dataset = as_the_skill_spells(data.split_or_all(data.load(source), "train"), pack.classes)
+    # folders called as its classes are classes, also where all hold the same folders
+    loaded_images = data.load(data.with_classes_known(source, AUTO, pack.classes))
+    dataset = as_the_skill_spells(data.split_or_all(loaded_images, "train"), pack.classes)
     words = {data.same_name(n, pack.classes): word for n, word in (words or {}).items()}
     new_classes = _new_classes(pack, dataset, words)
     dataset = mark_reserved(dataset, pack.classes)
