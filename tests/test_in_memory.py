@@ -315,7 +315,7 @@ REFUSED = [
     (FRAME[:0], {}, "the data frame: has no rows"),
     (FRAME.rename(columns={"label": "kind"}), {}, "no column for the label; expected one named"),
     (FRAME.rename(columns={"label": "kind"}), {}, "label, class, category.*got path, kind"),
-    (FRAME.rename(columns={"path": "photo"}), {}, "path, file_name.*got photo, label"),
+    (FRAME.rename(columns={"path": "picture"}), {}, "path, file_name.*got picture, label"),
     (pd.DataFrame(), {}, "has no rows"),
     (FRAME.rename(columns={"label": "path"}), {}, "two columns are called path"),
     (FRAME.assign(label=["cat", None, "dog", np.nan]), {}, r"empty labels \(2\): row 1, row 3"),
