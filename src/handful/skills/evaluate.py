@@ -94,8 +94,7 @@ def evaluate(
         progress: called with (images done, images in all).
 
     Raises:
-        InputError: a label that is not among the skill's classes; nothing left to measure on; a
-            support set too small for an operating point; no such column.
+        InputError: a label of no class; nothing to measure on; too few support images; no column.
     """
     at, by = ((one,) if isinstance(one, str) else tuple(one) for one in (at, by))
     if isinstance(skill, Predictor):
@@ -105,10 +104,10 @@ def evaluate(
     pack, store = predictor.pack, store or predictor.store
     task = pack.task
     asked = operating_points.check(pack, at, pool=pool)
-    read = data.read_source(source, classes=classes, root=root)
-    images = task.load(data.with_classes_known(read, group_by, pack.classes))
+    source = data.read_source(source, classes=classes, root=root)
+    images = task.load(data.with_classes_known(source, group_by, pack.classes))
     taught = stated_way(pack.manifest["training"])
-    grouped, said = group_as_taught(images, group_by, taught, where=read)
+    grouped, said = group_as_taught(images, group_by, taught, where=source)
     dataset = data.split_or_all(grouped.dataset, "test")
     dataset, reserved = task.separate(dataset, known=pack.classes)
     check_columns(by, [*dataset.columns])
