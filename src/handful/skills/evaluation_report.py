@@ -100,7 +100,7 @@ def _headline(done: Evaluated) -> dict[str, str]:
         said = f" Without looking: {words.guessing(counts)[1]}."
     what = "right" if exclusive else "with all labels right"
     seen = done.leaks and keeps_leaks(done)
-    unseen = "some of which taught the skill" if seen else "that the skill had not seen"
+    unseen = "some of which taught the skill" if seen else "that are not among its support photos"
     if folds := folds_of(done):
         unseen = f"in {folds} folds, each answered by a skill taught with the other folds"
     return {
