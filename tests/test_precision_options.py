@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from PIL import Image
 
 import commands
 from handful import encoders
@@ -84,8 +85,10 @@ def test_every_command_that_reads_photos_takes_their_largest_size():
         assert ("--max-pixels" in options) == (name in READING), name
 
 
-def test_the_largest_size_of_photos_reaches_the_decoder(desk, capsys):
-    command = ("predict", desk["skill"], desk["photo"], "--format", "csv")
+def test_the_largest_size_of_photos_reaches_the_decoder(desk, tmp_path, capsys):
+    photo = tmp_path / "new.png"  # whose features are not known, or it would not be decoded
+    Image.effect_noise((40, 40), 60).convert("RGB").save(photo)
+    command = ("predict", desk["skill"], photo, "--format", "csv")
     code, out, err = commands.run(capsys, *command, "--max-pixels", "10")
     assert (code, "more than the 10 allowed; make it smaller, or" in err + out) == (1, True)
     assert commands.run(capsys, *command)[0] == 0  # it holds for one command

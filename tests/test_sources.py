@@ -176,7 +176,7 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     assert found.images[1].name.endswith("/b/\\xe9.png")
     assert found.images[1].content()
     (tmp_path / "b").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
-    assert "is not Unicode text; rename it" in complaint(folder, tmp_path)
+    assert "is not UTF-8; rename it" in complaint(folder, tmp_path)
 
 
 # ---------------------------------------------------------------------------- images to predict
