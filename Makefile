@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-slow lint format clean
 demo: $(VENV)/.ready
 	$(BIN)/handful demo
 
 test: $(VENV)/.ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto  # one thread a worker: oversubscribed cores wait
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"  # one thread a worker: oversubscribed cores wait
+
+test-slow: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

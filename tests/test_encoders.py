@@ -590,6 +590,7 @@ except errors.MissingModelError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_download_from_a_hub_then_works_without_one(
     clip: Any, clip_folder: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_the_shipped_weights_are_few_and_say_how_they_were_made():
     assert facts["encoder"] == encoders.load("tiny", precision="float32").fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [1, 2])
 def test_it_is_above_zero_shot_and_tip_on_tasks_it_never_saw(shots):
     encoder = encoders.load("tiny", precision="float32")
@@ -81,6 +82,7 @@ def test_the_same_weights_serve_any_width(width):
     assert (adapter.predict(task.values) == task.labels).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_learning_is_deterministic_and_lowers_the_loss():
     tasks = [made(seed=s) for s in range(3)]
     told = []

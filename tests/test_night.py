@@ -219,6 +219,7 @@ def test_new_photos_are_added_and_names_that_repeat_count(tmp_path):
     assert path.stat().st_size > 2 << 20  # nothing was cut
 
 
+@pytest.mark.slow
 @posix
 def test_killed_at_any_moment_no_row_is_lost_or_repeated(desk, tmp_path):
     """Two kills at moments drawn by chance; the run goes on as if there had been none."""

@@ -650,6 +650,7 @@ for name in ("hf-hub:someone/else", "hf-hub:someone/skill/x", "someone/skill"):
 """
 
 
+@pytest.mark.slow
 def test_a_download_from_a_hub_then_works_without_one(tmp_path: Path) -> None:
     folder = checkpoints.checkpoint("siglip", tmp_path)
     change(folder, "text_cfg", hf_tokenizer_name="someone/skill")

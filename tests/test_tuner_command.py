@@ -16,6 +16,8 @@ from handful.packs import Pack
 from handful.tuners import TunedEncoder
 from handful.tuners.training.tune import Tuning, plan
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--tune", "epochs=1", "--tune", "views=1", "--tune", "augmentation=none", "--shots", "2"]
 
 

@@ -130,6 +130,7 @@ def test_what_was_interrupted_goes_on_to_the_same_result(step, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["training.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
@@ -474,6 +475,7 @@ def both(both_folder):
     return [torch.load(folder / str(rank), weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.slow
 def test_the_group_of_processes_ends_before_they_do(both, both_folder):
     # one that is still there can abort a process that ends, and its launcher then ends the others
     assert [(both_folder / f"group{rank}").read_text() for rank in (0, 1)] == ["False", "False"]

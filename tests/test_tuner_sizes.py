@@ -16,6 +16,8 @@ from handful.errors import InputError
 from handful.tuners import Tuner
 from handful.tuners._tuned_encoder import TunerModule, attached, encode_texts
 
+pytestmark = pytest.mark.slow
+
 TEXT = "a photo of a cat."
 # parameters of the whole model as its makers publish it, the logit scale (and bias) included
 PUBLISHED = {
