@@ -40,15 +40,20 @@ from handful.skills.tally import Tally
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and signals of Unix")
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Path:
-    """A skill, 40 photos in two folders and one file that is none."""
-    top = tmp_path_factory.mktemp("night")
+def make_desk(top: Path, count: int) -> Path:
+    """A skill in `top/skill` and so many photos in `top/photos`."""
     playground.write(playground.task("style-rolled", 4, 6100, queries_per_class=5), top / "made")
     handful.fit(top / "made" / "train", encoder="tiny", method="tip").save(top / "skill")
     (top / "photos").mkdir()
-    for i, photo in enumerate(sorted((top / "made" / "test").glob("*/*.png"))[:40]):
+    for i, photo in enumerate(sorted((top / "made" / "test").glob("*/*.png"))[:count]):
         shutil.copy(photo, top / "photos" / f"{i:03d}.png")
+    return top
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A skill, 40 photos in two folders and one file that is none."""
+    top = make_desk(tmp_path_factory.mktemp("night"), 40)
     (top / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff no")
     return top
 

@@ -13,27 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import handful
 from commands import run
 from handful.cli import _ask, _predict_run, _summary
-from handful.data import playground
 from handful.packs import Pack
 from handful.report import files
 from handful.skills import sort_photos
 from handful.skills.answer_file import AnswerFile
 from handful.skills.tally import Tally
+from test_night import make_desk
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
     """A skill and 20 photos."""
-    top = tmp_path_factory.mktemp("refusals")
-    playground.write(playground.task("style-rolled", 4, 6100, queries_per_class=5), top / "made")
-    handful.fit(top / "made" / "train", encoder="tiny", method="tip").save(top / "skill")
-    (top / "photos").mkdir()
-    for i, photo in enumerate(sorted((top / "made" / "test").glob("*/*.png"))[:20]):
-        shutil.copy(photo, top / "photos" / f"{i:03d}.png")
-    return top
+    return make_desk(tmp_path_factory.mktemp("refusals"), 20)
 
 
 # ------------------------------------------------------------------- before the work

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from io import BytesIO
-from typing import Any
+from io import BufferedReader, BytesIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
-from handful.contracts import ImageRef
+from handful.contracts import ImageRef, image_file
 from handful.errors import ImageError
 
 # A block can be malformed in as many ways as a file can; it is no reason to refuse the photo.
@@ -48,11 +48,20 @@ def read_exif(ref: ImageRef) -> Exif:
             return _facts(ref.image.getexif())
         if ref.pixels is not None:
             return Exif()
-        # by content, as the decoder reads: a pipe or a device is refused
-        with Image.open(BytesIO(ref.content())) as image:
+        with _opened(ref) as file, Image.open(file) as image:
             return _facts(image.getexif())
     except (ImageError, Image.DecompressionBombError, Warning, *_MALFORMED):
         return Exif()
+
+
+@contextmanager
+def _opened(ref: ImageRef) -> Iterator[BinaryIO]:
+    """The file, of which little is read; a pipe or a device is refused, as by the decoder."""
+    if ref.path is None:
+        yield BytesIO(ref.content())
+        return
+    with image_file(ref.name, ref.path) as file:
+        yield BufferedReader(file)
 
 
 def _facts(tags: Image.Exif) -> Exif:

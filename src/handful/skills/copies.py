@@ -4,13 +4,64 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from handful.contracts import ImageRef
 from handful.errors import ImageError, InputError
 
 REFUSE, DROP = "refuse", "drop"  # what to do where one picture has two labels
 _SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which of N labelled images count: each picture once.
+
+    Args:
+        rows: positions that count, ascending: the first image of each picture.
+        repeated: positions of further copies under the same label, ascending.
+        torn: positions of the copies of each picture that has several labels.
+    """
+
+    rows: tuple[int, ...]
+    repeated: tuple[int, ...]
+    torn: tuple[tuple[int, ...], ...]
+
+    @property
+    def contradictory(self) -> tuple[int, ...]:
+        """Positions of all pictures that have several labels, ascending."""
+        return tuple(sorted(i for rows in self.torn for i in rows))
+
+
+def count_once(pictures: Sequence[Hashable], labels: Sequence[Hashable]) -> Counted:
+    """The first image of each picture; none of a picture whose labels differ.
+
+    Args:
+        pictures: N digests, or other keys that are equal for copies alone.
+        labels: N labels, or tuples of labels.
+
+    >>> found = count_once(["a", "a", "b", "c", "c"], [0, 0, 1, 0, 1])
+    >>> found.rows, found.repeated, found.contradictory
+    ((0, 2), (1,), (3, 4))
+    """
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for i, key in enumerate(pictures):
+        found[key].append(i)
+    torn, alike = list[tuple[int, ...]](), list[tuple[int, ...]]()
+    for rows in found.values():
+        (torn if len({labels[i] for i in rows}) > 1 else alike).append(tuple(rows))
+    repeated = sorted(i for rows in alike for i in rows[1:])
+    return Counted(tuple(rows[0] for rows in alike), tuple(repeated), tuple(torn))
+
+
+def label_keys(targets: NDArray[Any]) -> list[Hashable]:
+    """N labels that can be compared, of `[N]` columns or of `[N, C]` rows of 0 and 1."""
+    return [tuple(np.atleast_1d(row).tolist()) for row in targets]
 
 
 @dataclass(frozen=True)
@@ -47,21 +98,17 @@ def find_copies(
         InputError: a picture with several labels, where they are refused; names its files.
     """
     check_on_conflict(on_conflict)
-    found: dict[str, list[int]] = defaultdict(list)
+    keys: list[Hashable] = [*range(len(images))]  # equal to none
     for i in _of_equal_size(images):
-        try:
-            found[images[i].digest()].append(i)
-        except ImageError:
-            continue
-    several = [rows for rows in found.values() if len(rows) > 1]
-    torn = [rows for rows in several if len({labels[i] for i in rows}) > 1]
-    if torn and on_conflict == REFUSE:
-        raise InputError(conflict_message([_told(images, labels, rows) for rows in torn]))
-    dropped = {i for rows in torn for i in rows}
-    repeated = {i for rows in several for i in rows[1:]} - dropped
-    kept = tuple(i for i in range(len(images)) if i not in dropped and i not in repeated)
-    names = [tuple(images[i].name for i in sorted(rows)) for rows in (repeated, dropped)]
-    return Copies(kept, names[0], names[1], tuple(map(tuple, torn)))
+        with suppress(ImageError):
+            keys[i] = images[i].digest()
+    found = count_once(keys, labels)
+    if found.torn and on_conflict == REFUSE:
+        raise InputError(conflict_message([_told(images, labels, rows) for rows in found.torn]))
+    repeated, dropped = (
+        tuple(images[i].name for i in rows) for rows in (found.repeated, found.contradictory)
+    )
+    return Copies(found.rows, repeated, dropped, found.torn)
 
 
 def check_not_emptied(found: Copies, labels: Sequence[Hashable], classes: Sequence[str]) -> None:

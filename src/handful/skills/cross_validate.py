@@ -25,6 +25,7 @@ from handful.features.store import FeatureStore
 from handful.packs import confidence
 from handful.packs.support import Support
 from handful.skills.answers import Answers
+from handful.skills.copies import count_once, label_keys
 from handful.skills.evaluated import Evaluated
 from handful.skills.folds import deal_folds
 from handful.skills.interval_units import find_test_units, fold_notes, note_of
@@ -32,7 +33,6 @@ from handful.skills.loaded import AnySkill
 from handful.skills.measure import (
     Sets,
     calibration_numbers,
-    count_once,
     facts_of,
     sets_of,
     with_details,
@@ -107,11 +107,11 @@ def cross_validate(
     class_prompts = prompts.class_prompts(words, prompts.expand_templates(recipe.templates))
     text = prompts.encode_prompts(model, class_prompts)
     found = extract_features(model, dataset.images, store, progress=progress)
-    counted = count_once(found.features.ids, task.targets(dataset.subset(found.kept), [*words]))
-    rows = counted.rows
     kept = np.asarray(found.kept)
     readable = replace(grouped, dataset=dataset.subset(kept))
     truth = task.targets(readable.dataset, [*words])
+    counted = count_once(found.features.ids, label_keys(truth))
+    rows = np.array(counted.rows, dtype=np.int64)
     readable, units = find_test_units(readable, found.features.values, found.features.ids, truth)
     photos = _Photos(
         readable.dataset.subset(rows),

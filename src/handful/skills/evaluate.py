@@ -19,12 +19,12 @@ from handful.features.store import FeatureStore
 from handful.packs import Pack, confidence
 from handful.skills import operating_points
 from handful.skills.answers import Answers
+from handful.skills.copies import count_once, label_keys
 from handful.skills.evaluated import Evaluated
 from handful.skills.interval_units import find_test_units, note_of
 from handful.skills.loaded import AnySkill
 from handful.skills.measure import (
     calibration_numbers,
-    count_once,
     facts_of,
     sets_of,
     with_details,
@@ -127,13 +127,13 @@ def evaluate(
     )
     none = extract_features(predictor.encoder, reserved.images, store) if len(reserved) else None
     kept = np.asarray(found.places)
-    counted = count_once(found.ids, truth[kept])
-    if not len(counted.rows):
+    counted = count_once(found.ids, label_keys(truth[kept]))
+    if not counted.rows:
         raise InputError(
             "no test image is left: every picture is there with different labels "
             f"({dataset.images[kept[0]].name}); correct them"
         )
-    rows = counted.rows[_order(pack, len(counted.rows))]
+    rows = np.array(counted.rows)[_order(pack, len(counted.rows))]
     features, places = found.features[rows], kept[rows]
     readable = replace(grouped, dataset=dataset.subset(kept))
     readable, units = find_test_units(readable, found.features, found.ids, truth[kept])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from handful import data
 from handful.data.group_by import AUTO, NONE
-from handful.selection.groups import find_units
+from handful.skills.copies import label_keys
 from handful.skills.hints import group_hint, none_of_them_hint
 from handful.skills.near_copies import NearCopies, find_near_copies
 from handful.skills.support import SupportFeatures, SupportImages
@@ -35,7 +35,7 @@ def with_groups(
     """
     if images.states_groups:
         return images, features, None
-    labels = [tuple(np.atleast_1d(row).tolist()) for row in features.targets]
+    labels = label_keys(features.targets)
     found = find_near_copies(features.images, features.features, labels)
     groups = [""] * len(images.images)
     for place, name in zip(features.kept, found.groups, strict=True):
@@ -105,15 +105,14 @@ def _how(images: SupportImages, near: NearCopies | None) -> str:
 
 
 def _unit_count(features: SupportFeatures) -> int:
-    return len(np.unique(find_units(features.groups, features.ids)))
+    return len(np.unique(features.units))
 
 
 def _of_one_unit(features: SupportFeatures) -> list[str]:
     """Classes whose several images are all of one unit, so that none can be left out."""
-    units = find_units(features.groups, features.ids)
     of_class: dict[str, set[int]] = defaultdict(set)
     names = [*features.counts]
-    for target, unit in zip(features.targets.tolist(), units.tolist(), strict=True):
+    for target, unit in zip(features.targets.tolist(), features.units.tolist(), strict=True):
         of_class[names[target]].add(unit)
     sizes = Counter(names[target] for target in features.targets.tolist())
     alone = [name for name in names if len(of_class[name]) == 1 and sizes[name] > 1]

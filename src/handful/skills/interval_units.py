@@ -15,6 +15,7 @@ from handful.contracts import Array
 from handful.data.group_by import AUTO
 from handful.data.grouping import DatasetT, Grouped
 from handful.selection.groups import find_units
+from handful.skills.copies import label_keys
 from handful.skills.grouping import near_copies_notes
 from handful.skills.near_copies import find_near_copies
 
@@ -32,8 +33,7 @@ def find_test_units(
     """
     dataset = grouped.dataset
     if grouped.how == AUTO and not any(dataset.groups):
-        labels = [tuple(np.atleast_1d(row).tolist()) for row in targets]
-        near = find_near_copies(dataset.images, features, labels)
+        near = find_near_copies(dataset.images, features, label_keys(targets))
         dataset = replace(dataset, groups=near.groups)
     return replace(grouped, dataset=dataset), find_units(dataset.groups, ids)
 

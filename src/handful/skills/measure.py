@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,39 +26,6 @@ from handful.skills.operating_points import OperatingPoint
 from handful.skills.subgroups import by_column
 
 Sets = Mapping[float, NDArray[np.bool_] | str]
-
-
-@dataclass(frozen=True, eq=False)
-class Counted:
-    """Which of M test images count: each picture once.
-
-    Args:
-        rows: positions that count.
-        repeated: positions of further copies.
-        contradictory: positions of pictures that have several labels.
-    """
-
-    rows: NDArray[np.int64]
-    repeated: tuple[int, ...]
-    contradictory: tuple[int, ...]
-
-
-def count_once(ids: Sequence[str], targets: NDArray[Any]) -> Counted:
-    """The first image of each digest; none of a digest whose labels differ.
-
-    >>> found = count_once(["a", "a", "b", "c", "c"], np.array([0, 0, 1, 0, 1]))
-    >>> found.rows.tolist(), found.repeated, found.contradictory
-    ([0, 2], (1,), (3, 4))
-    """
-    first: dict[str, int] = {}
-    copies = [i for i, id_ in enumerate(ids) if first.setdefault(id_, i) != i]
-    torn = {ids[i] for i in copies if not np.array_equal(targets[i], targets[first[ids[i]]])}
-    rows = [i for id_, i in first.items() if id_ not in torn]
-    return Counted(
-        np.array(rows, dtype=np.int64),
-        tuple(i for i in copies if ids[i] not in torn),
-        tuple(i for i, id_ in enumerate(ids) if id_ in torn),
-    )
 
 
 def calibration_numbers(
