@@ -18,11 +18,11 @@ from handful import encoders
 from handful.contracts import ImageRef
 from handful.errors import InputError
 from handful.features import extract_features
+from handful.selection.links import linked_units
 from handful.selection.near_copies import (
     SIDE,
     are_one_picture,
     candidate_pairs,
-    linked_units,
     picture_similarity,
 )
 from handful.skills import near_copies

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.selection.links import Links
+
 Units = NDArray[np.int64]
 
 
@@ -26,23 +28,15 @@ def find_units(*names: Sequence[Hashable]) -> Units:
     array([0, 0, 0, 1])
     """
     count = len(names[0]) if names else 0
-    parent = list(range(count))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    links = Links(count)
     for column in names:
         first: dict[Hashable, int] = {}
         for i, name in enumerate(column):
             if name in ("", None):
                 continue
-            a, b = root(first.setdefault(name, i)), root(i)
-            parent[max(a, b)] = min(a, b)
+            links.join(first.setdefault(name, i), i)
     number: dict[int, int] = {}
-    found = [number.setdefault(root(i), len(number)) for i in range(count)]
+    found = [number.setdefault(links.root(i), len(number)) for i in range(count)]
     return np.array(found, dtype=np.int64)
 
 

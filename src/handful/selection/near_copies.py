@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from handful.selection.links import Links
+
 SIDE = 64  # pixels of a side of the pictures that are compared
 # Similarity from which two pictures are one. Independent photos of 10 classes of clothes, of which
 # many hang on one wall, reach 0.82, and satellite photos 0.45; frames that were cut by up to 15 %,
@@ -78,7 +80,7 @@ def are_one_picture(
     result = np.zeros(len(pairs), dtype=np.bool_)
     planes = torch.from_numpy(pictures).movedim(3, 1).float()
     full, half = _details(planes), _details(functional.avg_pool2d(planes, 2))
-    links = _Links(len(pictures))
+    links = Links(len(pictures))
     spread = _spread(full).numpy() >= _SPREAD
     told = spread[pairs[:, 0]] & spread[pairs[:, 1]]
     for start in range(0, len(pairs), _BATCH):
@@ -91,35 +93,6 @@ def are_one_picture(
             result[p] = True
             links.join(*pairs[p].tolist())
     return result
-
-
-def linked_units(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`[N]` for each of N rows the first of those that it is linked with, itself if with none.
-
-    >>> linked_units(np.array([[0, 2], [2, 3]]), 5).tolist()
-    [0, 1, 0, 0, 4]
-    """
-    links = _Links(count)
-    for i, j in pairs.tolist():
-        links.join(i, j)
-    return np.array([links.root(i) for i in range(count)], dtype=np.int64)
-
-
-class _Links:
-    """Sets of rows that are linked, each known by its first row."""
-
-    def __init__(self, count: int) -> None:
-        self._home = list(range(count))
-
-    def root(self, i: int) -> int:
-        while self._home[i] != i:
-            self._home[i] = self._home[self._home[i]]
-            i = self._home[i]
-        return i
-
-    def join(self, i: int, j: int) -> None:
-        a, b = self.root(i), self.root(j)
-        self._home[max(a, b)] = min(a, b)
 
 
 def picture_similarity(

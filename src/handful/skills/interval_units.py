@@ -16,6 +16,7 @@ from handful.data.group_by import AUTO
 from handful.data.grouping import DatasetT, Grouped
 from handful.selection.groups import find_units
 from handful.skills.copies import label_keys
+from handful.skills.group_names import is_near
 from handful.skills.grouping import near_copies_notes
 from handful.skills.near_copies import find_near_copies
 
@@ -46,7 +47,7 @@ def note_of(grouped: Grouped[DatasetT], units: NDArray[np.int64]) -> list[str]:
         units: of them.
     """
     notes = [f"{grouped.note}."] if grouped.note else []
-    if any(name.startswith("near:") for name in grouped.dataset.groups):
+    if any(is_near(name) for name in grouped.dataset.groups):
         notes += near_copies_notes(units, ", which intervals count once each")
     return notes
 

@@ -25,7 +25,9 @@ from handful.data.exif import Exif, read_exif
 from handful.data.grouping import chains
 from handful.errors import ImageError
 from handful.features import processors
-from handful.selection.near_copies import SIDE, are_one_picture, candidate_pairs, linked_units
+from handful.selection.links import linked_units
+from handful.selection.near_copies import SIDE, are_one_picture, candidate_pairs
+from handful.skills.group_names import near_name
 
 BURST = 10.0  # seconds between two photos of a burst
 _APART = 3600.0  # seconds from which photos of one camera are pictures of their own
@@ -95,8 +97,8 @@ def _named(units: NDArray[np.int64], labels: Sequence[Hashable]) -> NearCopies:
     across: dict[int, tuple[int, int]] = {}
     groups = []
     for i, first in enumerate(units.tolist()):  # a unit is known by its first photo
-        name = f"near:{number.setdefault(first, len(number) + 1)}" if sizes[first] > 1 else ""
-        groups.append(name)
+        alone = sizes[first] == 1
+        groups.append("" if alone else near_name(number.setdefault(first, len(number) + 1)))
         if labels[first] != labels[i]:
             across.setdefault(first, (first, i))
     return NearCopies(tuple(groups), tuple(across.values()))

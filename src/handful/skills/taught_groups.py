@@ -18,6 +18,7 @@ from handful.data.group_by import AUTO, NONE
 from handful.data.grouping import DatasetT, Grouped, group_images
 from handful.errors import InputError
 from handful.packs import Pack
+from handful.skills.group_names import is_near
 from handful.skills.grouping import NEAR, STATED
 
 # Cosine from which two photos look nearly the same to an encoder, by train photos and the default
@@ -35,7 +36,7 @@ def taught_groups(pack: Pack) -> frozenset[str]:
     """
     stated = pack.manifest["support"]
     names = {*stated.get("groups", ()), *(stated.get("reserved") or {}).get("groups", ())}
-    return frozenset(name for name in names if name and not name.startswith("near:"))
+    return frozenset(name for name in names if name and not is_near(name))
 
 
 def stated_way(training: Mapping[str, Any]) -> str:

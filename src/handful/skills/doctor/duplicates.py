@@ -8,13 +8,13 @@ from handful.contracts import Array
 from handful.errors import InputError
 from handful.packs.support import Support
 from handful.skills.doctor.findings import Duplicate
+from handful.skills.group_names import is_near
 
 # How far from the threshold a pair is called near (see `measures`): cosines move by the sine of
 # their angle.
 _NEAR_TURN = 0.004
 SIMILAR = 0.97  # cosine from which two pictures may be near-duplicates ...
 _CLOSE = 0.25  # ... if they are also this much closer than neighbours usually are
-_FOUND = "near:"  # groups that `handful.skills.near_copies` found; nobody stated them
 _BLOCK = 1024  # images compared with all at once
 
 
@@ -52,7 +52,7 @@ def find_duplicates(
                 group = support.groups[first]
                 across = bool(targets[first] != targets[second])
                 cosine, exact = float(cosines[i, j]), bool(same[i, j])
-                stated = group and not group.startswith(_FOUND)
+                stated = group and not is_near(group)
                 if stated and group == support.groups[second] and not across:
                     within.append(group)
                     continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from handful import report
+from handful.selection.links import Links
 from handful.skills.doctor.findings import Examination, Finding
 from handful.skills.locate import decode_or_none
 
@@ -104,15 +105,14 @@ def sections(found: Examination) -> dict[str, list[Tile]]:
 
 def _copy_sets(found: Examination) -> dict[int, tuple[int, str, bool]]:
     """Row to the number of its set of copies, how alike they are, and whether labels differ."""
-    home: dict[int, set[int]] = {}
+    links = Links(len(found.images))
     for d in found.duplicates:
-        joined = home.get(d.first, {d.first}) | home.get(d.second, {d.second})
-        home |= dict.fromkeys(joined, joined)
-    number: dict[frozenset[int], int] = {}
+        links.join(d.first, d.second)
+    number: dict[int, int] = {}
     result: dict[int, tuple[int, str, bool]] = {}
     for d in found.duplicates:
         for row in (d.first, d.second):
-            own = number.setdefault(frozenset(home[row]), len(number) + 1)
+            own = number.setdefault(links.root(row), len(number) + 1)
             _, alike, across = result.get(row, (own, "", False))
             alike = alike or ("same file" if d.exact else f"cosine {d.cosine:.3f}")
             result[row] = (own, alike, across or d.across)

@@ -16,9 +16,9 @@ from handful.data import RESERVED, is_reserved
 from handful.data.image_names import ends_like, name_parts
 from handful.errors import InputError
 from handful.packs.support import Reserved, Support
+from handful.skills.group_names import is_near, near_name
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")  # eight digits are unique among a few thousand photos
-_NUMBERED = re.compile(r"near:[0-9]+")  # as `handful.skills.near_copies` calls its groups
 NO_CLASS = "none of the classes"  # the label of a reserved image
 
 
@@ -192,9 +192,9 @@ def _renumbered(groups: Sequence[str], taken: Collection[str]) -> tuple[str, ...
     >>> _renumbered(["near:1", "near:1", "patient 3"], ["near:1", "near:2", ""])
     ('near:3', 'near:3', 'patient 3')
     """
-    used = {*taken} | {group for group in groups if not _NUMBERED.fullmatch(group)}
-    free = (name for i in itertools.count(1) if (name := f"near:{i}") not in used)
-    names = {g: next(free) for g in dict.fromkeys(groups) if _NUMBERED.fullmatch(g)}
+    used = {*taken} | {group for group in groups if not is_near(group)}
+    free = (name for i in itertools.count(1) if (name := near_name(i)) not in used)
+    names = {g: next(free) for g in dict.fromkeys(groups) if is_near(g)}
     return tuple(names.get(group, group) for group in groups)
 
 
